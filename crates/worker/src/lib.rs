@@ -1,0 +1,1 @@
+//! Runs task instances: slots, processes, log capture. It talks to a server, never to the store.

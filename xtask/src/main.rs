@@ -1,0 +1,2 @@
+//! The project's own tasks. `cargo xtask ci` is the one entry to every check.
+fn main() {}
