@@ -5,3 +5,29 @@
 //! Nothing here reads a clock, draws a random number, touches a file or a socket, or waits. Whatever
 //! happens comes in as an input with the time at which it happened; whatever is to be done goes out as
 //! data. `clippy.toml` beside this crate bans the calls that would break this.
+
+pub mod condition;
+pub mod dag;
+mod id;
+pub mod input;
+pub mod protocol;
+pub mod record;
+pub mod schedule;
+mod state;
+mod text;
+
+pub use self::{
+    condition::Condition,
+    dag::{
+        AlertChannel, AlertOn, AlertSpec, Dag, DagSpec, EdgeSpec, GroupSpec, InvalidDag, MapSource, Mapping,
+        Param, RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule, WeightRule,
+    },
+    id::{
+        AttemptId, BadAttemptId, DagId, DagKey, DeliveryId, GroupId, Incarnation, MapIndex, Namespace, Owner,
+        PoolName, QueueName, RunId, RunKey, TaskId, TaskIx, TiKey, WorkerId,
+    },
+    record::XcomValue,
+    state::{
+        Assignment, End, IllegalTransition, RunState, TiEvent, TiState, TiStateName, UnknownState, Wait,
+    },
+};

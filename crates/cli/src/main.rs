@@ -1,0 +1,2 @@
+//! The program `updraft`.
+fn main() {}

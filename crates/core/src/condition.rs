@@ -1,0 +1,103 @@
+//! Conditions on edges: a Jinja expression over the result of the task before.
+
+use minijinja::{Environment, context};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::TiStateName;
+
+/// A condition on an edge, as written: `result | int > 5`, `state == 'failed'`, `exit_code == 3`.
+///
+/// It is a Jinja expression. It sees `result` (the upstream task's result, JSON), `state` and
+/// `exit_code` (null where there was none).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition(String);
+
+/// A condition that can't be read, or that could not be told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("condition `{text}`: {reason}")]
+pub struct BadCondition {
+    /// The condition.
+    pub text: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Condition {
+    /// Reads a condition; what is no expression is refused here and not when it is needed.
+    pub fn parse(text: impl Into<String>) -> Result<Self, BadCondition> {
+        let text = text.into();
+        match Environment::new().compile_expression(&text) {
+            Ok(_) => Ok(Self(text)),
+            Err(error) => Err(BadCondition { reason: error.to_string(), text }),
+        }
+    }
+
+    /// Whether it holds.
+    pub fn holds(
+        &self,
+        result: Option<&Value>,
+        state: TiStateName,
+        exit_code: Option<i32>,
+    ) -> Result<bool, BadCondition> {
+        let bad = |error: minijinja::Error| BadCondition { text: self.0.clone(), reason: error.to_string() };
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+        // A condition that does not end would stop every DAG of everybody.
+        environment.set_fuel(Some(100_000));
+        let expression = environment.compile_expression(&self.0).map_err(bad)?;
+        let result = minijinja::value::Serde(result);
+        let names = context! { result => result, state => state.as_str(), exit_code => exit_code };
+        Ok(expression.eval(names).map_err(bad)?.is_true())
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for Condition {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Condition {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_condition_sees_the_result_as_json_or_as_text() {
+        let condition = Condition::parse("result | int > 5").unwrap();
+        assert!(condition.holds(Some(&json!("7")), TiStateName::Success, Some(0)).unwrap());
+        assert!(!condition.holds(Some(&json!(3)), TiStateName::Success, Some(0)).unwrap());
+        let field = Condition::parse("result.rows == 0 and exit_code == 0").unwrap();
+        assert!(field.holds(Some(&json!({"rows": 0})), TiStateName::Success, Some(0)).unwrap());
+    }
+
+    #[test]
+    fn what_is_no_expression_is_refused_when_it_is_read() {
+        assert!(Condition::parse("result >").is_err());
+    }
+
+    #[test]
+    fn a_condition_on_what_is_not_there_is_an_error_and_not_false() {
+        let condition = Condition::parse("result.rows > 0").unwrap();
+        assert!(condition.holds(None, TiStateName::Success, None).is_err());
+    }
+
+    #[test]
+    fn a_condition_that_does_not_end_is_stopped() {
+        let condition = Condition::parse("range(99999) | map('string') | join | length > 1").unwrap();
+        let _ = condition.holds(None, TiStateName::Success, None);
+    }
+}

@@ -1,0 +1,193 @@
+//! What a DAG is. Every way of writing one (YAML, Airflow's Python, tables, the API) ends in a [`DagSpec`];
+//! the engine runs the [`Dag`] that [`Dag::compile`] makes of it.
+
+mod graph;
+mod mapping;
+mod task;
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use self::{
+    graph::{Dag, InvalidDag},
+    mapping::{MapSource, Mapping},
+    task::{
+        AlertChannel, AlertOn, AlertSpec, RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule,
+        WeightRule,
+    },
+};
+use crate::{DagId, GroupId, Namespace, Owner, TaskId, condition::Condition, schedule::Schedule};
+
+/// A DAG as it was written. Two equal specs are the same version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DagSpec {
+    /// The namespace it belongs to.
+    #[serde(default)]
+    pub namespace: Namespace,
+    /// Its name.
+    pub dag_id: DagId,
+    /// Who it belongs to. Competing owners share slots fairly.
+    #[serde(default = "default_owner")]
+    pub owner: Owner,
+    /// One line for lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The name shown in its place, where one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dag_display_name: Option<String>,
+    /// Markdown for its page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doc_md: Option<String>,
+    /// Words to filter by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// When it runs by itself.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// No tick before this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_date: Option<Timestamp>,
+    /// No tick after this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_date: Option<Timestamp>,
+    /// Whether ticks that passed unseen are made up for, one by one.
+    #[serde(default)]
+    pub catchup: bool,
+    /// Parameters of a run, with their defaults.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, Param>,
+    /// Runs that may be running at once (Airflow's default: 16).
+    #[serde(default = "default_limit")]
+    pub max_active_runs: u32,
+    /// Task instances of one run that may be queued or running at once (Airflow's default: 16).
+    #[serde(default = "default_limit")]
+    pub max_active_tasks: u32,
+    /// After so many failed runs in a row the DAG pauses itself; 0 for never.
+    #[serde(default)]
+    pub max_consecutive_failed_dag_runs: u32,
+    /// A run that takes longer fails (Airflow's `dagrun_timeout`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dagrun_timeout: Option<SignedDuration>,
+    /// The first failed task ends the run.
+    #[serde(default)]
+    pub fail_fast: bool,
+    /// Whether it begins paused; the server's setting where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_paused_upon_creation: Option<bool>,
+    /// Templates see an undefined name as empty, as an error, or as Jinja's native types; as written.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub template: BTreeMap<String, Value>,
+    /// The tasks, in the order in which they were written.
+    pub tasks: Vec<TaskSpec>,
+    /// What follows what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edges: Vec<EdgeSpec>,
+    /// The groups that tasks name, outer before inner.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupSpec>,
+    /// Who is told when a run ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<AlertSpec>,
+}
+
+/// Airflow's `max_active_runs_per_dag` and `max_active_tasks_per_dag`.
+fn default_limit() -> u32 {
+    16
+}
+
+fn default_owner() -> Owner {
+    "airflow".into()
+}
+
+impl DagSpec {
+    /// A DAG with this name and nothing in it.
+    pub fn new(dag_id: impl Into<DagId>) -> Self {
+        Self {
+            namespace: Namespace::default(),
+            dag_id: dag_id.into(),
+            owner: default_owner(),
+            description: None,
+            dag_display_name: None,
+            doc_md: None,
+            tags: Vec::new(),
+            schedule: Schedule::default(),
+            start_date: None,
+            end_date: None,
+            catchup: false,
+            params: BTreeMap::new(),
+            max_active_runs: default_limit(),
+            max_active_tasks: default_limit(),
+            max_consecutive_failed_dag_runs: 0,
+            dagrun_timeout: None,
+            fail_fast: false,
+            is_paused_upon_creation: None,
+            template: BTreeMap::new(),
+            tasks: Vec::new(),
+            edges: Vec::new(),
+            groups: Vec::new(),
+            alerts: Vec::new(),
+        }
+    }
+}
+
+/// A parameter of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Param {
+    /// What it is where a run does not say.
+    #[serde(default)]
+    pub value: Value,
+    /// What it means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// A JSON Schema that its value must fit.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub schema: Value,
+}
+
+/// `to` comes after `from`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EdgeSpec {
+    /// The upstream task.
+    pub from: TaskId,
+    /// The downstream task.
+    pub to: TaskId,
+    /// Where it is false, `to` is skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Condition>,
+    /// `to` gets the result of `from` as an argument.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pass_result: bool,
+    /// A word for the picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+impl EdgeSpec {
+    /// A plain edge.
+    pub fn new(from: impl Into<TaskId>, to: impl Into<TaskId>) -> Self {
+        Self { from: from.into(), to: to.into(), when: None, pass_result: false, label: None }
+    }
+}
+
+/// A group of tasks, for the picture and for mapping several tasks together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupSpec {
+    /// Its name.
+    pub group_id: GroupId,
+    /// The group around it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<GroupId>,
+    /// A sentence for the picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tooltip: Option<String>,
+    /// Its tasks exist once for each of these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<Mapping>,
+}

@@ -1,0 +1,211 @@
+//! What servers and workers say to each other. Control goes over one WebSocket as JSON, one message a
+//! frame; what can be large (logs, values, XComs) goes over HTTP beside it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    AttemptId, DagId, Incarnation, MapIndex, Namespace, RunId, TaskId, WorkerId, input::WorkerEvent,
+    record::RunType,
+};
+
+/// The version of this protocol. A server refuses a worker that speaks another, and says so.
+pub const VERSION: u32 = 1;
+
+/// What a worker says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromWorker {
+    /// The first message on a connection.
+    Hello {
+        /// [`VERSION`].
+        protocol: u32,
+        /// The name it joins under.
+        worker: WorkerId,
+        /// Which of its lives this is: the time it began, in microseconds since 1970.
+        incarnation: Incarnation,
+        /// The program's version, for people.
+        version: String,
+        /// The machine's name, for people.
+        hostname: String,
+        /// Its process id, for people.
+        pid: u32,
+    },
+    /// What the engine has to know. Several at once, in their order.
+    Events(Vec<WorkerEvent>),
+}
+
+/// What a server says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromServer {
+    /// The answer to `Hello`.
+    Welcome {
+        /// A worker that hears nothing for so long has lost its lease.
+        lease_ms: u64,
+    },
+    /// The worker can't be taken; why, and what to do.
+    Refused(String),
+    /// Join (again).
+    Rejoin,
+    /// Run these. What is held already is not begun again.
+    Assign(Vec<Arc<Order>>),
+    /// End these.
+    Cancel(Vec<AttemptId>),
+    /// Stop these for now.
+    Pause(Vec<AttemptId>),
+    /// Let these go on.
+    Continue(Vec<AttemptId>),
+    /// The ends of these are in the store, or no longer wanted: forget them.
+    Acknowledge(Vec<AttemptId>),
+    /// Still there.
+    Heartbeat,
+}
+
+/// One attempt as a worker is given it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// Whether it only watches, and takes no slot.
+    pub watch: bool,
+    /// The operator's class name.
+    pub operator: String,
+    /// Its arguments, templates unrendered. Those of a mapped task's copy are among them.
+    pub args: Map<String, Value>,
+    /// The task.
+    pub task: OrderTask,
+    /// The run.
+    pub run: Arc<OrderRun>,
+}
+
+/// The task of an [`Order`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OrderTask {
+    /// Its name.
+    pub task_id: TaskId,
+    /// Airflow's `max_tries`.
+    pub max_tries: u32,
+    /// The attempt fails when it takes longer; paused time does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution_timeout: Option<SignedDuration>,
+    /// Whether its result is kept.
+    pub do_xcom_push: bool,
+    /// Tasks whose results it gets as arguments, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<TaskId>,
+    /// What it is mapped over, where results of other tasks have to be looked up for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<crate::Mapping>,
+    /// The tasks directly before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstream: Vec<TaskId>,
+    /// The tasks directly after it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub downstream: Vec<TaskId>,
+    /// When the first attempt of this try began: a sensor's timeout counts from here over its looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_started_at: Option<Timestamp>,
+    /// Who answers for it.
+    pub owner: String,
+}
+
+/// The run of an [`Order`]; shared between its orders.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OrderRun {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The DAG.
+    pub dag_id: DagId,
+    /// The run.
+    pub run_id: RunId,
+    /// What made it.
+    pub run_type: RunType,
+    /// Airflow's `logical_date`.
+    pub logical_date: Option<Timestamp>,
+    /// The interval of data it is about.
+    pub data_interval: Option<(Timestamp, Timestamp)>,
+    /// When it was due.
+    pub run_after: Timestamp,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// What was given with it.
+    pub conf: Arc<Value>,
+    /// The DAG's parameters, those of the run in place of the defaults.
+    pub params: BTreeMap<String, Value>,
+    /// The DAG's options for templates.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub template: BTreeMap<String, Value>,
+    /// The DAG's version.
+    pub version: u32,
+    /// The DAG's zone, an IANA name.
+    pub timezone: String,
+    /// Where the DAG came from; relative paths in it start at this file's folder.
+    pub source: String,
+    /// The DAG's tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+}
+
+/// Asks for a value of another task instance: `POST /worker/v1/xcom`, answered with
+/// `{"values": [{"map_index": -1, "value": …}]}`, ordered by copy, empty where there is none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct XcomQuery {
+    /// Who asks.
+    pub attempt: AttemptId,
+    /// Of which DAG; its own where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dag_id: Option<DagId>,
+    /// Of which run; its own where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    /// Of which task.
+    pub task_id: TaskId,
+    /// Of which copy; of all, where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map_index: Option<MapIndex>,
+    /// Under what name.
+    pub key: String,
+}
+
+/// One value of the answer to an [`XcomQuery`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct XcomFound {
+    /// Which copy left it.
+    pub map_index: MapIndex,
+    /// The value.
+    pub value: Value,
+}
+
+/// A connection as a worker gets it: `GET /worker/v1/connections/{conn_id}`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Connection {
+    /// Its name.
+    pub conn_id: String,
+    /// Airflow's `conn_type`: `http`, `postgres`, `smtp`, …
+    pub conn_type: String,
+    /// The machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The database, or whatever the type calls so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// The account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
+    /// The password; masked wherever it would show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// More, as the type has it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub extra: Map<String, Value>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}

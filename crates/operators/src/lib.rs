@@ -1,0 +1,3 @@
+//! The native operators and sensors, and the templates of their arguments.
+
+pub mod catalog;

@@ -1,0 +1,1 @@
+//! The loop, the HTTP API and the reading of DAG files.

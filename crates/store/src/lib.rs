@@ -1,0 +1,1 @@
+//! What is kept: runs, task instances and all else, in SQLite, PostgreSQL or memory.
