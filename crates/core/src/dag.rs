@@ -46,7 +46,7 @@ pub struct DagSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// When it runs by itself.
-    #[serde(default)]
+    #[serde(default = "manual")]
     pub schedule: Schedule,
     /// No tick before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,6 +99,10 @@ fn default_limit() -> u32 {
     16
 }
 
+fn manual() -> Schedule {
+    Schedule::Manual
+}
+
 fn default_owner() -> Owner {
     "airflow".into()
 }
@@ -114,7 +118,7 @@ impl DagSpec {
             dag_display_name: None,
             doc_md: None,
             tags: Vec::new(),
-            schedule: Schedule::default(),
+            schedule: manual(),
             start_date: None,
             end_date: None,
             catchup: false,

@@ -42,6 +42,27 @@ pub enum Input {
         /// The run.
         run: Box<RunSnapshot>,
     },
+    /// The answer to a [`Want`].
+    Past {
+        /// The run that was asked for.
+        of: RunKey,
+        /// The one before it, with its version, where there is one; its rows only where the engine does not
+        /// have it in mind.
+        found: Option<Box<(crate::record::DagVersionRow, RunSnapshot)>>,
+    },
+}
+
+/// A run that has to be looked up: the last one of a DAG before a date, for tasks that depend on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// For which run.
+    pub before: RunKey,
+    /// Of which DAG.
+    pub dag: DagKey,
+    /// The one before has an earlier logical date than this.
+    pub logical_date: Timestamp,
+    /// Only runs of the schedule count (as Airflow has it for DAGs with catch-up).
+    pub only_scheduled: bool,
 }
 
 /// What a worker says.

@@ -8,13 +8,15 @@
 
 pub mod condition;
 pub mod dag;
+pub mod engine;
 mod id;
 pub mod input;
 pub mod protocol;
 pub mod record;
+mod retry;
 pub mod schedule;
 mod state;
-mod text;
+pub mod trigger_rule;
 
 pub use self::{
     condition::Condition,
@@ -22,6 +24,7 @@ pub use self::{
         AlertChannel, AlertOn, AlertSpec, Dag, DagSpec, EdgeSpec, GroupSpec, InvalidDag, MapSource, Mapping,
         Param, RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule, WeightRule,
     },
+    engine::{Config, Engine, Output},
     id::{
         AttemptId, BadAttemptId, DagId, DagKey, DeliveryId, GroupId, Incarnation, MapIndex, Namespace, Owner,
         PoolName, QueueName, RunId, RunKey, TaskId, TaskIx, TiKey, WorkerId,

@@ -329,7 +329,7 @@ fn nearest(written: &TaskId, by_id: &BTreeMap<TaskId, TaskIx>) -> Option<TaskId>
     by_id
         .keys()
         .take(10_000)
-        .map(|known| (crate::text::distance(written, known), known))
+        .map(|known| (strsim::levenshtein(written, known), known))
         .filter(|(distance, known)| *distance <= 1 + known.len() / 4)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known.clone())
@@ -436,9 +436,9 @@ fn add_weights_of(
 fn mark_leaves(spec: &DagSpec, nodes: &mut [Node]) {
     let ignorable =
         |ix: usize| matches!(spec.tasks[ix].role, Role::Teardown { on_failure_fail_dagrun: false });
-    for ix in 0..nodes.len() {
-        let all_after_ignorable = nodes[ix].downstream.iter().all(|down| ignorable(down.usize()));
-        nodes[ix].leaf = all_after_ignorable && !ignorable(ix);
+    for (ix, node) in nodes.iter_mut().enumerate() {
+        let all_after_ignorable = node.downstream.iter().all(|down| ignorable(down.usize()));
+        node.leaf = all_after_ignorable && !ignorable(ix);
     }
     if !nodes.iter().any(|node| node.leaf) {
         for node in nodes {

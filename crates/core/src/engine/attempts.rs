@@ -1,0 +1,428 @@
+//! What workers report about attempts, and what follows for the task instances.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Engine, run::Run};
+use crate::{
+    AlertOn, AttemptId, End, Role, TaskIx, TiEvent, TiKey, TiState, TiStateName, Wait, WorkerId, XcomValue,
+    input::{AttemptEnd, Branch, Outcome, Report, ToWorker},
+    record::{TaskStatsRow, XcomRow},
+};
+
+/// The mean duration of a task follows the last so many successes.
+const STATS_OVER: u64 = 20;
+
+impl Engine {
+    pub(super) fn on_report(
+        &mut self,
+        now: Timestamp,
+        worker: &WorkerId,
+        attempt: AttemptId,
+        at: Timestamp,
+        report: Report,
+    ) {
+        let current = self.is_current(worker, attempt);
+        match report {
+            Report::Started if current => self.on_started(now, attempt.ti, at),
+            // Somebody else has it by now, or nobody: what runs there is not wanted.
+            Report::Started => self.tell(worker, ToWorker::Cancel(attempt)),
+            Report::Deferred { until } => {
+                self.release(worker, attempt);
+                self.tell(worker, ToWorker::Acknowledge(attempt));
+                if current {
+                    self.on_started(now, attempt.ti, at);
+                    self.on_deferred(now, attempt.ti, until);
+                }
+            }
+            Report::Ended(outcome) => {
+                if !current {
+                    self.release(worker, attempt);
+                } else if matches!(outcome.end, AttemptEnd::Lost | AttemptEnd::Cancelled) {
+                    let why = outcome.message.as_deref().unwrap_or("its worker ended it");
+                    self.lose(now, worker, attempt, why);
+                } else {
+                    self.release(worker, attempt);
+                    self.on_ended(now, attempt.ti, at, *outcome);
+                }
+                self.tell(worker, ToWorker::Acknowledge(attempt));
+            }
+        }
+    }
+
+    /// Notes when an attempt began. The worker's clock is believed as far as it is possible.
+    fn on_started(&mut self, now: Timestamp, key: TiKey, at: Timestamp) {
+        let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) else { return };
+        let begins = matches!(ti.state, TiState::Queued(_));
+        if ti.started_at.is_none() || matches!(ti.state, TiState::Deferred(_)) {
+            ti.started_at = Some(at.clamp(ti.queued_at.unwrap_or(at).min(now), now));
+        }
+        self.changed.tis.insert(key);
+        if begins {
+            self.transition(now, key, TiEvent::Started, None);
+        }
+    }
+
+    fn on_deferred(&mut self, now: Timestamp, key: TiKey, until: Timestamp) {
+        if self.ti(key).is_some_and(|ti| matches!(ti.state, TiState::Restarting(_))) {
+            self.restart(now, key);
+        } else {
+            self.transition(now, key, TiEvent::Deferred(Wait::Until(until)), None);
+        }
+    }
+
+    fn on_ended(&mut self, now: Timestamp, key: TiKey, at: Timestamp, outcome: Outcome) {
+        match self.ti(key).map(|ti| ti.state.name()) {
+            Some(TiStateName::Restarting) => return self.restart(now, key),
+            // The child may have ended before anyone heard that it began.
+            Some(TiStateName::Queued) => self.on_started(now, key, at),
+            Some(_) | None => {}
+        }
+        if let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) {
+            ti.exit_code = outcome.exit_code;
+        }
+        if let Some(rendered) = &outcome.rendered {
+            self.out.batch.rendered.insert(key, rendered.clone());
+        }
+        let reason: Option<Arc<str>> = outcome.message.as_deref().map(Into::into);
+        match outcome.end.clone() {
+            AttemptEnd::Success => match self.unmappable(key, &outcome) {
+                None => self.on_success(now, key, at, &outcome),
+                Some(reason) => self.fail_for_good(now, key, Some(at), reason),
+            },
+            AttemptEnd::Skipped => {
+                self.leave_xcoms(now, key, &outcome);
+                self.finish(now, key, End::Skipped, Some(at), reason);
+            }
+            AttemptEnd::Failed => self.on_failed(now, key, at, &outcome, reason),
+            AttemptEnd::FailedForGood => {
+                self.follow_conditions(now, key, &outcome, TiStateName::Failed);
+                let reason = reason.unwrap_or_else(|| "it failed, and asked not to be tried again".into());
+                self.fail_for_good(now, key, Some(at), reason);
+            }
+            AttemptEnd::Rescheduled(until) => {
+                self.transition(now, key, TiEvent::Reschedule(until), reason);
+            }
+            // Told apart before.
+            AttemptEnd::Cancelled | AttemptEnd::Lost => {}
+        }
+    }
+
+    fn on_success(&mut self, now: Timestamp, key: TiKey, at: Timestamp, outcome: &Outcome) {
+        self.leave_xcoms(now, key, outcome);
+        if let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) {
+            ti.result_length = outcome.result_length;
+        }
+        if let Some(branch) = &outcome.branch
+            && let Err(reason) = self.follow_branch(key, branch)
+        {
+            return self.fail_for_good(now, key, Some(at), reason.into());
+        }
+        self.follow_conditions(now, key, outcome, TiStateName::Success);
+        self.finish(now, key, End::Success, Some(at), outcome.message.as_deref().map(Into::into));
+        self.note_duration(key);
+    }
+
+    /// A task that needs no worker is done as soon as it may run.
+    pub(super) fn succeed_at_once(&mut self, now: Timestamp, key: TiKey) {
+        self.follow_conditions(now, key, &Outcome::new(AttemptEnd::Success), TiStateName::Success);
+        self.finish(now, key, End::Success, None, None);
+    }
+
+    fn on_failed(
+        &mut self,
+        now: Timestamp,
+        key: TiKey,
+        at: Timestamp,
+        outcome: &Outcome,
+        reason: Option<Arc<str>>,
+    ) {
+        let Some((run, spec)) = self.spec(key) else { return };
+        let Some(ti) = run.ti(key) else { return };
+        let again = ti.try_number <= ti.max_tries && spec.retry.covers(outcome.exit_code);
+        // The backoff counts the tries that failed, not those that were lost.
+        let next = spec.retry.next_at(now, ti.try_number, &run.row.dag, &run.row.run_id, &spec.task_id);
+        if !again {
+            self.follow_conditions(now, key, outcome, TiStateName::Failed);
+            let reason = reason.unwrap_or_else(|| "it failed".into());
+            return self.fail_for_good(now, key, Some(at), reason);
+        }
+        if let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) {
+            ti.lost = 0;
+        }
+        self.transition(now, key, TiEvent::Retry(next), reason);
+        self.end_at(key, at, now);
+        self.alert(now, key, AlertOn::Retry);
+    }
+
+    /// A task instance fails, whatever retries it may have left.
+    pub(super) fn fail_for_good(
+        &mut self,
+        now: Timestamp,
+        key: TiKey,
+        at: Option<Timestamp>,
+        reason: Arc<str>,
+    ) {
+        self.finish(now, key, End::Failed, at, Some(reason));
+        let Some((run, _)) = self.spec(key) else { return };
+        if run.dag.spec().fail_fast {
+            self.stop_the_rest(now, key);
+        }
+    }
+
+    /// The end of an attempt, with the alerts that follow.
+    fn finish(
+        &mut self,
+        now: Timestamp,
+        key: TiKey,
+        end: End,
+        at: Option<Timestamp>,
+        reason: Option<Arc<str>>,
+    ) {
+        if let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) {
+            ti.lost = 0;
+        }
+        self.transition(now, key, TiEvent::Ended(end), reason);
+        if let Some(at) = at {
+            self.end_at(key, at, now);
+        }
+        match end {
+            End::Success => self.alert(now, key, AlertOn::Success),
+            End::Failed => self.alert(now, key, AlertOn::Failure),
+            End::Skipped | End::UpstreamFailed | End::Removed => {}
+        }
+    }
+
+    fn end_at(&mut self, key: TiKey, at: Timestamp, now: Timestamp) {
+        if let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) {
+            ti.ended_at = Some(at.clamp(ti.started_at.unwrap_or(at).min(now), now));
+        }
+    }
+
+    /// With `fail_fast`, the first failure ends what runs and skips what does not, teardowns left aside.
+    fn stop_the_rest(&mut self, now: Timestamp, failed: TiKey) {
+        let Some(run) = self.runs.get(&failed.run) else { return };
+        let rest: Vec<(TiKey, bool)> = run
+            .all()
+            .filter(|ti| !ti.state.is_finished())
+            .filter(|ti| !matches!(run.dag.task(ti.key.task).role, Role::Teardown { .. }))
+            .map(|ti| (ti.key, ti.state.assignment().is_some()))
+            .collect();
+        for (key, runs) in rest {
+            self.tell_holder(key, ToWorker::Cancel);
+            let end = if runs { End::Failed } else { End::Skipped };
+            self.end(now, key, end, "another task failed, and the DAG has fail_fast");
+        }
+    }
+
+    fn leave_xcoms(&mut self, now: Timestamp, key: TiKey, outcome: &Outcome) {
+        for (name, value) in &outcome.xcoms {
+            self.out.batch.xcoms.push(XcomRow { ti: key, key: name.clone(), value: value.clone(), at: now });
+        }
+    }
+
+    /// Why the result can't be mapped over, where a task is mapped over it.
+    fn unmappable(&self, key: TiKey, outcome: &Outcome) -> Option<Arc<str>> {
+        let (run, spec) = self.spec(key)?;
+        let by = run.dag.node(key.task).mapped_by.first()?;
+        // The copies of a mapped task leave one value each, whatever it is.
+        if run.dag.mapping(key.task).is_some() {
+            return None;
+        }
+        let by = &run.dag.task(*by).task_id;
+        match outcome.result_length {
+            None => Some(
+                format!(
+                    "task `{by}` is mapped over the result of `{}`, which is neither a list nor an object",
+                    spec.task_id
+                )
+                .into(),
+            ),
+            Some(length) if length > self.config.max_map_length => Some(
+                format!(
+                    "task `{by}` is mapped over the result of `{}`, which has {length} values: more than \
+                     max_map_length, {}",
+                    spec.task_id, self.config.max_map_length
+                )
+                .into(),
+            ),
+            Some(_) => None,
+        }
+    }
+
+    /// Notes which tasks a branching task leaves out.
+    fn follow_branch(&mut self, key: TiKey, branch: &Branch) -> Result<(), String> {
+        let Some((run, _)) = self.spec(key) else { return Ok(()) };
+        let skips = skipped_by_branch(run, key.task, branch)?;
+        if let Some(run) = self.runs.get_mut(&key.run) {
+            run.set_skips(key, skips.into());
+        }
+        self.look_at_skipped(key);
+        Ok(())
+    }
+
+    /// Notes which tasks the conditions on edges leave out.
+    fn follow_conditions(&mut self, now: Timestamp, key: TiKey, outcome: &Outcome, state: TiStateName) {
+        let Some(run) = self.runs.get(&key.run) else { return };
+        let dag = run.dag.clone();
+        let conditions = &dag.node(key.task).conditions;
+        if conditions.is_empty() {
+            return;
+        }
+        let result = outcome.xcoms.iter().find(|(name, _)| name == "return_value").map(|(_, value)| value);
+        let result = match result {
+            Some(XcomValue::Inline(value)) => Some(&**value),
+            // A condition on a result that large is not told; it sees none, which is an error below.
+            Some(XcomValue::Blob { .. }) | None => None,
+        };
+        let mut skips: Vec<TaskIx> = run.ti(key).map(|ti| ti.skips.to_vec()).unwrap_or_default();
+        let mut wrong = Vec::new();
+        for (to, condition) in conditions {
+            match condition.holds(result, state, outcome.exit_code) {
+                Ok(true) => {}
+                Ok(false) => skips.push(*to),
+                Err(error) => wrong.push((*to, error.to_string())),
+            }
+        }
+        let unsure: Vec<(TiKey, String)> = wrong
+            .into_iter()
+            .flat_map(|(to, error)| run.tasks[to.usize()].instances.iter().map(move |ti| (ti, error.clone())))
+            .filter(|(ti, _)| ti.state == TiState::None)
+            .map(|(ti, error)| (ti.key, error))
+            .collect();
+        for (to, error) in unsure {
+            self.end(now, to, End::Failed, error);
+            self.alert(now, to, AlertOn::Failure);
+        }
+        skips.sort_unstable();
+        skips.dedup();
+        if let Some(run) = self.runs.get_mut(&key.run) {
+            run.set_skips(key, skips.into());
+        }
+        self.look_at_skipped(key);
+    }
+
+    fn look_at_skipped(&mut self, key: TiKey) {
+        let skips = self.ti(key).map(|ti| ti.skips.clone());
+        for task in skips.iter().flat_map(|skips| skips.iter()) {
+            self.todo.insert((key.run, *task));
+        }
+        self.changed.tis.insert(key);
+    }
+
+    fn note_duration(&mut self, key: TiKey) {
+        let Some((run, spec)) = self.spec(key) else { return };
+        let Some(ti) = run.ti(key) else { return };
+        let (Some(from), Some(to)) = (ti.started_at, ti.ended_at) else { return };
+        let took = to.duration_since(from).saturating_sub(ti.paused_for).as_millis() as f64;
+        let (dag_key, task_id) = (run.row.dag.clone(), spec.task_id.clone());
+        let Some(dag) = self.dags.get_mut(&dag_key) else { return };
+        let stats = dag.stats.entry(task_id.clone()).or_insert_with(|| TaskStatsRow {
+            dag: dag_key.clone(),
+            task_id: task_id.clone(),
+            successes: 0,
+            mean_ms: 0.0,
+        });
+        stats.successes += 1;
+        stats.mean_ms += (took - stats.mean_ms) / stats.successes.min(STATS_OVER) as f64;
+        self.out.batch.stats.insert((dag_key, task_id), stats.clone());
+    }
+
+    /// A deferred task instance's time, a retry's, or a sensor's next look has come.
+    pub(super) fn on_wake(&mut self, now: Timestamp, key: TiKey) {
+        let Some(state) = self.ti(key).map(|ti| ti.state.clone()) else { return };
+        // The timer may be of a state that is past.
+        if state.wakes_at().is_none_or(|at| at > now) {
+            return;
+        }
+        match state {
+            TiState::Deferred(_) => {
+                self.succeed_at_once(now, key);
+            }
+            TiState::UpForRetry(_) => {
+                self.archive(key);
+                self.transition(now, key, TiEvent::Ready, None);
+            }
+            TiState::UpForReschedule(_) => {
+                self.transition(now, key, TiEvent::Ready, None);
+            }
+            // None of these wakes at a time.
+            TiState::None
+            | TiState::Scheduled
+            | TiState::Queued(_)
+            | TiState::Running(_)
+            | TiState::Paused(_)
+            | TiState::Restarting(_)
+            | TiState::Success
+            | TiState::Failed
+            | TiState::Skipped
+            | TiState::UpstreamFailed
+            | TiState::Removed => {}
+        }
+    }
+
+    /// An attempt that had to end for its task instance to begin anew has ended.
+    fn restart(&mut self, now: Timestamp, key: TiKey) {
+        self.renew(key);
+        self.transition(now, key, TiEvent::Stopped, None);
+    }
+
+    /// Puts the try that is over into the history and makes the row ready for the next one.
+    pub(super) fn archive(&mut self, key: TiKey) {
+        let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) else { return };
+        self.out.batch.history.push(ti.clone());
+        ti.queued_at = None;
+        ti.started_at = None;
+        ti.ended_at = None;
+        ti.paused_at = None;
+        ti.paused_for = SignedDuration::ZERO;
+        ti.exit_code = None;
+        self.changed.tis.insert(key);
+    }
+
+    /// Makes a task instance as if it had never run, but for its tries.
+    pub(super) fn renew(&mut self, key: TiKey) {
+        let Some((_, spec)) = self.spec(key) else { return };
+        let retries = spec.retry.retries;
+        self.archive(key);
+        let Some(run) = self.runs.get_mut(&key.run) else { return };
+        run.set_skips(key, [].into());
+        if let Some(ti) = run.ti_mut(key) {
+            ti.max_tries = ti.try_number + retries;
+            ti.lost = 0;
+            ti.scheduled_at = None;
+            ti.result_length = None;
+            ti.worker = None;
+        }
+        self.out.batch.cleared_xcoms.insert(key);
+    }
+}
+
+/// The tasks that a branching task leaves out.
+fn skipped_by_branch(run: &Run, task: TaskIx, branch: &Branch) -> Result<Vec<TaskIx>, String> {
+    let dag = &run.dag;
+    let not_teardown = |ix: &TaskIx| !matches!(dag.task(*ix).role, Role::Teardown { .. });
+    match branch {
+        Branch::SkipDownstream => Ok(dag.downstream(task).iter().copied().filter(not_teardown).collect()),
+        Branch::SkipAllDownstream => {
+            Ok(dag.relatives(&[task], false).into_iter().filter(not_teardown).collect())
+        }
+        Branch::Follow(chosen) => {
+            let mut followed = Vec::new();
+            for name in chosen {
+                let ix = dag
+                    .find(name)
+                    .ok_or_else(|| format!("it branches to `{name}`, and there is no such task"))?;
+                if !dag.downstream(task).contains(&ix) {
+                    return Err(format!("it branches to `{name}`, which does not come directly after it"));
+                }
+                followed.push(ix);
+            }
+            // What comes after a branch that is followed is reached that way.
+            let reached = dag.relatives(&followed, false);
+            let left_out = |ix: &TaskIx| !followed.contains(ix) && !reached.contains(ix);
+            Ok(dag.downstream(task).iter().copied().filter(left_out).collect())
+        }
+    }
+}

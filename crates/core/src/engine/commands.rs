@@ -1,0 +1,162 @@
+//! What people and programs ask for. A command is obeyed whole or not at all.
+
+mod dags;
+mod runs;
+mod tis;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Engine, restore::DEFAULT_POOL};
+use crate::{
+    DagKey, Namespace, PoolName, RunId, RunKey, TiKey,
+    input::{Clear, Command, CommandError, Effect, Reply, Trigger},
+    record::AuditRow,
+};
+
+/// What has to be in mind before a command can be obeyed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// This run.
+    Run(RunKey),
+    /// The run of this name, if there is one.
+    RunId(DagKey, RunId),
+}
+
+impl Engine {
+    /// The runs that `command` is about and that the engine does not have in mind: to be told with
+    /// [`crate::input::Input::Loaded`] before the command, where the store has them.
+    pub fn needs(&self, command: &Command) -> Vec<Need> {
+        let run = |key: &RunKey| match self.runs.contains_key(key) {
+            true => Vec::new(),
+            false => vec![Need::Run(*key)],
+        };
+        match command {
+            Command::Trigger(Trigger { dag, run_id: Some(run_id), .. }) => {
+                match self.run_ids.contains_key(&(dag.clone(), run_id.clone())) {
+                    true => Vec::new(),
+                    false => vec![Need::RunId(dag.clone(), run_id.clone())],
+                }
+            }
+            Command::DeleteRun(key) | Command::MarkRun { run: key, .. } => run(key),
+            Command::Clear(Clear { run: key, .. }) => run(key),
+            Command::Mark { tis, .. } => tis.first().map(|ti| run(&ti.run)).unwrap_or_default(),
+            Command::Pause(ti) | Command::Continue(ti) | Command::Stop(ti) => run(&ti.run),
+            Command::PutDag { .. }
+            | Command::RetireDag(_)
+            | Command::DeleteDag(_)
+            | Command::PauseDag { .. }
+            | Command::Trigger(_)
+            | Command::PutPool(_)
+            | Command::DeletePool(..) => Vec::new(),
+        }
+    }
+
+    pub(super) fn on_command(&mut self, now: Timestamp, id: u64, by: &str, command: Command) {
+        let note = audit_of(&command);
+        let reply = self.obey(now, by, command);
+        if let (Ok(_), Some((action, dag, run, detail))) = (&reply, note) {
+            let dag = dag.or_else(|| self.runs.get(&run?).map(|run| run.row.dag.clone()));
+            let run = match reply {
+                Ok(Reply::Run(key, _)) => Some(key),
+                Ok(_) | Err(_) => run,
+            };
+            let row = AuditRow { at: now, user: by.into(), action: action.into(), dag, run, detail };
+            self.out.batch.audit.push(row);
+        }
+        self.out.effects.push(Effect::Reply { id, reply });
+    }
+
+    fn obey(&mut self, now: Timestamp, by: &str, command: Command) -> Result<Reply, CommandError> {
+        match command {
+            Command::PutDag { spec, hash, source, paused } => self.put_dag(now, &spec, hash, source, paused),
+            Command::RetireDag(key) => self.retire_dag(&key),
+            Command::DeleteDag(key) => self.delete_dag(now, &key),
+            Command::PauseDag { dag, paused } => self.pause_dag(now, &dag, paused),
+            Command::Trigger(trigger) => self.trigger(now, by, trigger),
+            Command::DeleteRun(key) => self.delete_run(now, key),
+            Command::MarkRun { run, state } => self.mark_run(now, run, state),
+            Command::Clear(clear) => self.clear(now, &clear),
+            Command::Mark { tis, state } => self.mark(now, &tis, state),
+            Command::Pause(key) => self.pause(now, key),
+            Command::Continue(key) => self.go_on(now, key),
+            Command::Stop(key) => self.stop(now, key, by),
+            Command::PutPool(row) => self.set_pool(row),
+            Command::DeletePool(namespace, name) => self.delete_pool(namespace, name),
+        }
+    }
+
+    fn set_pool(&mut self, row: crate::record::PoolRow) -> Result<Reply, CommandError> {
+        let key = (row.namespace.clone(), row.name.clone());
+        if row.name.is_empty() {
+            return Err(CommandError::Invalid("a pool needs a name".into()));
+        }
+        self.out.batch.deleted_pools.remove(&key);
+        self.out.batch.pools.insert(key.clone(), row.clone());
+        self.put_pool(row);
+        self.recount_pool(&key);
+        self.unpark(&super::dispatch::Limit::Pool(key.0, key.1));
+        Ok(Reply::Done)
+    }
+
+    fn delete_pool(&mut self, namespace: Namespace, name: PoolName) -> Result<Reply, CommandError> {
+        if &*name == DEFAULT_POOL {
+            return Err(CommandError::Invalid(format!(
+                "`{DEFAULT_POOL}` can't be deleted; set its slots instead"
+            )));
+        }
+        let key = (namespace, name);
+        match self.pools.remove(&key) {
+            Some(_) => {
+                self.out.batch.pools.remove(&key);
+                self.out.batch.deleted_pools.insert(key);
+                Ok(Reply::Done)
+            }
+            None => Err(CommandError::NotFound(format!("there is no pool `{}`", key.1))),
+        }
+    }
+
+    fn no_dag(key: &DagKey) -> CommandError {
+        CommandError::NotFound(format!("there is no DAG `{key}`"))
+    }
+
+    fn no_run(key: RunKey) -> CommandError {
+        CommandError::NotFound(format!("there is no run number {key}"))
+    }
+
+    fn no_ti(key: TiKey) -> CommandError {
+        CommandError::NotFound(format!("run number {} has no such task instance", key.run))
+    }
+}
+
+type Note = (&'static str, Option<DagKey>, Option<RunKey>, Value);
+
+/// What the audit log says about a command; nothing, where a file's change is its own record.
+fn audit_of(command: &Command) -> Option<Note> {
+    let note = match command {
+        Command::PutDag { .. } | Command::RetireDag(_) => return None,
+        Command::Clear(clear) if clear.dry_run => return None,
+        Command::DeleteDag(dag) => ("delete_dag", Some(dag.clone()), None, Value::Null),
+        Command::PauseDag { dag, paused: true } => ("pause_dag", Some(dag.clone()), None, Value::Null),
+        Command::PauseDag { dag, paused: false } => ("unpause_dag", Some(dag.clone()), None, Value::Null),
+        Command::Trigger(t) => {
+            ("trigger", Some(t.dag.clone()), None, json!({"conf": &*t.conf, "tasks": &t.tasks}))
+        }
+        Command::DeleteRun(run) => ("delete_run", None, Some(*run), Value::Null),
+        Command::MarkRun { run, state } => ("mark_run", None, Some(*run), json!({"state": state})),
+        Command::Clear(clear) => {
+            let tasks: Vec<_> = clear.tasks.iter().map(|(task, _)| task).collect();
+            ("clear", None, Some(clear.run), json!({"tasks": tasks, "only_failed": clear.only_failed}))
+        }
+        Command::Mark { tis, state } => {
+            let run = tis.first().map(|ti| ti.run);
+            ("mark", None, run, json!({"task_instances": tis, "state": state}))
+        }
+        Command::Pause(ti) => ("pause", None, Some(ti.run), json!(ti)),
+        Command::Continue(ti) => ("continue", None, Some(ti.run), json!(ti)),
+        Command::Stop(ti) => ("stop", None, Some(ti.run), json!(ti)),
+        Command::PutPool(pool) => ("put_pool", None, None, json!(pool)),
+        Command::DeletePool(_, name) => ("delete_pool", None, None, json!({"name": name})),
+    };
+    Some(note)
+}

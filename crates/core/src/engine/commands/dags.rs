@@ -1,0 +1,145 @@
+//! Commands about DAGs.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::super::{Engine, dispatch::Limit};
+use crate::{
+    Dag, DagKey, DagSpec, End,
+    input::{CommandError, Reply},
+    record::{DagRow, DagVersionRow},
+};
+
+impl Engine {
+    pub(super) fn put_dag(
+        &mut self,
+        now: Timestamp,
+        spec: &Arc<DagSpec>,
+        hash: String,
+        source: String,
+        paused: bool,
+    ) -> Result<Reply, CommandError> {
+        let key = DagKey { namespace: spec.namespace.clone(), dag_id: spec.dag_id.clone() };
+        if let Some(known) = self.dags.get_mut(&key).filter(|known| known.hash == hash) {
+            let version = known.row.version;
+            if known.row.is_stale || known.row.source != source {
+                known.row.is_stale = false;
+                known.row.source = source;
+                self.changed.dags.insert(key.clone());
+                self.plan_tick(now, &key);
+            }
+            return Ok(Reply::Version(version, false));
+        }
+        let dag = Dag::compile((**spec).clone()).map_err(|error| CommandError::Invalid(error.to_string()))?;
+        let dag = Arc::new(dag);
+        self.ensure_default_pool(&key);
+        let version = self.dags.get(&key).map_or(1, |known| known.row.version + 1);
+        self.out.batch.versions.push(DagVersionRow {
+            key: key.clone(),
+            version,
+            hash: hash.clone(),
+            spec: spec.clone(),
+            created_at: now,
+        });
+        match self.dags.get_mut(&key) {
+            Some(known) => {
+                known.row = DagRow { version, is_stale: false, source, ..known.row.clone() };
+                known.dag = dag;
+                known.hash = hash;
+            }
+            None => {
+                let row = DagRow {
+                    key: key.clone(),
+                    version,
+                    is_paused: spec.is_paused_upon_creation.unwrap_or(paused),
+                    is_stale: false,
+                    source,
+                    last_tick: None,
+                    next_tick: None,
+                    consecutive_failures: 0,
+                };
+                self.out.batch.deleted_dags.remove(&key);
+                self.insert_dag(row, dag, hash);
+            }
+        }
+        self.changed.dags.insert(key.clone());
+        self.plan_tick(now, &key);
+        self.begin_runs(now, &key);
+        Ok(Reply::Version(version, true))
+    }
+
+    pub(super) fn retire_dag(&mut self, key: &DagKey) -> Result<Reply, CommandError> {
+        let dag = self.dags.get_mut(key).ok_or_else(|| Self::no_dag(key))?;
+        dag.row.is_stale = true;
+        dag.row.next_tick = None;
+        self.changed.dags.insert(key.clone());
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn delete_dag(&mut self, now: Timestamp, key: &DagKey) -> Result<Reply, CommandError> {
+        if !self.dags.contains_key(key) {
+            return Err(Self::no_dag(key));
+        }
+        for run in self.runs_of(key) {
+            self.erase_run(now, run);
+        }
+        self.dags.remove(key);
+        let batch = &mut self.out.batch;
+        batch.versions.retain(|version| version.key != *key);
+        batch.ticks.retain(|(dag, _), _| dag != key);
+        batch.stats.retain(|(dag, _), _| dag != key);
+        batch.deleted_dags.insert(key.clone());
+        Ok(Reply::Done)
+    }
+
+    /// Takes a run out of mind and out of everything that is still to be written.
+    pub(super) fn erase_run(&mut self, now: Timestamp, key: crate::RunKey) {
+        self.stop_run(now, key, End::Skipped, "the run was deleted");
+        let Some(run) = self.runs.remove(&key) else { return };
+        self.run_ids.remove(&(run.row.dag.clone(), run.row.run_id.clone()));
+        if let Some(dag) = self.dags.get_mut(&run.row.dag) {
+            dag.running.remove(&key);
+            dag.queued.remove(&(run.row.run_after, key));
+            if let Some(range) = dag.last_range.as_mut().filter(|range| range.run == Some(key)) {
+                range.run = None;
+            }
+        }
+        let batch = &mut self.out.batch;
+        batch.history.retain(|ti| ti.key.run != key);
+        batch.transitions.retain(|transition| transition.ti.run != key);
+        batch.xcoms.retain(|xcom| xcom.ti.run != key);
+        batch.rendered.retain(|ti, _| ti.run != key);
+        batch.deliveries.retain(|delivery| delivery.run != key);
+        batch.deleted_runs.insert(key);
+        self.begin_runs(now, &run.row.dag);
+    }
+
+    pub(super) fn pause_dag(
+        &mut self,
+        now: Timestamp,
+        key: &DagKey,
+        paused: bool,
+    ) -> Result<Reply, CommandError> {
+        let dag = self.dags.get_mut(key).ok_or_else(|| Self::no_dag(key))?;
+        if dag.row.is_paused == paused {
+            return Ok(Reply::Done);
+        }
+        dag.row.is_paused = paused;
+        dag.row.consecutive_failures = 0;
+        self.changed.dags.insert(key.clone());
+        if !paused {
+            let running: Vec<_> = dag.running.iter().copied().collect();
+            for run in running {
+                let Some(tasks) = self.runs.get(&run).map(|run| run.dag.tasks()) else { continue };
+                self.todo.extend(tasks.map(|task| (run, task)));
+                self.touched.insert(run);
+            }
+            self.unpark(&Limit::Paused(key.clone()));
+            self.begin_runs(now, key);
+            self.plan_tick(now, key);
+            self.on_tick_due(now, key);
+        }
+        Ok(Reply::Done)
+    }
+}

@@ -1,0 +1,152 @@
+//! Commands about runs.
+
+use jiff::{Timestamp, fmt::temporal::DateTimePrinter, tz::Offset};
+
+use super::super::Engine;
+use crate::{
+    DagKey, End, RunId, RunKey, RunState, TaskIx,
+    input::{CommandError, Reply, ToWorker, Trigger},
+    record::{RunRow, RunType},
+};
+
+impl Engine {
+    pub(super) fn trigger(&mut self, now: Timestamp, by: &str, t: Trigger) -> Result<Reply, CommandError> {
+        let dag = self.dags.get(&t.dag).ok_or_else(|| Self::no_dag(&t.dag))?;
+        if dag.row.is_stale {
+            let message = format!("the DAG `{}` is gone from its source, {}", t.dag, dag.row.source);
+            return Err(CommandError::Conflict(message));
+        }
+        let run_after = t.run_after.unwrap_or(now);
+        let run_id = match t.run_id {
+            Some(run_id) => run_id,
+            None => self.free_run_id(t.run_type, &t.dag, run_after),
+        };
+        if run_id.is_empty() || run_id.contains(['/', '\\', '\0']) {
+            return Err(CommandError::Invalid(format!(
+                "`{run_id}` can't name a run: it is empty or has slashes"
+            )));
+        }
+        if self.run_ids.contains_key(&(t.dag.clone(), run_id.clone())) {
+            let message = format!("the DAG `{}` has a run `{run_id}` already; choose another run_id", t.dag);
+            return Err(CommandError::Conflict(message));
+        }
+        let selection = match t.tasks.as_slice() {
+            [] => None,
+            chosen => {
+                let find = |task: &crate::TaskId| {
+                    let missing = || format!("the DAG `{}` has no task `{task}`", t.dag);
+                    dag.dag.find(task).ok_or_else(|| CommandError::NotFound(missing()))
+                };
+                let mut chosen: Vec<TaskIx> = chosen.iter().map(find).collect::<Result<_, _>>()?;
+                chosen.sort_unstable();
+                chosen.dedup();
+                Some(chosen.into())
+            }
+        };
+        let interval = dag.dag.spec().schedule.manual_data_interval(t.logical_date.unwrap_or(run_after));
+        let data_interval = match (t.data_interval, t.logical_date) {
+            (Some(given), _) => Some(given),
+            (None, Some(_)) => Some((interval.start, interval.end)),
+            // Airflow: a run without a logical date has no data interval either.
+            (None, None) => None,
+        };
+        let row = RunRow {
+            key: RunKey(self.last_run + 1),
+            dag: t.dag,
+            run_id: run_id.clone(),
+            version: dag.row.version,
+            state: RunState::Queued,
+            run_type: t.run_type,
+            triggered_by: t.triggered_by.into(),
+            triggering_user: Some(by.into()),
+            owner: dag.dag.spec().owner.clone(),
+            logical_date: t.logical_date,
+            data_interval,
+            run_after,
+            conf: t.conf,
+            selection,
+            queued_at: now,
+            started_at: None,
+            ended_at: None,
+            clear_number: 0,
+            reason: None,
+        };
+        let (key, compiled) = (row.key, dag.dag.clone());
+        self.last_run += 1;
+        self.create_run(now, row, compiled);
+        Ok(Reply::Run(key, run_id))
+    }
+
+    /// Airflow's name for a run that was given none: its type and time. Two of one microsecond are told
+    /// apart by the run's number.
+    fn free_run_id(&self, run_type: RunType, dag: &DagKey, run_after: Timestamp) -> RunId {
+        let printer = DateTimePrinter::new().precision(Some(6));
+        let at = printer.timestamp_with_offset_to_string(&run_after, Offset::UTC);
+        let plain: RunId = format!("{}__{at}", run_type.as_str()).into();
+        match self.run_ids.contains_key(&(dag.clone(), plain.clone())) {
+            true => format!("{plain}_{}", self.last_run + 1).into(),
+            false => plain,
+        }
+    }
+
+    pub(super) fn delete_run(&mut self, now: Timestamp, key: RunKey) -> Result<Reply, CommandError> {
+        if !self.runs.contains_key(&key) {
+            return Err(Self::no_run(key));
+        }
+        self.erase_run(now, key);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn mark_run(
+        &mut self,
+        now: Timestamp,
+        key: RunKey,
+        state: RunState,
+    ) -> Result<Reply, CommandError> {
+        let run = self.runs.get(&key).ok_or_else(|| Self::no_run(key))?;
+        match state {
+            RunState::Running => Err(CommandError::Invalid(
+                "a run can be marked as success or failed, or put back to queued; it runs by itself".into(),
+            )),
+            RunState::Queued => {
+                if run.row.state.is_finished() {
+                    self.requeue_run(now, key);
+                }
+                Ok(Reply::Done)
+            }
+            RunState::Failed => {
+                self.stop_run(now, key, End::Skipped, "the run was marked as failed");
+                if self.runs.get(&key).is_none_or(|run| run.row.state != RunState::Failed) {
+                    self.finish_run(now, key, RunState::Failed, Some("it was marked as failed".into()));
+                }
+                Ok(Reply::Done)
+            }
+            RunState::Success => {
+                let others: Vec<_> = run.all().map(|ti| ti.key).collect();
+                for ti in others {
+                    self.tell_holder(ti, ToWorker::Cancel);
+                    self.end(now, ti, End::Success, "the run was marked as success");
+                }
+                self.finish_run(now, key, RunState::Success, Some("it was marked as success".into()));
+                Ok(Reply::Done)
+            }
+        }
+    }
+
+    /// A run that is over begins anew with what is not finished.
+    pub(super) fn requeue_run(&mut self, now: Timestamp, key: RunKey) {
+        let Some(run) = self.runs.get_mut(&key) else { return };
+        run.row.state = RunState::Queued;
+        run.row.queued_at = now;
+        run.row.started_at = None;
+        run.row.ended_at = None;
+        run.row.reason = None;
+        run.row.clear_number += 1;
+        let (dag, run_after) = (run.row.dag.clone(), run.row.run_after);
+        self.changed.runs.insert(key);
+        if let Some(state) = self.dags.get_mut(&dag) {
+            state.queued.insert((run_after, key));
+        }
+        self.begin_runs(now, &dag);
+    }
+}

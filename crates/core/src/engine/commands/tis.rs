@@ -1,0 +1,172 @@
+//! Commands about task instances.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::super::Engine;
+use crate::{
+    End, MapIndex, RunState, TaskIx, TiEvent, TiKey, TiState, TiStateName,
+    input::{Clear, CommandError, Reply, ToWorker},
+};
+
+impl Engine {
+    pub(super) fn clear(&mut self, now: Timestamp, clear: &Clear) -> Result<Reply, CommandError> {
+        let keys = self.to_clear(clear)?;
+        if clear.dry_run {
+            return Ok(Reply::Tis(keys));
+        }
+        let over = self.runs.get(&clear.run).is_some_and(|run| run.row.state.is_finished());
+        for key in &keys {
+            self.clear_one(now, *key);
+        }
+        let tasks: BTreeSet<TaskIx> = keys.iter().map(|key| key.task).collect();
+        for task in tasks {
+            self.fold(TiKey { run: clear.run, task, map_index: MapIndex::NONE });
+        }
+        if over && clear.reset_run && !keys.is_empty() {
+            self.requeue_run(now, clear.run);
+        }
+        Ok(Reply::Tis(keys))
+    }
+
+    fn to_clear(&self, clear: &Clear) -> Result<Vec<TiKey>, CommandError> {
+        let run = self.runs.get(&clear.run).ok_or_else(|| Self::no_run(clear.run))?;
+        let mut chosen: BTreeSet<(TaskIx, Option<MapIndex>)> = BTreeSet::new();
+        for (task, map_index) in &clear.tasks {
+            let ix = run.dag.find(task).ok_or_else(|| {
+                CommandError::NotFound(format!("the DAG `{}` has no task `{task}`", run.row.dag))
+            })?;
+            chosen.insert((ix, *map_index));
+        }
+        if clear.tasks.is_empty() {
+            chosen.extend(run.dag.tasks().map(|ix| (ix, None)));
+        }
+        let named: Vec<TaskIx> = chosen.iter().map(|(ix, _)| *ix).collect();
+        for (wanted, upstream) in [(clear.upstream, true), (clear.downstream, false)] {
+            if wanted {
+                chosen.extend(run.dag.relatives(&named, upstream).into_iter().map(|ix| (ix, None)));
+            }
+        }
+        let wanted = |ti: &&crate::record::TiRow| {
+            let failed = matches!(ti.state, TiState::Failed | TiState::UpstreamFailed);
+            let runs = matches!(ti.state.name(), TiStateName::Running | TiStateName::Paused);
+            match (clear.only_failed, clear.only_running) {
+                (true, true) => failed || runs,
+                (true, false) => failed,
+                (false, true) => runs,
+                (false, false) => true,
+            }
+        };
+        let mut keys: BTreeSet<TiKey> = BTreeSet::new();
+        for (ix, map_index) in chosen {
+            let instances = run.tasks[ix.usize()].instances.iter().filter(wanted);
+            keys.extend(
+                instances.map(|ti| ti.key).filter(|key| map_index.is_none_or(|m| m == key.map_index)),
+            );
+        }
+        Ok(keys.into_iter().collect())
+    }
+
+    fn clear_one(&mut self, now: Timestamp, key: TiKey) {
+        let Some(state) = self.ti(key).map(|ti| ti.state.clone()) else { return };
+        let runs = state.assignment().is_some();
+        if runs {
+            // Its row is made new when the attempt has ended.
+            self.tell_holder(key, ToWorker::Cancel);
+        } else if state != TiState::None {
+            self.renew(key);
+        }
+        if state != TiState::None {
+            self.transition(now, key, TiEvent::Cleared, None);
+        }
+    }
+
+    /// Puts one instance in the place of all copies of a mapped task, so that it is mapped anew: where all
+    /// of them begin anew, and what they are mapped over does too.
+    fn fold(&mut self, key: TiKey) {
+        let Some(run) = self.runs.get_mut(&key.run) else { return };
+        let Some(mapping) = run.dag.mapping(key.task) else { return };
+        let instances = &run.tasks[key.task.usize()].instances;
+        let all_begin = instances.iter().all(|ti| ti.state == TiState::None);
+        let has_copies = instances.iter().any(|ti| ti.key.map_index != MapIndex::NONE);
+        let source_open = mapping
+            .upstream()
+            .into_iter()
+            .filter_map(|source| run.dag.find(source))
+            .any(|source| run.tasks[source.usize()].instances.iter().any(|ti| !ti.state.is_finished()));
+        if !all_begin || !has_copies || !source_open {
+            return;
+        }
+        let copies: Vec<TiKey> = instances.iter().map(|ti| ti.key).collect();
+        let tries = instances.iter().map(|ti| ti.try_number).max().unwrap_or(0);
+        for copy in copies {
+            run.take(copy);
+            self.changed.tis.remove(&copy);
+            self.out.batch.tis.remove(&copy);
+            self.out.batch.deleted_tis.insert(copy);
+        }
+        let mut one = run.fresh(key.task, MapIndex::NONE);
+        one.try_number = tries;
+        one.max_tries += tries;
+        run.insert(one);
+        self.out.batch.deleted_tis.remove(&key);
+        self.changed.tis.insert(key);
+        self.todo.insert((key.run, key.task));
+    }
+
+    pub(super) fn mark(&mut self, now: Timestamp, tis: &[TiKey], state: End) -> Result<Reply, CommandError> {
+        if matches!(state, End::UpstreamFailed | End::Removed) {
+            return Err(CommandError::Invalid("mark as success, failed or skipped".into()));
+        }
+        if let Some(missing) = tis.iter().find(|key| self.ti(**key).is_none()) {
+            return Err(Self::no_ti(*missing));
+        }
+        let mut marked = Vec::new();
+        for key in tis {
+            if self.ti(*key).is_some_and(|ti| ti.state == TiState::from(state)) {
+                continue;
+            }
+            self.tell_holder(*key, ToWorker::Cancel);
+            self.end(now, *key, state, "marked by hand");
+            marked.push(*key);
+        }
+        Ok(Reply::Tis(marked))
+    }
+
+    pub(super) fn pause(&mut self, now: Timestamp, key: TiKey) -> Result<Reply, CommandError> {
+        self.expect(key, TiStateName::Running, "paused")?;
+        self.tell_holder(key, ToWorker::Pause);
+        self.transition(now, key, TiEvent::Paused, Some("paused by hand".into()));
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn go_on(&mut self, now: Timestamp, key: TiKey) -> Result<Reply, CommandError> {
+        self.expect(key, TiStateName::Paused, "continued")?;
+        self.tell_holder(key, ToWorker::Continue);
+        self.transition(now, key, TiEvent::Continued, None);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn stop(&mut self, now: Timestamp, key: TiKey, by: &str) -> Result<Reply, CommandError> {
+        let ti = self.ti(key).ok_or_else(|| Self::no_ti(key))?;
+        if ti.state.is_finished() {
+            return Err(CommandError::Conflict(format!("it is {} already", ti.state.name())));
+        }
+        if self.runs.get(&key.run).is_some_and(|run| run.row.state == RunState::Queued) {
+            return Err(CommandError::Conflict("its run has not begun; delete the run instead".into()));
+        }
+        self.tell_holder(key, ToWorker::Cancel);
+        self.fail_for_good(now, key, None, format!("stopped by {by}").into());
+        Ok(Reply::Done)
+    }
+
+    fn expect(&self, key: TiKey, state: TiStateName, what: &str) -> Result<(), CommandError> {
+        let ti = self.ti(key).ok_or_else(|| Self::no_ti(key))?;
+        if ti.state.name() == state {
+            return Ok(());
+        }
+        let message = format!("only what is {state} can be {what}; this is {}", ti.state.name());
+        Err(CommandError::Conflict(message))
+    }
+}

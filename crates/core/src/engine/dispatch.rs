@@ -1,0 +1,257 @@
+//! Who gets the next free slot.
+//!
+//! Those that are ready wait by queue and owner, the most urgent first. Of the owners that wait, the one
+//! that holds the fewest slots is served first; of its task instances the one with the highest priority, of
+//! equal ones that of the earlier run. One that a limit stands in the way of is parked with that limit, and
+//! comes back when the limit has room: so no decision looks at everyone who waits.
+
+use std::{cmp::Reverse, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::Engine;
+use crate::{
+    Assignment, AttemptId, DagKey, Namespace, Owner, PoolName, QueueName, RunKey, TaskId, TaskIx, TaskKind,
+    TiEvent, TiKey, TiState, Wait, WorkerId,
+    input::{Effect, ToWorker},
+};
+
+/// A task instance that waits for a slot, in the order of urgency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ready {
+    priority: Reverse<i64>,
+    run_after: Timestamp,
+    pub(super) ti: TiKey,
+}
+
+/// Those that are served together: a queue, and whether they need a slot of a worker.
+pub(super) type Lane = (QueueName, bool);
+
+/// What can stand in the way of a task instance that is ready.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Limit {
+    /// The DAG is paused.
+    Paused(DagKey),
+    /// `max_active_tasks` of a run.
+    RunTasks(RunKey),
+    /// `max_active_tis_per_dag` of a task.
+    TaskInDag(DagKey, TaskId),
+    /// `max_active_tis_per_dagrun` of a task.
+    TaskInRun(RunKey, TaskIx),
+    /// The slots of a pool.
+    Pool(Namespace, PoolName),
+}
+
+impl Engine {
+    /// Where a task instance waits, and how urgently.
+    fn lane(&self, key: TiKey) -> Option<(Lane, Owner, Ready)> {
+        let (run, spec) = self.spec(key)?;
+        let ready = Ready {
+            priority: Reverse(run.dag.priority(key.task)),
+            run_after: run.row.logical_date.unwrap_or(run.row.run_after),
+            ti: key,
+        };
+        Some(((spec.queue.clone(), spec.kind == TaskKind::Run), run.row.owner.clone(), ready))
+    }
+
+    /// Puts a task instance among those that wait for a slot.
+    pub(super) fn enqueue(&mut self, key: TiKey) {
+        if let Some((lane, owner, ready)) = self.lane(key) {
+            self.ready.entry(lane).or_default().entry(owner).or_default().insert(ready);
+        }
+    }
+
+    /// Takes a task instance from among those that wait for a slot or a limit.
+    pub(super) fn withdraw(&mut self, key: TiKey) {
+        let Some((lane, owner, ready)) = self.lane(key) else { return };
+        if let Some(owners) = self.ready.get_mut(&lane) {
+            if let Some(waiting) = owners.get_mut(&owner) {
+                waiting.remove(&ready);
+                if waiting.is_empty() {
+                    owners.remove(&owner);
+                }
+            }
+            if owners.is_empty() {
+                self.ready.remove(&lane);
+            }
+        }
+        for limit in self.limits(key) {
+            if let Some(waiting) = self.parked.get_mut(&limit) {
+                waiting.remove(&ready);
+                if waiting.is_empty() {
+                    self.parked.remove(&limit);
+                }
+            }
+        }
+    }
+
+    /// Everything that could stand in the way of this task instance.
+    fn limits(&self, key: TiKey) -> Vec<Limit> {
+        let Some((run, spec)) = self.spec(key) else { return Vec::new() };
+        let dag = &run.row.dag;
+        let mut limits = vec![Limit::Paused(dag.clone())];
+        if spec.kind == TaskKind::Run {
+            limits.push(Limit::RunTasks(key.run));
+        }
+        if spec.max_active_tis_per_dag.is_some() {
+            limits.push(Limit::TaskInDag(dag.clone(), spec.task_id.clone()));
+        }
+        if spec.max_active_tis_per_dagrun.is_some() {
+            limits.push(Limit::TaskInRun(key.run, key.task));
+        }
+        limits.push(Limit::Pool(dag.namespace.clone(), spec.pool.clone()));
+        limits
+    }
+
+    /// How many more a limit has room for, as `key` sees it; and why there is none.
+    fn room(&self, limit: &Limit, key: TiKey) -> Result<u32, String> {
+        let Some((run, spec)) = self.spec(key) else { return Ok(1) };
+        let left = |limit: u32, used: u32, what: &str| match limit.saturating_sub(used) {
+            0 => Err(format!("{what} is {limit}, and {used} are active")),
+            left => Ok(left),
+        };
+        match limit {
+            Limit::Paused(dag) => match self.dags.get(dag).is_some_and(|dag| dag.row.is_paused) {
+                true => Err(format!("the DAG `{dag}` is paused")),
+                false => Ok(u32::MAX),
+            },
+            Limit::RunTasks(_) => {
+                left(run.dag.spec().max_active_tasks, run.holding, "max_active_tasks of the DAG")
+            }
+            Limit::TaskInDag(dag, task) => {
+                let active = self.dags.get(dag).and_then(|dag| dag.active.get(task)).copied().unwrap_or(0);
+                left(
+                    spec.max_active_tis_per_dag.unwrap_or(u32::MAX),
+                    active,
+                    "max_active_tis_per_dag of the task",
+                )
+            }
+            Limit::TaskInRun(_, task) => {
+                let most = spec.max_active_tis_per_dagrun.unwrap_or(u32::MAX);
+                left(most, run.tasks[task.usize()].active, "max_active_tis_per_dagrun of the task")
+            }
+            Limit::Pool(namespace, name) => self.pool_room(namespace, name, key),
+        }
+    }
+
+    fn pool_room(&self, namespace: &Namespace, name: &PoolName, key: TiKey) -> Result<u32, String> {
+        let Some(pool) = self.pools.get(&(namespace.clone(), name.clone())) else {
+            return Err(format!(
+                "there is no pool `{name}`: create it with `updraft pools set {name} SLOTS`"
+            ));
+        };
+        let Some(slots) = pool.row.slots else { return Ok(u32::MAX) };
+        let Some((_, spec)) = self.spec(key) else { return Ok(1) };
+        if spec.kind == TaskKind::Watch && !pool.row.include_deferred {
+            return Ok(u32::MAX);
+        }
+        if spec.pool_slots > slots {
+            return Err(format!("it takes {} slots of pool `{name}`, which has {slots}", spec.pool_slots));
+        }
+        match slots.saturating_sub(pool.used) / spec.pool_slots.max(1) {
+            0 => Err(format!("pool `{name}` has {slots} slots, and {} are taken", pool.used)),
+            room => Ok(room),
+        }
+    }
+
+    /// Lets those that wait for a limit try again, as many as it has room for.
+    pub(super) fn unpark(&mut self, limit: &Limit) {
+        let Some(first) = self.parked.get(limit).and_then(|waiting| waiting.first().copied()) else { return };
+        // As the first of them sees it; where it needs more than there is, one that needs less may come next.
+        let room = self.room(limit, first.ti).unwrap_or(match limit {
+            Limit::Pool(..) => u32::MAX,
+            Limit::Paused(_) | Limit::RunTasks(_) | Limit::TaskInDag(..) | Limit::TaskInRun(..) => 0,
+        });
+        for _ in 0..room {
+            let Some(waiting) = self.parked.get_mut(limit) else { break };
+            match waiting.pop_first() {
+                Some(ready) => self.enqueue(ready.ti),
+                None => {
+                    self.parked.remove(limit);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Gives out slots until there are none, or nobody who may have one waits.
+    pub(super) fn dispatch(&mut self, now: Timestamp) {
+        let lanes: Vec<Lane> = self.ready.keys().cloned().collect();
+        for lane in lanes {
+            while self.dispatch_one(now, &lane) {}
+        }
+    }
+
+    /// Serves the next in this lane. Says whether there may be another.
+    fn dispatch_one(&mut self, now: Timestamp, lane: &Lane) -> bool {
+        let Some(owners) = self.ready.get(lane) else { return false };
+        let next = owners
+            .iter()
+            .filter_map(|(owner, waiting)| {
+                let held = self.held_by_owner.get(owner).copied().unwrap_or(0);
+                waiting.first().map(|first| (held, *first))
+            })
+            .min();
+        let Some((_, next)) = next else { return false };
+        for limit in self.limits(next.ti) {
+            if let Err(reason) = self.room(&limit, next.ti) {
+                self.park(next, limit, reason.into());
+                return true;
+            }
+        }
+        let slots = u32::from(lane.1);
+        match self.free_worker(&lane.0, slots) {
+            Some(worker) => {
+                self.assign(now, next.ti, worker, slots);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn park(&mut self, ready: Ready, limit: Limit, reason: Arc<str>) {
+        let key = ready.ti;
+        self.withdraw(key);
+        self.parked.entry(limit).or_default().insert(ready);
+        let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) else { return };
+        if ti.reason.as_ref() != Some(&reason) {
+            ti.reason = Some(reason);
+            self.changed.tis.insert(key);
+        }
+    }
+
+    /// The worker for this queue with the most free slots.
+    fn free_worker(&self, queue: &QueueName, slots: u32) -> Option<WorkerId> {
+        self.workers
+            .iter()
+            .filter(|(_, worker)| worker.takes(queue) && worker.free() >= slots)
+            .max_by_key(|(_, worker)| worker.free())
+            .map(|(id, _)| id.clone())
+    }
+
+    fn assign(&mut self, now: Timestamp, key: TiKey, worker: WorkerId, slots: u32) {
+        let Some(incarnation) = self.workers.get(&worker).map(|w| w.incarnation) else { return };
+        let Some((run, _)) = self.spec(key) else { return };
+        let owner = run.row.owner.clone();
+        let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) else { return };
+        if ti.state != TiState::Scheduled {
+            return;
+        }
+        // A sensor that looks again goes on with its try; all else begins a new one.
+        if ti.started_at.is_none() {
+            ti.try_number += 1;
+        }
+        ti.lease += 1;
+        ti.worker = Some(worker.clone());
+        let attempt = AttemptId { ti: key, try_number: ti.try_number, lease: ti.lease };
+        let assignment = Assignment { worker: worker.clone(), incarnation, lease: ti.lease };
+        let event = match slots {
+            0 => TiEvent::Deferred(Wait::Worker(assignment)),
+            _ => TiEvent::Assigned(assignment),
+        };
+        if self.transition(now, key, event, None) {
+            self.hold(&worker, attempt, slots, owner);
+            self.out.effects.push(Effect::Send { worker, message: ToWorker::Assign(attempt) });
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The engine made anew from what the store has.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use super::{Config, DagState, Engine, Pool, Timer, run::Run, run::is_active, workers::Worker};
+use crate::{
+    AttemptId, Dag, DagKey, Incarnation, PoolName, RunKey, RunState, TiState, Wait,
+    record::{DagVersionRow, PoolRow, RunSnapshot, Snapshot},
+};
+
+/// The pool that is always there (Airflow's), without a limit until someone sets one.
+pub(super) const DEFAULT_POOL: &str = "default_pool";
+
+impl Engine {
+    /// An engine that goes on where the one that wrote this left off. Every worker that had something is
+    /// granted a full lease from `now` on to say that it still has it.
+    pub fn restore(config: Config, snapshot: Snapshot, now: Timestamp) -> Self {
+        let mut engine = Self::new(config);
+        engine.last_run = snapshot.last_run;
+        engine.last_delivery = snapshot.last_delivery;
+        for row in snapshot.pools {
+            engine.put_pool(row);
+        }
+        let mut versions: BTreeMap<(DagKey, u32), DagVersionRow> =
+            snapshot.versions.into_iter().map(|row| ((row.key.clone(), row.version), row)).collect();
+        let mut compiled: BTreeMap<(DagKey, u32), Arc<Dag>> = BTreeMap::new();
+        for (at, version) in &versions {
+            if let Ok(dag) = Dag::compile((*version.spec).clone()) {
+                compiled.insert(at.clone(), Arc::new(dag));
+            }
+        }
+        for row in snapshot.dags {
+            let at = (row.key.clone(), row.version);
+            let (Some(dag), Some(version)) = (compiled.get(&at), versions.remove(&at)) else { continue };
+            engine.ensure_default_pool(&row.key);
+            engine.insert_dag(row, dag.clone(), version.hash);
+        }
+        for range in snapshot.ticks {
+            if let Some(dag) = engine.dags.get_mut(&range.dag.clone()) {
+                dag.last_range = Some(range);
+            }
+        }
+        for stats in snapshot.stats {
+            if let Some(dag) = engine.dags.get_mut(&stats.dag.clone()) {
+                dag.stats.insert(stats.task_id.clone(), stats);
+            }
+        }
+        for loaded in snapshot.runs {
+            if let Some(dag) = compiled.get(&(loaded.run.dag.clone(), loaded.run.version)) {
+                engine.take_in(dag.clone(), loaded);
+            }
+        }
+        engine.grant_leases(now);
+        let keys: Vec<DagKey> = engine.dags.keys().cloned().collect();
+        for key in keys {
+            engine.begin_runs(now, &key);
+            engine.plan_tick(now, &key);
+        }
+        engine.step(now, crate::input::Input::Clock);
+        engine
+    }
+
+    /// A DAG version, compiled; the present one where it is that.
+    pub(super) fn compiled(&self, version: &DagVersionRow) -> Option<Arc<Dag>> {
+        match self.dags.get(&version.key) {
+            Some(dag) if dag.row.version == version.version => Some(dag.dag.clone()),
+            Some(_) | None => Dag::compile((*version.spec).clone()).ok().map(Arc::new),
+        }
+    }
+
+    pub(super) fn insert_dag(&mut self, row: crate::record::DagRow, dag: Arc<Dag>, hash: String) {
+        let key = row.key.clone();
+        let state = DagState {
+            row,
+            dag,
+            hash,
+            running: BTreeSet::new(),
+            queued: BTreeSet::new(),
+            active: BTreeMap::new(),
+            held: None,
+            last_range: None,
+            stats: BTreeMap::new(),
+        };
+        self.dags.insert(key, state);
+    }
+
+    /// Takes a run and its task instances into mind, with every sum, timer and place in a queue.
+    pub(super) fn take_in(&mut self, dag: Arc<Dag>, loaded: RunSnapshot) {
+        let mut run = Run::new(loaded.run, dag);
+        for ti in loaded.tis {
+            if ti.key.task.usize() < run.tasks.len() {
+                run.insert(ti);
+            }
+        }
+        let key = run.row.key;
+        self.run_ids.insert((run.row.dag.clone(), run.row.run_id.clone()), key);
+        if let Some(dag) = self.dags.get_mut(&run.row.dag) {
+            match run.row.state {
+                RunState::Queued => {
+                    dag.queued.insert((run.row.run_after, key));
+                    self.timers.insert((run.row.run_after, Timer::RunDue(key)));
+                }
+                RunState::Running => {
+                    dag.running.insert(key);
+                    self.touched.insert(key);
+                    self.todo.extend(run.dag.tasks().map(|task| (key, task)));
+                }
+                RunState::Success | RunState::Failed => {}
+            }
+            let began = run.row.started_at.zip(run.dag.spec().dagrun_timeout);
+            if let Some(at) = began.and_then(|(began, timeout)| began.saturating_add(timeout).ok()) {
+                self.timers.insert((at, Timer::RunTimeout(key)));
+            }
+        }
+        let tis: Vec<crate::record::TiRow> =
+            run.all().filter(|ti| !ti.state.is_finished()).cloned().collect();
+        self.runs.insert(key, run);
+        for ti in tis {
+            self.take_in_ti(&ti);
+        }
+    }
+
+    fn take_in_ti(&mut self, ti: &crate::record::TiRow) {
+        if let Some(at) = ti.state.wakes_at() {
+            self.timers.insert((at, Timer::Wake(ti.key)));
+        }
+        if ti.state == TiState::Scheduled {
+            self.enqueue(ti.key);
+        }
+        let Some((run, spec)) = self.spec(ti.key) else { return };
+        let (dag_key, owner) = (run.row.dag.clone(), run.row.owner.clone());
+        let pool = (dag_key.namespace.clone(), spec.pool.clone());
+        let (slots, task) = (spec.pool_slots, spec.max_active_tis_per_dag.map(|_| spec.task_id.clone()));
+        if let Some(pool) = self.pools.get_mut(&pool) {
+            let deferred = matches!(ti.state, TiState::Deferred(_)) && pool.row.include_deferred;
+            if ti.state.holds_slots() || deferred {
+                pool.used += slots;
+            }
+        }
+        if let Some(task) = task.filter(|_| is_active(&ti.state))
+            && let Some(dag) = self.dags.get_mut(&dag_key)
+        {
+            *dag.active.entry(task).or_default() += 1;
+        }
+        let Some(assignment) = ti.state.assignment() else { return };
+        let attempt = AttemptId { ti: ti.key, try_number: ti.try_number, lease: assignment.lease };
+        let slots = u32::from(!matches!(ti.state, TiState::Deferred(Wait::Worker(_))));
+        // Until it joins: in the life it had when it was given this, and with no slots to give.
+        self.workers
+            .entry(assignment.worker.clone())
+            .or_insert_with(|| Worker::new(Incarnation(i64::MIN), Timestamp::MIN))
+            .adopt_life(assignment.incarnation);
+        self.hold(&assignment.worker, attempt, slots, owner);
+    }
+
+    fn grant_leases(&mut self, now: Timestamp) {
+        let until = now.saturating_add(self.config.lease).unwrap_or(Timestamp::MAX);
+        for (id, worker) in &mut self.workers {
+            worker.grant(until);
+            self.timers.insert((until, Timer::Lease(id.clone())));
+        }
+    }
+
+    pub(super) fn put_pool(&mut self, row: PoolRow) {
+        let key = (row.namespace.clone(), row.name.clone());
+        let used = self.pools.get(&key).map_or(0, |pool| pool.used);
+        self.pools.insert(key, Pool { row, used });
+    }
+
+    pub(super) fn ensure_default_pool(&mut self, dag: &DagKey) {
+        let name: PoolName = DEFAULT_POOL.into();
+        if self.pools.contains_key(&(dag.namespace.clone(), name.clone())) {
+            return;
+        }
+        let row = PoolRow {
+            namespace: dag.namespace.clone(),
+            name,
+            slots: None,
+            description: "Where tasks are that name no pool".into(),
+            include_deferred: false,
+        };
+        self.out.batch.pools.insert((row.namespace.clone(), row.name.clone()), row.clone());
+        self.put_pool(row);
+    }
+
+    /// Slots of a pool that task instances take now, counted afresh: for one that was made or changed.
+    pub(super) fn recount_pool(&mut self, key: &(crate::Namespace, PoolName)) {
+        let Some(include_deferred) = self.pools.get(key).map(|pool| pool.row.include_deferred) else {
+            return;
+        };
+        let takes = |state: &TiState| {
+            state.holds_slots() || (include_deferred && matches!(state, TiState::Deferred(_)))
+        };
+        let in_pool = |run: &&Run| run.row.dag.namespace == key.0;
+        let used = self
+            .runs
+            .values()
+            .filter(in_pool)
+            .flat_map(|run| run.all().map(move |ti| (run.dag.task(ti.key.task), &ti.state)))
+            .filter(|(spec, state)| spec.pool == key.1 && takes(state))
+            .map(|(spec, _)| spec.pool_slots)
+            .sum();
+        if let Some(pool) = self.pools.get_mut(key) {
+            pool.used = used;
+        }
+    }
+
+    /// The runs in mind of a DAG.
+    pub(super) fn runs_of(&self, dag: &DagKey) -> Vec<RunKey> {
+        self.runs.values().filter(|run| run.row.dag == *dag).map(|run| run.row.key).collect()
+    }
+}

@@ -1,0 +1,230 @@
+//! A run in the engine's mind: its task instances and the sums that make decisions cheap.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+use crate::{
+    Dag, MapIndex, Role, RunKey, TaskIx, TiKey, TiState,
+    record::{RunRow, TiRow},
+    trigger_rule::Counts,
+};
+
+/// A run, with everything that is decided from.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub row: RunRow,
+    pub dag: Arc<Dag>,
+    pub tasks: Vec<TaskState>,
+    /// Task instances that are not over.
+    pub unfinished: u32,
+    /// Of these, those that have left `none`: something moves them on.
+    pub moving: u32,
+    /// Task instances that count against `max_active_tasks`.
+    pub holding: u32,
+    /// The run before this one, for tasks that depend on it.
+    pub past: Past,
+    /// Runs that have this one as their past.
+    pub successors: Vec<RunKey>,
+}
+
+/// What is known of the run before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Past {
+    /// Nobody has looked yet.
+    Unknown,
+    /// The store was asked.
+    Asked,
+    /// There is none.
+    None,
+    /// This one; it is kept in mind as long as this run is.
+    Is(RunKey),
+}
+
+/// A task of a run.
+#[derive(Debug, Default)]
+pub(crate) struct TaskState {
+    /// Its instances by map index: one without an index, or as many as it was mapped to. None, where the
+    /// run leaves this task out.
+    pub instances: Vec<TiRow>,
+    /// What all instances directly before it came to.
+    pub up: Counts,
+    /// How many task instances say that it is to be skipped.
+    pub skip_votes: u32,
+    /// Instances that are queued, running, or deferred.
+    pub active: u32,
+}
+
+impl Run {
+    /// A run with no task instances yet.
+    pub fn new(row: RunRow, dag: Arc<Dag>) -> Self {
+        let tasks = dag.tasks().map(|_| TaskState::default()).collect();
+        let past = if dag.looks_at_past() { Past::Unknown } else { Past::None };
+        Self { row, dag, tasks, unfinished: 0, moving: 0, holding: 0, past, successors: Vec::new() }
+    }
+
+    /// Makes the task instances of a new run.
+    pub fn populate(&mut self) {
+        let all: Vec<TaskIx> = match &self.row.selection {
+            Some(chosen) => chosen.to_vec(),
+            None => self.dag.tasks().collect(),
+        };
+        for task in all {
+            self.insert(self.fresh(task, MapIndex::NONE));
+        }
+    }
+
+    /// A task instance before anything has happened to it.
+    pub fn fresh(&self, task: TaskIx, map_index: MapIndex) -> TiRow {
+        let spec = self.dag.task(task);
+        TiRow {
+            key: TiKey { run: self.row.key, task, map_index },
+            task_id: spec.task_id.clone(),
+            state: TiState::None,
+            try_number: 0,
+            max_tries: spec.retry.retries,
+            lost: 0,
+            lease: 0,
+            scheduled_at: None,
+            queued_at: None,
+            started_at: None,
+            ended_at: None,
+            paused_at: None,
+            paused_for: SignedDuration::ZERO,
+            exit_code: None,
+            worker: None,
+            reason: None,
+            result_length: None,
+            skips: [].into(),
+        }
+    }
+
+    /// Takes in a task instance, in whatever state it is.
+    pub fn insert(&mut self, row: TiRow) {
+        let task = row.key.task;
+        self.count(task, &row.state, true);
+        self.vote(&row.skips, true);
+        let instances = &mut self.tasks[task.usize()].instances;
+        let at = instances.partition_point(|ti| ti.key.map_index < row.key.map_index);
+        instances.insert(at, row);
+    }
+
+    /// Takes out a task instance.
+    pub fn take(&mut self, key: TiKey) -> Option<TiRow> {
+        let at = self.place(key)?;
+        let row = self.tasks[key.task.usize()].instances.remove(at);
+        self.count(key.task, &row.state, false);
+        self.vote(&row.skips, false);
+        Some(row)
+    }
+
+    /// Where among its task's instances one is.
+    fn place(&self, key: TiKey) -> Option<usize> {
+        let instances = &self.tasks.get(key.task.usize())?.instances;
+        instances.binary_search_by_key(&key.map_index, |ti| ti.key.map_index).ok()
+    }
+
+    /// A task instance.
+    pub fn ti(&self, key: TiKey) -> Option<&TiRow> {
+        self.place(key).map(|at| &self.tasks[key.task.usize()].instances[at])
+    }
+
+    /// A task instance, to change what is not its state.
+    pub fn ti_mut(&mut self, key: TiKey) -> Option<&mut TiRow> {
+        let at = self.place(key)?;
+        Some(&mut self.tasks[key.task.usize()].instances[at])
+    }
+
+    /// Changes a task instance's state and every sum that depends on it.
+    pub fn set_state(&mut self, key: TiKey, state: TiState) {
+        let Some(at) = self.place(key) else { return };
+        let old = self.tasks[key.task.usize()].instances[at].state.clone();
+        self.count(key.task, &old, false);
+        self.count(key.task, &state, true);
+        self.tasks[key.task.usize()].instances[at].state = state;
+    }
+
+    /// Sets which tasks a task instance tells to be skipped.
+    pub fn set_skips(&mut self, key: TiKey, skips: Arc<[TaskIx]>) {
+        let Some(at) = self.place(key) else { return };
+        let old = std::mem::replace(&mut self.tasks[key.task.usize()].instances[at].skips, skips.clone());
+        self.vote(&old, false);
+        self.vote(&skips, true);
+    }
+
+    fn vote(&mut self, skips: &[TaskIx], add: bool) {
+        for task in skips {
+            let votes = &mut self.tasks[task.usize()].skip_votes;
+            *votes = votes.saturating_add_signed(if add { 1 } else { -1 });
+        }
+    }
+
+    fn count(&mut self, task: TaskIx, state: &TiState, add: bool) {
+        let by = if add { 1 } else { -1 };
+        let bump = |count: &mut u32, when: bool| {
+            if when {
+                *count = count.saturating_add_signed(by);
+            }
+        };
+        let finished = state.is_finished();
+        bump(&mut self.unfinished, !finished);
+        bump(&mut self.moving, !finished && *state != TiState::None);
+        bump(&mut self.holding, state.holds_slots());
+        bump(&mut self.tasks[task.usize()].active, is_active(state));
+        let setup = self.dag.task(task).role == Role::Setup;
+        let dag = self.dag.clone();
+        for down in dag.downstream(task) {
+            let up = &mut self.tasks[down.usize()].up;
+            if add { up.add(state, setup) } else { up.remove(state, setup) }
+        }
+    }
+
+    /// The sums over what is directly before this instance. In a mapped group these are the instances of
+    /// the same index where the other task is in the same group, and all of them otherwise.
+    pub fn counts(&self, key: TiKey) -> Counts {
+        let node = self.dag.node(key.task);
+        let Some(group) = node.mapped_group.filter(|_| key.map_index != MapIndex::NONE) else {
+            return self.tasks[key.task.usize()].up;
+        };
+        let mut counts = Counts::default();
+        for up in &node.upstream {
+            let setup = self.dag.task(*up).role == Role::Setup;
+            let same_group = self.dag.node(*up).mapped_group == Some(group);
+            for ti in &self.tasks[up.usize()].instances {
+                let index = ti.key.map_index;
+                if !same_group || index == MapIndex::NONE || index == key.map_index {
+                    counts.add(&ti.state, setup);
+                }
+            }
+        }
+        counts
+    }
+
+    /// How many values there are to map over in a task's result; `None` while that is open.
+    pub fn result_length(&self, task: TaskIx) -> Option<usize> {
+        let instances = &self.tasks[task.usize()].instances;
+        match instances.as_slice() {
+            [only] if only.key.map_index == MapIndex::NONE && self.dag.mapping(task).is_none() => {
+                (only.state == TiState::Success).then_some(())?;
+                only.result_length.map(|length| length as usize)
+            }
+            // A mapped task's result is the list of what its copies left.
+            all => {
+                let over = all.iter().all(|ti| ti.state.is_finished());
+                let copies = all.iter().filter(|ti| ti.key.map_index != MapIndex::NONE);
+                over.then(|| copies.filter(|ti| ti.state == TiState::Success).count())
+            }
+        }
+    }
+
+    /// All task instances.
+    pub fn all(&self) -> impl Iterator<Item = &TiRow> {
+        self.tasks.iter().flat_map(|task| &task.instances)
+    }
+}
+
+/// Counts against `max_active_tis_per_dag` and `max_active_tis_per_dagrun`, where Airflow counts deferred
+/// ones too.
+pub(crate) fn is_active(state: &TiState) -> bool {
+    state.holds_slots() || matches!(state, TiState::Deferred(_))
+}

@@ -1,0 +1,223 @@
+//! The life of a run: made, begun, over, forgotten.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{
+    Engine, Timer,
+    run::{Past, Run},
+};
+use crate::{
+    AlertOn, Dag, DagKey, End, RunKey, RunState, TiKey, TiState,
+    input::ToWorker,
+    record::{DagVersionRow, RunRow, RunSnapshot},
+};
+
+impl Engine {
+    /// Makes a run, which begins as soon as it may.
+    pub(super) fn create_run(&mut self, now: Timestamp, row: RunRow, dag: Arc<Dag>) {
+        let key = row.key;
+        self.run_ids.insert((row.dag.clone(), row.run_id.clone()), key);
+        let dag_key = row.dag.clone();
+        let mut run = Run::new(row, dag);
+        run.populate();
+        self.changed.tis.extend(run.all().map(|ti| ti.key));
+        self.changed.runs.insert(key);
+        self.queue_run(now, &run);
+        self.runs.insert(key, run);
+        self.begin_runs(now, &dag_key);
+    }
+
+    fn queue_run(&mut self, now: Timestamp, run: &Run) {
+        if let Some(dag) = self.dags.get_mut(&run.row.dag) {
+            dag.queued.insert((run.row.run_after, run.row.key));
+        }
+        if run.row.run_after > now {
+            self.timers.insert((run.row.run_after, Timer::RunDue(run.row.key)));
+        }
+    }
+
+    pub(super) fn begin_runs_of(&mut self, now: Timestamp, key: RunKey) {
+        if let Some(dag) = self.runs.get(&key).map(|run| run.row.dag.clone()) {
+            self.begin_runs(now, &dag);
+        }
+    }
+
+    /// Begins the runs of a DAG that wait, as many as `max_active_runs` allows.
+    pub(super) fn begin_runs(&mut self, now: Timestamp, key: &DagKey) {
+        loop {
+            let Some(dag) = self.dags.get_mut(key) else { return };
+            let room = dag.running.len() < dag.dag.spec().max_active_runs as usize;
+            if dag.row.is_paused || !room {
+                return;
+            }
+            let Some((run_after, next)) = dag.queued.first().copied() else { return };
+            if run_after > now {
+                return;
+            }
+            dag.queued.pop_first();
+            dag.running.insert(next);
+            self.begin(now, next);
+        }
+    }
+
+    fn begin(&mut self, now: Timestamp, key: RunKey) {
+        let Some(run) = self.runs.get_mut(&key) else { return };
+        run.row.state = RunState::Running;
+        run.row.started_at = Some(now);
+        let timeout = run.dag.spec().dagrun_timeout;
+        let tasks: Vec<_> = run.dag.tasks().collect();
+        self.changed.runs.insert(key);
+        self.touched.insert(key);
+        if let Some(at) = timeout.and_then(|timeout| now.saturating_add(timeout).ok()) {
+            self.timers.insert((at, Timer::RunTimeout(key)));
+        }
+        self.todo.extend(tasks.into_iter().map(|task| (key, task)));
+    }
+
+    /// Ends a run where its task instances have decided it.
+    pub(super) fn conclude(&mut self, now: Timestamp, key: RunKey) {
+        let Some(run) = self.runs.get(&key) else { return };
+        if run.row.state != RunState::Running {
+            return;
+        }
+        if run.unfinished == 0 {
+            let failed = |ti: &TiState| matches!(ti, TiState::Failed | TiState::UpstreamFailed);
+            let leaves = run.all().filter(|ti| run.dag.node(ti.key.task).leaf || is_last(run, ti.key));
+            let state = match leaves.map(|ti| &ti.state).any(failed) {
+                true => RunState::Failed,
+                false => RunState::Success,
+            };
+            return self.finish_run(now, key, state, None);
+        }
+        let paused = self.dags.get(&run.row.dag).is_some_and(|dag| dag.row.is_paused);
+        if run.moving == 0 && !paused {
+            let stuck: Vec<&crate::record::TiRow> =
+                run.all().filter(|ti| ti.state == TiState::None).collect();
+            if stuck.iter().all(|ti| !run.dag.task(ti.key.task).looks_at_past()) {
+                let first = stuck.first().map(|ti| ti.task_id.clone());
+                let reason = format!(
+                    "nothing can run any more: {} task instances wait for what will not happen, the first is `{}`",
+                    stuck.len(),
+                    first.as_deref().unwrap_or_default()
+                );
+                self.finish_run(now, key, RunState::Failed, Some(reason));
+            }
+        }
+    }
+
+    /// A run is over.
+    pub(super) fn finish_run(
+        &mut self,
+        now: Timestamp,
+        key: RunKey,
+        state: RunState,
+        reason: Option<String>,
+    ) {
+        let Some(run) = self.runs.get_mut(&key) else { return };
+        run.row.state = state;
+        run.row.ended_at = Some(now);
+        run.row.reason = reason;
+        let (dag_key, run_after) = (run.row.dag.clone(), run.row.run_after);
+        self.changed.runs.insert(key);
+        self.over.insert(key);
+        if let Some(dag) = self.dags.get_mut(&dag_key) {
+            dag.running.remove(&key);
+            dag.queued.remove(&(run_after, key));
+            let failures = if state == RunState::Failed { dag.row.consecutive_failures + 1 } else { 0 };
+            if failures != dag.row.consecutive_failures {
+                dag.row.consecutive_failures = failures;
+                self.changed.dags.insert(dag_key.clone());
+            }
+            let most = dag.dag.spec().max_consecutive_failed_dag_runs;
+            if most > 0 && failures >= most {
+                dag.row.is_paused = true;
+            }
+        }
+        self.alert_of_run(
+            now,
+            key,
+            if state == RunState::Failed { AlertOn::Failure } else { AlertOn::Success },
+        );
+        self.begin_runs(now, &dag_key);
+        self.make_held_ticks(now, &dag_key);
+    }
+
+    pub(super) fn on_run_timeout(&mut self, now: Timestamp, key: RunKey, at: Timestamp) {
+        let Some(run) = self.runs.get(&key) else { return };
+        let Some(timeout) = run.dag.spec().dagrun_timeout else { return };
+        // A run that was cleared has begun anew since this timer was set.
+        let due = run.row.started_at.and_then(|began| began.saturating_add(timeout).ok());
+        if run.row.state != RunState::Running || due != Some(at) {
+            return;
+        }
+        self.stop_run(now, key, End::Skipped, "the run's time was up (dagrun_timeout)");
+        self.finish_run(now, key, RunState::Failed, Some("its time was up (dagrun_timeout)".into()));
+    }
+
+    /// Ends everything of a run that is not over: what runs is ended by its worker.
+    pub(super) fn stop_run(&mut self, now: Timestamp, key: RunKey, end: End, reason: &str) {
+        let Some(run) = self.runs.get(&key) else { return };
+        let open: Vec<(TiKey, bool)> = run
+            .all()
+            .filter(|ti| !ti.state.is_finished())
+            .map(|ti| (ti.key, ti.state.assignment().is_some()))
+            .collect();
+        for (ti, runs) in open {
+            self.tell_holder(ti, ToWorker::Cancel);
+            let end = if runs && end == End::Skipped { End::Failed } else { end };
+            self.end(now, ti, end, reason);
+        }
+    }
+
+    /// Lets go of runs that are over, unless a later one depends on them.
+    pub(super) fn forget_finished(&mut self) {
+        while let Some(key) = self.over.pop_first() {
+            let Some(run) = self.runs.get(&key) else { continue };
+            let needed = run.successors.iter().any(|next| self.runs.contains_key(next));
+            if !run.row.state.is_finished() || needed {
+                continue;
+            }
+            let Some(run) = self.runs.remove(&key) else { continue };
+            self.run_ids.remove(&(run.row.dag.clone(), run.row.run_id.clone()));
+            if let Past::Is(before) = run.past {
+                self.over.insert(before);
+            }
+        }
+    }
+
+    /// Takes in a run from the store, since a command is about it.
+    pub(super) fn on_loaded(&mut self, version: &DagVersionRow, loaded: RunSnapshot) {
+        let key = loaded.run.key;
+        if self.runs.contains_key(&key) {
+            return;
+        }
+        let Some(dag) = self.compiled(version) else { return };
+        self.take_in(dag, loaded);
+        self.over.insert(key);
+    }
+
+    /// Takes in the answer to what run is before another.
+    pub(super) fn on_past(&mut self, of: RunKey, found: Option<Box<(DagVersionRow, RunSnapshot)>>) {
+        let before = found.map(|found| {
+            let key = found.1.run.key;
+            self.on_loaded(&found.0, found.1);
+            key
+        });
+        if let Some(before) = before.and_then(|key| self.runs.get_mut(&key)) {
+            before.successors.push(of);
+        }
+        let Some(run) = self.runs.get_mut(&of) else { return };
+        run.past = before.map_or(Past::None, Past::Is);
+        let tasks: Vec<_> = run.dag.tasks().collect();
+        self.todo.extend(tasks.into_iter().map(|task| (of, task)));
+        self.touched.insert(of);
+    }
+}
+
+/// Where a run leaves out tasks, those after which nothing of it comes decide as well.
+fn is_last(run: &Run, key: TiKey) -> bool {
+    run.row.selection.is_some()
+        && run.dag.downstream(key.task).iter().all(|down| run.tasks[down.usize()].instances.is_empty())
+}

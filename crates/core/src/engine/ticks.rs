@@ -1,0 +1,207 @@
+//! Ticks of schedules: each becomes a run, or it is written down why not.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{DagState, Engine, Timer};
+use crate::{
+    DagKey, RunKey, RunState,
+    record::{RunRow, RunType, TickOutcome, TickRow},
+    schedule::{Tick, TimeRestriction},
+};
+
+/// No more ticks than this are counted when many were passed over at once.
+const COUNTED: usize = 100_000;
+
+impl Engine {
+    /// Finds out when a DAG's next tick is, and sets its timer.
+    pub(super) fn plan_tick(&mut self, now: Timestamp, key: &DagKey) {
+        let Some(dag) = self.dags.get_mut(key) else { return };
+        let next = if dag.row.is_stale { None } else { next_tick(dag, now) };
+        // With catch-up off the schedule names the latest tick that has passed; what came before it is
+        // looked at when that is made.
+        let kept = dag.row.next_tick.filter(|kept| {
+            next.is_some_and(|next| kept.run_after <= next.run_after) && is_tick_of(dag, kept)
+        });
+        let planned = kept.or(next);
+        if dag.row.next_tick != planned {
+            dag.row.next_tick = planned;
+            self.changed.dags.insert(key.clone());
+        }
+        if let Some(tick) = planned {
+            self.timers.insert((tick.run_after, Timer::Tick(key.clone())));
+        }
+    }
+
+    /// Makes the runs of all ticks that are due and may be made.
+    pub(super) fn on_tick_due(&mut self, now: Timestamp, key: &DagKey) {
+        while let Some(due) = self.due_tick(now, key) {
+            self.make_tick(now, key, due);
+        }
+    }
+
+    /// Makes the runs of ticks that had to wait for another run to end.
+    pub(super) fn make_held_ticks(&mut self, now: Timestamp, key: &DagKey) {
+        let held = self.dags.get(key).and_then(|dag| dag.row.next_tick).is_some_and(|t| t.run_after <= now);
+        if held {
+            self.on_tick_due(now, key);
+        }
+    }
+
+    /// The next tick whose run may be made now. Those that are passed over for it are written down.
+    fn due_tick(&mut self, now: Timestamp, key: &DagKey) -> Option<Tick> {
+        let dag = self.dags.get(key)?;
+        let first = dag.row.next_tick?;
+        if first.run_after > now {
+            self.timers.insert((first.run_after, Timer::Tick(key.clone())));
+            return None;
+        }
+        let full = dag.running.len() + dag.queued.len() >= dag.dag.spec().max_active_runs as usize;
+        if dag.row.is_paused || dag.row.is_stale || full {
+            let why = if full { Passed::Full } else { Passed::Paused };
+            if let Some(dag) = self.dags.get_mut(key) {
+                dag.held = Some(why);
+            }
+            return None;
+        }
+        let latest = next_tick(dag, now);
+        let chosen = if dag.dag.spec().catchup { Some(first) } else { latest };
+        if chosen.is_none_or(|chosen| chosen.run_after > first.run_after) {
+            self.pass_over(key, first, chosen.map(|tick| tick.run_after), now);
+        }
+        let dag = self.dags.get_mut(key)?;
+        dag.held = None;
+        match chosen {
+            Some(tick) if tick.run_after <= now => Some(tick),
+            later => {
+                dag.row.next_tick = later;
+                self.changed.dags.insert(key.clone());
+                if let Some(tick) = later {
+                    self.timers.insert((tick.run_after, Timer::Tick(key.clone())));
+                }
+                None
+            }
+        }
+    }
+
+    fn make_tick(&mut self, now: Timestamp, key: &DagKey, tick: Tick) {
+        self.last_run += 1;
+        let run = RunKey(self.last_run);
+        let Some(dag) = self.dags.get_mut(key) else { return };
+        dag.row.last_tick = Some(tick);
+        dag.row.next_tick = next_tick(dag, now);
+        self.changed.dags.insert(key.clone());
+        let late_by = now.duration_since(tick.run_after);
+        let late = late_by > self.config.late_after;
+        let outcome = if late { TickOutcome::Late } else { TickOutcome::OnTime };
+        let reason = match (late, dag.dag.spec().catchup) {
+            (false, _) => "",
+            (true, true) => "it was made up for",
+            (true, false) => "nothing could make its run when it was due",
+        };
+        let row = RunRow {
+            key: run,
+            dag: key.clone(),
+            run_id: tick.scheduled_run_id().into(),
+            version: dag.row.version,
+            state: RunState::Queued,
+            run_type: RunType::Scheduled,
+            triggered_by: "timetable".into(),
+            triggering_user: None,
+            owner: dag.dag.spec().owner.clone(),
+            logical_date: Some(tick.logical_date()),
+            data_interval: Some((tick.data_interval.start, tick.data_interval.end)),
+            run_after: tick.run_after,
+            conf: Arc::new(Value::Object(serde_json::Map::new())),
+            selection: None,
+            queued_at: now,
+            started_at: None,
+            ended_at: None,
+            clear_number: 0,
+            reason: None,
+        };
+        let compiled = dag.dag.clone();
+        self.record_ticks(key, (tick.run_after, tick.run_after, 1), outcome, reason, Some(run));
+        self.create_run(now, row, compiled);
+    }
+
+    /// Writes down that the ticks from `first` on, up to `until` (not included) or `now`, have no run.
+    fn pass_over(&mut self, key: &DagKey, first: Tick, until: Option<Timestamp>, now: Timestamp) {
+        let Some(dag) = self.dags.get(key) else { return };
+        let end = until.map_or(now, |until| until.min(now));
+        let mut last = first;
+        let mut count = 1;
+        let restriction = TimeRestriction { catchup: true, ..restriction(dag) };
+        while count < COUNTED as u64 {
+            let next = dag.dag.spec().schedule.next_tick(Some(last.data_interval), &restriction, now);
+            match next.filter(|next| next.run_after > last.run_after) {
+                Some(next) if next.run_after < end || (until.is_none() && next.run_after == end) => {
+                    last = next
+                }
+                Some(_) | None => break,
+            }
+            count += 1;
+        }
+        let (outcome, reason) = match dag.held {
+            Some(Passed::Paused) => (TickOutcome::Skipped, "the DAG was paused"),
+            Some(Passed::Full) => (TickOutcome::Skipped, "max_active_runs was reached, and catchup is off"),
+            None => (TickOutcome::Missed, "nothing was there to make its run when it was due"),
+        };
+        self.record_ticks(key, (first.run_after, last.run_after, count), outcome, reason, None);
+    }
+
+    fn record_ticks(
+        &mut self,
+        key: &DagKey,
+        (first, last, count): (Timestamp, Timestamp, u64),
+        outcome: TickOutcome,
+        reason: &str,
+        run: Option<RunKey>,
+    ) {
+        let Some(dag) = self.dags.get_mut(key) else { return };
+        let range = match dag.last_range.take() {
+            Some(range) if range.outcome == outcome && range.reason == reason && range.last < first => {
+                TickRow { last, count: range.count + count, run, ..range }
+            }
+            Some(_) | None => {
+                TickRow { dag: key.clone(), first, last, count, outcome, reason: reason.into(), run }
+            }
+        };
+        dag.last_range = Some(range.clone());
+        self.out.batch.ticks.insert((key.clone(), range.first), range);
+    }
+}
+
+/// Why ticks that are due wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passed {
+    /// The DAG is paused.
+    Paused,
+    /// `max_active_runs` is reached.
+    Full,
+}
+
+fn restriction(dag: &DagState) -> TimeRestriction {
+    let spec = dag.dag.spec();
+    TimeRestriction { earliest: spec.start_date, latest: spec.end_date, catchup: spec.catchup }
+}
+
+fn next_tick(dag: &DagState, now: Timestamp) -> Option<Tick> {
+    let last = dag.row.last_tick.map(|tick| tick.data_interval);
+    dag.dag.spec().schedule.next_tick(last, &restriction(dag), now)
+}
+
+/// Whether the schedule still has this tick: it may have changed since the tick was planned.
+fn is_tick_of(dag: &DagState, tick: &Tick) -> bool {
+    let last = dag.row.last_tick.map(|tick| tick.data_interval);
+    let restriction = TimeRestriction { catchup: true, ..restriction(dag) };
+    match last {
+        Some(_) => dag.dag.spec().schedule.next_tick(last, &restriction, tick.run_after) == Some(*tick),
+        // Before the first tick the schedule may say anything that is not over.
+        None => {
+            dag.dag.spec().schedule.next_tick(None, &self::restriction(dag), tick.run_after) == Some(*tick)
+        }
+    }
+}

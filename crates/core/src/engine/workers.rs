@@ -1,0 +1,282 @@
+//! Workers: who is there, what each has, and what happens when one is gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::{Engine, Timer};
+use crate::{
+    AttemptId, Incarnation, Owner, QueueName, TiEvent, TiState, Wait, WorkerId,
+    input::{Effect, ToWorker, WorkerEvent},
+};
+
+/// A worker, in one of its lives.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub incarnation: Incarnation,
+    slots: u32,
+    used: u32,
+    queues: BTreeSet<QueueName>,
+    /// Whether it has said that it is there, since this engine began.
+    joined: bool,
+    draining: bool,
+    lease_until: Timestamp,
+    /// What it has, whether or not the task instance still wants it: slots are free when they are free.
+    held: BTreeMap<AttemptId, (u32, Owner)>,
+}
+
+impl Worker {
+    pub fn new(incarnation: Incarnation, lease_until: Timestamp) -> Self {
+        Self {
+            incarnation,
+            slots: 0,
+            used: 0,
+            queues: BTreeSet::new(),
+            joined: false,
+            draining: false,
+            lease_until,
+            held: BTreeMap::new(),
+        }
+    }
+
+    /// It has something that it was given in this life, which may be a later one than is known.
+    pub fn adopt_life(&mut self, incarnation: Incarnation) {
+        self.incarnation = self.incarnation.max(incarnation);
+    }
+
+    /// It has until then to be heard of.
+    pub fn grant(&mut self, until: Timestamp) {
+        self.lease_until = until;
+    }
+
+    /// Whether it takes work from this queue.
+    pub fn takes(&self, queue: &QueueName) -> bool {
+        self.joined && !self.draining && self.queues.contains(queue)
+    }
+
+    /// How many slots are free.
+    pub fn free(&self) -> u32 {
+        self.slots.saturating_sub(self.used)
+    }
+
+    /// How many slots are taken.
+    pub fn used(&self) -> u32 {
+        self.used
+    }
+
+    /// What it has.
+    pub fn held(&self) -> impl Iterator<Item = (&AttemptId, u32, &Owner)> {
+        self.held.iter().map(|(attempt, (slots, owner))| (attempt, *slots, owner))
+    }
+}
+
+impl Engine {
+    pub(super) fn on_worker_event(
+        &mut self,
+        now: Timestamp,
+        id: WorkerId,
+        incarnation: Incarnation,
+        event: WorkerEvent,
+    ) {
+        if let WorkerEvent::Joined { slots, queues, held } = event {
+            return self.on_joined(now, id, incarnation, slots, queues, held);
+        }
+        let lease = self.config.lease;
+        let Some(worker) = self.workers.get_mut(&id).filter(|w| w.joined && w.incarnation == incarnation)
+        else {
+            return self.tell(&id, ToWorker::Rejoin);
+        };
+        worker.lease_until = now.saturating_add(lease).unwrap_or(Timestamp::MAX);
+        match event {
+            // Taken care of above.
+            WorkerEvent::Joined { .. } | WorkerEvent::Heartbeat => {}
+            WorkerEvent::Draining => worker.draining = true,
+            WorkerEvent::Left => self.give_up(now, &id, "its worker has left"),
+            WorkerEvent::Report { attempt, at, report } => self.on_report(now, &id, attempt, at, report),
+        }
+    }
+
+    fn on_joined(
+        &mut self,
+        now: Timestamp,
+        id: WorkerId,
+        incarnation: Incarnation,
+        slots: u32,
+        queues: Vec<QueueName>,
+        held: Vec<AttemptId>,
+    ) {
+        let lease_until = now.saturating_add(self.config.lease).unwrap_or(Timestamp::MAX);
+        let known = self.workers.get(&id).map(|w| w.incarnation);
+        if known.is_some_and(|known| known > incarnation) {
+            // An earlier life that has not noticed the later one.
+            return;
+        }
+        let worker = self.workers.entry(id.clone()).or_insert_with(|| Worker::new(incarnation, lease_until));
+        worker.incarnation = incarnation;
+        worker.slots = slots;
+        worker.queues = queues.into_iter().collect();
+        worker.joined = true;
+        worker.draining = false;
+        worker.lease_until = lease_until;
+        self.timers.insert((lease_until, Timer::Lease(id.clone())));
+        let before: Vec<AttemptId> = self.workers[&id].held.keys().copied().collect();
+        for attempt in before.iter().filter(|attempt| !held.contains(attempt)) {
+            self.on_not_held(now, &id, *attempt, known == Some(incarnation));
+        }
+        for attempt in held {
+            self.on_held(&id, attempt);
+        }
+    }
+
+    /// A worker that joins does not have an attempt that it was given.
+    fn on_not_held(&mut self, now: Timestamp, id: &WorkerId, attempt: AttemptId, same_life: bool) {
+        if !self.is_current(id, attempt) {
+            self.release(id, attempt);
+        } else if same_life {
+            // It never heard of it: a life that has begun an attempt keeps it until its end is acknowledged.
+            self.tell(id, ToWorker::Assign(attempt));
+        } else {
+            self.lose(now, id, attempt, "its worker was restarted");
+        }
+    }
+
+    /// A worker that joins has an attempt.
+    fn on_held(&mut self, id: &WorkerId, attempt: AttemptId) {
+        let incarnation = self.workers[id].incarnation;
+        if !self.is_current(id, attempt) {
+            let owner = self.runs.get(&attempt.ti.run).map(|run| run.row.owner.clone());
+            if !self.workers[id].held.contains_key(&attempt) {
+                self.hold(id, attempt, 1, owner.unwrap_or_else(|| "airflow".into()));
+            }
+            return self.tell(id, ToWorker::Cancel(attempt));
+        }
+        let Some(run) = self.runs.get_mut(&attempt.ti.run) else { return };
+        let Some(ti) = run.ti_mut(attempt.ti) else { return };
+        let (slots, message) = match &mut ti.state {
+            TiState::Queued(a) | TiState::Running(a) => {
+                a.incarnation = incarnation;
+                (1, ToWorker::Continue(attempt))
+            }
+            TiState::Paused(a) => {
+                a.incarnation = incarnation;
+                (1, ToWorker::Pause(attempt))
+            }
+            TiState::Restarting(a) => {
+                a.incarnation = incarnation;
+                (1, ToWorker::Cancel(attempt))
+            }
+            TiState::Deferred(Wait::Worker(a)) => {
+                a.incarnation = incarnation;
+                (0, ToWorker::Continue(attempt))
+            }
+            TiState::None
+            | TiState::Scheduled
+            | TiState::Deferred(Wait::Until(_))
+            | TiState::UpForRetry(_)
+            | TiState::UpForReschedule(_)
+            | TiState::Success
+            | TiState::Failed
+            | TiState::Skipped
+            | TiState::UpstreamFailed
+            | TiState::Removed => return,
+        };
+        let owner = run.row.owner.clone();
+        self.changed.tis.insert(attempt.ti);
+        if !self.workers[id].held.contains_key(&attempt) {
+            self.hold(id, attempt, slots, owner);
+        }
+        self.tell(id, message);
+    }
+
+    /// A worker's lease is over, unless it has been heard of since.
+    pub(super) fn on_lease_end(&mut self, now: Timestamp, id: &WorkerId) {
+        let Some(worker) = self.workers.get(id) else { return };
+        if worker.lease_until > now {
+            self.timers.insert((worker.lease_until, Timer::Lease(id.clone())));
+        } else {
+            self.give_up(now, id, "its worker was not heard of any more");
+        }
+    }
+
+    /// A worker is gone with all that it had.
+    fn give_up(&mut self, now: Timestamp, id: &WorkerId, why: &str) {
+        let held: Vec<AttemptId> =
+            self.workers.get(id).map(|w| w.held.keys().copied().collect()).unwrap_or_default();
+        for attempt in held {
+            if self.is_current(id, attempt) {
+                self.lose(now, id, attempt, why);
+            } else {
+                self.release(id, attempt);
+            }
+        }
+        self.workers.remove(id);
+    }
+
+    /// Whether this attempt is the one that its task instance waits for, and this worker has it.
+    pub(super) fn is_current(&self, id: &WorkerId, attempt: AttemptId) -> bool {
+        self.ti(attempt.ti).is_some_and(|ti| {
+            ti.try_number == attempt.try_number
+                && ti.state.assignment().is_some_and(|a| a.worker == *id && a.lease == attempt.lease)
+        })
+    }
+
+    /// Notes that a worker has an attempt.
+    pub(super) fn hold(&mut self, id: &WorkerId, attempt: AttemptId, slots: u32, owner: Owner) {
+        let Some(worker) = self.workers.get_mut(id) else { return };
+        worker.used += slots;
+        if slots > 0 {
+            *self.held_by_owner.entry(owner.clone()).or_default() += slots;
+        }
+        worker.held.insert(attempt, (slots, owner));
+    }
+
+    /// Notes that a worker no longer has an attempt.
+    pub(super) fn release(&mut self, id: &WorkerId, attempt: AttemptId) {
+        let Some(worker) = self.workers.get_mut(id) else { return };
+        let Some((slots, owner)) = worker.held.remove(&attempt) else { return };
+        worker.used = worker.used.saturating_sub(slots);
+        if let Some(held) = self.held_by_owner.get_mut(&owner) {
+            *held = held.saturating_sub(slots);
+            if *held == 0 {
+                self.held_by_owner.remove(&owner);
+            }
+        }
+    }
+
+    /// The attempt is gone with its worker: another follows, unless too many were lost in a row.
+    pub(super) fn lose(&mut self, now: Timestamp, id: &WorkerId, attempt: AttemptId, why: &str) {
+        self.release(id, attempt);
+        let key = attempt.ti;
+        let Some((_, spec)) = self.spec(key) else { return };
+        let most = spec.max_lost;
+        let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) else { return };
+        if matches!(ti.state, TiState::Restarting(_)) {
+            self.renew(key);
+            self.transition(now, key, TiEvent::Lost, None);
+            return;
+        }
+        ti.lost += 1;
+        ti.max_tries += 1;
+        if ti.lost > most {
+            let reason = format!("lost {} times in a row, the last time because {why}", ti.lost);
+            self.fail_for_good(now, key, None, reason.into());
+        } else {
+            let reason = format!("attempt {} was lost: {why}", ti.try_number);
+            self.transition(now, key, TiEvent::Lost, Some(reason.into()));
+            self.archive(key);
+        }
+    }
+
+    pub(super) fn tell(&mut self, worker: &WorkerId, message: ToWorker) {
+        self.out.effects.push(Effect::Send { worker: worker.clone(), message });
+    }
+
+    /// Asks the worker that has this task instance for something, where one has it.
+    pub(super) fn tell_holder(&mut self, key: crate::TiKey, message: fn(AttemptId) -> ToWorker) {
+        let Some(ti) = self.ti(key) else { return };
+        let Some(assignment) = ti.state.assignment() else { return };
+        let attempt = AttemptId { ti: key, try_number: ti.try_number, lease: assignment.lease };
+        let worker = assignment.worker.clone();
+        self.tell(&worker, message(attempt));
+    }
+}

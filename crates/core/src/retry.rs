@@ -1,0 +1,93 @@
+//! When a failed attempt is followed by another.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{DagKey, RetryPolicy, TaskId};
+
+/// No delay is longer than this, whatever the backoff says (Airflow's `MAX_RETRY_DELAY`, a day).
+const LONGEST: SignedDuration = SignedDuration::from_hours(24);
+
+impl RetryPolicy {
+    /// Whether an attempt that ended with this exit code may be followed by another at all.
+    pub fn covers(&self, exit_code: Option<i32>) -> bool {
+        self.on_exit_codes.is_empty() || exit_code.is_some_and(|code| self.on_exit_codes.contains(&code))
+    }
+
+    /// How long to wait after attempt `try_number` has failed.
+    ///
+    /// With a backoff the delay grows by the factor with each try, and up to as much again is added to
+    /// it, so that tasks that failed together do not come back together (as Airflow does). How much is
+    /// drawn from the task's names and the try, so that it is the same each time it is asked.
+    pub fn delay_after(&self, try_number: u32, dag: &DagKey, run_id: &str, task: &TaskId) -> SignedDuration {
+        let grows = self.backoff > 0.0 && (self.backoff - 1.0).abs() > f64::EPSILON;
+        if !grows {
+            return self.delay;
+        }
+        let power = f64::from(try_number.saturating_sub(1));
+        let least =
+            (self.delay.as_secs_f64() * self.backoff.powf(power)).ceil().clamp(1.0, LONGEST.as_secs_f64());
+        let seed = format!("{dag}#{task}#{run_id}#{try_number}");
+        let seconds = least + (fnv1a(seed.as_bytes()) % least as u64) as f64;
+        let delay = SignedDuration::from_secs_f64(seconds.min(LONGEST.as_secs_f64()));
+        self.max_delay.map_or(delay, |most| delay.min(most))
+    }
+
+    /// When the next attempt may begin.
+    pub fn next_at(
+        &self,
+        ended: Timestamp,
+        try_number: u32,
+        dag: &DagKey,
+        run_id: &str,
+        task: &TaskId,
+    ) -> Timestamp {
+        ended.saturating_add(self.delay_after(try_number, dag, run_id, task)).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// A hash that is the same on every machine and in every version of the compiler.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delay(policy: &RetryPolicy, try_number: u32) -> i64 {
+        policy.delay_after(try_number, &DagKey::new("default", "d"), "r", &"t".into()).as_secs()
+    }
+
+    #[test]
+    fn without_backoff_every_delay_is_the_same() {
+        let policy = RetryPolicy { delay: SignedDuration::from_secs(30), ..RetryPolicy::default() };
+        assert_eq!((delay(&policy, 1), delay(&policy, 9)), (30, 30));
+    }
+
+    #[test]
+    fn with_backoff_the_delay_grows_with_jitter_up_to_the_cap() {
+        let policy = RetryPolicy {
+            delay: SignedDuration::from_secs(10),
+            backoff: 2.0,
+            max_delay: Some(SignedDuration::from_secs(100)),
+            ..RetryPolicy::default()
+        };
+        for (try_number, least) in [(1, 10), (2, 20), (3, 40)] {
+            let seconds = delay(&policy, try_number);
+            assert!((least..2 * least).contains(&seconds), "try {try_number}: {seconds}");
+        }
+        assert_eq!(delay(&policy, 30), 100);
+        let uncapped = RetryPolicy { max_delay: None, ..policy };
+        assert_eq!(delay(&uncapped, u32::MAX), 86_400);
+    }
+
+    #[test]
+    fn only_the_named_exit_codes_are_tried_again() {
+        let policy = RetryPolicy { on_exit_codes: vec![75], ..RetryPolicy::default() };
+        assert!(policy.covers(Some(75)));
+        assert!(!policy.covers(Some(1)) && !policy.covers(None));
+        assert!(RetryPolicy::default().covers(None));
+    }
+}

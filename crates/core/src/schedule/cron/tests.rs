@@ -1,0 +1,5 @@
+use super::*;
+#[test]
+fn x() {
+    Cron::new("* * * * *").unwrap();
+}

@@ -1,0 +1,470 @@
+//! What becomes of runs and task instances.
+
+use jiff::SignedDuration;
+use serde_json::json;
+use updraft_core::{
+    AlertChannel, AlertOn, AlertSpec, Condition, DagKey, DagSpec, EdgeSpec, End, MapIndex, MapSource,
+    Mapping, Role, RunState, TaskKind, TaskSpec, TiKey, TiStateName as S, TriggerRule, WaitRule,
+    input::{AttemptEnd, Branch, Clear, Command, Outcome, Report, ToWorker, WorkerEvent},
+    record::PoolRow,
+    schedule::{Schedule, Zone},
+};
+
+use crate::world::{World, at, dag};
+
+#[test]
+fn a_chain_runs_in_order_and_its_run_succeeds() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a", "b", "c"], &[("a", "b"), ("b", "c")]));
+    let run = world.trigger("d");
+    for expected in ["a", "b", "c"] {
+        let assigned = world.assigned();
+        assert_eq!(assigned.len(), 1);
+        assert_eq!(world.state(run, expected), S::Queued);
+        world.report(assigned[0], Report::Started);
+        world.end(assigned[0], AttemptEnd::Success);
+    }
+    assert_eq!(world.run_state(run), RunState::Success);
+}
+
+#[test]
+fn empty_tasks_are_over_in_the_step_that_makes_the_run() {
+    let mut world = World::new(1);
+    let mut spec = dag("d", &["a", "b", "c"], &[("a", "b"), ("b", "c")]);
+    spec.tasks.iter_mut().for_each(|task| task.kind = TaskKind::Empty);
+    world.put(spec);
+    let run = world.trigger("d");
+    assert_eq!(world.run_state(run), RunState::Success);
+    assert!(world.assigned().is_empty());
+}
+
+#[test]
+fn a_failed_task_is_tried_again_after_its_delay_and_then_fails_for_good() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["a", "b"], &[("a", "b")]);
+    spec.tasks[0].retry.retries = 1;
+    let mail = |on| AlertSpec { on, channel: AlertChannel::Email { to: vec!["luffy@example.com".into()] } };
+    spec.tasks[0].alerts = vec![mail(AlertOn::Failure), mail(AlertOn::Retry)];
+    world.put(spec);
+    let run = world.trigger("d");
+    let first = world.assigned()[0];
+    world.end(first, AttemptEnd::Failed);
+    assert_eq!(world.state(run, "a"), S::UpForRetry);
+    world.pass(SignedDuration::from_secs(299));
+    assert!(world.assigned().is_empty());
+    world.pass(SignedDuration::from_secs(1));
+    let second = world.assigned()[0];
+    assert_eq!((first.try_number, second.try_number), (1, 2));
+    world.end(second, AttemptEnd::Failed);
+    assert_eq!(world.state(run, "a"), S::Failed);
+    assert_eq!(world.state(run, "b"), S::UpstreamFailed);
+    assert_eq!(world.run_state(run), RunState::Failed);
+    let told: Vec<AlertOn> = world.batches.iter().flat_map(|b| &b.deliveries).map(|d| d.on).collect();
+    assert_eq!(told, [AlertOn::Retry, AlertOn::Failure]);
+}
+
+#[test]
+fn a_report_of_an_attempt_that_is_not_the_present_one_changes_nothing() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a"], &[]));
+    let run = world.trigger("d");
+    let attempt = world.assigned()[0];
+    let stale = updraft_core::AttemptId { lease: attempt.lease + 1, ..attempt };
+    world.end(stale, AttemptEnd::Success);
+    assert_eq!(world.state(run, "a"), S::Queued);
+    assert_eq!(world.told.last(), Some(&ToWorker::Acknowledge(stale)), "it may forget it all the same");
+    world.end(attempt, AttemptEnd::Success);
+    world.end(attempt, AttemptEnd::Failed);
+    assert_eq!(world.state(run, "a"), S::Success, "the first end counts");
+}
+
+#[test]
+fn a_lost_attempt_is_followed_by_another_without_using_up_retries() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a"], &[]));
+    let run = world.trigger("d");
+    let first = world.assigned()[0];
+    world.report(first, Report::Started);
+    world.beats = false;
+    world.pass(SignedDuration::from_secs(31));
+    assert_eq!(world.state(run, "a"), S::Scheduled, "its worker was silent for longer than its lease");
+    world.join(2, 8, Vec::new());
+    let second = world.assigned()[0];
+    assert_eq!(second.try_number, 2);
+    world.worker(
+        1,
+        WorkerEvent::Report {
+            attempt: first,
+            at: world.now,
+            report: Report::Ended(Box::new(Outcome::new(AttemptEnd::Success))),
+        },
+    );
+    assert_eq!(world.state(run, "a"), S::Queued, "a late report of a lost worker is refused");
+}
+
+#[test]
+fn attempts_lost_too_often_in_a_row_fail() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a"], &[]));
+    let run = world.trigger("d");
+    for life in 2..6 {
+        assert_eq!(world.assigned().len(), 1);
+        world.join(life, 8, Vec::new());
+    }
+    assert_eq!(world.state(run, "a"), S::Failed);
+}
+
+#[test]
+fn a_worker_that_comes_back_in_the_same_life_is_told_again_what_it_missed() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a"], &[]));
+    world.trigger("d");
+    let attempt = world.assigned()[0];
+    world.join(1, 8, Vec::new());
+    assert_eq!(world.assigned(), [attempt]);
+    world.join(1, 8, vec![attempt]);
+    assert!(world.assigned().is_empty());
+}
+
+#[test]
+fn limits_hold_and_those_that_wait_come_in_the_order_of_priority() {
+    let mut world = World::new(100);
+    let names: Vec<String> = (0..10).map(|n| format!("t{n}")).collect();
+    let mut spec = dag("d", &names.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+    for (n, task) in spec.tasks.iter_mut().enumerate() {
+        task.priority_weight = n as i64;
+        task.pool = "small".into();
+        task.pool_slots = 2;
+    }
+    world.put(spec);
+    let run = world.trigger("d");
+    assert!(world.assigned().is_empty(), "there is no such pool yet");
+    let pool = |slots| {
+        Command::PutPool(PoolRow {
+            namespace: "default".into(),
+            name: "small".into(),
+            slots: Some(slots),
+            description: String::new(),
+            include_deferred: false,
+        })
+    };
+    world.command(pool(5)).unwrap();
+    let first = world.assigned();
+    assert_eq!(first.iter().map(|a| a.ti.task.0).collect::<Vec<_>>(), [9, 8]);
+    world.end(first[1], AttemptEnd::Success);
+    let next = world.assigned();
+    assert_eq!(next.iter().map(|a| a.ti.task.0).collect::<Vec<_>>(), [7]);
+    world.command(pool(100)).unwrap();
+    assert_eq!(world.assigned().len(), 7);
+    assert_eq!(world.run_state(run), RunState::Running);
+}
+
+#[test]
+fn max_active_tasks_counts_within_a_run() {
+    let mut world = World::new(100);
+    let mut spec = dag("d", &["a", "b", "c"], &[]);
+    spec.max_active_tasks = 2;
+    world.put(spec);
+    world.trigger("d");
+    let first = world.assigned();
+    assert_eq!(first.len(), 2);
+    world.pass(SignedDuration::from_secs(1));
+    world.trigger("d");
+    assert_eq!(world.assigned().len(), 2, "another run has its own");
+    world.end(first[0], AttemptEnd::Success);
+    assert_eq!(world.assigned().len(), 1);
+}
+
+#[test]
+fn owners_share_the_slots() {
+    let mut world = World::new(4);
+    for owner in ["greedy", "modest"] {
+        let mut spec = dag(owner, &["a", "b", "c", "d", "e", "f"], &[]);
+        spec.owner = owner.into();
+        world.put(spec);
+    }
+    world.trigger("greedy");
+    let greedy = world.assigned();
+    assert_eq!(greedy.len(), 4);
+    let modest = world.trigger("modest");
+    for attempt in &greedy[..2] {
+        world.end(*attempt, AttemptEnd::Success);
+    }
+    let next = world.assigned();
+    assert!(next.iter().all(|attempt| attempt.ti.run == modest), "{next:?}");
+}
+
+#[test]
+fn a_branch_skips_what_it_does_not_follow_and_a_join_may_go_on() {
+    let mut world = World::new(8);
+    let edges = [("pick", "left"), ("pick", "right"), ("left", "join"), ("right", "join")];
+    let mut spec = dag("d", &["pick", "left", "right", "join"], &edges);
+    spec.tasks[3].trigger_rule = TriggerRule::NoneFailedMinOneSuccess;
+    world.put(spec);
+    let run = world.trigger("d");
+    let pick = world.assigned()[0];
+    let mut outcome = Outcome::new(AttemptEnd::Success);
+    outcome.branch = Some(Branch::Follow(vec!["left".into()]));
+    world.report(pick, Report::Ended(Box::new(outcome)));
+    assert_eq!(world.state(run, "right"), S::Skipped);
+    world.succeed_all();
+    assert_eq!(world.state(run, "join"), S::Success);
+    assert_eq!(world.run_state(run), RunState::Success);
+}
+
+#[test]
+fn a_condition_on_an_edge_decides_by_the_result() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["count", "many", "few"], &[]);
+    let edge = |to: &str, when: &str| EdgeSpec {
+        when: Some(Condition::parse(when).unwrap()),
+        ..EdgeSpec::new("count", to)
+    };
+    spec.edges = vec![edge("many", "result | int > 5"), edge("few", "result | int <= 5")];
+    world.put(spec);
+    let run = world.trigger("d");
+    let count = world.assigned()[0];
+    world.end_with(count, json!("7"));
+    assert_eq!((world.state(run, "many"), world.state(run, "few")), (S::Queued, S::Skipped));
+}
+
+#[test]
+fn a_task_is_mapped_over_the_result_before_it() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["list", "each", "sum"], &[("each", "sum")]);
+    spec.tasks[1].map = Some(Mapping::Product(vec![("x".into(), MapSource::Result("list".into()))]));
+    world.put(spec);
+    let run = world.trigger("d");
+    let list = world.assigned()[0];
+    world.end_with(list, json!([1, 2, 3]));
+    let copies = world.assigned();
+    let indices: Vec<i32> = copies.iter().map(|a| a.ti.map_index.0).collect();
+    assert_eq!(indices, [0, 1, 2]);
+    world.end(copies[0], AttemptEnd::Success);
+    world.end(copies[1], AttemptEnd::Success);
+    assert_eq!(world.state(run, "sum"), S::None);
+    world.end(copies[2], AttemptEnd::Success);
+    assert_eq!(world.state(run, "sum"), S::Queued);
+    assert!(!world.states(run).contains_key("each"));
+}
+
+#[test]
+fn mapped_over_an_empty_list_is_skipped_and_over_no_list_fails() {
+    let mut spec = dag("d", &["list", "each"], &[]);
+    spec.tasks[1].map = Some(Mapping::Product(vec![("x".into(), MapSource::Result("list".into()))]));
+    for (result, list, each) in
+        [(json!([]), S::Success, S::Skipped), (json!("x"), S::Failed, S::UpstreamFailed)]
+    {
+        let mut world = World::new(8);
+        world.put(spec.clone());
+        let run = world.trigger("d");
+        let attempt = world.assigned()[0];
+        world.end_with(attempt, result);
+        assert_eq!((world.state(run, "list"), world.state(run, "each")), (list, each));
+    }
+}
+
+#[test]
+fn clearing_begins_anew_what_is_over_and_what_runs_and_maps_anew() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["list", "each"], &[]);
+    spec.tasks[1].map = Some(Mapping::Product(vec![("x".into(), MapSource::Result("list".into()))]));
+    world.put(spec);
+    let run = world.trigger("d");
+    let list = world.assigned()[0];
+    world.end_with(list, json!([1, 2, 3]));
+    world.succeed_all();
+    assert_eq!(world.run_state(run), RunState::Success);
+    assert!(world.engine.run(run).is_none(), "it is out of mind");
+    world.command(Command::Clear(clear(run, &["list", "each"]))).unwrap();
+    assert_eq!(world.state(run, "each"), S::None, "one stands for all copies again");
+    let list = world.assigned()[0];
+    assert_eq!(list.try_number, 2);
+    world.end_with(list, json!([1, 2]));
+    assert_eq!(world.assigned().len(), 2);
+}
+
+fn clear(run: updraft_core::RunKey, tasks: &[&str]) -> Clear {
+    Clear {
+        run,
+        tasks: tasks.iter().map(|task| ((*task).into(), None)).collect(),
+        upstream: false,
+        downstream: false,
+        only_failed: false,
+        only_running: false,
+        reset_run: true,
+        dry_run: false,
+    }
+}
+
+#[test]
+fn a_running_task_that_is_cleared_ends_before_it_begins_anew() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a"], &[]));
+    let run = world.trigger("d");
+    let first = world.assigned()[0];
+    world.report(first, Report::Started);
+    world.command(Command::Clear(clear(run, &["a"]))).unwrap();
+    assert_eq!(world.state(run, "a"), S::Restarting);
+    assert!(world.told.contains(&ToWorker::Cancel(first)));
+    assert!(world.assigned().is_empty());
+    world.end(first, AttemptEnd::Cancelled);
+    let second = world.assigned()[0];
+    assert_eq!(second.try_number, 2);
+}
+
+#[test]
+fn marking_a_running_task_ends_it_and_lets_the_rest_go_on() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a", "b"], &[("a", "b")]));
+    let run = world.trigger("d");
+    let a = world.assigned()[0];
+    world.report(a, Report::Started);
+    world.command(Command::Mark { tis: vec![a.ti], state: End::Success }).unwrap();
+    assert!(world.told.contains(&ToWorker::Cancel(a)));
+    assert_eq!(world.state(run, "b"), S::Queued);
+}
+
+#[test]
+fn pause_and_continue_reach_the_worker_and_stop_fails_without_a_retry() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["a"], &[]);
+    spec.tasks[0].retry.retries = 5;
+    world.put(spec);
+    let run = world.trigger("d");
+    let a = world.assigned()[0];
+    assert!(world.command(Command::Pause(a.ti)).is_err(), "it has not begun");
+    world.report(a, Report::Started);
+    world.command(Command::Pause(a.ti)).unwrap();
+    assert_eq!((world.state(run, "a"), world.told.last()), (S::Paused, Some(&ToWorker::Pause(a))));
+    world.command(Command::Continue(a.ti)).unwrap();
+    assert_eq!((world.state(run, "a"), world.told.last()), (S::Running, Some(&ToWorker::Continue(a))));
+    world.command(Command::Stop(a.ti)).unwrap();
+    assert_eq!((world.state(run, "a"), world.told.last()), (S::Failed, Some(&ToWorker::Cancel(a))));
+}
+
+#[test]
+fn a_paused_dag_begins_nothing_until_it_goes_on() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a", "b"], &[("a", "b")]));
+    let key = DagKey::new("default", "d");
+    world.trigger("d");
+    let a = world.assigned()[0];
+    world.command(Command::PauseDag { dag: key.clone(), paused: true }).unwrap();
+    world.end(a, AttemptEnd::Success);
+    world.pass(SignedDuration::from_secs(1));
+    let second = world.trigger("d");
+    assert!(world.assigned().is_empty());
+    assert_eq!(world.run_state(second), RunState::Queued);
+    world.command(Command::PauseDag { dag: key, paused: false }).unwrap();
+    assert_eq!(world.assigned().len(), 2, "b of the first run and a of the second");
+}
+
+#[test]
+fn waits_hold_nothing_and_end_by_themselves() {
+    let mut world = World::new(0);
+    let mut spec = DagSpec::new("d");
+    let rule = WaitRule::AfterReady(SignedDuration::from_mins(2));
+    spec.tasks = vec![TaskSpec::new("wait", "WaitOperator", TaskKind::Wait(rule))];
+    world.put(spec);
+    let run = world.trigger("d");
+    assert_eq!(world.state(run, "wait"), S::Deferred);
+    world.pass(SignedDuration::from_secs(119));
+    assert_eq!(world.state(run, "wait"), S::Deferred);
+    world.pass(SignedDuration::from_secs(1));
+    assert_eq!(world.run_state(run), RunState::Success);
+}
+
+#[test]
+fn a_sensor_is_watched_without_a_slot() {
+    let mut world = World::new(0);
+    let mut spec = dag("d", &["sensor"], &[]);
+    spec.tasks[0].kind = TaskKind::Watch;
+    world.put(spec);
+    let run = world.trigger("d");
+    let watch = world.assigned()[0];
+    assert_eq!(world.state(run, "sensor"), S::Deferred);
+    world.end(watch, AttemptEnd::Success);
+    assert_eq!(world.run_state(run), RunState::Success);
+}
+
+#[test]
+fn work_with_a_failed_setup_is_not_begun_and_its_teardown_neither() {
+    let mut world = World::new(8);
+    let edges = [("s", "a"), ("a", "b"), ("b", "t"), ("s", "t")];
+    let mut spec = dag("d", &["s", "a", "b", "t"], &edges);
+    spec.tasks[0].role = Role::Setup;
+    spec.tasks[3].role = Role::Teardown { on_failure_fail_dagrun: false };
+    spec.tasks[3].trigger_rule = TriggerRule::AllDoneSetupSuccess;
+    world.put(spec.clone());
+    let run = world.trigger("d");
+    let s = world.assigned()[0];
+    world.end(s, AttemptEnd::Failed);
+    let names = ["a", "b", "t"].map(|task| world.state(run, task));
+    assert_eq!(names, [S::UpstreamFailed, S::UpstreamFailed, S::UpstreamFailed]);
+    assert_eq!(world.run_state(run), RunState::Failed);
+
+    world.pass(SignedDuration::from_secs(1));
+    let run = world.trigger("d");
+    let s = world.assigned()[0];
+    world.end(s, AttemptEnd::Success);
+    let a = world.assigned()[0];
+    world.end(a, AttemptEnd::Failed);
+    assert_eq!(world.state(run, "t"), S::Queued, "it cleans up after a failure");
+}
+
+#[test]
+fn a_task_that_depends_on_past_waits_for_the_run_before() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["a"], &[]);
+    spec.tasks[0].depends_on_past = true;
+    world.put(spec);
+    world.trigger("d");
+    let first = world.assigned()[0];
+    world.pass(SignedDuration::from_secs(1));
+    let second = world.trigger("d");
+    // The world's store would name the first run; it is in mind, so its rows are not needed.
+    assert_eq!(world.assigned().len(), 1, "with no run before it in the store it begins");
+    let _ = (first, second);
+}
+
+#[test]
+fn ticks_make_runs_and_the_ledger_joins_equal_ones() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["a"], &[]);
+    spec.schedule = Schedule::from_text("*/10 * * * *", Zone::new("UTC").unwrap()).unwrap();
+    spec.start_date = Some(at("2026-01-01T00:00:00Z"));
+    world.put(spec);
+    for _ in 0..36 {
+        world.pass(SignedDuration::from_mins(5));
+        world.succeed_all();
+    }
+    let ticks: Vec<_> = world.batches.iter().flat_map(|batch| batch.ticks.values()).collect();
+    let firsts: std::collections::BTreeSet<_> = ticks.iter().map(|tick| tick.first).collect();
+    assert_eq!(firsts.len(), 1, "one range: {ticks:?}");
+    assert_eq!(ticks.last().unwrap().count, 19, "three hours, both ends included");
+}
+
+#[test]
+fn a_subset_of_tasks_runs_by_itself() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a", "b", "c"], &[("a", "b"), ("b", "c")]));
+    let run = world.trigger_tasks("d", &["b"]);
+    let b = world.assigned();
+    assert_eq!(b.len(), 1);
+    world.end(b[0], AttemptEnd::Failed);
+    assert_eq!(world.states(run).len(), 1);
+    assert_eq!(world.run_state(run), RunState::Failed, "b is the last of this run");
+}
+
+#[test]
+fn every_waiting_task_instance_says_why() {
+    let mut world = World::new(1);
+    world.put(dag("d", &["a", "b", "c"], &[("a", "b")]));
+    let run = world.trigger("d");
+    let key = |task: u32| TiKey { run, task: updraft_core::TaskIx(task), map_index: MapIndex::NONE };
+    let b = world.engine.explain(key(1)).unwrap();
+    assert!(b.reasons[0].contains("`a` is queued"), "{b:?}");
+    let c = world.engine.explain(key(2)).unwrap();
+    assert!(c.reasons[0].contains("all 1 slots"), "{c:?}");
+}

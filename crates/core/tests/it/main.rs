@@ -1,0 +1,6 @@
+//! Tests of the core through its public face.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has to end")]
+
+mod engine;
+mod world;

@@ -1,0 +1,223 @@
+//! A world around an engine: a clock, a worker that does as it is told, and the checks after each step.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use updraft_core::{
+    AttemptId, Config, DagKey, DagSpec, EdgeSpec, Engine, Incarnation, MapIndex, RunKey, RunState, TaskKind,
+    TaskSpec, TiKey, TiStateName, XcomValue,
+    engine::Need,
+    input::{
+        AttemptEnd, Command, CommandError, Effect, Input, Outcome, Reply, Report, ToWorker, Trigger,
+        WorkerEvent,
+    },
+    record::{Batch, DagVersionRow, RunSnapshot, RunType},
+};
+
+pub struct World {
+    pub engine: Engine,
+    pub now: Timestamp,
+    pub told: Vec<ToWorker>,
+    pub batches: Vec<Batch>,
+    /// Whether the worker says that it is there as time passes.
+    pub beats: bool,
+    replies: Vec<Result<Reply, CommandError>>,
+}
+
+pub fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+impl World {
+    /// One worker, `w`, with so many slots.
+    pub fn new(slots: u32) -> Self {
+        let mut world = Self {
+            engine: Engine::new(Config::default()),
+            now: at("2026-01-01T00:00:00Z"),
+            told: Vec::new(),
+            batches: Vec::new(),
+            beats: true,
+            replies: Vec::new(),
+        };
+        world.join(1, slots, Vec::new());
+        world
+    }
+
+    pub fn join(&mut self, incarnation: i64, slots: u32, held: Vec<AttemptId>) {
+        let event = WorkerEvent::Joined { slots, queues: vec!["default".into()], held };
+        self.worker(incarnation, event);
+    }
+
+    pub fn worker(&mut self, incarnation: i64, event: WorkerEvent) {
+        let incarnation = Incarnation(incarnation);
+        self.step(Input::Worker { worker: "w".into(), incarnation, event });
+    }
+
+    pub fn step(&mut self, input: Input) {
+        self.engine.step(self.now, input);
+        let out = self.engine.take_output();
+        assert!(out.faults.is_empty(), "{:?}", out.faults);
+        self.engine.check().unwrap();
+        self.batches.push(out.batch);
+        for effect in out.effects {
+            match effect {
+                Effect::Send { message, .. } => self.told.push(message),
+                Effect::Reply { reply, .. } => self.replies.push(reply),
+                Effect::Deliver(_) => {}
+            }
+        }
+        for want in out.wants {
+            // Nothing but what is in mind is in this world's store.
+            self.step(Input::Past { of: want.before, found: None });
+        }
+    }
+
+    pub fn pass(&mut self, time: SignedDuration) {
+        let until = self.now + time;
+        while let Some(next) = self.engine.next_wakeup().filter(|next| *next <= until) {
+            self.now = self.now.max(next);
+            self.tick();
+        }
+        self.now = until;
+        self.tick();
+    }
+
+    fn tick(&mut self) {
+        match self.beats {
+            true => self.worker(1, WorkerEvent::Heartbeat),
+            false => self.step(Input::Clock),
+        }
+    }
+
+    /// What the world's store has of a run: everything that was ever written.
+    fn stored(&self, run: RunKey) -> (DagVersionRow, RunSnapshot) {
+        let row = self.batches.iter().rev().find_map(|batch| batch.runs.get(&run)).unwrap().clone();
+        let versions = self.batches.iter().flat_map(|batch| &batch.versions);
+        let version = versions.rev().find(|v| v.key == row.dag && v.version == row.version).unwrap().clone();
+        let mut tis = BTreeMap::new();
+        for batch in &self.batches {
+            batch.deleted_tis.iter().for_each(|key| drop(tis.remove(key)));
+            tis.extend(
+                batch.tis.iter().filter(|(key, _)| key.run == run).map(|(key, ti)| (*key, ti.clone())),
+            );
+        }
+        (version, RunSnapshot { run: row, tis: tis.into_values().collect() })
+    }
+
+    pub fn command(&mut self, command: Command) -> Result<Reply, CommandError> {
+        for need in self.engine.needs(&command) {
+            if let Need::Run(run) = need {
+                let (version, run) = self.stored(run);
+                self.engine.step(self.now, Input::Loaded { version, run: Box::new(run) });
+            }
+        }
+        self.step(Input::Command { id: 1, by: "luffy".into(), command });
+        self.replies.pop().unwrap()
+    }
+
+    pub fn put(&mut self, spec: DagSpec) {
+        let hash = serde_json::to_string(&spec).unwrap();
+        let command = Command::PutDag { spec: Arc::new(spec), hash, source: "test".into(), paused: false };
+        self.command(command).unwrap();
+    }
+
+    pub fn trigger(&mut self, dag: &str) -> RunKey {
+        self.trigger_tasks(dag, &[])
+    }
+
+    pub fn trigger_tasks(&mut self, dag: &str, tasks: &[&str]) -> RunKey {
+        let reply = self.command(Command::Trigger(Trigger {
+            dag: DagKey::new("default", dag),
+            run_id: None,
+            logical_date: Some(self.now),
+            data_interval: None,
+            run_after: None,
+            conf: Arc::new(json!({})),
+            tasks: tasks.iter().map(|task| (*task).into()).collect(),
+            run_type: RunType::Manual,
+            triggered_by: "cli",
+        }));
+        match reply.unwrap() {
+            Reply::Run(key, _) => key,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The attempts that the worker was told to run, in their order, since this was last asked.
+    pub fn assigned(&mut self) -> Vec<AttemptId> {
+        let told = std::mem::take(&mut self.told);
+        told.into_iter()
+            .filter_map(|message| match message {
+                ToWorker::Assign(attempt) => Some(attempt),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn report(&mut self, attempt: AttemptId, report: Report) {
+        self.worker(1, WorkerEvent::Report { attempt, at: self.now, report });
+    }
+
+    pub fn end(&mut self, attempt: AttemptId, end: AttemptEnd) {
+        self.report(attempt, Report::Ended(Box::new(Outcome::new(end))));
+    }
+
+    pub fn end_with(&mut self, attempt: AttemptId, result: Value) {
+        let mut outcome = Outcome::new(AttemptEnd::Success);
+        outcome.result_length = match &result {
+            Value::Array(values) => Some(values.len() as u32),
+            Value::Object(values) => Some(values.len() as u32),
+            _ => None,
+        };
+        outcome.xcoms = vec![("return_value".into(), XcomValue::Inline(Arc::new(result)))];
+        self.report(attempt, Report::Ended(Box::new(outcome)));
+    }
+
+    pub fn states(&self, run: RunKey) -> BTreeMap<String, TiStateName> {
+        let mut states = BTreeMap::new();
+        for batch in &self.batches {
+            for key in &batch.deleted_tis {
+                states.retain(|(ti, _), _| ti != key);
+            }
+            for (key, ti) in batch.tis.iter().filter(|(key, _)| key.run == run) {
+                states.insert((*key, ti.task_id.to_string()), ti.state.name());
+            }
+        }
+        let name = |key: TiKey, task: String| match key.map_index {
+            MapIndex::NONE => task,
+            MapIndex(index) => format!("{task}[{index}]"),
+        };
+        states.into_iter().map(|((key, task), state)| (name(key, task), state)).collect()
+    }
+
+    pub fn state(&self, run: RunKey, task: &str) -> TiStateName {
+        self.states(run)[task]
+    }
+
+    pub fn run_state(&self, run: RunKey) -> RunState {
+        self.batches.iter().rev().find_map(|batch| batch.runs.get(&run)).unwrap().state
+    }
+
+    /// Runs whatever is assigned, each to success, until nothing more is.
+    pub fn succeed_all(&mut self) {
+        loop {
+            let assigned = self.assigned();
+            if assigned.is_empty() {
+                break;
+            }
+            for attempt in assigned {
+                self.report(attempt, Report::Started);
+                self.end(attempt, AttemptEnd::Success);
+            }
+        }
+    }
+}
+
+/// A DAG of tasks that a worker runs, `a -> b` for each pair.
+pub fn dag(id: &str, tasks: &[&str], edges: &[(&str, &str)]) -> DagSpec {
+    let mut spec = DagSpec::new(id);
+    spec.tasks = tasks.iter().map(|id| TaskSpec::new(*id, "BashOperator", TaskKind::Run)).collect();
+    spec.edges = edges.iter().map(|(from, to)| EdgeSpec::new(*from, *to)).collect();
+    spec
+}
