@@ -1,0 +1,57 @@
+#!/bin/sh
+# Makes the machine ready for `make run` or `make test`: as root on Debian it installs what is missing, elsewhere it
+# names exactly that. Prints nothing where nothing is missing.
+#
+# Usage: scripts/setup.sh run|test
+set -eu
+
+say() { printf '%s\n' "$*" >&2; }
+
+# The PostgreSQL server's programs: Debian keeps them off the PATH.
+has_postgresql() {
+    for initdb in "$(command -v initdb || true)" /usr/lib/postgresql/*/bin/initdb; do
+        [ -x "$initdb" ] || continue
+        # "initdb (PostgreSQL) 15.18 (Debian ...)"
+        major=$("$initdb" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
+        [ "$major" -ge 15 ] && return 0
+    done
+    return 1
+}
+
+packages=''
+command -v cc >/dev/null || packages="$packages gcc libc6-dev"
+command -v python3 >/dev/null || packages="$packages python3"
+case "${1:-}" in
+run) ;;
+test)
+    command -v git >/dev/null || packages="$packages git"
+    has_postgresql || packages="$packages postgresql"
+    ;;
+*)
+    say 'usage: scripts/setup.sh run|test'
+    exit 2
+    ;;
+esac
+
+if [ -n "$packages" ]; then
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        say "installing$packages"
+        apt-get update --quiet
+        # The word splitting is meant: one argument for each package.
+        # shellcheck disable=SC2086
+        DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends $packages
+    else
+        say "missing: Debian's packages$packages, or what your system calls them. On Debian:"
+        say "  sudo apt-get update && sudo apt-get install --yes$packages"
+        exit 1
+    fi
+fi
+
+if ! command -v cargo >/dev/null; then
+    say 'missing: Rust. Install it with rustup (https://rustup.rs), open a new shell, and try again.'
+    exit 1
+fi
+if ! cargo --version >/dev/null; then
+    say 'missing: the toolchain that rust-toolchain.toml names. Install it with: rustup toolchain install'
+    exit 1
+fi
