@@ -1,1 +1,41 @@
 //! What is kept: runs, task instances and all else, in SQLite, PostgreSQL or memory.
+//!
+//! [`Store`] is what a server holds, as `Arc<dyn Store>`. It is four traits, so that each can be read by
+//! itself: [`Ledger`] for the engine (rebuild, commit, leadership), [`Queries`] for the API and the UI,
+//! [`Records`] for what any server writes (connections, accounts, notes), [`Upkeep`] for the administrator.
+//!
+//! # Architecture Invariant
+//!
+//! What the engine decides is written by [`Ledger::commit`] and by nothing else. The other writers never
+//! touch a run's or a task instance's row, except that [`Upkeep::clean`] deletes runs that are over.
+//!
+//! Times are kept in whole microseconds since 1970. What is finer is cut off, so that whoever makes a
+//! timestamp should round it first.
+
+mod change;
+mod error;
+mod ledger;
+mod queries;
+mod records;
+mod upkeep;
+
+pub use self::{
+    change::{Change, RecordKind},
+    error::{CommitError, Error, Outage},
+    ledger::{Fence, Leader, Ledger},
+    queries::{
+        AuditListing, AuditQuery, Bounds, DagField, DagListing, DagQuery, DeliveryListing, DeliveryQuery,
+        DeliveryState, LastRun, Order, Page, PoolListing, Queries, RunField, RunListing, RunQuery,
+        TextFilter, TiField, TiListing, TiQuery, VersionListing, Window, XcomListing, XcomQuery,
+    },
+    records::{
+        AccountId, AccountRow, ConnectionRow, DeliveryEnd, ImportErrorRow, NewAccount, NewToken, Note, Put,
+        Records, SecretId, SecretRow, TokenId, TokenKind, TokenRow, VariableRow,
+    },
+    upkeep::{Cleaned, Expired, Upkeep},
+};
+
+/// All that a server asks of what keeps its state.
+pub trait Store: Ledger + Queries + Records + Upkeep {}
+
+impl<T: Ledger + Queries + Records + Upkeep> Store for T {}
