@@ -138,6 +138,21 @@ impl DagSpec {
     }
 }
 
+impl DagSpec {
+    /// The zone that its schedule is read in, an IANA name; UTC where it has none.
+    pub fn timezone(&self) -> String {
+        match &self.schedule {
+            Schedule::CronTrigger { zone, .. } | Schedule::CronDataInterval { zone, .. } => zone.to_string(),
+            Schedule::Manual
+            | Schedule::Once
+            | Schedule::Continuous
+            | Schedule::DeltaTrigger { .. }
+            | Schedule::DeltaDataInterval { .. }
+            | Schedule::ListOfTimes { .. } => "UTC".into(),
+        }
+    }
+}
+
 /// A parameter of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -209,3 +209,49 @@ pub struct Connection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
+
+/// Where the log of a try is, below the folder or the bucket of logs: as Airflow lays them out, so that
+/// people find their way. What could lead out of its folder is escaped.
+pub fn log_path(
+    (namespace, dag_id, run_id): (&Namespace, &DagId, &RunId),
+    task_id: &TaskId,
+    map_index: MapIndex,
+    try_number: u32,
+) -> String {
+    let map = match map_index {
+        MapIndex::NONE => String::new(),
+        MapIndex(index) => format!("map_index={index}/"),
+    };
+    format!(
+        "namespace={}/dag_id={}/run_id={}/task_id={}/{map}attempt={try_number}.log",
+        escape(namespace),
+        escape(dag_id),
+        escape(run_id),
+        escape(task_id)
+    )
+}
+
+/// Percent-encodes what is not a letter, a digit or one of `-_.~:+@`, and a leading dot.
+fn escape(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for (at, byte) in name.bytes().enumerate() {
+        let plain = byte.is_ascii_alphanumeric() || b"-_~:+@".contains(&byte) || (byte == b'.' && at > 0);
+        if plain {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_leads_out_of_its_folder() {
+        assert_eq!(escape("../etc/passwd"), "%2E.%2Fetc%2Fpasswd");
+        assert_eq!(escape("manual__2026-01-01T00:00:00+00:00"), "manual__2026-01-01T00:00:00+00:00");
+    }
+}

@@ -1,1 +1,9 @@
 //! The loop, the HTTP API and the reading of DAG files.
+//!
+//! # Architecture Invariant
+//!
+//! What the engine decides is in the store before anything is done about it, and only [`leader`] writes it.
+//! Everything else here either asks the store, or hands the leader a command and waits for its answer.
+
+pub mod leader;
+pub mod workers;

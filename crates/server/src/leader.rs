@@ -1,0 +1,381 @@
+//! The loop: take in what happened, let the engine decide, commit, then act.
+//!
+//! One task owns the engine. Everything reaches it through one inbox; it drains all that has come, steps the
+//! engine through it, writes the rows of all of it in one commit, and then performs the effects. So the
+//! more there is to do, the more of it shares one commit.
+
+mod handle;
+mod order;
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+use updraft_core::{
+    Config, DeliveryId, Engine, Output, WorkerId,
+    engine::Need,
+    input::{Effect, Input, Reply, ToWorker, Want},
+    protocol::FromServer,
+    record::{Batch, RunType},
+};
+use updraft_store::{Bounds, CommitError, Fence, Order, RunField, RunQuery, Store, Window};
+
+pub use self::handle::{Handle, Refusal};
+use self::{handle::Message, order::Orders};
+use crate::workers::Workers;
+
+/// So many messages at most share one commit.
+const MOST_PER_COMMIT: usize = 8192;
+
+/// Between two tries to write what the store could not take.
+const RETRY_EVERY: Duration = Duration::from_millis(200);
+
+/// Why the loop ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// It was asked to.
+    #[error("asked to stop")]
+    Stopped,
+    /// Another server leads now, or may.
+    #[error("another server leads")]
+    Fenced,
+}
+
+/// Who leads, with everything it needs.
+pub struct Leader {
+    engine: Engine,
+    config: Config,
+    store: Arc<dyn Store>,
+    fence: Fence,
+    inbox: mpsc::Receiver<Message>,
+    workers: Arc<Workers>,
+    deliveries: mpsc::UnboundedSender<DeliveryId>,
+    /// Until when leadership is certain.
+    certain_until: watch::Receiver<Instant>,
+    waiting: HashMap<u64, oneshot::Sender<Result<Reply, Refusal>>>,
+    next_command: u64,
+    wants: Vec<Want>,
+    orders: Orders,
+}
+
+/// What a [`Leader`] works with.
+pub struct Surroundings {
+    /// Where the state is.
+    pub store: Arc<dyn Store>,
+    /// The right to write it.
+    pub fence: Fence,
+    /// Until when that right is certain, kept up by whoever renews it.
+    pub certain_until: watch::Receiver<Instant>,
+    /// The workers' connections.
+    pub workers: Arc<Workers>,
+    /// Rows of the outbox that wait.
+    pub deliveries: mpsc::UnboundedSender<DeliveryId>,
+}
+
+/// The inbox of a leader to be.
+pub struct Inbox(mpsc::Receiver<Message>);
+
+/// A handle, and the inbox that it fills.
+pub fn channel() -> (Handle, Inbox) {
+    let (sender, receiver) = mpsc::channel(65_536);
+    (Handle::new(sender), Inbox(receiver))
+}
+
+impl Leader {
+    /// Rebuilds the engine from the store.
+    pub async fn take_over(
+        config: Config,
+        inbox: Inbox,
+        around: Surroundings,
+    ) -> Result<Self, updraft_store::Error> {
+        let began = Instant::now();
+        let snapshot = around.store.load().await?;
+        let engine = Engine::restore(config.clone(), snapshot, now());
+        info!(
+            unfinished = engine.unfinished(),
+            millis = began.elapsed().as_millis() as u64,
+            "rebuilt the engine from the store"
+        );
+        Ok(Self {
+            engine,
+            config,
+            store: around.store,
+            fence: around.fence,
+            inbox: inbox.0,
+            workers: around.workers,
+            deliveries: around.deliveries,
+            certain_until: around.certain_until,
+            waiting: HashMap::new(),
+            next_command: 0,
+            wants: Vec::new(),
+            orders: Orders::default(),
+        })
+    }
+
+    /// Runs until it is asked to stop or leadership is lost.
+    pub async fn run(mut self) -> Ended {
+        // What the engine decided when it was rebuilt.
+        if let Err(ended) = self.conclude().await {
+            return ended;
+        }
+        loop {
+            let ended = match self.gather().await {
+                Gathered::Stop => Some(Ended::Stopped),
+                Gathered::Messages(messages) => self.turn(messages).await.err(),
+            };
+            if let Some(ended) = ended {
+                return ended;
+            }
+        }
+    }
+
+    /// Waits until there is something to do, and takes all of it.
+    async fn gather(&mut self) -> Gathered {
+        let mut messages = Vec::new();
+        if self.wants.is_empty() {
+            let due = self.engine.next_wakeup().map(until);
+            let received = match due {
+                Some(wait) => tokio::time::timeout(wait, self.inbox.recv()).await,
+                None => Ok(self.inbox.recv().await),
+            };
+            match received {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => return Gathered::Stop,
+                // Something is due.
+                Err(_) => {}
+            }
+        }
+        while messages.len() < MOST_PER_COMMIT {
+            match self.inbox.try_recv() {
+                Ok(message) => messages.push(message),
+                Err(_) => break,
+            }
+        }
+        match messages.iter().position(|message| matches!(message, Message::Stop)) {
+            Some(_) => Gathered::Stop,
+            None => Gathered::Messages(messages),
+        }
+    }
+
+    async fn turn(&mut self, messages: Vec<Message>) -> Result<(), Ended> {
+        for want in std::mem::take(&mut self.wants) {
+            let past = self.look_up(&want).await?;
+            self.engine.step(now(), past);
+        }
+        for message in messages {
+            self.take(message).await?;
+        }
+        self.engine.step(now(), Input::Clock);
+        self.conclude().await
+    }
+
+    async fn take(&mut self, message: Message) -> Result<(), Ended> {
+        match message {
+            Message::Command { by, command, reply } => {
+                for need in self.engine.needs(&command) {
+                    self.load(need).await?;
+                }
+                self.next_command += 1;
+                let id = self.next_command;
+                self.waiting.insert(id, reply);
+                self.engine.step(now(), Input::Command { id, by, command });
+            }
+            Message::Worker { worker, incarnation, events } => {
+                for event in events {
+                    let worker = worker.clone();
+                    self.engine.step(now(), Input::Worker { worker, incarnation, event });
+                }
+            }
+            Message::Ask(question) => question(&self.engine),
+            // Seen before.
+            Message::Stop => {}
+        }
+        Ok(())
+    }
+
+    /// Writes what the engine came to, and then does it.
+    async fn conclude(&mut self) -> Result<(), Ended> {
+        let Output { batch, effects, wants, faults } = self.engine.take_output();
+        for fault in faults {
+            error!(%fault, "the engine met an event that can't have happened; please report this");
+        }
+        if !batch.is_empty() && !self.commit(batch).await? {
+            return self.start_over().await;
+        }
+        if *self.certain_until.borrow() <= Instant::now() {
+            return Err(Ended::Fenced);
+        }
+        self.perform(effects);
+        self.wants.extend(wants);
+        Ok(())
+    }
+
+    /// Writes a batch, for as long as it takes. `false` where it can't be written at all.
+    async fn commit(&mut self, batch: Batch) -> Result<bool, Ended> {
+        let mut told = false;
+        loop {
+            match self.store.commit(&batch, self.fence).await {
+                Ok(()) => {
+                    if told {
+                        info!("the store takes writes again");
+                    }
+                    return Ok(true);
+                }
+                Err(CommitError::Fenced(_)) => return Err(Ended::Fenced),
+                Err(error) if error.is_retryable() => {
+                    if !told {
+                        warn!(%error, "the store can't be written; nothing is lost, trying again until it can");
+                        told = true;
+                    }
+                    tokio::time::sleep(RETRY_EVERY).await;
+                }
+                Err(error) => {
+                    error!(%error, "the store refused a batch; please report this");
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    /// Forgets what could not be written: the engine is made anew from what the store has, and whoever
+    /// waits for an answer is told to ask again.
+    async fn start_over(&mut self) -> Result<(), Ended> {
+        for (_, reply) in self.waiting.drain() {
+            let _ = reply.send(Err(Refusal::TryAgain));
+        }
+        let snapshot = loop {
+            match self.store.load().await {
+                Ok(snapshot) => break snapshot,
+                Err(error) => {
+                    error!(%error, "can't read the state; trying again");
+                    tokio::time::sleep(RETRY_EVERY).await;
+                }
+            }
+        };
+        self.engine = Engine::restore(self.config.clone(), snapshot, now());
+        self.orders = Orders::default();
+        self.workers.rejoin_all();
+        Ok(())
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        let mut messages: HashMap<WorkerId, Vec<ToWorker>> = HashMap::new();
+        for effect in effects {
+            match effect {
+                Effect::Reply { id, reply } => {
+                    if let Some(waiting) = self.waiting.remove(&id) {
+                        let _ = waiting.send(reply.map_err(Refusal::Command));
+                    }
+                }
+                Effect::Send { worker, message } => messages.entry(worker).or_default().push(message),
+                Effect::Deliver(id) => {
+                    let _ = self.deliveries.send(id);
+                }
+            }
+        }
+        for (worker, messages) in messages {
+            for message in self.compose(messages) {
+                self.workers.send(&worker, message);
+            }
+        }
+    }
+
+    /// What a worker is told, neighbours of one kind in one message, their order kept.
+    fn compose(&mut self, messages: Vec<ToWorker>) -> Vec<FromServer> {
+        let mut composed: Vec<FromServer> = Vec::new();
+        for message in messages {
+            match (message, composed.last_mut()) {
+                (ToWorker::Assign(attempt), last) => {
+                    let Some(order) = self.orders.order(&self.engine, attempt) else { continue };
+                    match last {
+                        Some(FromServer::Assign(orders)) => orders.push(order),
+                        _ => composed.push(FromServer::Assign(vec![order])),
+                    }
+                }
+                (ToWorker::Cancel(attempt), Some(FromServer::Cancel(all))) => all.push(attempt),
+                (ToWorker::Cancel(attempt), _) => composed.push(FromServer::Cancel(vec![attempt])),
+                (ToWorker::Pause(attempt), Some(FromServer::Pause(all))) => all.push(attempt),
+                (ToWorker::Pause(attempt), _) => composed.push(FromServer::Pause(vec![attempt])),
+                (ToWorker::Continue(attempt), Some(FromServer::Continue(all))) => all.push(attempt),
+                (ToWorker::Continue(attempt), _) => composed.push(FromServer::Continue(vec![attempt])),
+                (ToWorker::Acknowledge(attempt), Some(FromServer::Acknowledge(all))) => all.push(attempt),
+                (ToWorker::Acknowledge(attempt), _) => composed.push(FromServer::Acknowledge(vec![attempt])),
+                (ToWorker::Rejoin, _) => composed.push(FromServer::Rejoin),
+            }
+        }
+        composed
+    }
+
+    /// Tells the engine of a run that a command is about.
+    async fn load(&mut self, need: Need) -> Result<(), Ended> {
+        let store = self.store.clone();
+        let key = match need {
+            Need::Run(key) => Some(key),
+            Need::RunId(dag, run_id) => self.patiently(|| store.find_run(&dag, &run_id)).await?,
+        };
+        let Some(key) = key else { return Ok(()) };
+        if let Some((version, run)) = self.patiently(|| store.load_run(key)).await? {
+            self.engine.step(now(), Input::Loaded { version, run: Box::new(run) });
+        }
+        Ok(())
+    }
+
+    async fn look_up(&self, want: &Want) -> Result<Input, Ended> {
+        let store = self.store.clone();
+        let query = RunQuery {
+            namespace: want.dag.namespace.clone(),
+            dags: vec![want.dag.dag_id.clone()],
+            run_types: if want.only_scheduled { vec![RunType::Scheduled] } else { Vec::new() },
+            logical_date: Bounds { lt: Some(want.logical_date), ..Bounds::default() },
+            order: vec![Order { by: RunField::LogicalDate, descending: true }],
+            window: Window { limit: 1, count_to: 1, ..Window::default() },
+            ..RunQuery::default()
+        };
+        let before = self.patiently(|| store.runs(&query)).await?.rows.pop();
+        let found = match before {
+            Some(before) => self.patiently(|| store.load_run(before.row.key)).await?,
+            None => None,
+        };
+        Ok(Input::Past { of: want.before, found: found.map(Box::new) })
+    }
+
+    /// Reads from the store, for as long as it takes.
+    async fn patiently<T, F, R>(&self, read: F) -> Result<T, Ended>
+    where
+        F: Fn() -> R,
+        R: Future<Output = Result<T, updraft_store::Error>>,
+    {
+        loop {
+            match read().await {
+                Ok(value) => return Ok(value),
+                Err(error) => {
+                    warn!(%error, "the store can't be read; trying again");
+                    tokio::time::sleep(RETRY_EVERY).await;
+                    if *self.certain_until.borrow() <= Instant::now() {
+                        return Err(Ended::Fenced);
+                    }
+                }
+            }
+        }
+    }
+}
+
+enum Gathered {
+    Messages(Vec<Message>),
+    Stop,
+}
+
+/// The time, as finely as the store keeps it.
+pub fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+}
+
+fn until(at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
+}

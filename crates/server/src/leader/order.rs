@@ -1,0 +1,100 @@
+//! From an attempt to the order that a worker is given.
+
+use std::{collections::HashMap, sync::Arc};
+
+use serde_json::Value;
+use updraft_core::{
+    AttemptId, Dag, Engine, MapIndex, Mapping, RunKey, TaskIx, TaskKind,
+    protocol::{Order, OrderRun, OrderTask},
+    record::RunRow,
+};
+
+/// So many runs' parts are kept for their next orders.
+const KEPT: usize = 4096;
+
+/// Makes orders. What all orders of a run share is made once.
+#[derive(Default)]
+pub(super) struct Orders {
+    runs: HashMap<RunKey, (u32, Arc<OrderRun>)>,
+}
+
+impl Orders {
+    /// The order for an attempt; `None` where it is no longer wanted.
+    pub fn order(&mut self, engine: &Engine, attempt: AttemptId) -> Option<Arc<Order>> {
+        let (row, dag) = engine.run(attempt.ti.run)?;
+        let ti = engine.ti(attempt.ti)?;
+        let spec = dag.task(attempt.ti.task);
+        let names = |tasks: &[TaskIx]| tasks.iter().map(|ix| dag.task(*ix).task_id.clone()).collect();
+        let inputs = dag.spec().edges.iter().filter(|edge| edge.pass_result && edge.to == spec.task_id);
+        let mut args = spec.args.clone();
+        let mapping = dag.mapping(attempt.ti.task).filter(|_| attempt.ti.map_index != MapIndex::NONE);
+        let mapping = mapping.and_then(|mapping| match literal_arguments(mapping, attempt.ti.map_index) {
+            Some(chosen) => {
+                args.extend(chosen);
+                None
+            }
+            None => Some(mapping.clone()),
+        });
+        let task = OrderTask {
+            task_id: spec.task_id.clone(),
+            max_tries: ti.max_tries,
+            execution_timeout: spec.execution_timeout,
+            do_xcom_push: spec.do_xcom_push,
+            inputs: inputs.map(|edge| edge.from.clone()).collect(),
+            mapping,
+            upstream: names(dag.upstream(attempt.ti.task)),
+            downstream: names(dag.downstream(attempt.ti.task)),
+            first_started_at: ti.started_at,
+            owner: spec.owner.clone().unwrap_or_else(|| dag.spec().owner.to_string()),
+        };
+        let run = self.run(engine, row, dag);
+        let watch = spec.kind == TaskKind::Watch;
+        Some(Arc::new(Order { attempt, watch, operator: spec.operator.clone(), args, task, run }))
+    }
+
+    fn run(&mut self, engine: &Engine, row: &RunRow, dag: &Dag) -> Arc<OrderRun> {
+        if let Some((cleared, run)) = self.runs.get(&row.key)
+            && *cleared == row.clear_number
+        {
+            return run.clone();
+        }
+        if self.runs.len() >= KEPT {
+            self.runs.clear();
+        }
+        let run = Arc::new(order_run(engine, row, dag));
+        self.runs.insert(row.key, (row.clear_number, run.clone()));
+        run
+    }
+}
+
+fn order_run(engine: &Engine, row: &RunRow, dag: &Dag) -> OrderRun {
+    let spec = dag.spec();
+    let given = row.conf.as_object();
+    let param =
+        |name: &String, default: &Value| given.and_then(|conf| conf.get(name)).unwrap_or(default).clone();
+    OrderRun {
+        namespace: row.dag.namespace.clone(),
+        dag_id: row.dag.dag_id.clone(),
+        run_id: row.run_id.clone(),
+        run_type: row.run_type,
+        logical_date: row.logical_date,
+        data_interval: row.data_interval,
+        run_after: row.run_after,
+        started_at: row.started_at,
+        conf: row.conf.clone(),
+        params: spec.params.iter().map(|(name, p)| (name.clone(), param(name, &p.value))).collect(),
+        template: spec.template.clone(),
+        version: row.version,
+        timezone: spec.timezone(),
+        source: engine.dag(&row.dag).map(|(row, _)| row.source.clone()).unwrap_or_default(),
+        tags: spec.tags.clone(),
+    }
+}
+
+/// The arguments of a copy, where everything that is mapped over is written down.
+fn literal_arguments(mapping: &Mapping, index: MapIndex) -> Option<serde_json::Map<String, Value>> {
+    if !mapping.upstream().is_empty() {
+        return None;
+    }
+    mapping.arguments(usize::try_from(index.0).ok()?, &mut |_| None, &mut |_, _| None)
+}

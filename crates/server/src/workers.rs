@@ -1,0 +1,89 @@
+//! The connections of workers: what they say goes to the leader, what the engine tells them goes to them.
+
+mod socket;
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use tokio::sync::mpsc;
+use updraft_core::{Incarnation, WorkerId, protocol::FromServer};
+
+pub use self::socket::serve;
+
+/// The workers that are connected now.
+#[derive(Default)]
+pub struct Workers {
+    connections: Mutex<HashMap<WorkerId, Connection>>,
+}
+
+struct Connection {
+    incarnation: Incarnation,
+    /// Tells this connection from a later one of the same life.
+    number: u64,
+    sender: mpsc::UnboundedSender<FromServer>,
+    about: About,
+}
+
+/// What a worker says of itself, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The program's version.
+    pub version: String,
+    /// The machine's name.
+    pub hostname: String,
+    /// Its process id.
+    pub pid: u32,
+}
+
+impl Workers {
+    /// Sends a message to a worker, where it is connected. What does not reach it is told again when it
+    /// joins.
+    pub fn send(&self, worker: &WorkerId, message: FromServer) {
+        if let Some(connection) = self.lock().get(worker) {
+            let _ = connection.sender.send(message);
+        }
+    }
+
+    /// Has every worker join again: the engine has forgotten who is there.
+    pub fn rejoin_all(&self) {
+        for connection in self.lock().values() {
+            let _ = connection.sender.send(FromServer::Rejoin);
+        }
+    }
+
+    /// Who is connected.
+    pub fn connected(&self) -> Vec<(WorkerId, About)> {
+        self.lock().iter().map(|(id, connection)| (id.clone(), connection.about.clone())).collect()
+    }
+
+    fn add(
+        &self,
+        worker: WorkerId,
+        incarnation: Incarnation,
+        about: About,
+    ) -> Option<(u64, mpsc::UnboundedReceiver<FromServer>)> {
+        let mut connections = self.lock();
+        let before = connections.get(&worker);
+        if before.is_some_and(|before| before.incarnation > incarnation) {
+            return None;
+        }
+        let number = before.map_or(0, |before| before.number) + 1;
+        let (sender, receiver) = mpsc::unbounded_channel();
+        connections.insert(worker, Connection { incarnation, number, sender, about });
+        Some((number, receiver))
+    }
+
+    fn remove(&self, worker: &WorkerId, number: u64) {
+        let mut connections = self.lock();
+        if connections.get(worker).is_some_and(|connection| connection.number == number) {
+            connections.remove(worker);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<WorkerId, Connection>> {
+        // A map is whole whatever panicked while it was held.
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,96 @@
+//! One worker's WebSocket.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::extract::ws::{Message, WebSocket};
+use tracing::{info, warn};
+use updraft_core::{
+    input::WorkerEvent,
+    protocol::{FromServer, FromWorker, VERSION},
+};
+
+use super::{About, Workers};
+use crate::leader::Handle;
+
+/// A worker that connects has to say who it is within this time.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+
+/// Serves a worker's connection until it breaks.
+pub async fn serve(mut socket: WebSocket, workers: Arc<Workers>, leader: Handle, lease: Duration) {
+    let hello = match tokio::time::timeout(HELLO_WITHIN, receive(&mut socket)).await {
+        Ok(Some(hello)) => hello,
+        Ok(None) | Err(_) => return,
+    };
+    let FromWorker::Hello { protocol, worker, incarnation, version, hostname, pid } = hello else {
+        return refuse(&mut socket, "the first message has to be `hello`".into()).await;
+    };
+    if protocol != VERSION {
+        let message = format!(
+            "this worker (updraft {version}) speaks protocol {protocol}, this server {VERSION}: \
+             install the same version of updraft on both"
+        );
+        return refuse(&mut socket, message).await;
+    }
+    let about = About { version, hostname, pid };
+    let Some((number, mut outbox)) = workers.add(worker.clone(), incarnation, about) else {
+        return refuse(&mut socket, format!("a later life of worker `{worker}` is connected")).await;
+    };
+    info!(%worker, pid, "a worker connected");
+    let welcome = FromServer::Welcome { lease_ms: lease.as_millis() as u64 };
+    let mut connected = send(&mut socket, &welcome).await;
+    while connected {
+        connected = tokio::select! {
+            message = outbox.recv() => match message {
+                Some(message) => send(&mut socket, &message).await,
+                None => false,
+            },
+            said = receive(&mut socket) => match said {
+                Some(FromWorker::Events(events)) => {
+                    let beats = events.iter().any(|event| matches!(event, WorkerEvent::Heartbeat));
+                    let passed_on = leader.worker(worker.clone(), incarnation, events).await.is_ok();
+                    passed_on && (!beats || send(&mut socket, &FromServer::Heartbeat).await)
+                }
+                Some(FromWorker::Hello { .. }) => {
+                    warn!(%worker, "a worker said hello twice; closing its connection");
+                    false
+                }
+                None => false,
+            },
+        };
+    }
+    workers.remove(&worker, number);
+    info!(%worker, pid, "a worker's connection ended");
+}
+
+async fn refuse(socket: &mut WebSocket, why: String) {
+    warn!(why, "refused a worker");
+    send(socket, &FromServer::Refused(why)).await;
+}
+
+async fn send(socket: &mut WebSocket, message: &FromServer) -> bool {
+    match serde_json::to_string(message) {
+        Ok(text) => socket.send(Message::Text(text.into())).await.is_ok(),
+        Err(error) => {
+            warn!(%error, "a message for a worker can't be written as JSON");
+            true
+        }
+    }
+}
+
+/// The next message; `None` where the connection is over or what came is no message.
+async fn receive(socket: &mut WebSocket) -> Option<FromWorker> {
+    loop {
+        return match socket.recv().await?.ok()? {
+            Message::Text(text) => match serde_json::from_str(&text) {
+                Ok(message) => Some(message),
+                Err(error) => {
+                    warn!(%error, "a worker sent what is no message; closing its connection");
+                    None
+                }
+            },
+            Message::Close(_) => None,
+            Message::Ping(_) | Message::Pong(_) => continue,
+            Message::Binary(_) => None,
+        };
+    }
+}
