@@ -6,8 +6,12 @@
 
 pub mod catalog;
 mod host;
+mod nearest;
+mod operators;
 pub mod outcome;
-pub mod prepare;
+mod prepare;
+mod secrets;
+mod sensor;
 pub mod template;
 pub mod work;
 

@@ -1,8 +1,7 @@
-//! Airflow's Jinja, on minijinja: the variables, macros and filters of Airflow 3, and nothing that reads
-//! like Jinja2 and means something else.
+//! Airflow's Jinja: the variables, macros and filters of Airflow 3, and nothing that reads like Jinja2 and
+//! means something else.
 
-use std::sync::Arc;
-
+use jiff::{Timestamp, tz::TimeZone};
 use serde_json::Value;
 use updraft_core::protocol::Order;
 
@@ -27,26 +26,41 @@ pub struct Renderer {}
 
 impl Renderer {
     /// A renderer for the templates of this order.
-    pub fn new(order: &Arc<Order>, host: &Arc<dyn Host>) -> Self {
+    pub fn new(order: &Order, host: &dyn Host) -> Self {
         let _ = (order, host);
         Self {}
     }
 
-    /// Renders all strings in `value`, however deep. A string without `{{`, `{%` and `{#` comes back as it
-    /// is, at no cost.
-    pub fn render(&self, field: &str, value: &Value) -> Result<Value, BadTemplate> {
-        let _ = field;
+    /// Renders all strings in an argument, however deep.
+    pub(crate) fn render_argument(
+        &self,
+        name: &str,
+        value: &Value,
+        files: &[&str],
+    ) -> Result<Value, BadTemplate> {
+        let _ = (name, files);
         Ok(value.clone())
     }
 
-    /// What was rendered so far of secret variables and of connections.
-    pub fn secrets(&self) -> Vec<String> {
+    pub(crate) fn into_secrets(self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// Checks that a template can be read, for a DAG file's reader: its syntax, not its names.
-pub fn check(text: &str) -> Result<(), BadTemplate> {
-    let _ = text;
+/// Whether a text has anything in it for Jinja.
+pub(crate) fn is_template(text: &str) -> bool {
+    text.contains("{{") || text.contains("{%") || text.contains("{#")
+}
+
+/// Checks that the templates in a value can be read: their syntax, not their names.
+pub fn check(value: &Value) -> Result<(), BadTemplate> {
+    let _ = value;
     Ok(())
+}
+
+/// A time as Python's `isoformat` writes it in UTC: `2026-01-01T00:00:00+00:00`.
+pub(crate) fn isoformat(time: Timestamp) -> String {
+    let time = time.to_zoned(TimeZone::UTC);
+    let fraction = if time.subsec_nanosecond() / 1000 == 0 { "" } else { "%.6f" };
+    time.strftime(&format!("%Y-%m-%dT%H:%M:%S{fraction}+00:00")).to_string()
 }

@@ -38,7 +38,7 @@ pub struct ProcessPlan {
 /// What a [`ProcessPlan`] starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// This program, with these arguments; looked for along `PATH` where it has no slash.
+    /// This program, with these arguments; looked for along the worker's `PATH` where it has no slash.
     Argv(Vec<String>),
     /// This text, which the worker writes to a file of the attempt (mode 0700).
     Script {
@@ -64,6 +64,8 @@ pub enum ResultRule {
     File,
     /// An [`crate::outcome::Envelope`] in that file, which says more than a result.
     Envelope,
+    /// It is not kept.
+    None,
 }
 
 /// Work that the worker's own process does: a future that holds no process and no thread while it waits.
