@@ -70,8 +70,9 @@ fn last_days_nearest_weekdays_and_occurrences_are_found() {
     assert_eq!(first("0 0 L * *", 2), ["2024-01-31T00:00:00", "2024-02-29T00:00:00"]);
     assert_eq!(first("0 0 * * L5", 2), ["2024-01-26T00:00:00", "2024-02-23T00:00:00"]);
     assert_eq!(first("0 0 * * wed#5", 2), ["2024-01-31T00:00:00", "2024-05-29T00:00:00"]);
-    // 15 June 2024 is a Saturday, 1 September a Sunday, 30 June a Sunday at the end of its month.
+    // 1 and 15 June 2024 are Saturdays, 1 September a Sunday, 30 June a Sunday at the end of its month.
     assert_eq!(first("0 0 15W 6 *", 1), ["2024-06-14T00:00:00"]);
+    assert_eq!(first("0 0 1W 6 *", 1), ["2024-06-03T00:00:00"]);
     assert_eq!(first("0 0 1W 9 *", 1), ["2024-09-02T00:00:00"]);
     assert_eq!(first("0 0 W30 6 *", 1), ["2024-06-28T00:00:00"]);
 }
