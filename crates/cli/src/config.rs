@@ -100,7 +100,9 @@ impl Config {
             .merge(Toml::file(&file))
             .merge(Env::prefixed("UPDRAFT__").split("__"))
             .extract()
-            .with_context(|| format!("the configuration ({} and UPDRAFT__* variables) can't be read", file.display()))
+            .with_context(|| {
+                format!("the configuration ({} and UPDRAFT__* variables) can't be read", file.display())
+            })
     }
 }
 
@@ -173,9 +175,10 @@ impl Home {
 
     /// What tells this installation's processes from another's on the same machine.
     pub fn installation(&self) -> String {
-        let hash = self.0.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-        });
+        let hash =
+            self.0.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+            });
         format!("updraft-{hash:016x}")
     }
 }

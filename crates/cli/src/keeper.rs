@@ -107,7 +107,9 @@ impl Supervisor {
                     drop(free);
                     match self.start() {
                         Ok(started) => child = Some(started),
-                        Err(error) => warn!(error = format!("{error:#}"), "can't start the keeper; trying again"),
+                        Err(error) => {
+                            warn!(error = format!("{error:#}"), "can't start the keeper; trying again")
+                        }
                     }
                 }
                 (true, _) | (false, Ok(None)) => {}

@@ -1,6 +1,7 @@
 //! What templates and operators look up while they are prepared.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use updraft_core::protocol::{Connection, XcomFound, XcomQuery};
 
 /// A look-up that could not be made, in a sentence: the server was away, the account may not. Nothing is
@@ -32,7 +33,7 @@ pub trait Host: Send + Sync {
 }
 
 /// A variable.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Variable {
     /// Its text.
     pub value: String,
@@ -41,7 +42,7 @@ pub struct Variable {
 }
 
 /// The configuration's mail server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Smtp {
     /// `smtp://user:password@host:587` or `smtps://…`.
     pub url: String,
@@ -50,7 +51,7 @@ pub struct Smtp {
 }
 
 /// A run that succeeded, as templates see it (`prev_data_interval_start_success` and its like).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreviousSuccess {
     /// Its interval of data.
     pub data_interval: Option<(Timestamp, Timestamp)>,

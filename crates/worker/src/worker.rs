@@ -151,7 +151,9 @@ impl Worker {
             if let Err(error) = ended {
                 warn!(%error, attempt = survivor.attempt, "could not end it");
             }
-            let Ok(attempt) = survivor.attempt.trim_start_matches(&prefix).parse::<AttemptId>() else { continue };
+            let Ok(attempt) = survivor.attempt.trim_start_matches(&prefix).parse::<AttemptId>() else {
+                continue;
+            };
             let message = format!("its worker was killed; its processes ({pids}) were ended");
             let outcome = Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Lost) };
             self.held.end(attempt, jiff::Timestamp::now(), Report::Ended(Box::new(outcome)));
@@ -195,7 +197,9 @@ impl Worker {
             worker: self.config.id.clone(),
             incarnation: self.incarnation,
             version: env!("CARGO_PKG_VERSION").into(),
-            hostname: nix::unistd::gethostname().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+            hostname: nix::unistd::gethostname()
+                .map(|n| n.to_string_lossy().into_owned())
+                .unwrap_or_default(),
             pid: std::process::id(),
         };
         if !connection.send(&hello).await {

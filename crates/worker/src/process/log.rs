@@ -15,6 +15,7 @@
 //! [`read_page`] reads it by offsets, also while it grows.
 
 mod read;
+mod task;
 mod text;
 
 use std::fs::File;
@@ -26,6 +27,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 
 pub use read::{Entry, Page, read_page};
+pub use task::TaskLogFile;
 pub(super) use text::Lines;
 pub use text::PIECE_BYTES;
 

@@ -234,7 +234,8 @@ fn process_spec(
     secrets: Vec<String>,
     log: PathBuf,
 ) -> Result<ProcessSpec, String> {
-    let marker = Marker::new(format!("{}/{}", tools.installation, order.attempt)).map_err(|e| e.to_string())?;
+    let marker =
+        Marker::new(format!("{}/{}", tools.installation, order.attempt)).map_err(|e| e.to_string())?;
     let program = match &plan.command {
         Command::Argv(argv) => Program::Argv(argv.clone()),
         Command::Script { text, interpreter, arguments } => Program::Script {

@@ -47,13 +47,19 @@ impl Client {
     }
 
     /// Puts a large value into the blob store.
-    pub async fn put_blob(&self, attempt: AttemptId, name: &str, value: &Value) -> Result<(String, u64), HostError> {
+    pub async fn put_blob(
+        &self,
+        attempt: AttemptId,
+        name: &str,
+        value: &Value,
+    ) -> Result<(String, u64), HostError> {
         #[derive(serde::Deserialize)]
         struct Stored {
             path: String,
             bytes: u64,
         }
-        let mut url = reqwest::Url::parse(&Self::url("blobs")).map_err(|error| HostError(error.to_string()))?;
+        let mut url =
+            reqwest::Url::parse(&Self::url("blobs")).map_err(|error| HostError(error.to_string()))?;
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.push(&attempt.to_string()).push(name);
         }
