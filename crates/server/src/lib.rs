@@ -6,4 +6,5 @@
 //! Everything else here either asks the store, or hands the leader a command and waits for its answer.
 
 pub mod leader;
+pub mod leadership;
 pub mod workers;
