@@ -281,12 +281,19 @@ def trigger_next(self, *, last_automated_data_interval, restriction):
     cron that never comes does not silence others beside it (`never`)."""
     last = last_automated_data_interval
     try:
-        if isinstance(self, CronMixin) and not restriction.catchup and self._align_to_prev(now_is) is None:
-            restriction = restriction._replace(catchup=True)
-            if last is not None and restriction.earliest is not None:
-                start = max(self._get_next(last.end), self._align_to_next(restriction.earliest))
-                restriction, last = restriction._replace(earliest=start), None
-        return plain_trigger_next(self, last_automated_data_interval=last, restriction=restriction)
+        if not isinstance(self, CronMixin) or restriction.catchup or self._align_to_prev(now_is) is not None:
+            return plain_trigger_next(self, last_automated_data_interval=last, restriction=restriction)
+        due = []
+        if last is not None:
+            due.append(self._get_next(last.end))
+        elif restriction.earliest is None:
+            due.append(self._calc_first_run())
+        if restriction.earliest is not None:
+            due.append(self._align_to_next(restriction.earliest))
+        run_after = max(due)
+        if restriction.latest is not None and restriction.latest < run_after:
+            return None
+        return DagRunInfo.interval(run_after - self._interval, run_after)
     except CroniterBadDateError:
         return None
 
