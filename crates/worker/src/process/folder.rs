@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::guard::Ruleset;
+
 const PRIVATE: u32 = 0o700;
 /// More than these are removed rather than kept.
 const MOST_KEPT: usize = 1024;
@@ -27,7 +29,7 @@ pub(super) struct Scratch {
 #[derive(Debug, Default)]
 struct Folders {
     given: u64,
-    free: Vec<PathBuf>,
+    free: Vec<Folder>,
 }
 
 impl Scratch {
@@ -50,12 +52,12 @@ impl Scratch {
         let name = format!("{}-{}", self.prefix, folders.given);
         folders.given += 1;
         let kept_result = self.root.join(format!("{name}.result"));
-        if let Some(path) = folders.free.pop() {
-            return Ok(Folder { path, kept_result });
+        if let Some(folder) = folders.free.pop() {
+            return Ok(Folder { kept_result, ..folder });
         }
         let path = self.root.join(name);
         DirBuilder::new().mode(PRIVATE).create(&path)?;
-        let folder = Folder { path, kept_result };
+        let folder = Folder { path: FolderPath(path), kept_result, ruleset: None };
         DirBuilder::new().mode(PRIVATE).create(folder.work())?;
         Ok(folder)
     }
@@ -65,43 +67,41 @@ impl Scratch {
     pub(super) fn take_back(&self, folder: Folder) {
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         if folders.free.len() < MOST_KEPT && folder.is_as_made() {
-            folders.free.push(folder.keep());
+            folders.free.push(folder);
         }
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let folders = std::mem::take(self.folders.get_mut().unwrap_or_else(PoisonError::into_inner));
-        folders.free.into_iter().for_each(|path| drop(Folder { path, kept_result: PathBuf::new() }));
     }
 }
 
 /// A private folder, removed with all that is in it when dropped.
 #[derive(Debug)]
 pub(super) struct Folder {
-    path: PathBuf,
+    path: FolderPath,
     kept_result: PathBuf,
+    /// The guard's rules for whoever works here: they hold for the next one, too.
+    pub(super) ruleset: Option<Ruleset>,
 }
+
+#[derive(Debug)]
+struct FolderPath(PathBuf);
 
 impl Folder {
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        &self.path.0
     }
 
     /// The folder to work in.
     pub(super) fn work(&self) -> PathBuf {
-        self.path.join("work")
+        self.path.0.join("work")
     }
 
     /// Where a script is put.
     pub(super) fn script(&self) -> PathBuf {
-        self.path.join("script")
+        self.path.0.join("script")
     }
 
     /// Where a task may write its result.
     pub(super) fn result(&self) -> PathBuf {
-        self.path.join("result")
+        self.path.0.join("result")
     }
 
     /// Where a result of this attempt is kept: beside the folder, out of the task's reach.
@@ -119,24 +119,17 @@ impl Folder {
         let count = |path: &Path| std::fs::read_dir(path).map(Iterator::count);
         let state = || {
             let private =
-                is_private(self.path.symlink_metadata()?) && is_private(self.work().symlink_metadata()?);
-            Ok::<bool, io::Error>(private && count(&self.work())? == 0 && count(&self.path)? == 1)
+                is_private(self.path.0.symlink_metadata()?) && is_private(self.work().symlink_metadata()?);
+            Ok::<bool, io::Error>(private && count(&self.work())? == 0 && count(&self.path.0)? == 1)
         };
         state().unwrap_or(false)
     }
-
-    fn keep(mut self) -> PathBuf {
-        std::mem::take(&mut self.path)
-    }
 }
 
-impl Drop for Folder {
+impl Drop for FolderPath {
     fn drop(&mut self) {
-        // An empty path is that of a folder which has been kept.
-        if !self.path.as_os_str().is_empty()
-            && let Err(error) = std::fs::remove_dir_all(&self.path)
-        {
-            tracing::warn!(folder = %self.path.display(), %error, "an attempt's folder could not be removed");
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(folder = %self.0.display(), %error, "an attempt's folder could not be removed");
         }
     }
 }

@@ -22,11 +22,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, PathBeneath, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr,
-    RulesetError, Scope,
+    ABI, Access, AccessFs, BitFlags, PathBeneath, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
 };
 use rustix::fs::{Mode, OFlags};
 
+use super::folder::Folder;
 use super::sys;
 
 /// The newest ABI whose rights we know; the kernel is asked for as many of them as it has.
@@ -126,6 +126,34 @@ struct Rules {
 
 type Seen = (u64, i64, i64);
 
+/// Rules handed to the kernel, with one more for a private folder. Each task that is put under it gets a domain of its own.
+#[derive(Debug)]
+pub(super) struct Ruleset {
+    rules: Arc<Rules>,
+    fd: OwnedFd,
+}
+
+impl Ruleset {
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    fn new(rules: Arc<Rules>, folder: &Path) -> Result<Self, GuardError> {
+        let own = open(folder).map_err(|source| GuardError::Path { path: folder.to_owned(), source })?;
+        let full = AccessFs::from_all(NEWEST);
+        let ruleset = landlock::Ruleset::default().handle_access(full)?.scope(Scope::from_all(NEWEST))?;
+        let mut ruleset = ruleset.create()?;
+        for (path, access) in &rules.allowed {
+            ruleset = ruleset.add_rule(PathBeneath::new(path, *access))?;
+        }
+        let ruleset = ruleset.add_rule(PathBeneath::new(&own, full))?;
+        let fd: Option<OwnedFd> = ruleset.into();
+        // The crate gives no descriptor where the kernel has no Landlock, and this one has.
+        let fd = fd.ok_or_else(|| GuardError::Unavailable("Landlock gave no ruleset".to_owned()))?;
+        Ok(Self { rules, fd })
+    }
+}
+
 impl Guard {
     /// Makes a policy ready, as far as this kernel can follow it.
     pub fn new(mut policy: GuardPolicy) -> Result<Self, GuardError> {
@@ -162,22 +190,17 @@ impl Guard {
         folders
     }
 
-    /// The ruleset for one task, which may also use `own` in full. `None` where there is no Landlock.
-    pub(super) fn ruleset(&self, own: &Path) -> Result<Option<OwnedFd>, GuardError> {
+    /// Gives a folder the ruleset for who works in it, who may use it in full. None where there is no Landlock.
+    pub(super) fn lay_rules(&self, folder: &mut Folder) -> Result<(), GuardError> {
         if matches!(self.status, GuardStatus::Unavailable { .. }) {
-            return Ok(None);
+            folder.ruleset = None;
+            return Ok(());
         }
         let rules = self.rules()?;
-        let own = open(own).map_err(|source| GuardError::Path { path: own.to_owned(), source })?;
-        let mut ruleset = Ruleset::default()
-            .handle_access(AccessFs::from_all(NEWEST))?
-            .scope(Scope::from_all(NEWEST))?
-            .create()?;
-        for (path, access) in &rules.allowed {
-            ruleset = allow(ruleset, path.as_fd(), *access)?;
+        if folder.ruleset.as_ref().is_none_or(|known| !Arc::ptr_eq(&known.rules, &rules)) {
+            folder.ruleset = Some(Ruleset::new(rules, folder.path())?);
         }
-        ruleset = allow(ruleset, own.as_fd(), AccessFs::from_all(NEWEST))?;
-        Ok(ruleset.into())
+        Ok(())
     }
 
     /// The rules, found anew if one of the folders they depend on has changed.
@@ -241,14 +264,6 @@ impl Rules {
             self.allowed.push((file, access));
         }
     }
-}
-
-fn allow(
-    ruleset: RulesetCreated,
-    path: BorrowedFd<'_>,
-    access: BitFlags<AccessFs>,
-) -> Result<RulesetCreated, RulesetError> {
-    ruleset.add_rule(PathBeneath::new(path, access))
 }
 
 fn open(path: &Path) -> io::Result<OwnedFd> {

@@ -34,7 +34,7 @@ pub(super) struct Prepared {
     out: (OwnedFd, OwnedFd),
     err: Option<(OwnedFd, OwnedFd)>,
     handed: Vec<OwnedFd>,
-    ruleset: Option<OwnedFd>,
+    is_guarded: bool,
     identity: Option<Identity>,
     folder: Folder,
     mask: Option<Arc<Mask>>,
@@ -70,13 +70,15 @@ impl Prepared {
         }
         // Before anything is made on disk: what is wrong with a request should cost nothing.
         let argv = Argv::of(&spec.program, &env.path())?;
-        let folder = scratch.folder().map_err(in_scratch)?;
+        let mut folder = scratch.folder().map_err(in_scratch)?;
         let cwd = furnish(spec, &folder, identity.as_ref()).map_err(in_scratch)?;
         let handed = hand_over(spec, &mut env)?;
         if spec.result == ResultRule::File {
             env.set(RESULT_VARIABLE, folder.result());
         }
-        let ruleset = spec.guard.as_ref().map(|guard| guard.ruleset(folder.path())).transpose()?.flatten();
+        if let Some(guard) = &spec.guard {
+            guard.lay_rules(&mut folder)?;
+        }
         let pipe = || owned_pipe(identity.as_ref()).map_err(system("make a pipe"));
         Ok(Self {
             args: argv.with_script(&folder.script())?,
@@ -87,7 +89,7 @@ impl Prepared {
             out: pipe()?,
             err: if spec.streams == Streams::Apart { Some(pipe()?) } else { None },
             handed,
-            ruleset,
+            is_guarded: spec.guard.is_some(),
             identity,
             folder,
             mask,
@@ -104,7 +106,9 @@ impl Prepared {
             vec![self.stdin.as_ref().map(AsFd::as_fd), Some(out), Some(err)];
         sources.extend(self.handed.iter().map(|secret| Some(secret.as_fd())));
         let descriptor_count = sources.len();
-        sources.extend(self.ruleset.iter().map(|ruleset| Some(ruleset.as_fd())));
+        sources.extend(
+            self.folder.ruleset.iter().filter(|_| self.is_guarded).map(|ruleset| Some(ruleset.as_fd())),
+        );
         let below = slots.below();
         let launched = slots.fill(&sources, |numbers| {
             let (descriptors, ruleset) = numbers.split_at(descriptor_count);
