@@ -5,6 +5,7 @@
 //! What the engine decides is in the store before anything is done about it, and only [`leader`] writes it.
 //! Everything else here either asks the store, or hands the leader a command and waits for its answer.
 
+pub mod authoring;
 pub mod leader;
 pub mod leadership;
 pub mod workers;
