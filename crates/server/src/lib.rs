@@ -5,5 +5,9 @@
 //! What the engine decides is in the store before anything is done about it, and only [`leader`] writes it.
 //! Everything else here either asks the store, or hands the leader a command and waits for its answer.
 
+pub mod accounts;
+pub mod blobs;
 pub mod leader;
+pub mod logs;
+pub mod secrets;
 pub mod workers;
