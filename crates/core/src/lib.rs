@@ -11,6 +11,7 @@ pub mod dag;
 pub mod engine;
 mod id;
 pub mod input;
+pub mod log;
 pub mod protocol;
 pub mod record;
 mod retry;

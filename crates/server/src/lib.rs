@@ -5,7 +5,11 @@
 //! What the engine decides is in the store before anything is done about it, and only [`leader`] writes it.
 //! Everything else here either asks the store, or hands the leader a command and waits for its answer.
 
+pub mod accounts;
 pub mod authoring;
+pub mod blobs;
 pub mod leader;
 pub mod leadership;
+pub mod logs;
+pub mod secrets;
 pub mod workers;

@@ -1,0 +1,166 @@
+//! Values that are too large for the database.
+//!
+//! A blob is written once, under the attempt that made it, and is on the disk before it is acknowledged.
+
+use std::{io, path::Path};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use object_store::{
+    ObjectStore, ObjectStoreExt as _, WriteMultipart, local::LocalFileSystem, path::Path as BlobPath,
+};
+use updraft_core::AttemptId;
+
+/// So many parts of an upload wait for the disk at once.
+const PARTS_AT_ONCE: usize = 2;
+
+/// Why a blob can't be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is none at this path.
+    #[error("there is no blob `{0}`")]
+    NotFound(String),
+    /// A name that is not one.
+    #[error("`{0}` is no name of a blob: use letters, digits, dots, dashes and underscores, up to 200")]
+    BadName(String),
+    /// It is longer than what may be uploaded.
+    #[error("a value may have up to {0} bytes")]
+    TooLarge(u64),
+    /// The upload broke off.
+    #[error("the upload broke off: {0}")]
+    Upload(String),
+    /// The disk does not take or give it.
+    #[error("the blob store fails: {0}")]
+    Store(String),
+}
+
+impl From<object_store::Error> for Error {
+    fn from(error: object_store::Error) -> Self {
+        match error {
+            object_store::Error::NotFound { path, .. } => Self::NotFound(path),
+            other => Self::Store(other.to_string()),
+        }
+    }
+}
+
+/// Where blobs are.
+pub struct Blobs {
+    store: Box<dyn ObjectStore>,
+}
+
+impl Blobs {
+    /// In a folder of this machine, made where it is not there.
+    pub fn in_folder(folder: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let store = LocalFileSystem::new_with_prefix(folder).map_err(io::Error::other)?;
+        Ok(Self { store: Box::new(store.with_fsync(true)) })
+    }
+
+    /// Writes a blob as it comes in; returns its path and its size. All of it is on the disk then, or
+    /// nothing is there. Written again, it takes the place of the former.
+    pub async fn put<E: std::fmt::Display>(
+        &self,
+        attempt: AttemptId,
+        name: &str,
+        body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+        most_bytes: u64,
+    ) -> Result<(String, u64), Error> {
+        let path = path_of(attempt, name)?;
+        let mut upload = WriteMultipart::new(self.store.put_multipart(&path).await?);
+        match pour(body, &mut upload, most_bytes).await {
+            Ok(bytes) => {
+                upload.finish().await?;
+                Ok((path.to_string(), bytes))
+            }
+            Err(error) => {
+                upload.abort().await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// A blob's bytes.
+    pub async fn get(&self, path: &str) -> Result<Bytes, Error> {
+        let path = BlobPath::parse(path).map_err(|_| Error::NotFound(path.to_owned()))?;
+        Ok(self.store.get(&path).await?.bytes().await?)
+    }
+}
+
+async fn pour<E: std::fmt::Display>(
+    mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    upload: &mut WriteMultipart,
+    most_bytes: u64,
+) -> Result<u64, Error> {
+    let mut bytes = 0;
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| Error::Upload(error.to_string()))?;
+        bytes += chunk.len() as u64;
+        if bytes > most_bytes {
+            return Err(Error::TooLarge(most_bytes));
+        }
+        upload.wait_for_capacity(PARTS_AT_ONCE).await?;
+        upload.put(chunk);
+    }
+    Ok(bytes)
+}
+
+/// `xcom/<run>/<task>/<map_index>/<try>.<lease>/<name>`. Everything but the name is a number.
+fn path_of(attempt: AttemptId, name: &str) -> Result<BlobPath, Error> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.bytes().all(plain) {
+        return Err(Error::BadName(name.to_owned()));
+    }
+    let AttemptId { ti, try_number, lease } = attempt;
+    let path = format!("xcom/{}/{}/{}/{try_number}.{lease}/{name}", ti.run, ti.task, ti.map_index);
+    BlobPath::parse(path).map_err(|_| Error::BadName(name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    fn attempt() -> AttemptId {
+        "7.0.-1.1.2".parse().unwrap()
+    }
+
+    fn body(parts: &[&'static str]) -> impl Stream<Item = Result<Bytes, &'static str>> + Unpin {
+        stream::iter(parts.iter().map(|part| Ok(Bytes::from_static(part.as_bytes()))).collect::<Vec<_>>())
+    }
+
+    #[tokio::test]
+    async fn what_was_written_in_parts_is_read_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::in_folder(folder.path()).unwrap();
+        let (path, bytes) = blobs.put(attempt(), "return_value", body(&["[1,", "2]"]), 100).await.unwrap();
+        assert_eq!((&*path, bytes), ("xcom/7/0/-1/1.2/return_value", 5));
+        assert_eq!(blobs.get(&path).await.unwrap(), "[1,2]");
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_breaks_off_or_is_too_large_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::in_folder(folder.path()).unwrap();
+        let torn = stream::iter([Ok(Bytes::from_static(b"abc")), Err("reset")]);
+        assert!(matches!(blobs.put(attempt(), "a", torn, 100).await, Err(Error::Upload(_))));
+        assert!(matches!(blobs.put(attempt(), "a", body(&["abc"]), 2).await, Err(Error::TooLarge(2))));
+        assert!(matches!(blobs.get("xcom/7/0/-1/1.2/a").await, Err(Error::NotFound(_))));
+    }
+
+    #[tokio::test]
+    async fn no_name_and_no_path_leads_out_of_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("secret"), "s").unwrap();
+        let blobs = Blobs::in_folder(&folder.path().join("blobs")).unwrap();
+        for name in ["../secret", "..", "a/b", "", ".hidden", "a\0b"] {
+            assert!(
+                matches!(blobs.put(attempt(), name, body(&["x"]), 9).await, Err(Error::BadName(_))),
+                "{name}"
+            );
+        }
+        for path in ["../secret", "/../secret", "xcom/../../secret"] {
+            assert!(matches!(blobs.get(path).await, Err(Error::NotFound(_))), "{path}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Reading the logs of attempts by offsets, whole or while they grow.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+};
+
+use async_trait::async_trait;
+use updraft_core::log::Entry;
+
+/// A line longer than this is none of ours: an entry's text is cut every 8 KiB, each byte at most four long.
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// Some consecutive entries of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The entries, in the log's order. Lines that are no entries are left out.
+    pub entries: Vec<Entry>,
+    /// Where the next page begins, in bytes.
+    pub next: u64,
+    /// Nothing follows yet.
+    pub at_end: bool,
+}
+
+/// Where the logs of attempts are.
+#[async_trait]
+pub trait Logs: Send + Sync {
+    /// The entries that stand whole in the log at `path` from `offset` on, about `most_bytes` of them. A log
+    /// that does not exist is an empty one. `path` is that of [`updraft_core::protocol::log_path`].
+    async fn read(&self, path: &str, offset: u64, most_bytes: usize) -> io::Result<Page>;
+}
+
+/// Logs in a folder of this machine.
+pub struct LogFolder(PathBuf);
+
+impl LogFolder {
+    /// Below this folder.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self(folder.into())
+    }
+}
+
+#[async_trait]
+impl Logs for LogFolder {
+    async fn read(&self, path: &str, offset: u64, most_bytes: usize) -> io::Result<Page> {
+        let path = self.0.join(path);
+        tokio::task::spawn_blocking(move || read(&path, offset, most_bytes))
+            .await
+            .map_err(io::Error::other)?
+    }
+}
+
+fn read(path: &Path, offset: u64, most_bytes: usize) -> io::Result<Page> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Page { next: offset, at_end: true, ..Page::default() });
+        }
+        opened => opened?,
+    };
+    let mut bytes = vec![0; most_bytes.max(LONGEST_LINE)];
+    let read = read_at(&file, &mut bytes, offset)?;
+    let (bytes, at_end) = (&bytes[..read], read < bytes.len());
+    let whole = match bytes.iter().rposition(|byte| *byte == b'\n') {
+        Some(last) => last + 1,
+        // A line without an end that fills everything would have a reader stand still.
+        None if !at_end => read,
+        None => 0,
+    };
+    let lines = bytes[..whole].split(|byte| *byte == b'\n');
+    let entries = lines.filter_map(|line| Entry::parse(std::str::from_utf8(line).ok()?)).collect();
+    Ok(Page { entries, next: offset + whole as u64, at_end })
+}
+
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut read = 0;
+    while read < bytes.len() {
+        match file.read_at(&mut bytes[read..], offset + read as u64) {
+            Ok(0) => break,
+            Ok(count) => read += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    const LINE: &str = "2026-11-21T03:48:10.123456Z\tout\thello\n";
+
+    #[tokio::test]
+    async fn a_growing_log_is_read_on_from_where_the_last_page_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = LogFolder::new(folder.path());
+        let missing = logs.read("a.log", 0, 10).await.unwrap();
+        assert_eq!(missing, Page { entries: Vec::new(), next: 0, at_end: true });
+        let mut file = File::create(folder.path().join("a.log")).unwrap();
+        write!(file, "{LINE}torn\n{LINE}2026-11").unwrap();
+        let page = logs.read("a.log", 0, 10).await.unwrap();
+        assert_eq!((page.entries.len(), page.at_end), (2, true));
+        write!(file, "{}", &LINE[7..]).unwrap();
+        let page = logs.read("a.log", page.next, 10).await.unwrap();
+        assert_eq!(page.entries[0].text, "hello");
+        assert_eq!(page.next, file.metadata().unwrap().len());
+    }
+
+    #[tokio::test]
+    async fn a_line_without_end_does_not_hold_a_reader_up() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.log"), "x".repeat(3 * LONGEST_LINE)).unwrap();
+        let page = LogFolder::new(folder.path()).read("a.log", 0, 10).await.unwrap();
+        assert_eq!((page.next, page.at_end), (LONGEST_LINE as u64, false));
+    }
+}

@@ -1,0 +1,155 @@
+//! Connections and variables: kept encrypted, overridden by the server's environment, masked where they
+//! would show.
+//!
+//! What is encrypted is bound to its place: the namespace, the name and the field are authenticated with it,
+//! so that a value copied to another row of the database does not open there.
+
+mod environment;
+mod keys;
+mod mask;
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use updraft_core::{Namespace, protocol};
+use updraft_store::{ConnectionRow, SecretId, Store};
+
+pub use self::{
+    environment::{BadConnection, Environment},
+    keys::{KeyError, Keys},
+};
+pub(crate) use self::{
+    keys::{random, write_private},
+    mask::{MASK, is_sensitive, mask},
+};
+
+/// So many secrets are read at once while they are encrypted anew.
+const ROTATE_AT_ONCE: u32 = 200;
+
+/// Why a connection or a variable can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store can't be read.
+    #[error(transparent)]
+    Store(#[from] updraft_store::Error),
+    /// What is kept can't be opened.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// What the environment says is no connection.
+    #[error(transparent)]
+    Environment(#[from] BadConnection),
+}
+
+/// What connections and variables are looked up through.
+pub struct Secrets {
+    store: Arc<dyn Store>,
+    keys: Keys,
+    environment: Environment,
+}
+
+impl Secrets {
+    /// Over what the store keeps, opened with these keys, overridden by this environment.
+    pub fn new(store: Arc<dyn Store>, keys: Keys, environment: Environment) -> Self {
+        Self { store, keys, environment }
+    }
+
+    /// A connection, as operators get it. The environment (`AIRFLOW_CONN_<ID>`) comes first; it counts for
+    /// the default namespace, since an environment variable names none.
+    pub async fn connection(
+        &self,
+        namespace: &Namespace,
+        conn_id: &str,
+    ) -> Result<Option<protocol::Connection>, Error> {
+        if &**namespace == Namespace::DEFAULT
+            && let Some(connection) = self.environment.connection(conn_id)?
+        {
+            return Ok(Some(connection));
+        }
+        match self.store.connection(namespace, conn_id).await? {
+            Some(row) => Ok(Some(self.open_connection(&row)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// A variable's text. The environment (`AIRFLOW_VAR_<KEY>`) comes first, for the default namespace.
+    pub async fn variable(&self, namespace: &Namespace, key: &str) -> Result<Option<String>, Error> {
+        if &**namespace == Namespace::DEFAULT
+            && let Some(value) = self.environment.variable(key)
+        {
+            return Ok(Some(value));
+        }
+        let Some(row) = self.store.variable(namespace, key).await? else { return Ok(None) };
+        let id = SecretId::Variable(namespace.clone(), key.to_owned());
+        Ok(Some(self.open(&id, &row.value, row.is_encrypted)?))
+    }
+
+    /// Encrypts a text for its place.
+    pub fn seal(&self, id: &SecretId, text: &str) -> Result<Vec<u8>, KeyError> {
+        self.keys.seal(&place(id), text.as_bytes())
+    }
+
+    /// The text that is kept at a place.
+    pub fn open(&self, id: &SecretId, bytes: &[u8], is_encrypted: bool) -> Result<String, KeyError> {
+        let bytes = if is_encrypted { self.keys.open(&place(id), bytes)? } else { bytes.to_vec() };
+        String::from_utf8(bytes).map_err(|_| KeyError::NotText)
+    }
+
+    /// A connection's `extra` as it was written.
+    pub(crate) fn open_extra(&self, row: &ConnectionRow) -> Result<Option<String>, KeyError> {
+        let id = SecretId::Extra(row.namespace.clone(), row.conn_id.clone());
+        row.extra.as_deref().map(|extra| self.open(&id, extra, row.is_encrypted)).transpose()
+    }
+
+    fn open_connection(&self, row: &ConnectionRow) -> Result<protocol::Connection, KeyError> {
+        let id = SecretId::Password(row.namespace.clone(), row.conn_id.clone());
+        let password = row.password.as_deref().map(|bytes| self.open(&id, bytes, row.is_encrypted));
+        let extra = self.open_extra(row)?.unwrap_or_default();
+        let extra: Map<String, Value> = match serde_json::from_str(&extra) {
+            Ok(Value::Object(extra)) => extra,
+            // The API lets nothing else in; an empty text stands for none.
+            Ok(_) | Err(_) => Map::new(),
+        };
+        Ok(protocol::Connection {
+            conn_id: row.conn_id.clone(),
+            conn_type: row.conn_type.clone(),
+            host: row.host.clone(),
+            port: row.port,
+            schema: row.schema.clone(),
+            login: row.login.clone(),
+            password: password.transpose()?,
+            extra,
+            description: row.description.clone(),
+        })
+    }
+
+    /// Encrypts everything anew that is not under the first key. Returns how much that was. What somebody
+    /// writes meanwhile is under the first key already and is left alone.
+    pub async fn rotate(&self) -> Result<u64, Error> {
+        let (mut after, mut changed) = (None, 0);
+        loop {
+            let rows = self.store.secrets(after.as_ref(), ROTATE_AT_ONCE).await?;
+            let Some(last) = rows.last() else { return Ok(changed) };
+            after = Some(last.id.clone());
+            for row in rows.iter().filter(|row| !self.keys.is_current(&row.value)) {
+                let text = self.open(&row.id, &row.value, true)?;
+                let sealed = self.seal(&row.id, &text)?;
+                changed += u64::from(self.store.replace_secret(&row.id, &row.value, &sealed).await?);
+            }
+        }
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+}
+
+/// What is authenticated beside a secret: the field, the namespace and the name, each ended so that no two
+/// places read the same.
+fn place(id: &SecretId) -> Vec<u8> {
+    let (field, namespace, name) = match id {
+        SecretId::Password(namespace, name) => ("connection.password", namespace, name),
+        SecretId::Extra(namespace, name) => ("connection.extra", namespace, name),
+        SecretId::Variable(namespace, name) => ("variable.value", namespace, name),
+    };
+    [field, namespace, name].iter().flat_map(|part| part.bytes().chain([0])).collect()
+}

@@ -1,0 +1,281 @@
+//! Connections and variables in the server's environment: `AIRFLOW_CONN_<ID>` and `AIRFLOW_VAR_<KEY>`.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use updraft_core::protocol::Connection;
+
+const CONNECTION: &str = "AIRFLOW_CONN_";
+const VARIABLE: &str = "AIRFLOW_VAR_";
+/// The parameter of a URI that holds all of `extra` as JSON.
+const EXTRA_KEY: &str = "__extra__";
+
+/// A text that is no connection. Never says what it contains.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable} in the server's environment is no connection: {fault}")]
+pub struct BadConnection {
+    variable: String,
+    fault: Fault,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Fault {
+    #[error("write it as JSON, or as a URI: `type://login:password@host:port/schema?key=value`")]
+    NoUri,
+    #[error("it has `://` more than twice; percent-encode what is in a password or a host")]
+    TooManySchemes,
+    #[error("its port is no number up to 65535")]
+    Port,
+    #[error("its JSON can't be read: {0}")]
+    Json(String),
+    #[error("its extra is no JSON object")]
+    Extra,
+    #[error("it has a `[` without a `]`")]
+    Bracket,
+}
+
+/// What the environment says about connections and variables, as it was at the start.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    values: BTreeMap<String, String>,
+}
+
+impl Environment {
+    /// That of this process.
+    pub fn of_process() -> Self {
+        // What is not UTF-8 can't be a connection.
+        Self::new(
+            std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        )
+    }
+
+    /// These.
+    pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Self {
+        let ours = |(name, _): &(String, String)| name.starts_with(CONNECTION) || name.starts_with(VARIABLE);
+        Self { values: values.into_iter().filter(ours).collect() }
+    }
+
+    /// The connection of this name, as Airflow's environment backend finds it.
+    pub(super) fn connection(&self, conn_id: &str) -> Result<Option<Connection>, BadConnection> {
+        let variable = format!("{CONNECTION}{}", conn_id.to_uppercase());
+        let Some(text) = self.values.get(&variable).map(|text| text.trim()).filter(|text| !text.is_empty())
+        else {
+            return Ok(None);
+        };
+        let parsed = if text.starts_with('{') { from_json(conn_id, text) } else { from_uri(conn_id, text) };
+        parsed.map(Some).map_err(|fault| BadConnection { variable, fault })
+    }
+
+    /// The variable of this name.
+    pub(super) fn variable(&self, key: &str) -> Option<String> {
+        self.values.get(&format!("{VARIABLE}{}", key.to_uppercase())).cloned()
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    conn_type: Option<String>,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    host: Option<String>,
+    #[serde(default)]
+    login: Option<String>,
+    #[serde(default)]
+    password: Option<String>,
+    #[serde(default)]
+    schema: Option<String>,
+    #[serde(default)]
+    port: Value,
+    #[serde(default)]
+    extra: Value,
+}
+
+fn from_json(conn_id: &str, text: &str) -> Result<Connection, Fault> {
+    // An error of serde names fields and types; it quotes a value only where it has the wrong type.
+    let written: Written = serde_json::from_str(text)
+        .map_err(|error| Fault::Json(format!("line {} column {}", error.line(), error.column())))?;
+    let port = match &written.port {
+        Value::Null => None,
+        Value::Number(port) => Some(port.to_string()),
+        Value::String(port) if port.is_empty() => None,
+        Value::String(port) => Some(port.clone()),
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => return Err(Fault::Port),
+    };
+    let extra = match written.extra {
+        Value::Null => Map::new(),
+        Value::String(text) => extra_of(&text)?,
+        Value::Object(extra) => extra,
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) => return Err(Fault::Extra),
+    };
+    Ok(Connection {
+        conn_id: conn_id.to_owned(),
+        conn_type: normal_type(&written.conn_type.unwrap_or_default()),
+        host: written.host,
+        port: port.map(|port| port.trim().parse().map_err(|_| Fault::Port)).transpose()?,
+        schema: written.schema,
+        login: written.login,
+        password: written.password,
+        extra,
+        description: written.description,
+    })
+}
+
+/// As `Connection.from_uri` of Airflow's Task SDK reads it.
+fn from_uri(conn_id: &str, uri: &str) -> Result<Connection, Fault> {
+    if uri.matches("://").count() > 2 {
+        return Err(Fault::TooManySchemes);
+    }
+    let (conn_type, rest) = uri.split_once("://").ok_or(Fault::NoUri)?;
+    let (protocol, rest) = match rest.split_once("://") {
+        Some((protocol, _)) if protocol.contains(['@', ':']) => return Err(Fault::NoUri),
+        Some((protocol, rest)) => (Some(protocol), rest),
+        None => (None, rest),
+    };
+    let rest = rest.split_once('#').map_or(rest, |(rest, _)| rest);
+    let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
+    let (authority, schema) = rest.split_once('/').map_or((rest, ""), |(authority, path)| (authority, path));
+    let (user, address) = authority.rsplit_once('@').map_or((None, authority), |(u, a)| (Some(u), a));
+    let (login, password) =
+        match user.map(|user| user.split_once(':').map_or((user, None), |(l, p)| (l, Some(p)))) {
+            Some((login, password)) => (Some(login), password),
+            None => (None, None),
+        };
+    let (host, port) = host_and_port(address)?;
+    let host = host.map(|host| match protocol {
+        Some(protocol) => format!("{protocol}://{host}"),
+        None => host,
+    });
+    let decoded = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(unquote);
+    Ok(Connection {
+        conn_id: conn_id.to_owned(),
+        conn_type: normal_type(&conn_type.to_lowercase()),
+        host,
+        port,
+        schema: decoded(Some(schema)),
+        login: decoded(login),
+        password: decoded(password),
+        extra: query.map_or(Ok(Map::new()), extra_of_query)?,
+        description: None,
+    })
+}
+
+fn host_and_port(address: &str) -> Result<(Option<String>, Option<u16>), Fault> {
+    let (host, port) = match address.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']').ok_or(Fault::Bracket)?;
+            (host, rest.strip_prefix(':'))
+        }
+        None => address.split_once(':').map_or((address, None), |(host, port)| (host, Some(port))),
+    };
+    let port = port.filter(|port| !port.is_empty());
+    let port = port.map(|port| port.parse().map_err(|_| Fault::Port)).transpose()?;
+    let decoded = unquote(host);
+    // Python's `hostname` is in lower case; a path in a host's place (a socket, a file) is left as it is.
+    let host = if decoded.contains('/') { decoded } else { unquote(&host.to_lowercase()) };
+    Ok((Some(host).filter(|host| !host.is_empty()), port))
+}
+
+fn extra_of_query(query: &str) -> Result<Map<String, Value>, Fault> {
+    let mut pairs: Map<String, Value> = Map::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if name == EXTRA_KEY {
+            return extra_of(&value);
+        }
+        pairs.insert(name.into_owned(), value.into_owned().into());
+    }
+    Ok(pairs)
+}
+
+fn extra_of(text: &str) -> Result<Map<String, Value>, Fault> {
+    match serde_json::from_str(text) {
+        _ if text.is_empty() => Ok(Map::new()),
+        Ok(Value::Object(extra)) => Ok(extra),
+        Ok(_) | Err(_) => Err(Fault::Extra),
+    }
+}
+
+fn normal_type(conn_type: &str) -> String {
+    match conn_type {
+        "postgresql" => "postgres".into(),
+        other => other.replace('-', "_"),
+    }
+}
+
+/// Percent-decoding that leaves `+` alone, unlike that of a form.
+fn unquote(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Option<Connection>, BadConnection> {
+        Environment::new([("AIRFLOW_CONN_MY_DB".into(), text.into())]).connection("my_db")
+    }
+
+    fn found(text: &str) -> Connection {
+        read(text).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_uri_is_taken_apart_as_airflow_does_it() {
+        let connection = found("postgresql://me%40x:p%2Fw+1@Db.Example:5433/my%20base?sslmode=require&a=");
+        assert_eq!(connection.conn_type, "postgres");
+        assert_eq!(connection.login.as_deref(), Some("me@x"));
+        assert_eq!(connection.password.as_deref(), Some("p/w+1"));
+        assert_eq!(connection.host.as_deref(), Some("db.example"));
+        assert_eq!(connection.port, Some(5433));
+        assert_eq!(connection.schema.as_deref(), Some("my base"));
+        assert_eq!(Value::Object(connection.extra), json!({"sslmode": "require", "a": ""}));
+    }
+
+    #[test]
+    fn a_second_scheme_is_part_of_the_host() {
+        let connection = found("http://https://example.com:8443/path");
+        assert_eq!(connection.conn_type, "http");
+        assert_eq!(connection.host.as_deref(), Some("https://example.com"));
+        assert_eq!(connection.port, Some(8443));
+    }
+
+    #[test]
+    fn extra_in_one_parameter_is_json_and_types_lose_their_dashes() {
+        let connection = found("google-cloud-platform://?__extra__=%7B%22project%22%3A%20%22p%22%7D");
+        assert_eq!(connection.conn_type, "google_cloud_platform");
+        assert_eq!(Value::Object(connection.extra), json!({"project": "p"}));
+        assert_eq!(connection.host, None);
+    }
+
+    #[test]
+    fn json_is_read_with_extra_as_an_object_or_as_text() {
+        let text = r#"{"conn_type": "http", "port": "80", "password": "p", "extra": "{\"a\": 1}"}"#;
+        let connection = found(text);
+        assert_eq!((connection.port, connection.password.as_deref()), (Some(80), Some("p")));
+        assert_eq!(Value::Object(connection.extra), json!({"a": 1}));
+    }
+
+    #[test]
+    fn what_is_no_connection_is_refused_without_saying_what_it_is() {
+        for text in ["s3cret", "http://h:99999", r#"{"passwort": "s3cret"}"#, "a://b://c://d", "http://[::1"]
+        {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.starts_with("AIRFLOW_CONN_MY_DB in the server's environment"), "{error}");
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn variables_are_found_in_upper_case_and_nothing_else_is_kept() {
+        let all = [("AIRFLOW_VAR_ENV", "prod"), ("PATH", "/bin")];
+        let environment = Environment::new(all.map(|(name, value)| (name.into(), value.into())));
+        assert_eq!(environment.variable("env").as_deref(), Some("prod"));
+        assert_eq!(environment.values.len(), 1);
+        assert_eq!(read("").unwrap(), None);
+    }
+}
