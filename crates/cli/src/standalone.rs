@@ -17,6 +17,8 @@ use tokio::{
 };
 use tracing::{info, warn};
 use updraft_server::{
+    authoring::{self, Folder},
+    dags::Loader,
     leader::{self, Ended, Handle, Inbox, Leader, Surroundings},
     leadership::Reign,
     workers::Workers,
@@ -103,6 +105,20 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     let address = listener.local_addr()?;
     tokio::spawn(async move { axum::serve(listener, axum::Router::new()).await });
 
+    let loader = Loader {
+        folder: Folder {
+            root: config.dags.folder.clone().unwrap_or_else(|| home.0.join("dags")),
+            namespace: updraft_core::Namespace::default(),
+            check: Arc::new(authoring::native),
+            variable: Arc::new(authoring::environment),
+            owners: std::collections::BTreeMap::new(),
+            look_every: Duration::from_secs(10),
+        },
+        store: store.clone(),
+        leader: handle.clone(),
+        paused_at_creation: config.dags.paused_at_creation,
+    };
+    tokio::spawn(loader.run());
     let supervisor = Supervisor {
         home: home.0.clone(),
         lock: home.keeper_lock(),

@@ -8,6 +8,7 @@
 pub mod accounts;
 pub mod authoring;
 pub mod blobs;
+pub mod dags;
 pub mod leader;
 pub mod leadership;
 pub mod logs;
