@@ -23,6 +23,8 @@ use super::ended::{Exit, Usage};
 
 /// Enough for the few frames between `clone` and `execve`; glibc gives its own spawn 32 KiB.
 const STACK_BYTES: usize = 64 * 1024;
+/// How many there are on Linux, MIPS apart.
+const SIGNALS: usize = 64;
 const CLOSE_RANGE_UNSHARE: libc::c_uint = 2;
 const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
 const LANDLOCK_CREATE_RULESET_VERSION: libc::c_uint = 1;
@@ -203,11 +205,17 @@ unsafe fn steps(plan: &ChildPlan) -> Step {
             return Step::Guard;
         }
         // Ignored signals (SIGPIPE, which Rust ignores; SIGINT under a background shell) would survive
-        // the execve, and no handler may run here once signals are unblocked.
-        for signal in 1..=64 {
-            let mut default: libc::sigaction = std::mem::zeroed();
-            default.sa_sigaction = libc::SIG_DFL;
-            libc::sigaction(signal, &raw const default, ptr::null_mut());
+        // the execve, and no handler may run here once signals are unblocked. The kernel's own call,
+        // since the library's refuses the two signals that it keeps for itself; all zero is SIG_DFL.
+        let default = [0_u64; 4];
+        for signal in 1..=SIGNALS {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                ptr::null_mut::<c_void>(),
+                SIGNALS / 8,
+            );
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);

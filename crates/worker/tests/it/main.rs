@@ -1,0 +1,4 @@
+//! The worker's tests against real processes.
+
+#[cfg(target_os = "linux")]
+mod process;
