@@ -10,7 +10,8 @@
 //! - What appears in such a folder while a task runs is out of that task's reach (later tasks reach it).
 //! - A path that leads to a denied file by another mount is another path.
 //!
-//! Landlock needs `no_new_privs`: under a guard, `sudo` and other set-user-id programs run without their rights. It does not
+//! Landlock needs `no_new_privs`: under a guard, `sudo` and other set-user-id programs run without their rights. A guarded
+//! task that runs as root is without the capabilities that reach into memory past Landlock (SYS_ADMIN, PERFMON, BPF, ...). It does not
 //! hide that a path exists, does not stop root from reading a disk's device, and until its ABI 9 does not keep a task
 //! from connecting to a Unix socket that has a path: whoever listens on one must ask for proof.
 
@@ -156,11 +157,15 @@ impl Ruleset {
 
 impl Guard {
     /// Makes a policy ready, as far as this kernel can follow it.
-    pub fn new(mut policy: GuardPolicy) -> Result<Self, GuardError> {
+    pub fn new(policy: GuardPolicy) -> Result<Self, GuardError> {
+        let abi = sys::landlock_abi().map_err(|error| format!("this kernel offers no Landlock ({error})"));
+        Self::with_abi(policy, abi)
+    }
+
+    fn with_abi(mut policy: GuardPolicy, abi: Result<u32, String>) -> Result<Self, GuardError> {
         for path in policy.denied.iter_mut().chain(&mut policy.readable).chain(&mut policy.writable) {
             *path = canonical(path)?;
         }
-        let abi = sys::landlock_abi().map_err(|error| format!("this kernel offers no Landlock ({error})"));
         let status = GuardStatus::of(abi);
         if let (GuardStatus::Unavailable { why }, true) = (&status, policy.required) {
             return Err(GuardError::Unavailable(why.clone()));
@@ -285,5 +290,54 @@ fn canonical(path: &Path) -> Result<PathBuf, GuardError> {
             _ => Err(failed(error)),
         },
         Err(error) => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_landlock_the_guard_says_so_and_lays_no_rules() {
+        let folder = tempfile::tempdir().unwrap();
+        let guard = Guard::with_abi(GuardPolicy::default(), Err("no Landlock here".into())).unwrap();
+        assert_eq!(guard.status(), &GuardStatus::Unavailable { why: "no Landlock here".into() });
+        let scratch = crate::process::folder::Scratch::new(folder.path()).unwrap();
+        let mut private = scratch.folder().unwrap();
+        guard.lay_rules(&mut private).unwrap();
+        assert!(private.ruleset.is_none());
+    }
+
+    #[test]
+    fn a_required_guard_is_refused_without_landlock() {
+        let policy = || GuardPolicy { required: true, ..GuardPolicy::default() };
+        let refused = Guard::with_abi(policy(), Err("no Landlock here".into())).unwrap_err().to_string();
+        assert!(refused.contains("no Landlock here") && refused.contains("5.13"), "{refused}");
+        assert!(Guard::with_abi(policy(), Ok(1)).is_ok());
+    }
+
+    #[test]
+    fn an_older_abi_names_what_it_cannot_keep() {
+        let missing = |abi| match GuardStatus::of(Ok(abi)) {
+            GuardStatus::Active { missing, .. } => missing,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(missing(1).len(), 5);
+        assert_eq!(
+            missing(5),
+            [
+                "signals to processes outside the task",
+                "abstract Unix sockets outside the task",
+                "Unix sockets with a path"
+            ]
+        );
+        assert_eq!(missing(9), [""; 0]);
+    }
+
+    #[test]
+    fn narrowed_folders_are_those_above_the_outermost_denied_ones() {
+        let denied = ["/usr/lib", "/usr/lib/x", "/nowhere/to/be"].map(PathBuf::from).to_vec();
+        let guard = Guard::with_abi(GuardPolicy { denied, ..GuardPolicy::default() }, Ok(7)).unwrap();
+        assert_eq!(guard.narrowed_folders(), ["/", "/nowhere", "/nowhere/to", "/usr"].map(PathBuf::from));
     }
 }

@@ -25,6 +25,9 @@ use super::ended::{Exit, Usage};
 const STACK_BYTES: usize = 64 * 1024;
 /// How many there are on Linux, MIPS apart.
 const SIGNALS: usize = 64;
+/// Capabilities that reach around Landlock into memory: SYS_MODULE, SYS_RAWIO, SYS_ADMIN, PERFMON (which since Linux 6.14
+/// reads every process's environment without asking a security module), BPF.
+const VOIDING_CAPABILITIES: [libc::c_ulong; 5] = [16, 17, 21, 38, 39];
 const CLOSE_RANGE_UNSHARE: libc::c_uint = 2;
 const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
 const LANDLOCK_CREATE_RULESET_VERSION: libc::c_uint = 1;
@@ -198,10 +201,7 @@ unsafe fn steps(plan: &ChildPlan) -> Step {
         if libc::chdir(plan.cwd) != 0 {
             return Step::Cwd;
         }
-        if plan.ruleset >= 0
-            && (libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
-                || libc::syscall(libc::SYS_landlock_restrict_self, plan.ruleset, 0) != 0)
-        {
+        if plan.ruleset >= 0 && !put_under_guard(plan.ruleset) {
             return Step::Guard;
         }
         // Ignored signals (SIGPIPE, which Rust ignores; SIGINT under a background shell) would survive
@@ -282,6 +282,28 @@ pub(super) fn keep_child_statuses() {
             default.sa_sigaction = libc::SIG_DFL;
             libc::sigaction(libc::SIGCHLD, &raw const default, ptr::null_mut());
         }
+    }
+}
+
+/// Gives up what would void the guard, then enters a Landlock domain.
+///
+/// # Safety
+/// As `steps`.
+unsafe fn put_under_guard(ruleset: RawFd) -> bool {
+    // SAFETY: these calls take no pointers.
+    unsafe {
+        if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
+            return false;
+        }
+        // Who is not root has none of these and, by the above, cannot come by them.
+        let is_root = libc::geteuid() == 0;
+        for capability in VOIDING_CAPABILITIES {
+            let has = is_root && libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) == 1;
+            if has && libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) != 0 {
+                return false;
+            }
+        }
+        libc::syscall(libc::SYS_landlock_restrict_self, ruleset, 0) == 0
     }
 }
 
