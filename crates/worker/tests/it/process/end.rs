@@ -230,6 +230,19 @@ async fn a_paused_task_stands_still_and_its_timeout_with_it() {
 }
 
 #[tokio::test]
+async fn times_that_no_clock_can_hold_are_far_away() {
+    let lab = Lab::new();
+    let bell = lab.bell("bell");
+    let mut spec = lab.sh(&format!("echo ready > {}; sleep 1000", bell.path()));
+    spec.timeout = Some(Duration::MAX);
+    spec.kill_grace = Duration::MAX;
+    let running = lab.spawn(spec).await;
+    bell.rung().await;
+    running.control().kill(Duration::MAX);
+    assert_eq!(running.wait().await.unwrap().outcome, Outcome::Killed);
+}
+
+#[tokio::test]
 async fn a_paused_task_can_be_killed_gently() {
     let lab = Lab::new();
     let bell = lab.bell("bell");
