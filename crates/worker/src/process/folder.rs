@@ -62,13 +62,18 @@ impl Scratch {
         Ok(folder)
     }
 
-    /// Takes a folder back, whose attempt is over and of which no process is left, to give it to another one if it is as
-    /// it was. Its former owners could reach it again only through a Landlock domain that has died with them.
-    pub(super) fn take_back(&self, folder: Folder) {
-        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-        if folders.free.len() < MOST_KEPT && folder.is_as_made() {
-            folders.free.push(folder);
+    /// Takes a folder back, whose attempt is over and of which no process is left, to give it to another one. Gives it back
+    /// if it is not as it was. Its former users could reach it again only through a Landlock domain that has died with them.
+    pub(super) fn take_back(&self, folder: Folder) -> Option<Folder> {
+        if !folder.is_as_made() {
+            return Some(folder);
         }
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        if folders.free.len() >= MOST_KEPT {
+            return Some(folder);
+        }
+        folders.free.push(folder);
+        None
     }
 }
 

@@ -10,7 +10,8 @@
 //! - What appears in such a folder while a task runs is out of that task's reach (later tasks reach it).
 //! - A path that leads to a denied file by another mount is another path.
 //!
-//! Landlock needs `no_new_privs`: under a guard, `sudo` and other set-user-id programs run without their rights. It does not
+//! Landlock needs `no_new_privs`: under a guard, `sudo` and other set-user-id programs run without their rights. A guarded
+//! task that runs as root is without the capabilities that reach into memory past Landlock (SYS_ADMIN, PERFMON, BPF, ...). It does not
 //! hide that a path exists, does not stop root from reading a disk's device, and until its ABI 9 does not keep a task
 //! from connecting to a Unix socket that has a path: whoever listens on one must ask for proof.
 
@@ -156,11 +157,15 @@ impl Ruleset {
 
 impl Guard {
     /// Makes a policy ready, as far as this kernel can follow it.
-    pub fn new(mut policy: GuardPolicy) -> Result<Self, GuardError> {
+    pub fn new(policy: GuardPolicy) -> Result<Self, GuardError> {
+        let abi = sys::landlock_abi().map_err(|error| format!("this kernel offers no Landlock ({error})"));
+        Self::with_abi(policy, abi)
+    }
+
+    fn with_abi(mut policy: GuardPolicy, abi: Result<u32, String>) -> Result<Self, GuardError> {
         for path in policy.denied.iter_mut().chain(&mut policy.readable).chain(&mut policy.writable) {
             *path = canonical(path)?;
         }
-        let abi = sys::landlock_abi().map_err(|error| format!("this kernel offers no Landlock ({error})"));
         let status = GuardStatus::of(abi);
         if let (GuardStatus::Unavailable { why }, true) = (&status, policy.required) {
             return Err(GuardError::Unavailable(why.clone()));
@@ -287,3 +292,6 @@ fn canonical(path: &Path) -> Result<PathBuf, GuardError> {
         Err(error) => Err(failed(error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,10 +18,12 @@ mod read;
 mod task;
 mod text;
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -33,6 +35,8 @@ pub use text::PIECE_BYTES;
 
 /// What is gathered before a write; a smaller log is written at once at its end or when followers have waited.
 const WRITE_BYTES: usize = 64 * 1024;
+/// Time, stream and the tabs behind them.
+const HEAD_BYTES: usize = 27 + 1 + 3 + 1;
 /// How much of the end of a cut log is kept.
 const TAIL_BYTES: u64 = 64 * 1024;
 
@@ -64,7 +68,7 @@ pub struct LogReport {
     pub bytes: u64,
     /// Lines that the process wrote, whether kept, cut or lost.
     pub lines: u64,
-    /// Entries left out of the middle because of the spec's limit, and their bytes.
+    /// Entries left out of the middle because of the spec's limit.
     pub cut: Missing,
     /// Entries that could not be written, and why.
     pub lost: Option<LogLoss>,
@@ -89,13 +93,14 @@ pub struct LogLoss {
 }
 
 /// A time as the log writes it.
-pub(super) struct Stamp(String);
+#[derive(Clone)]
+pub(super) struct Stamp(Arc<str>);
 
 impl Stamp {
     pub(super) fn now() -> Self {
         // Before 1970 or beyond 9999 the clock is broken; the log is then still readable.
         let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
-        Self(format!("{now:.6}"))
+        Self(format!("{now:.6}").into())
     }
 }
 
@@ -109,16 +114,25 @@ pub(super) struct LogWriter {
     tail: Option<Tail>,
     lines: u64,
     loss: Option<LogLoss>,
-    /// Losses that the file does not mention yet, and whether its last line is a torn one.
+    /// Losses that the file does not mention yet.
     unmentioned: Missing,
-    torn: bool,
+    /// The file's last line has no end.
+    is_torn: bool,
 }
 
-/// What comes after the limit: only its end is kept, in memory.
+/// What comes after the limit: only its end is kept, in memory, and made printable only when it is certain to be written.
 #[derive(Default)]
 struct Tail {
-    buffer: Vec<u8>,
+    kept: VecDeque<Kept>,
+    kept_bytes: u64,
     cut: Missing,
+}
+
+struct Kept {
+    stamp: Stamp,
+    stream: Stream,
+    goes_on: bool,
+    text: Vec<u8>,
 }
 
 impl LogWriter {
@@ -133,7 +147,7 @@ impl LogWriter {
             lines: 0,
             loss: None,
             unmentioned: Missing::default(),
-            torn: false,
+            is_torn: false,
         }
     }
 
@@ -143,9 +157,10 @@ impl LogWriter {
             self.lines += 1;
         }
         if let Some(tail) = &mut self.tail {
-            render(&mut tail.buffer, stamp, stream, goes_on, text);
-            let keep = TAIL_BYTES.min(self.limit / 4);
-            tail.trim(2 * keep, keep);
+            tail.push(
+                Kept { stamp: stamp.clone(), stream, goes_on, text: text.to_vec() },
+                TAIL_BYTES.min(self.limit / 4),
+            );
             return;
         }
         render(&mut self.buffer, stamp, stream, goes_on, text);
@@ -171,14 +186,15 @@ impl LogWriter {
     /// Writes all that is left and tells what became of the log.
     pub(super) fn finish(mut self) -> LogReport {
         let mut cut = Missing::default();
-        if let Some(mut tail) = self.tail.take() {
-            tail.trim(self.tail_bytes(), self.tail_bytes());
+        if let Some(tail) = self.tail.take() {
             cut = tail.cut;
             if cut.entries > 0 {
                 let text = format!("{} entries of {} bytes are cut here.", cut.entries, cut.bytes);
                 render(&mut self.buffer, &Stamp::now(), Stream::Sys, false, text.as_bytes());
             }
-            self.buffer.append(&mut tail.buffer);
+            for Kept { stamp, stream, goes_on, text } in tail.kept {
+                render(&mut self.buffer, &stamp, stream, goes_on, &text);
+            }
         }
         self.write();
         LogReport { bytes: self.written, lines: self.lines, cut, lost: self.loss }
@@ -189,17 +205,12 @@ impl LogWriter {
     }
 
     fn write(&mut self) {
-        if self.unmentioned.entries > 0 && !self.buffer.is_empty() {
-            self.mention_loss();
-        }
+        let buffer = std::mem::take(&mut self.buffer);
+        let mentioned =
+            if self.unmentioned.entries > 0 && !buffer.is_empty() { self.mention_loss() } else { Ok(()) };
         let mut done = 0;
-        let outcome = self.open_and_write(&mut done);
-        self.written += done as u64;
-        if done > 0 {
-            self.torn = self.buffer[done - 1] != b'\n';
-        }
-        if let Err(error) = outcome {
-            let missing = Missing::of(&self.buffer[done..]);
+        if let Err(error) = mentioned.and_then(|()| self.append(&buffer, &mut done)) {
+            let missing = Missing::of(&buffer[done..]);
             self.unmentioned.add(missing);
             let first = || LogLoss {
                 error: format!("{}: {error}", self.path.display()),
@@ -207,28 +218,34 @@ impl LogWriter {
             };
             self.loss.get_or_insert_with(first).missing.add(missing);
         }
+        self.buffer = buffer;
         self.buffer.clear();
     }
 
-    /// Says in the file, which can be written again, that something is missing before what follows.
-    fn mention_loss(&mut self) {
-        let mut mention = if self.torn { b"\n".to_vec() } else { Vec::new() };
-        let Missing { entries, bytes } = std::mem::take(&mut self.unmentioned);
+    /// Says in the file, if it can be written again, that something is missing before what follows.
+    fn mention_loss(&mut self) -> io::Result<()> {
+        let mut mention = if self.is_torn { b"\n".to_vec() } else { Vec::new() };
+        let Missing { entries, bytes } = self.unmentioned;
         let text = format!("{entries} entries of {bytes} bytes could not be written and are missing here.");
         render(&mut mention, &Stamp::now(), Stream::Sys, false, text.as_bytes());
-        mention.append(&mut self.buffer);
-        self.buffer = mention;
+        self.append(&mention, &mut 0)?;
+        self.unmentioned = Missing::default();
+        Ok(())
     }
 
-    fn open_and_write(&mut self, done: &mut usize) -> io::Result<()> {
+    fn append(&mut self, bytes: &[u8], done: &mut usize) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(open(&self.path)?),
         };
-        while *done < self.buffer.len() {
-            match file.write(&self.buffer[*done..]) {
+        while *done < bytes.len() {
+            match file.write(&bytes[*done..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => *done += count,
+                Ok(count) => {
+                    *done += count;
+                    self.written += count as u64;
+                    self.is_torn = bytes[*done - 1] != b'\n';
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -269,16 +286,25 @@ impl Missing {
 }
 
 impl Tail {
-    /// Once there are more than `most` bytes, drops the oldest entries until at most `keep` are left.
-    fn trim(&mut self, most: u64, keep: u64) {
-        if self.buffer.len() as u64 <= most {
-            return;
+    /// Adds an entry, and cuts the oldest ones so that about `most` bytes are kept.
+    fn push(&mut self, entry: Kept, most: u64) {
+        self.kept_bytes += entry.bytes();
+        self.kept.push_back(entry);
+        while self.kept_bytes > most
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            self.kept_bytes -= oldest.bytes();
+            self.cut.add(Missing { entries: 1, bytes: oldest.bytes() });
         }
-        let keep = usize::try_from(keep).unwrap_or(usize::MAX);
-        let cut_at = self.buffer.len().saturating_sub(keep);
-        let whole =
-            memchr::memchr(b'\n', &self.buffer[cut_at..]).map_or(self.buffer.len(), |end| cut_at + end + 1);
-        self.cut.add(Missing::of(&self.buffer[..whole]));
-        self.buffer.drain(..whole);
     }
 }
+
+impl Kept {
+    /// What it takes in the file, unless something in it must be escaped.
+    fn bytes(&self) -> u64 {
+        (HEAD_BYTES + self.text.len() + 1) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests;

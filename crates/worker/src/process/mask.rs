@@ -138,3 +138,6 @@ impl Masker {
         self.starred = starred;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,16 +48,21 @@ pub(super) fn interpreter(body: &str, path: &OsStr) -> Result<Vec<String>, Spawn
     Ok([interpreter.to_owned()].into_iter().chain(argument).collect())
 }
 
-/// The program that `env` is going to run, as far as that is plain: behind options and assignments.
+/// The program that `env` is going to run, as far as that is plain: behind options and assignments, and neither behind an
+/// option that takes the next word nor with quotes or escapes, which are env's own to read.
 fn program_of_env(argument: &str) -> Option<&str> {
-    let mut words = argument.split_ascii_whitespace();
-    words.find(|word| !word.starts_with('-') && !word.contains('=')).filter(|word| {
-        // Quotes, escapes, and options that take the next word are env's own to read.
-        word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"./_-+".contains(&byte))
-            && !argument
-                .split_ascii_whitespace()
-                .any(|word| matches!(word, "-u" | "-C" | "--unset" | "--chdir"))
-    })
+    for word in argument.split_ascii_whitespace() {
+        match word {
+            "-u" | "-C" | "--unset" | "--chdir" => return None,
+            _ if word.starts_with('-') || word.contains('=') => {}
+            _ => {
+                let is_plain =
+                    word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"./_-+".contains(&byte));
+                return is_plain.then_some(word);
+            }
+        }
+    }
+    None
 }
 
 fn missing_interpreter(program: &str, line: &str, error: SpawnError) -> SpawnError {

@@ -103,8 +103,11 @@ impl Supervisor {
         usage.max_rss_bytes = usage.max_rss_bytes.filter(|bytes| *bytes > floor + floor / 16);
         let outcome = self.outcome(exit);
         let (log, result, folder) = self.output.finish(self.watched.uid);
-        if self.spawner.orphans().is_empty() {
-            self.spawner.scratch().take_back(folder);
+        let is_deserted = self.spawner.orphans().is_empty();
+        let unfit = if is_deserted { self.spawner.scratch().take_back(folder) } else { Some(folder) };
+        if let Some(folder) = unfit {
+            // What the task has put there may be a large tree.
+            let _ = tokio::task::spawn_blocking(move || drop(folder)).await;
         }
         let Watched { started, started_at, guard, .. } = self.watched;
         let active = ended.duration_since(started).saturating_sub(self.paused);
@@ -152,7 +155,7 @@ impl Supervisor {
 
     fn end_deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Running => Some(self.watched.started + self.watched.timeout? + self.paused),
+            Phase::Running => Some(after(self.watched.started, self.watched.timeout?) + self.paused),
             Phase::Paused { .. } => None,
             Phase::Ending { kill_at, .. } => kill_at,
         }
@@ -178,7 +181,7 @@ impl Supervisor {
         match (command, &self.phase) {
             (Command::Kill { grace }, Phase::Running | Phase::Paused { .. }) => self.end(Why::Killed, grace),
             (Command::Kill { grace }, Phase::Ending { why, kill_at: Some(kill_at) }) => {
-                let kill_at = (Instant::now() + grace).min(*kill_at);
+                let kill_at = after(Instant::now(), grace).min(*kill_at);
                 self.phase = Phase::Ending { why: *why, kill_at: Some(kill_at) };
             }
             (Command::Pause { done }, Phase::Running) => {
@@ -214,7 +217,7 @@ impl Supervisor {
             self.kill_now(why);
             return;
         }
-        self.phase = Phase::Ending { why, kill_at: Some(Instant::now() + grace) };
+        self.phase = Phase::Ending { why, kill_at: Some(after(Instant::now(), grace)) };
         self.signal_all(Signal::TERM);
         // A stopped process acts on no signal but SIGKILL until it goes on.
         self.signal_all(Signal::CONT);
@@ -255,7 +258,7 @@ impl Supervisor {
             Phase::Ending { kill_at: None, .. } => vec![(Some(Signal::KILL), KILL_PATIENCE)],
         };
         for (signal, patience) in stages {
-            let mut deadline = Instant::now() + patience;
+            let mut deadline = after(Instant::now(), patience);
             loop {
                 let left = self.left();
                 if left.is_empty() {
@@ -291,7 +294,7 @@ impl Supervisor {
                 () = &mut gone => return true,
                 Some(command) = self.commands.recv() => {
                     if let Command::Kill { grace } = command {
-                        *deadline = (Instant::now() + grace).min(*deadline);
+                        *deadline = after(Instant::now(), grace).min(*deadline);
                     }
                 }
                 () = at(Some(next)) => {
@@ -306,6 +309,12 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// A later time; a duration that no clock can hold counts as ten years.
+pub(super) fn after(start: Instant, duration: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+    start + duration.min(FAR)
 }
 
 async fn at(deadline: Option<Instant>) {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use super::ended::LeftBehind;
+use super::supervise::after;
 use super::tree::{self, Member};
 
 /// How long to wait for what SIGKILL has hit: it ends at once, but for uninterruptible sleep in the kernel.
@@ -45,7 +46,7 @@ pub fn survivors(prefix: &str) -> io::Result<Vec<Survivor>> {
 pub async fn end_survivor(attempt: &str, grace: Duration) -> io::Result<LeftBehind> {
     let mut left = LeftBehind::default();
     for (signal, patience) in [(Signal::TERM, grace), (Signal::KILL, KILL_PATIENCE)] {
-        let deadline = Instant::now() + patience;
+        let deadline = after(Instant::now(), patience);
         loop {
             let members = tree::marked(|marker| marker == attempt)?;
             left.surviving =
@@ -58,7 +59,7 @@ pub async fn end_survivor(attempt: &str, grace: Duration) -> io::Result<LeftBehi
             }
             let members: Vec<_> = members.into_iter().map(|(member, ..)| member).collect();
             members.iter().for_each(|member| send(member, signal));
-            if timeout_at(deadline, all_gone(members)).await.is_err() {
+            if timeout_at(deadline.into(), all_gone(members)).await.is_err() {
                 break;
             }
         }
