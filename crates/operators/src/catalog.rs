@@ -195,7 +195,7 @@ pub(crate) fn known(entry: &Entry, name: &str) -> Result<&'static Argument, BadO
 fn well_formed(entry: &Entry, argument: &Argument, value: &Value) -> Result<(), BadOperator> {
     let bad = |reason| entry.bad((Some(argument.name), reason));
     if argument.templated {
-        template::check(value).map_err(|error| bad(format!("is no template: {error}")))?;
+        template::check(argument.name, value).map_err(|error| bad(format!("can't be read: {error}")))?;
         if value.as_str().is_some_and(template::is_template) {
             return Ok(());
         }

@@ -62,10 +62,10 @@ pub fn prepare(order: &Order, host: &dyn Host) -> Result<Prepared, Refused> {
     let entry = find(&order.operator)?;
     let mut args = order.args.clone();
     args.extend(mapped_arguments(order, host)?);
-    let renderer = Renderer::new(order, host);
+    let renderer = Renderer::new(order, host)?;
     for (name, value) in &mut args {
         if known(entry, name)?.templated {
-            *value = renderer.render_argument(name, value, entry.template_ext)?;
+            *value = renderer.render(name, value, entry.template_ext)?;
         }
     }
     let results = order.task.inputs.iter().map(|task| result_of(order, host, task));
