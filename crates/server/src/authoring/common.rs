@@ -223,6 +223,7 @@ impl Common {
             }
             (false, false) => Role::Normal,
         };
+        spec.depends_on_past |= spec.wait_for_downstream;
         let is_teardown = matches!(spec.role, Role::Teardown { .. });
         if self.on_failure_fail_dagrun && !is_teardown {
             problems.error(place, "on_failure_fail_dagrun is for a task with `is_teardown: true`");

@@ -11,10 +11,10 @@ pub(super) fn schedule(when: When) -> Result<Schedule, String> {
         When::Once => Schedule::Once,
         When::Continuous => Schedule::Continuous,
         When::Crons { crons, zone, interval, immediately } => {
-            let crons: Result<Vec<Cron>, String> = crons.iter().map(|text| cron(text)).collect();
+            let crons: Result<Vec<Cron>, _> = crons.iter().map(|cron| Cron::new(cron)).collect();
             Schedule::CronTrigger {
-                crons: Crons::try_from(crons?).map_err(|error| error.to_string())?,
-                zone: self::zone(&zone)?,
+                crons: crons.and_then(Crons::try_from).map_err(told)?,
+                zone: Zone::new(&zone).map_err(told)?,
                 interval: interval.map(delta).transpose()?,
                 run_immediately: match immediately {
                     Immediately::No => RunImmediately::IfRecent,
@@ -23,9 +23,10 @@ pub(super) fn schedule(when: When) -> Result<Schedule, String> {
                 },
             }
         }
-        When::CronIntervals { cron, zone } => {
-            Schedule::CronDataInterval { cron: self::cron(&cron)?, zone: self::zone(&zone)? }
-        }
+        When::CronIntervals { cron, zone } => Schedule::CronDataInterval {
+            cron: Cron::new(&cron).map_err(told)?,
+            zone: Zone::new(&zone).map_err(told)?,
+        },
         When::Every { step, interval } => {
             Schedule::DeltaTrigger { every: delta(step)?, interval: interval.map(delta).transpose()? }
         }
@@ -36,14 +37,10 @@ pub(super) fn schedule(when: When) -> Result<Schedule, String> {
     })
 }
 
-fn cron(text: &str) -> Result<Cron, String> {
-    Cron::new(text).map_err(|error| error.to_string())
-}
-
-fn zone(name: &str) -> Result<Zone, String> {
-    Zone::new(name).map_err(|error| error.to_string())
-}
-
 fn delta(step: Step) -> Result<Delta, String> {
-    Delta::new(step.months, step.exact).map_err(|error| error.to_string())
+    Delta::new(step.months, step.exact).map_err(told)
+}
+
+fn told(error: impl std::error::Error) -> String {
+    error.to_string()
 }

@@ -79,6 +79,10 @@ impl<'a> Reader<'a> {
     fn dags(mut self, root: &Node, defaults: &'a [DefaultsFile]) -> Reading {
         let empty = || Mapping::new(Vec::new());
         let not_a_dag_file = || Reading { dags: Vec::new(), errors: Vec::new(), named: Some(Vec::new()) };
+        if let Value::Bad(reason) = &root.value {
+            let error = self.documents.error(root.place, None, format!("this is {reason}"));
+            return Reading { dags: Vec::new(), errors: vec![error], named: None };
+        }
         let Some(root) = root.map().filter(|root| is_dag_file(root)) else { return not_a_dag_file() };
         // What is wrong here is wrong with every DAG of the file.
         let mut shared = Problems::default();

@@ -13,7 +13,10 @@ pub type Check =
 pub fn native(
     operator: &str,
     args: &Map<String, Value>,
-    _mapping: Option<&Mapping>,
+    mapping: Option<&Mapping>,
 ) -> Result<Checked, BadOperator> {
-    catalog::check(operator, args)
+    match mapping {
+        None => catalog::check(operator, args),
+        Some(mapping) => catalog::check_mapped(operator, args, mapping),
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value as Json};
-use updraft_core::{EdgeSpec, GroupSpec, Mapping as TaskMapping, TaskId, TaskKind, TaskSpec, WaitRule};
+use updraft_core::{EdgeSpec, GroupSpec, Mapping as TaskMapping, TaskId, TaskSpec};
 use updraft_operators::catalog::{BadOperator, Checked};
 
 use super::{
@@ -161,12 +161,16 @@ impl Reader<'_> {
             }
         };
         let mut args = Map::new();
+        let mut all_are_read = true;
         for entry in &own {
-            if let Ok(value) = field::json(&entry.node, problems) {
-                args.insert(entry.key.to_string(), value);
+            match field::json(&entry.node, problems) {
+                Ok(value) => _ = args.insert(entry.key.to_string(), value),
+                Err(field::Noted) => all_are_read = false,
             }
         }
-        let (Some((operator, place)), Ok(mapping)) = (operator, mapping) else { return spec };
+        let (Some((operator, place)), Ok(mapping), true) = (operator, mapping, all_are_read) else {
+            return spec;
+        };
         if let Some(twice) = mapped_twice(mapping.as_ref(), &args) {
             let message =
                 format!("`{twice}` is mapped by `expand`, and is given here as well: keep one of the two");
@@ -175,9 +179,10 @@ impl Reader<'_> {
         }
         match self.checked(&operator, args, &defaults, mapping.as_ref(), problems) {
             Ok(checked) => {
+                let checked = checked.in_zone(self.zone);
                 spec.operator = checked.operator.into();
                 spec.args = checked.args;
-                spec.kind = in_zone(checked.kind, self.zone);
+                spec.kind = checked.kind;
             }
             Err(error) => refuse(error, place, entry, &own, problems),
         }
@@ -259,16 +264,6 @@ fn names_argument(mapping: &TaskMapping, key: &str) -> bool {
 
 fn mapped_twice<'a>(mapping: Option<&TaskMapping>, args: &'a Map<String, Json>) -> Option<&'a String> {
     args.keys().find(|key| mapping.is_some_and(|mapping| names_argument(mapping, key)))
-}
-
-/// A time of the day without a zone is one in the DAG's.
-fn in_zone(mut kind: TaskKind, dag_zone: &str) -> TaskKind {
-    if let TaskKind::Wait(WaitRule::TimeOfDay { zone, .. }) = &mut kind
-        && zone.is_empty()
-    {
-        *zone = dag_zone.into();
-    }
-    kind
 }
 
 fn refuse(error: BadOperator, operator: Place, task: &Entry, own: &[&Entry], problems: &mut Problems) {

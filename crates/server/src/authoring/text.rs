@@ -1,12 +1,14 @@
 //! A document's text, environment variables put in, and the way back from there to what was written.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::OnceCell};
 
 /// A text with its environment variables put in.
 pub(super) struct Text<'a> {
     written: &'a str,
     expanded: Cow<'a, str>,
     pieces: Vec<Piece>,
+    /// Where the lines of the written text begin; found when it is first asked.
+    lines: OnceCell<Vec<usize>>,
 }
 
 /// A variable: where it stands in either text.
@@ -28,22 +30,24 @@ impl<'a> Text<'a> {
         while let Some(dollar) = written[at..].find('$').map(|found| at + found) {
             at = dollar + 1;
             let Some((name, end)) = name_at(written, at) else { continue };
+            // Also where the name is not known, as in Python: nothing within `${…}` is looked at again.
+            at = end;
             let Some(value) = variable(name) else { continue };
             expanded.push_str(&written[copied..dollar]);
             let from = expanded.len();
             expanded.push_str(&value);
             pieces.push(Piece { expanded: (from, expanded.len()), written: (dollar, end) });
             copied = end;
-            at = end;
         }
         if pieces.is_empty() && start == 0 {
-            return Self { written, expanded: Cow::Borrowed(written), pieces };
+            let expanded = Cow::Borrowed(written);
+            return Self { written, expanded, pieces, lines: OnceCell::new() };
         }
         if start > 0 {
             pieces.insert(0, Piece { expanded: (0, 0), written: (0, start) });
         }
         expanded.push_str(&written[copied..]);
-        Self { written, expanded: Cow::Owned(expanded), pieces }
+        Self { written, expanded: Cow::Owned(expanded), pieces, lines: OnceCell::new() }
     }
 
     /// The text to be parsed.
@@ -63,10 +67,13 @@ impl<'a> Text<'a> {
         while !self.written.is_char_boundary(at) {
             at -= 1;
         }
-        let before = &self.written[..at];
-        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let column = before[line_start..].chars().filter(|letter| *letter != '\u{feff}').count() + 1;
+        let lines = self.lines.get_or_init(|| {
+            let ends = self.written.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+            std::iter::once(0).chain(ends.map(|(end, _)| end + 1)).collect()
+        });
+        let line = lines.partition_point(|start| *start <= at);
+        let before = &self.written[lines[line - 1]..at];
+        let column = before.chars().filter(|letter| *letter != '\u{feff}').count() + 1;
         (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
     }
 }
@@ -89,7 +96,7 @@ mod tests {
 
     fn variable(name: &str) -> Option<String> {
         match name {
-            "HOME" => Some("/home/ada".into()),
+            "HOME" => Some("/opt/ada".into()),
             "TWO_LINES" => Some("a\nb".into()),
             "EMPTY" => Some(String::new()),
             _ => None,
@@ -99,7 +106,7 @@ mod tests {
     #[test]
     fn known_variables_are_put_in_and_others_stay() {
         let text = Text::new("$HOME ${HOME}x $HOMER $ $$HOME ${NOT ${EMPTY}.", &variable);
-        assert_eq!(text.expanded(), "/home/ada /home/adax $HOMER $ $/home/ada ${NOT ${EMPTY}.");
+        assert_eq!(text.expanded(), "/opt/ada /opt/adax $HOMER $ $/opt/ada ${NOT ${EMPTY}.");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod ignore;
 mod registry;
 mod scan;
+mod settle;
 
 use std::{
     collections::BTreeMap,
@@ -27,6 +28,7 @@ use updraft_core::{DagId, Namespace};
 use self::{
     registry::Registry,
     scan::{Found, Scan},
+    settle::{Files, SETTLE},
 };
 use super::{
     Check, Format, ImportError, Options, Read, Reading, Variable,
@@ -80,10 +82,6 @@ pub enum Event {
 
 /// How long after a notice to look, so that one look sees all that was done together.
 const GATHER: Duration = Duration::from_millis(50);
-/// How long a file has to stay the same before it is read.
-const SETTLE: Duration = Duration::from_millis(100);
-/// A file that does not settle is read after so long.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How often to look where the kernel can't be asked for notices.
 const WITHOUT_NOTICES: Duration = Duration::from_secs(1);
 
@@ -111,7 +109,7 @@ pub async fn watch(folder: Folder, events: mpsc::Sender<Event>) {
                 return;
             }
         }
-        let pause = match (watching.is_settled(), watching.has_notices) {
+        let pause = match (watching.files.are_settled(), watching.has_notices) {
             (false, _) => SETTLE,
             (true, true) => look_every,
             (true, false) => look_every.min(WITHOUT_NOTICES),
@@ -129,29 +127,10 @@ struct Watching {
     notices: Option<notify::RecommendedWatcher>,
     has_notices: bool,
     watched: BTreeMap<PathBuf, (u64, u64)>,
-    files: BTreeMap<PathBuf, State>,
+    files: Files,
     registry: Registry,
     /// Whether all there is has been told once.
     scanned: bool,
-}
-
-/// What is known of a file.
-#[derive(Debug, Default)]
-struct State {
-    /// As it was when it was read.
-    read: Option<Found>,
-    unsettled: Option<Unsettled>,
-}
-
-/// A file that is otherwise than it was read.
-#[derive(Debug)]
-struct Unsettled {
-    /// As it was at the last look; `None` where it was not there.
-    found: Option<Found>,
-    /// When it was first seen so.
-    since: Instant,
-    /// When it was first seen to have changed.
-    changing_since: Instant,
 }
 
 impl Watching {
@@ -174,14 +153,10 @@ impl Watching {
             has_notices: notices.is_ok(),
             notices: notices.ok(),
             watched: BTreeMap::new(),
-            files: BTreeMap::new(),
+            files: Files::default(),
             registry,
             scanned: false,
         }
-    }
-
-    fn is_settled(&self) -> bool {
-        self.files.values().all(|state| state.unsettled.is_none())
     }
 
     /// Looks at the folder, reads what has changed and settled, and tells what is new. Blocks.
@@ -192,7 +167,8 @@ impl Watching {
             scan = Scan::of(&self.folder.root);
             self.follow(&scan);
         }
-        let (to_read, gone) = self.settle(&scan, Instant::now());
+        // At the first look nothing is known of before, and what is there has to be there at once.
+        let (to_read, gone) = self.files.settle(&scan, !self.scanned, Instant::now());
         let mut changes: Vec<(Arc<str>, Option<Reading>)> =
             gone.iter().map(|path| (source(path), None)).collect();
         changes.extend(self.read_all(&to_read));
@@ -241,40 +217,6 @@ impl Watching {
         any_new
     }
 
-    /// What is to be read, and what is gone.
-    fn settle(&mut self, scan: &Scan, now: Instant) -> (Vec<(PathBuf, Found)>, Vec<PathBuf>) {
-        for path in scan.files.keys() {
-            self.files.entry(path.clone()).or_default();
-        }
-        let (mut to_read, mut gone) = (Vec::new(), Vec::new());
-        for (path, state) in &mut self.files {
-            let found = scan.files.get(path);
-            if found.is_none() && scan.is_hidden(path) || found == state.read.as_ref() && found.is_some() {
-                state.unsettled = None;
-                continue;
-            }
-            let before = state.unsettled.take();
-            let changing_since = before.as_ref().map_or(now, |before| before.changing_since);
-            let since =
-                before.filter(|before| before.found.as_ref() == found).map_or(now, |before| before.since);
-            // At the first look nothing is known of before, and what is there has to be there at once.
-            let at_once = !self.scanned && found.is_some();
-            let settled =
-                now.duration_since(since) >= SETTLE || now.duration_since(changing_since) >= PATIENCE;
-            match found {
-                Some(found) if at_once || settled => to_read.push((path.clone(), found.clone())),
-                None if settled => gone.push(path.clone()),
-                Some(_) | None => {
-                    state.unsettled = Some(Unsettled { found: found.cloned(), since, changing_since });
-                }
-            }
-        }
-        for path in &gone {
-            self.files.remove(path);
-        }
-        (to_read, gone)
-    }
-
     /// Reads files, as many at once as there are processors.
     fn read_all(&mut self, files: &[(PathBuf, Found)]) -> Vec<(Arc<str>, Option<Reading>)> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(files.len());
@@ -293,17 +235,12 @@ impl Watching {
         });
         let mut changes = Vec::new();
         for (path, found, reading) in all.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            let Some(state) = self.files.get_mut(path) else { continue };
             match reading {
                 Some(reading) => {
-                    state.read = Some(found.clone());
+                    self.files.was_read(path, found);
                     changes.push((source(path), Some(reading)));
                 }
-                // Gone since it was found: the next look will tell.
-                None => {
-                    let now = Instant::now();
-                    state.unsettled = Some(Unsettled { found: None, since: now, changing_since: now });
-                }
+                None => self.files.was_gone(path, Instant::now()),
             }
         }
         changes

@@ -315,11 +315,11 @@ impl Builder {
                 }
             },
             None => {
-                let message = format!(
-                    "{} as a key: if this is a template (`{{{{ … }}}}`), put it in quotes",
+                let reason = format!(
+                    "a mapping with {} as a key: if it is a template (`{{{{ … }}}}`), put it in quotes",
                     node.kind()
                 );
-                self.faults.push(Fault { place: around, message, under });
+                open.bad.get_or_insert(reason.into());
                 map.key = Some(Key::Bad);
             }
         }

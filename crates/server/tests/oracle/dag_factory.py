@@ -43,8 +43,8 @@ def schedule_of(dag):
     timetable = dag.timetable
     told = {"class": type(timetable).__name__}
     for name in ("expression", "timezone", "delta"):
-        if getattr(timetable, name, None) is not None:
-            value = getattr(timetable, name)
+        value = getattr(timetable, name, getattr(timetable, f"_{name}", None))
+        if value is not None:
             told[name] = seconds(value) if name == "delta" else str(getattr(value, "name", value))
     return told
 
@@ -62,7 +62,8 @@ def task_of(task):
         "owner": task.owner,
         "retries": task.retries,
         "retry_delay": seconds(task.retry_delay),
-        "backoff": float(task.retry_exponential_backoff or 0),
+        # As Airflow reads it back from where it keeps DAGs: true is 2.
+        "backoff": 2.0 if task.retry_exponential_backoff is True else float(task.retry_exponential_backoff or 0),
         "max_retry_delay": seconds(task.max_retry_delay),
         "trigger_rule": str(getattr(task.trigger_rule, "value", task.trigger_rule)),
         "weight_rule": getattr(task.weight_rule, "value", None) or str(task.weight_rule),
@@ -86,7 +87,8 @@ def dag_of(dag, written):
     end = written.get("end_date") or written.get("default_args", {}).get("end_date")
     return {
         "schedule": schedule_of(dag),
-        "start_date": when(dag.start_date, start),
+        # A DAG without dates of its own has those of its tasks.
+        "start_date": when(dag.start_date or dag.default_args.get("start_date"), start),
         "end_date": when(dag.end_date or dag.default_args.get("end_date"), end),
         "catchup": dag.catchup,
         "description": dag.description,

@@ -44,6 +44,15 @@ pub(super) struct Found {
     pub defaults: Vec<(PathBuf, Stamp)>,
 }
 
+#[cfg(test)]
+impl Found {
+    /// Something of this size.
+    pub fn of_size(size: u64) -> Self {
+        let own = Stamp { device: 0, inode: 0, size, modified: (0, 0), changed: (0, 0) };
+        Self { own, defaults: Vec::new() }
+    }
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
