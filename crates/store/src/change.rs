@@ -1,6 +1,8 @@
 //! Telling others in this process what was written.
 
-use updraft_core::{DagKey, RunKey, TiKey, TiStateName};
+use std::collections::BTreeSet;
+
+use updraft_core::{DagKey, RunKey, TiKey, TiStateName, record::Batch};
 
 /// What was written. Told after the transaction has ended, to subscribers in this process only.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,4 +43,24 @@ pub enum RecordKind {
     Delivery,
     /// Retention deleted something.
     Cleaned,
+}
+
+impl Change {
+    /// What this batch writes.
+    pub(crate) fn of(batch: &Batch) -> Self {
+        let mut dags: BTreeSet<DagKey> = batch.dags.keys().cloned().collect();
+        dags.extend(batch.versions.iter().map(|row| row.key.clone()));
+        dags.extend(batch.ticks.keys().map(|(dag, _)| dag.clone()));
+        dags.extend(batch.stats.keys().map(|(dag, _)| dag.clone()));
+        dags.extend(batch.deleted_dags.iter().cloned());
+        let mut runs: BTreeSet<RunKey> = batch.runs.keys().copied().collect();
+        runs.extend(&batch.deleted_runs);
+        Self::Committed {
+            dags: dags.into_iter().collect(),
+            runs: runs.into_iter().collect(),
+            tis: batch.tis.values().map(|row| (row.key, row.state.name())).collect(),
+            pools: !batch.pools.is_empty() || !batch.deleted_pools.is_empty(),
+            deliveries: !batch.deliveries.is_empty(),
+        }
+    }
 }

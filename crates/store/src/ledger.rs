@@ -7,7 +7,7 @@
 //!
 //! - **Taking.** [`Ledger::acquire_leadership`] succeeds when nobody holds the lease, when it has run out,
 //!   or when the holder asks again under its own name. Each success raises the fence by at least one, and
-//!   the fence never falls, not even over a backup's restore within the same database. A process that comes
+//!   the fence never falls. A process that comes
 //!   back after a crash under its old name therefore leads at once and needn't wait for its own lease to
 //!   run out; and so no two living processes may use one name. A server on SQLite is sure of that by the
 //!   lock on its home, the others take a name of their own at each start.

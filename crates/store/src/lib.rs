@@ -14,15 +14,19 @@
 
 mod change;
 mod error;
+mod header;
 mod ledger;
+mod memory;
 mod queries;
 mod records;
+mod sql;
 mod upkeep;
 
 pub use self::{
     change::{Change, RecordKind},
     error::{CommitError, Error, Outage},
     ledger::{Fence, Leader, Ledger},
+    memory::MemoryStore,
     queries::{
         AuditListing, AuditQuery, Bounds, DagField, DagListing, DagQuery, DeliveryListing, DeliveryQuery,
         DeliveryState, LastRun, Order, Page, PoolListing, Queries, RunField, RunListing, RunQuery,
@@ -32,6 +36,7 @@ pub use self::{
         AccountId, AccountRow, ConnectionRow, DeliveryEnd, ImportErrorRow, NewAccount, NewToken, Note, Put,
         Records, SecretId, SecretRow, TokenId, TokenKind, TokenRow, VariableRow,
     },
+    sql::{SCHEMA_VERSION, SqlStore, restore},
     upkeep::{Cleaned, Expired, Upkeep},
 };
 

@@ -91,7 +91,7 @@ pub trait Queries: Send + Sync {
         window: Window,
     ) -> Result<Page<TransitionRow>, Error>;
 
-    /// XComs, ordered by DAG, run, task, map index and key.
+    /// XComs, ordered by run, task, copy and key.
     async fn xcoms(&self, query: &XcomQuery) -> Result<Page<XcomListing>, Error>;
 
     /// One XCom.

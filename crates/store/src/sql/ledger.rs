@@ -1,0 +1,228 @@
+//! The engine's side: see [`crate::Ledger`].
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use tokio::sync::broadcast;
+use updraft_core::{
+    DagKey, RunId, RunKey,
+    record::{Batch, DagVersionRow, RunSnapshot, Snapshot, TiRow},
+};
+
+use super::{
+    Reign, SqlStore,
+    commit::write,
+    db::Tx,
+    row::{
+        DAG, POOL, RUN, STATS, TI, TICK, read_dag, read_pool, read_run, read_stats, read_ti, read_tick,
+        read_version,
+    },
+    statement::Sql,
+};
+use crate::{Change, CommitError, Error, Fence, Leader, Ledger};
+
+const VERSION_COLUMNS: &str = "v.namespace, v.dag_id, v.version, v.hash, v.created_at, v.spec";
+
+/// The keys of the runs that a new leader has to know.
+const LOADED_RUNS: &str = "
+    SELECT key FROM run WHERE state IN ('queued', 'running')
+    UNION
+    SELECT (SELECT max(p.key) FROM run p
+            WHERE p.namespace = u.namespace AND p.dag_id = u.dag_id AND p.key < u.key)
+    FROM run u WHERE u.state IN ('queued', 'running')
+    UNION
+    SELECT (SELECT max(p.key) FROM run p WHERE p.namespace = d.namespace AND p.dag_id = d.dag_id) FROM dag d";
+
+#[async_trait]
+impl Ledger for SqlStore {
+    async fn load(&self) -> Result<Snapshot, Error> {
+        let mut tx = self.db.begin_read().await?;
+        let counters = tx.row(Sql::new("SELECT last_run, last_delivery FROM engine")).await?;
+        let (last_run, last_delivery) = match counters {
+            Some(mut f) => (f.int()?, f.int()?),
+            None => (0, 0),
+        };
+        Ok(Snapshot {
+            dags: all(&mut tx, &DAG, "TRUE ORDER BY x.namespace, x.dag_id", read_dag).await?,
+            versions: load_versions(&mut tx).await?,
+            runs: load_runs(&mut tx).await?,
+            pools: all(&mut tx, &POOL, "TRUE ORDER BY x.namespace, x.name", read_pool).await?,
+            ticks: all(
+                &mut tx,
+                &TICK,
+                "x.first_at = (SELECT max(y.first_at) FROM tick y
+                    WHERE y.namespace = x.namespace AND y.dag_id = x.dag_id)
+                 ORDER BY x.namespace, x.dag_id",
+                read_tick,
+            )
+            .await?,
+            stats: all(&mut tx, &STATS, "TRUE ORDER BY x.namespace, x.dag_id, x.task_id", read_stats).await?,
+            last_run,
+            last_delivery,
+        })
+    }
+
+    async fn load_run(&self, run: RunKey) -> Result<Option<(DagVersionRow, RunSnapshot)>, Error> {
+        let mut tx = self.db.begin_read().await?;
+        let sql = Sql::new(format!(
+            "SELECT {VERSION_COLUMNS}, {} FROM run r JOIN dag_version v
+             ON v.namespace = r.namespace AND v.dag_id = r.dag_id AND v.version = r.version WHERE r.key = ",
+            RUN.select("r")
+        ));
+        let Some(mut f) = tx.row(sql.with(run.0)).await? else { return Ok(None) };
+        let version = read_version(&mut f)?;
+        let row = read_run(&mut f)?;
+        let sql = format!("SELECT {} FROM ti t WHERE t.run = ", TI.select("t"));
+        let rows = tx.rows(Sql::new(sql).with(run.0).then(" ORDER BY t.task, t.map_index")).await?;
+        let tis = rows.into_iter().map(|mut f| read_ti(&mut f)).collect::<Result<_, _>>()?;
+        Ok(Some((version, RunSnapshot { run: row, tis })))
+    }
+
+    async fn find_run(&self, dag: &DagKey, run_id: &RunId) -> Result<Option<RunKey>, Error> {
+        let mut sql = Sql::new("SELECT key FROM run WHERE namespace = ");
+        sql.arg(&*dag.namespace).push(" AND dag_id = ").arg(&*dag.dag_id);
+        sql.push(" AND run_id = ").arg(&**run_id);
+        self.db.row(sql).await?.map(|mut f| f.int().map(RunKey)).transpose()
+    }
+
+    async fn dag_version(&self, dag: &DagKey, version: Option<u32>) -> Result<Option<DagVersionRow>, Error> {
+        let mut sql = Sql::new(format!(
+            "SELECT {VERSION_COLUMNS} FROM dag_version v JOIN dag d
+             ON d.namespace = v.namespace AND d.dag_id = v.dag_id WHERE d.namespace = "
+        ));
+        sql.arg(&*dag.namespace).push(" AND d.dag_id = ").arg(&*dag.dag_id).push(" AND v.version = ");
+        match version {
+            Some(version) => sql.arg(version),
+            None => sql.push("d.version"),
+        };
+        self.db.row(sql).await?.map(|mut f| read_version(&mut f)).transpose()
+    }
+
+    async fn commit(&self, batch: &Batch, fence: Fence) -> Result<(), CommitError> {
+        let mut guard = self.reign.lock().await;
+        let mut tx = self.db.begin().await?;
+        let last_run = batch.runs.keys().last().map_or(0, |run| run.0);
+        let last_delivery = batch.deliveries.iter().map(|row| row.id.0).max().unwrap_or(0);
+        let mut sql = Sql::new("UPDATE engine SET commits = commits + 1, last_run = CASE WHEN last_run < ");
+        sql.arg(last_run).push(" THEN ").arg(last_run).push(" ELSE last_run END, last_delivery = CASE WHEN ");
+        sql.push("last_delivery < ").arg(last_delivery).push(" THEN ").arg(last_delivery);
+        sql.push(" ELSE last_delivery END WHERE id = 1 AND fence = ").arg(fence.0).push(" RETURNING commits");
+        let Some(mut f) = tx.row(sql).await? else { return Err(CommitError::Fenced(fence)) };
+        let number = f.int()?;
+
+        let known = guard.filter(|reign| reign.fence == fence);
+        if known.is_some_and(|reign| reign.in_doubt && number == reign.commits + 2) {
+            // The batch was written although its connection broke before anybody could say so.
+            *guard = Some(Reign { fence, commits: number - 1, in_doubt: false });
+        } else {
+            write(&mut tx, batch).await?;
+            *guard = Some(Reign { fence, commits: number - 1, in_doubt: true });
+            tx.commit().await?;
+            *guard = Some(Reign { fence, commits: number, in_doubt: false });
+        }
+        if self.changes.receiver_count() > 0 {
+            self.tell(Change::of(batch));
+        }
+        Ok(())
+    }
+
+    async fn acquire_leadership(
+        &self,
+        holder: &str,
+        address: &str,
+        ttl: Duration,
+    ) -> Result<Option<Fence>, Error> {
+        let clock = self.db.clock();
+        let mut tx = self.db.begin().await?;
+        let mut sql = Sql::new("UPDATE engine SET fence = fence + 1, commits = 0, holder = ");
+        sql.arg(holder).push(", address = ").arg(address);
+        sql.push(", held_until = ").push(clock).push(" + ").arg(ttl_us(ttl));
+        sql.push(" WHERE id = 1 AND (held_until <= ").push(clock).push(" OR holder = ").arg(holder);
+        sql.push(") RETURNING fence");
+        let fence = tx.row(sql).await?.map(|mut f| f.number().map(Fence)).transpose()?;
+        tx.commit().await?;
+        Ok(fence)
+    }
+
+    async fn renew(&self, fence: Fence, ttl: Duration) -> Result<bool, Error> {
+        let mut tx = self.db.begin().await?;
+        let mut sql = Sql::new("UPDATE engine SET held_until = ");
+        sql.push(self.db.clock()).push(" + ").arg(ttl_us(ttl));
+        sql.push(" WHERE id = 1 AND fence = ").arg(fence.0);
+        let renewed = tx.run(sql).await? > 0;
+        tx.commit().await?;
+        Ok(renewed)
+    }
+
+    async fn release(&self, fence: Fence) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        tx.run(Sql::new("UPDATE engine SET held_until = 0 WHERE id = 1 AND fence = ").with(fence.0)).await?;
+        tx.commit().await
+    }
+
+    async fn leader(&self) -> Result<Option<Leader>, Error> {
+        let sql = format!(
+            "SELECT holder, address, held_until, fence, held_until <= {} FROM engine WHERE fence > 0",
+            self.db.clock()
+        );
+        let Some(mut f) = self.db.row(Sql::new(sql)).await? else { return Ok(None) };
+        Ok(Some(Leader {
+            holder: f.text()?,
+            address: f.text()?,
+            until: f.time()?,
+            fence: Fence(f.number()?),
+            expired: f.flag()?,
+        }))
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Arc<Change>> {
+        self.changes.subscribe()
+    }
+}
+
+fn ttl_us(ttl: Duration) -> i64 {
+    i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX / 2)
+}
+
+/// Rows of one table, which is `x`.
+async fn all<T>(
+    tx: &mut Tx,
+    table: &super::table::Table,
+    filter: &str,
+    read: fn(&mut super::db::Fields) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    let sql = format!("SELECT {} FROM {} x WHERE {filter}", table.select("x"), table.name);
+    tx.rows(Sql::new(sql)).await?.into_iter().map(|mut f| read(&mut f)).collect()
+}
+
+async fn load_versions(tx: &mut Tx) -> Result<Vec<DagVersionRow>, Error> {
+    let sql = format!(
+        "SELECT {VERSION_COLUMNS} FROM dag_version v WHERE (v.namespace, v.dag_id, v.version) IN (
+            SELECT namespace, dag_id, version FROM dag
+            UNION
+            SELECT namespace, dag_id, version FROM run WHERE key IN ({LOADED_RUNS}))
+         ORDER BY v.namespace, v.dag_id, v.version"
+    );
+    tx.rows(Sql::new(sql)).await?.into_iter().map(|mut f| read_version(&mut f)).collect()
+}
+
+async fn load_runs(tx: &mut Tx) -> Result<Vec<RunSnapshot>, Error> {
+    let mut tis: BTreeMap<RunKey, Vec<TiRow>> = BTreeMap::new();
+    let sql = format!(
+        "SELECT {} FROM ti t WHERE t.run IN ({LOADED_RUNS}) ORDER BY t.run, t.task, t.map_index",
+        TI.select("t")
+    );
+    for mut f in tx.rows(Sql::new(sql)).await? {
+        let row = read_ti(&mut f)?;
+        tis.entry(row.key.run).or_default().push(row);
+    }
+    let sql = format!("SELECT {} FROM run r WHERE r.key IN ({LOADED_RUNS}) ORDER BY r.key", RUN.select("r"));
+    let rows = tx.rows(Sql::new(sql)).await?;
+    rows.into_iter()
+        .map(|mut f| {
+            let run = read_run(&mut f)?;
+            let tis = tis.remove(&run.key).unwrap_or_default();
+            Ok(RunSnapshot { run, tis })
+        })
+        .collect()
+}

@@ -1,0 +1,46 @@
+//! The outbox and the audit log.
+
+use super::filter::{bounds, one_of, page, text_filter};
+use crate::{
+    AuditListing, AuditQuery, DeliveryListing, DeliveryQuery, Error, Page,
+    sql::{
+        db::Db,
+        row::{AUDIT, DELIVERY, read_audit, read_delivery},
+        statement::Sql,
+    },
+};
+
+/// The columns of a delivery.
+pub(crate) fn delivery_select() -> String {
+    DELIVERY.select("x")
+}
+
+pub(super) async fn deliveries(db: &Db, query: &DeliveryQuery) -> Result<Page<DeliveryListing>, Error> {
+    let mut from = Sql::new(" FROM delivery x WHERE x.namespace = ").with(&*query.namespace);
+    if let Some(dag) = &query.dag {
+        from.push(" AND x.namespace = ").arg(&*dag.namespace).push(" AND x.dag_id = ").arg(&*dag.dag_id);
+    }
+    one_of(&mut from, "x.run", query.run.map(|run| run.0));
+    if let Some(ti) = query.ti {
+        from.push(" AND x.run = ").arg(ti.run.0).push(" AND x.task = ").arg(ti.task.0);
+        from.push(" AND x.map_index = ").arg(ti.map_index.0);
+    }
+    one_of(&mut from, "x.state", query.states.iter().map(|state| state.as_str()));
+    page(db, &delivery_select(), from, " ORDER BY x.id DESC", query.window, read_delivery).await
+}
+
+pub(super) async fn audit(db: &Db, query: &AuditQuery) -> Result<Page<AuditListing>, Error> {
+    let mut from = Sql::new(" FROM audit x WHERE (x.namespace IS NULL OR x.namespace = ");
+    from.arg(&*query.namespace).push(")");
+    one_of(&mut from, "x.id", query.id);
+    text_filter(db, &mut from, "x.dag_id", &query.dag_id);
+    one_of(&mut from, "x.run", query.run.map(|run| run.0));
+    text_filter(db, &mut from, "x.account", &query.user);
+    text_filter(db, &mut from, "x.action", &query.action);
+    if !query.excluded.is_empty() {
+        from.push(" AND x.action NOT IN ").list(&query.excluded);
+    }
+    bounds(&mut from, "x.at", &query.at);
+    let order = if query.latest_first { " ORDER BY x.id DESC" } else { " ORDER BY x.id" };
+    page(db, &format!("x.id, {}", AUDIT.select("x")), from, order, query.window, read_audit).await
+}

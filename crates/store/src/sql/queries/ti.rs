@@ -1,0 +1,151 @@
+//! Task instances and what they left.
+
+use std::collections::BTreeMap;
+
+use updraft_core::{DagKey, RunKey, TiStateName};
+
+use super::filter::{bounds, one_of, order_by, page, text_filter};
+use crate::{
+    Error, Page, TiField, TiListing, TiQuery, XcomListing, XcomQuery,
+    sql::{
+        db::{Db, Fields},
+        row::{TI, read_note, read_ti, read_value},
+        statement::Sql,
+    },
+};
+
+const FROM: &str = " FROM ti t JOIN run r ON r.key = t.run
+    LEFT JOIN dag_task k
+        ON k.namespace = r.namespace AND k.dag_id = r.dag_id AND k.version = r.version AND k.task = t.task
+    LEFT JOIN ti_note n ON n.run = t.run AND n.task = t.task AND n.map_index = t.map_index";
+
+fn select() -> String {
+    format!(
+        "{}, r.namespace, r.dag_id, r.run_id, r.version, r.logical_date, r.run_after,
+         coalesce(k.operator, ''), coalesce(k.pool, ''), coalesce(k.pool_slots, 0), coalesce(k.queue, ''),
+         n.text, n.account, n.at",
+        TI.select("t")
+    )
+}
+
+fn read(f: &mut Fields) -> Result<TiListing, Error> {
+    Ok(TiListing {
+        row: read_ti(f)?,
+        dag: DagKey { namespace: f.name()?, dag_id: f.name()? },
+        run_id: f.name()?,
+        version: f.number()?,
+        logical_date: f.opt_time()?,
+        run_after: f.time()?,
+        operator: f.text()?,
+        pool: f.name()?,
+        pool_slots: f.number()?,
+        queue: f.name()?,
+        note: read_note(f)?,
+    })
+}
+
+/// The first one that `filter`, beginning with ` WHERE`, finds.
+pub(super) async fn one(db: &Db, filter: Sql) -> Result<Option<TiListing>, Error> {
+    let sql = Sql { text: format!("SELECT {}{FROM}{} LIMIT 1", select(), filter.text), args: filter.args };
+    db.row(sql).await?.map(|mut f| read(&mut f)).transpose()
+}
+
+pub(super) async fn tis(db: &Db, query: &TiQuery) -> Result<Page<TiListing>, Error> {
+    let mut from = Sql::new(format!("{FROM} WHERE r.namespace = ")).with(&*query.namespace);
+    one_of(&mut from, "r.dag_id", query.dags.iter().map(|dag| &**dag));
+    text_filter(db, &mut from, "r.dag_id", &query.dag_id);
+    one_of(&mut from, "t.run", query.runs.iter().map(|run| run.0));
+    text_filter(db, &mut from, "r.run_id", &query.run_id);
+    text_filter(db, &mut from, "t.task_id", &query.task_id);
+    one_of(&mut from, "t.state", query.states.iter().map(|state| state.as_str()));
+    text_filter(db, &mut from, "k.pool", &query.pool);
+    text_filter(db, &mut from, "k.queue", &query.queue);
+    text_filter(db, &mut from, "k.operator", &query.operator);
+    one_of(&mut from, "t.map_index", query.map_indexes.iter().map(|index| index.0));
+    one_of(&mut from, "t.try_number", query.try_numbers.iter().copied());
+    one_of(&mut from, "r.version", query.versions.iter().copied());
+    bounds(&mut from, "r.logical_date", &query.logical_date);
+    bounds(&mut from, "r.run_after", &query.run_after);
+    bounds(&mut from, "t.started_at", &query.started_at);
+    bounds(&mut from, "t.ended_at", &query.ended_at);
+    bounds(&mut from, DURATION, &query.duration);
+    let order = order_by(&query.order, column, &["t.run", "t.task", "t.map_index"]);
+    page(db, &select(), from, &order, query.window, read).await
+}
+
+const DURATION: &str = "(t.ended_at - t.started_at)";
+
+fn column(field: TiField) -> (&'static str, bool) {
+    match field {
+        TiField::Run => ("t.run", false),
+        TiField::DagId => ("r.dag_id", false),
+        TiField::RunId => ("r.run_id", false),
+        TiField::TaskId => ("t.task_id", false),
+        TiField::MapIndex => ("t.map_index", false),
+        TiField::State => ("t.state", false),
+        TiField::TryNumber => ("t.try_number", false),
+        TiField::Operator => ("coalesce(k.operator, '')", false),
+        TiField::Pool => ("coalesce(k.pool, '')", false),
+        TiField::Queue => ("coalesce(k.queue, '')", false),
+        TiField::LogicalDate => ("r.logical_date", true),
+        TiField::RunAfter => ("r.run_after", false),
+        TiField::QueuedAt => ("t.queued_at", true),
+        TiField::StartedAt => ("t.started_at", true),
+        TiField::EndedAt => ("t.ended_at", true),
+        TiField::Duration => (DURATION, true),
+    }
+}
+
+pub(super) async fn counts(
+    db: &Db,
+    runs: &[RunKey],
+) -> Result<BTreeMap<RunKey, BTreeMap<TiStateName, u64>>, Error> {
+    let mut counts: BTreeMap<RunKey, BTreeMap<TiStateName, u64>> = BTreeMap::new();
+    if runs.is_empty() {
+        return Ok(counts);
+    }
+    let mut sql = Sql::new("SELECT t.run, t.state, count(*) FROM ti t WHERE TRUE");
+    one_of(&mut sql, "t.run", runs.iter().map(|run| run.0));
+    sql.push(" GROUP BY t.run, t.state");
+    for mut f in db.rows(sql).await? {
+        let (run, state, count) = (RunKey(f.int()?), f.parse()?, f.number()?);
+        counts.entry(run).or_default().insert(state, count);
+    }
+    Ok(counts)
+}
+
+pub(super) async fn xcoms(db: &Db, query: &XcomQuery) -> Result<Page<XcomListing>, Error> {
+    let mut from = Sql::new(
+        " FROM xcom x JOIN run r ON r.key = x.run
+         JOIN ti t ON t.run = x.run AND t.task = x.task AND t.map_index = x.map_index WHERE r.namespace = ",
+    );
+    from.arg(&*query.namespace);
+    text_filter(db, &mut from, "r.dag_id", &query.dag_id);
+    one_of(&mut from, "x.run", query.run.map(|run| run.0));
+    text_filter(db, &mut from, "r.run_id", &query.run_id);
+    text_filter(db, &mut from, "t.task_id", &query.task_id);
+    one_of(&mut from, "x.map_index", query.map_indexes.iter().map(|index| index.0));
+    text_filter(db, &mut from, "x.key", &query.key);
+    bounds(&mut from, "r.logical_date", &query.logical_date);
+    bounds(&mut from, "r.run_after", &query.run_after);
+    let value = if query.with_values { ", x.value, x.blob_path, x.blob_bytes" } else { "" };
+    let select = format!(
+        "x.run, x.task, x.map_index, x.key, x.at, r.namespace, r.dag_id, r.run_id, t.task_id, r.logical_date,
+         r.run_after{value}"
+    );
+    let read = |f: &mut Fields| {
+        Ok(XcomListing {
+            ti: crate::sql::row::read_ti_key(f)?,
+            key: f.text()?,
+            at: f.time()?,
+            dag: DagKey { namespace: f.name()?, dag_id: f.name()? },
+            run_id: f.name()?,
+            task_id: f.name()?,
+            logical_date: f.opt_time()?,
+            run_after: f.time()?,
+            value: query.with_values.then(|| read_value(f)).transpose()?,
+        })
+    };
+    let order = " ORDER BY x.run, x.task, x.map_index, x.key";
+    page(db, &select, from, order, query.window, read).await
+}
