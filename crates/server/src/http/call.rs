@@ -1,0 +1,113 @@
+//! A request by somebody who may make it, and what most routes need for it.
+
+use std::sync::Arc;
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+use serde_json::Value;
+use updraft_core::{
+    DagKey, MapIndex, Namespace, RunId, TaskId,
+    input::{Command, Reply},
+    record::AuditRow,
+};
+use updraft_store::{DagListing, RunListing, Store, TiListing};
+
+use super::{Error, Shared, versions::Version};
+use crate::{accounts::Who, leader::now};
+
+/// A request by somebody who may make it.
+pub(crate) struct Call {
+    pub shared: Arc<Shared>,
+    pub who: Who,
+    pub namespace: Namespace,
+}
+
+impl FromRequestParts<Arc<Shared>> for Call {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Error> {
+        // Put there by `access::authorize`; a route that is open to all has no use for a call.
+        let who = parts.extensions.get::<Who>().cloned();
+        let who = who.ok_or_else(|| Error::Internal("a route without authentication asks who it is".into()))?;
+        let namespace = parts.extensions.get::<Namespace>().cloned().unwrap_or_default();
+        Ok(Self { shared: shared.clone(), who, namespace })
+    }
+}
+
+impl Call {
+    pub fn store(&self) -> &dyn Store {
+        &*self.shared.store
+    }
+
+    /// Has the leader obey a command.
+    pub async fn command(&self, command: Command) -> Result<Reply, Error> {
+        Ok(self.shared.leader.command(self.who.name.clone(), command).await?)
+    }
+
+    pub fn dag_key(&self, dag_id: &str) -> DagKey {
+        DagKey::new(self.namespace.clone(), dag_id)
+    }
+
+    /// A DAG.
+    pub async fn dag(&self, dag_id: &str) -> Result<DagListing, Error> {
+        let found = self.store().dag(&self.dag_key(dag_id)).await?;
+        found.ok_or_else(|| Error::not_found(format!("The Dag with ID: `{dag_id}` was not found")))
+    }
+
+    /// A run.
+    pub async fn run(&self, dag_id: &str, run_id: &str) -> Result<RunListing, Error> {
+        let key = self.store().find_run(&self.dag_key(dag_id), &RunId::from(run_id)).await?;
+        let run = match key {
+            Some(key) => self.store().run(key).await?,
+            None => None,
+        };
+        run.ok_or_else(|| {
+            Error::not_found(format!(
+                "The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found"
+            ))
+        })
+    }
+
+    /// A task instance.
+    pub async fn ti(
+        &self,
+        (dag_id, run_id, task_id): (&str, &str, &str),
+        map_index: MapIndex,
+    ) -> Result<TiListing, Error> {
+        let key = self.store().find_run(&self.dag_key(dag_id), &RunId::from(run_id)).await?;
+        let ti = match key {
+            Some(key) => self.store().find_ti(key, &TaskId::from(task_id), map_index).await?,
+            None => None,
+        };
+        ti.ok_or_else(|| {
+            let of = format!("dag_id: `{dag_id}`, run_id: `{run_id}`");
+            Error::not_found(match map_index {
+                MapIndex::NONE => {
+                    format!("The Task Instance with {of} and task_id: `{task_id}` was not found")
+                }
+                MapIndex(index) => format!(
+                    "The Mapped Task Instance with {of}, task_id: `{task_id}`, and map_index: `{index}` was \
+                     not found"
+                ),
+            })
+        })
+    }
+
+    /// A version that something in the store is on, and which is therefore there.
+    pub async fn version(&self, dag: &DagKey, version: u32) -> Result<Arc<Version>, Error> {
+        let found = self.shared.version(dag, version).await?;
+        // It can be gone only with the DAG, in this instant.
+        found.ok_or_else(|| Error::not_found(format!("The Dag with ID: `{}` was not found", dag.dag_id)))
+    }
+
+    /// A line of the audit log about what is done now.
+    pub fn audit(&self, action: &str, detail: Value) -> AuditRow {
+        AuditRow {
+            at: now(),
+            user: self.who.name.to_string(),
+            action: action.into(),
+            dag: None,
+            run: None,
+            detail,
+        }
+    }
+}
