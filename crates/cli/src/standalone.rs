@@ -90,7 +90,13 @@ async fn serve(home: Home, config: Config) -> Result<()> {
         lease: jiff::SignedDuration::from_secs(config.server.lease_s as i64),
         ..updraft_core::Config::default()
     };
-    let leading = tokio::spawn(lead(store.clone(), workers.clone(), engine, inbox, deliveries));
+    // The lock on the home folder lets one process at a time have this name; so a server that comes back
+    // after a crash leads at once.
+    let holder = home.installation();
+    let leading = {
+        let (store, workers) = (store.clone(), workers.clone());
+        tokio::spawn(async move { lead(store, workers, engine, &holder, inbox, deliveries).await })
+    };
 
     let token = worker_token(&home.worker_token())?;
     let lease = Duration::from_secs(config.server.lease_s);
@@ -138,12 +144,12 @@ async fn lead(
     store: Arc<dyn Store>,
     workers: Arc<Workers>,
     config: updraft_core::Config,
+    holder: &str,
     mut inbox: Inbox,
     deliveries: mpsc::UnboundedSender<updraft_core::DeliveryId>,
 ) -> Result<()> {
-    let holder = format!("standalone-{}", std::process::id());
     loop {
-        let reign = Reign::begin(store.clone(), &holder, "").await.context("can't become the leader")?;
+        let reign = Reign::begin(store.clone(), holder, "").await.context("can't become the leader")?;
         let around = Surroundings {
             store: store.clone(),
             fence: reign.fence(),

@@ -123,7 +123,7 @@ async fn who_ignores_a_hangup_after_a_normal_end_is_killed_after_the_grace() {
     spec.kill_grace = Duration::from_millis(200);
     let ended = lab.run(spec).await;
     assert!(!is_alive(inline(&ended).parse().unwrap()));
-    assert_eq!(ended.left_behind.surviving, []);
+    assert!(ended.left_behind.surviving.is_empty());
 }
 
 #[tokio::test]
