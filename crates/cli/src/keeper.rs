@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::Write,
     path::{Path, PathBuf},
     process::{Child, Stdio},
     time::Duration,
@@ -35,10 +36,12 @@ pub struct Args {
 pub fn main(home: &Path, args: Args) -> Result<()> {
     crate::standalone::trace();
     let home = Home::open(home.to_owned())?;
-    let _lock = match lock(&home.keeper_lock())? {
+    let mut lock = match lock(&home.keeper_lock())? {
         Some(lock) => lock,
         None => bail!("a keeper is at work for {} already", home.0.display()),
     };
+    // So that a server that did not start it can stop it.
+    lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())).context("can't write the lock")?;
     updraft_worker::process::harden_self().context("can't protect the keeper from its tasks")?;
     let token = std::fs::read_to_string(home.worker_token())
         .with_context(|| format!("can't read {}", home.worker_token().display()))?;
@@ -79,6 +82,20 @@ pub fn lock(path: &Path) -> Result<Option<File>> {
         Err(std::fs::TryLockError::WouldBlock) => Ok(None),
         Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(doing),
     }
+}
+
+/// Asks the keeper to end what runs and to go, and waits until it has.
+pub async fn stop(home: &Home) -> Result<()> {
+    let path = home.keeper_lock();
+    if let Some(pid) = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<i32>().ok())
+        && lock(&path)?.is_none()
+    {
+        updraft_worker::process::ask_to_end(pid).context("can't stop the keeper")?;
+    }
+    while lock(&path)?.is_none() {
+        tokio::time::sleep(WATCH_EVERY).await;
+    }
+    Ok(())
 }
 
 /// Sees to it that there is always a keeper, one that was there before or a new one.

@@ -1,6 +1,8 @@
 //! The program `updraft`.
 
 mod config;
+mod dags;
+mod db;
 mod keeper;
 mod standalone;
 
@@ -24,6 +26,12 @@ enum Command {
     /// Run everything on this machine: the server, and a keeper that holds the tasks' processes.
     #[command(after_help = "Examples:\n  updraft standalone\n  updraft standalone --dags ./dags --port 9090")]
     Standalone(standalone::Args),
+    /// Look at DAGs.
+    #[command(subcommand)]
+    Dags(dags::Command),
+    /// Look after the database.
+    #[command(subcommand)]
+    Db(db::Command),
     /// Hold the tasks' processes; started by `standalone`.
     #[command(hide = true)]
     Keeper(keeper::Args),
@@ -34,6 +42,8 @@ fn main() -> ExitCode {
     let home = cli.home.unwrap_or_else(config::default_home);
     let done = match cli.command {
         Command::Standalone(args) => standalone::main(home, args),
+        Command::Dags(command) => dags::main(command),
+        Command::Db(command) => db::main(home, command),
         Command::Keeper(args) => keeper::main(&home, args),
     };
     match done {

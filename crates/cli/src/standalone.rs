@@ -13,7 +13,6 @@ use tokio::{
     net::{TcpListener, UnixListener},
     signal::unix::{SignalKind, signal},
     sync::mpsc,
-    task::JoinHandle,
 };
 use tracing::{info, warn};
 use updraft_server::{
@@ -27,7 +26,7 @@ use updraft_store::{SqlStore, Store, Upkeep};
 
 use crate::{
     config::{Config, Home},
-    keeper::{Supervisor, lock},
+    keeper::{self, Supervisor, lock},
 };
 
 /// What `standalone` is told.
@@ -133,10 +132,32 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     };
     let supervising = tokio::spawn(supervisor.run());
     info!(%address, home = %home.0.display(), "ready");
-    until_asked_to_stop().await?;
-    info!("stopping");
+    tell_systemd("READY=1");
+    let asked = until_asked_to_stop().await?;
+    tell_systemd("STOPPING=1");
     supervising.abort();
-    stop(handle, leading).await
+    match asked {
+        Asked::ToStopTheServer => info!("stopping; tasks go on, and the next server finds them"),
+        Asked::ToStopEverything => {
+            info!("stopping, and ending what runs; again Ctrl-C to leave it running");
+            tokio::select! {
+                stopped = keeper::stop(&home) => stopped?,
+                again = until_asked_to_stop() => drop(again?),
+            }
+        }
+    }
+    handle.stop().await;
+    leading.await.context("the loop ended in a way it should not")?
+}
+
+/// Tells systemd where the server stands, where it was started by it (`sd_notify(3)`).
+fn tell_systemd(state: &str) {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let told =
+        std::os::unix::net::UnixDatagram::unbound().and_then(|socket| socket.send_to(state.as_bytes(), path));
+    if let Err(error) = told {
+        warn!(%error, "could not tell systemd");
+    }
 }
 
 /// Leads whenever that is possible, until asked to stop.
@@ -178,19 +199,21 @@ async fn lead(
     }
 }
 
-async fn stop(handle: Handle, leading: JoinHandle<Result<()>>) -> Result<()> {
-    handle.stop().await;
-    leading.await.context("the loop ended in a way it should not")?
+/// What a signal asks for.
+enum Asked {
+    /// SIGTERM, as an upgrade or a restart sends it.
+    ToStopTheServer,
+    /// Ctrl-C in a terminal.
+    ToStopEverything,
 }
 
-async fn until_asked_to_stop() -> Result<()> {
+async fn until_asked_to_stop() -> Result<Asked> {
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(tokio::select! {
+        _ = term.recv() => Asked::ToStopTheServer,
+        _ = interrupt.recv() => Asked::ToStopEverything,
+    })
 }
 
 /// What workers of this machine show: made at the first start, for this user alone.

@@ -45,3 +45,12 @@ pub use spec::{
     MAX_HANDED_SECRETS, Marker, MarkerError, ProcessSpec, Program, ResultRule, Secret, Stdin, Streams,
 };
 pub use survivors::{Survivor, end_survivor, survivors};
+
+/// Asks a process, not one of a task, to end (SIGTERM). One that is gone already needs no asking.
+pub fn ask_to_end(pid: i32) -> std::io::Result<()> {
+    let Some(pid) = rustix::process::Pid::from_raw(pid) else { return Ok(()) };
+    match rustix::process::kill_process(pid, rustix::process::Signal::TERM) {
+        Err(rustix::io::Errno::SRCH) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
