@@ -142,7 +142,7 @@ async fn serve(home: Home, config: Config) -> Result<()> {
             info!("stopping, and ending what runs; again Ctrl-C to leave it running");
             tokio::select! {
                 stopped = keeper::stop(&home) => stopped?,
-                again = until_asked_to_stop() => drop(again?),
+                again = until_asked_to_stop() => again.map(|_| ())?,
             }
         }
     }
