@@ -11,9 +11,13 @@
 //! - A path that leads to a denied file by another mount is another path.
 //!
 //! Landlock needs `no_new_privs`: under a guard, `sudo` and other set-user-id programs run without their rights. A guarded
-//! task that runs as root is without the capabilities that reach into memory past Landlock (SYS_ADMIN, PERFMON, BPF, ...). It does not
+//! task that runs as root is without the capabilities that reach into memory past Landlock (SYS_ADMIN, PERFMON, BPF, ...). Landlock does not
 //! hide that a path exists, does not stop root from reading a disk's device, and until its ABI 9 does not keep a task
 //! from connecting to a Unix socket that has a path: whoever listens on one must ask for proof.
+//!
+//! It keeps a script from reading and meddling, and is no prison for code that means harm: what a task may write it may
+//! write for later, such as a crontab or a shell's start file, and what runs that is under no guard. Run people who do not trust
+//! one another as different users (`run_as_user`).
 
 use std::fs::Metadata;
 use std::io;

@@ -97,7 +97,12 @@ impl Prepared {
     }
 
     /// Starts the process on the calling thread, which sleeps until its program is executed.
-    pub(super) fn start(self, slots: &mut Slots, stack: &mut Stack) -> Result<Started, SpawnError> {
+    pub(super) fn start(
+        self,
+        slots: &mut Slots,
+        stack: &mut Stack,
+        open_files: u64,
+    ) -> Result<Started, SpawnError> {
         let program = c_string(&self.program, "the program's path")?;
         let cwd = c_string(&self.cwd, "the working folder's path")?;
         let out = self.out.1.as_fd();
@@ -121,6 +126,7 @@ impl Prepared {
                 below,
                 credentials: self.identity.as_ref().map(|identity| &identity.credentials),
                 ruleset: ruleset.first().copied(),
+                open_files,
             };
             sys::launch(stack, &launch)
         });

@@ -6,6 +6,15 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{DupFlags, dup3, fcntl_dupfd_cloexec};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Raises this program's soft limit of open files to the hard one: each task needs three, and 1024 is a common default.
+/// Gives what it was, which is the limit for tasks.
+pub(super) fn raise_file_limit() -> io::Result<u64> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    Ok(current.unwrap_or(u64::MAX))
+}
 
 /// The slots of one launching thread.
 pub(super) struct Slots {

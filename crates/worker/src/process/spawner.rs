@@ -20,7 +20,7 @@ use super::output::{Capture, Output};
 use super::prepare::{Prepared, SLOTS, Started};
 use super::result::Collector;
 use super::running::{Control, Running};
-use super::slots::Slots;
+use super::slots::{Slots, raise_file_limit};
 use super::spec::ProcessSpec;
 use super::supervise::{Supervisor, Watched};
 use super::sys::{self, Stack};
@@ -50,7 +50,8 @@ impl SpawnerConfig {
 }
 
 /// Starts processes and watches them. Clones are the same spawner. One per program: making it turns this program into the
-/// parent of its tasks' orphans.
+/// parent of its tasks' orphans, which the kernel makes children of the first thread. Other parts of the program that start
+/// processes should do so from other threads, or each end of a task looks at theirs, too.
 #[derive(Clone)]
 pub struct Spawner {
     jobs: Sender<Job>,
@@ -61,6 +62,8 @@ struct Shared {
     scratch: Scratch,
     base_env: BaseEnv,
     orphans: Orphans,
+    /// The soft limit of open files that tasks get.
+    open_files: u64,
 }
 
 /// One process to start, and where to say what came of it.
@@ -79,6 +82,7 @@ impl Spawner {
             scratch: Scratch::new(&config.scratch)?,
             base_env: BaseEnv::new(std::env::vars_os(), &config.pass_env),
             orphans: Orphans::adopt()?,
+            open_files: raise_file_limit()?,
         });
         let (jobs, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
@@ -141,7 +145,8 @@ fn start(
     let shared = &spawner.shared;
     let prepared = Prepared::new(&spec, &shared.scratch, &shared.base_env)?;
     let own_max_rss_bytes = sys::own_max_rss_bytes();
-    let Started { launched, out, err, folder, mask, uid } = prepared.start(slots, stack)?;
+    let Started { launched, out, err, folder, mask, uid } =
+        prepared.start(slots, stack, shared.open_files)?;
     let pid = launched.pid;
     let log = LogWriter::new(spec.log, spec.log_limit_bytes);
     let capture = Capture::new(log, Collector::new(spec.result, spec.result_limit_bytes), folder, mask);

@@ -39,11 +39,10 @@ impl Member {
         }
     }
 
-    /// Waits until it has ended, and takes its status away if it is our child.
+    /// Waits until it has ended. Its status is left to whoever is its parent, which may be another part of this program.
     pub(super) async fn gone(self) -> io::Result<()> {
         let ended = sys::awaitable(self.pidfd)?;
         ended.readable().await?.retain_ready();
-        let _ = waitpid(Some(self.pid), WaitOptions::NOHANG);
         Ok(())
     }
 }

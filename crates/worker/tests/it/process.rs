@@ -101,6 +101,21 @@ impl Bell {
     }
 }
 
+/// Runs a test that looks at its whole process in one of its own, however many share this one. Whoever gets `false` has
+/// nothing left to do.
+fn alone(test: &str) -> bool {
+    const ALONE: &str = "TEST_IS_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let ended = child.args(["--exact", test, "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let said = [ended.stdout, ended.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(ended.status.success() && said.contains("1 passed"), "{said}");
+    false
+}
+
 /// Waits for something that gives no other notice.
 async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);

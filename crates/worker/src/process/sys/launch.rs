@@ -60,6 +60,8 @@ pub(in crate::process) struct Launch<'a> {
     pub(in crate::process) below: RawFd,
     pub(in crate::process) credentials: Option<&'a Credentials>,
     pub(in crate::process) ruleset: Option<RawFd>,
+    /// The child's soft limit of open files.
+    pub(in crate::process) open_files: u64,
 }
 
 /// What a child was about to do when the kernel refused.
@@ -90,6 +92,7 @@ struct ChildPlan {
     below: RawFd,
     credentials: *const Credentials,
     ruleset: RawFd,
+    open_files: u64,
     failed: Option<(Step, c_int)>,
 }
 
@@ -110,6 +113,7 @@ pub(in crate::process) fn launch(
         below: launch.below,
         credentials: launch.credentials.map_or(ptr::null(), ptr::from_ref),
         ruleset: launch.ruleset.unwrap_or(-1),
+        open_files: launch.open_files,
         failed: None,
     };
     let mut pidfd: RawFd = -1;
@@ -189,6 +193,7 @@ unsafe fn steps(plan: &ChildPlan) -> Step {
         if libc::setsid() < 0 {
             return Step::Session;
         }
+        lower_file_limit(plan.open_files);
         if let Some(credentials) = plan.credentials.as_ref()
             && !become_user(credentials)
         {
@@ -245,6 +250,21 @@ unsafe fn take_descriptors(plan: &ChildPlan) -> Result<(), Step> {
         }
     }
     Ok(())
+}
+
+/// Sets the soft limit of open files. Programs that close every possible descriptor, or use `select`, need it low.
+///
+/// # Safety
+/// As `steps`.
+unsafe fn lower_file_limit(open_files: u64) {
+    // SAFETY: the structure is valid for reads and writes. A limit that cannot be set stays as it is, and harms nothing.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = open_files.min(limit.rlim_max);
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
 }
 
 /// # Safety

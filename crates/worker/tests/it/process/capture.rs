@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use updraft_worker::process::log::{Stream, read_page};
 use updraft_worker::process::{Outcome, ResultRule, Secret, Streams};
 
-use super::{Lab, entries, eventually, inline, lines, own_peak_bytes};
+use super::{Lab, alone, entries, eventually, inline, lines, own_peak_bytes};
 
 #[tokio::test]
 async fn each_line_has_its_stream_and_time() {
@@ -82,6 +82,9 @@ async fn secrets_are_masked_in_both_streams_however_they_are_written() {
 
 #[tokio::test]
 async fn a_gigabyte_of_output_costs_fixed_memory() {
+    if !alone("process::capture::a_gigabyte_of_output_costs_fixed_memory") {
+        return;
+    }
     let lab = Lab::new();
     lab.run(lab.sh("echo warm")).await;
     std::fs::remove_file(lab.log()).unwrap();
@@ -102,6 +105,9 @@ async fn a_gigabyte_of_output_costs_fixed_memory() {
 
 #[tokio::test]
 async fn ten_megabyte_lines_come_in_pieces() {
+    if !alone("process::capture::ten_megabyte_lines_come_in_pieces") {
+        return;
+    }
     let lab = Lab::new();
     let before = own_peak_bytes();
     let ended = lab

@@ -5,13 +5,13 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustix::process::{DumpableBehavior, dumpable_behavior, geteuid};
+use rustix::process::{DumpableBehavior, geteuid, set_dumpable_behavior};
 use updraft_worker::process::log::Stream;
 use updraft_worker::process::{
     Guard, GuardPolicy, GuardStatus, Program, Running, Secret, harden_self, survivors,
 };
 
-use super::{Bell, Lab, inline, lines};
+use super::{Bell, Lab, alone, inline, lines};
 
 /// A server's home, a guard around it, and a task at work beside the thief.
 struct Heist {
@@ -115,6 +115,9 @@ async fn another_user_guarded_gets_nothing_either() {
 
 #[tokio::test]
 async fn without_a_guard_the_same_thief_gets_nearly_all_of_it() {
+    if !alone("process::guard::without_a_guard_the_same_thief_gets_nearly_all_of_it") {
+        return;
+    }
     let heist = Heist::new().await;
     let said = heist.go(None, None).await;
     let stolen = beginning(&said, "STOLEN ");
@@ -221,9 +224,31 @@ fn a_denied_path_that_is_not_absolute_is_refused() {
 }
 
 #[tokio::test]
-async fn a_hardened_program_still_finds_its_tasks() {
+async fn a_hardened_program_keeps_its_memory_without_a_guard_and_still_finds_its_tasks() {
+    if !alone("process::guard::a_hardened_program_keeps_its_memory_without_a_guard_and_still_finds_its_tasks")
+    {
+        return;
+    }
+    // Nothing is kept from root.
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+    if geteuid().is_root() {
+        nix::unistd::setgid(nobody.gid).unwrap();
+        nix::unistd::setuid(nobody.uid).unwrap();
+    }
+    let loot = [
+        "the environment of the server",
+        "the maps of the server",
+        "a trace of the server",
+        "memory of the server",
+    ];
+    set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap();
+    let said = Heist::new().await.go(None, None).await;
+    assert!(loot.iter().all(|loot| beginning(&said, "STOLEN ").contains(loot)), "{said:?}");
+
     harden_self().unwrap();
-    assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+    let said = Heist::new().await.go(None, None).await;
+    assert!(!loot.iter().any(|loot| beginning(&said, "STOLEN ").contains(loot)), "{said:?}");
+
     let lab = Lab::new();
     let (bell, done) = (lab.bell("bell"), lab.bell("done"));
     let running = lab.spawn(lab.sh(&format!("echo > {}; read x < {}", bell.path(), done.path()))).await;

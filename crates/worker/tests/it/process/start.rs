@@ -1,9 +1,10 @@
 //! Starting: programs, scripts, folders, environment, standard input, and what is refused.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use updraft_worker::process::log::Stream;
 use updraft_worker::process::{Outcome, Program, Secret, SpawnError, SpawnerConfig, Stdin, Streams};
 
-use super::{Lab, inline, lines};
+use super::{Lab, alone, inline, lines};
 
 #[tokio::test]
 async fn a_program_runs_with_its_arguments_and_leads_its_session() {
@@ -73,6 +74,10 @@ async fn a_fresh_folder_is_the_default_and_goes_with_the_task() {
 
 #[tokio::test]
 async fn a_folder_left_as_it_was_serves_the_next_task_and_any_other_does_not() {
+    // Another test's orphan would be reason enough not to give a folder on.
+    if !alone("process::start::a_folder_left_as_it_was_serves_the_next_task_and_any_other_does_not") {
+        return;
+    }
     let lab = Lab::new();
     let first = inline(&lab.run(lab.sh("pwd")).await);
     assert_eq!(inline(&lab.run(lab.sh("pwd")).await), first);
@@ -275,6 +280,19 @@ async fn signals_are_as_a_fresh_login_has_them() {
     let masks = lines(&lab.log(), Stream::Out);
     assert_eq!(masks.len(), 2);
     assert!(masks.iter().all(|mask| mask.ends_with("0000000000000000")), "{masks:?}");
+}
+
+#[tokio::test]
+async fn our_own_limit_of_open_files_is_raised_and_the_tasks_is_not() {
+    if !alone("process::start::our_own_limit_of_open_files_is_raised_and_the_tasks_is_not") {
+        return;
+    }
+    let before = getrlimit(Resource::Nofile);
+    let low = Rlimit { current: Some(300), maximum: before.maximum };
+    setrlimit(Resource::Nofile, low).unwrap();
+    let lab = Lab::new();
+    assert_eq!(getrlimit(Resource::Nofile).current, before.maximum);
+    assert_eq!(inline(&lab.run(lab.sh("ulimit -Sn")).await), "300");
 }
 
 #[tokio::test]
