@@ -44,6 +44,9 @@ pub struct Args {
     /// How many tasks run at once.
     #[arg(long)]
     slots: Option<u32>,
+    /// Put a first DAG into the folder of DAG files, where it is empty.
+    #[arg(long)]
+    examples: bool,
 }
 
 /// Sets up what the program says about itself, on standard error.
@@ -61,7 +64,12 @@ pub fn main(home: PathBuf, args: Args) -> Result<()> {
     config.server.port = args.port.unwrap_or(config.server.port);
     config.server.host = args.host.unwrap_or(config.server.host);
     config.worker.slots = args.slots.unwrap_or(config.worker.slots);
-    config.dags.folder = args.dags.or(config.dags.folder);
+    let dags = args.dags.or(config.dags.folder).unwrap_or_else(|| home.0.join("dags"));
+    std::fs::create_dir_all(&dags).with_context(|| format!("can't make the folder {}", dags.display()))?;
+    if args.examples {
+        put_examples(&dags).context("can't put the examples into the folder of DAG files")?;
+    }
+    config.dags.folder = Some(dags);
     if !config.server.host.is_loopback() && !config.server.allow_insecure {
         bail!(
             "{} is reachable from other machines, and passwords would travel unencrypted: put a proxy with TLS \
@@ -75,6 +83,14 @@ pub fn main(home: PathBuf, args: Args) -> Result<()> {
     updraft_worker::process::harden_self().context("can't protect the server from its tasks")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(serve(home, config))
+}
+
+/// A first DAG for who has none yet.
+fn put_examples(dags: &Path) -> std::io::Result<()> {
+    if std::fs::read_dir(dags)?.next().is_none() {
+        std::fs::write(dags.join("hello.yaml"), include_str!("../../../examples/first/hello.yaml"))?;
+    }
+    Ok(())
 }
 
 async fn serve(home: Home, config: Config) -> Result<()> {
