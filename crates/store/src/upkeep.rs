@@ -60,6 +60,10 @@ pub trait Upkeep: Send + Sync {
     /// The version the database's schema is at; 0 before the first migration.
     async fn schema_version(&self) -> Result<u32, Error>;
 
+    /// Whether the schema is the one this program needs, for who may not migrate: an error says what to do
+    /// where it is older, newer or changed.
+    async fn check_schema(&self) -> Result<(), Error>;
+
     /// Asks the database for a sign of life.
     async fn ping(&self) -> Result<(), Error>;
 

@@ -19,6 +19,10 @@ impl Upkeep for MemoryStore {
         Ok(SCHEMA_VERSION)
     }
 
+    async fn check_schema(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     async fn ping(&self) -> Result<(), Error> {
         Ok(())
     }

@@ -226,3 +226,43 @@ async fn load_runs(tx: &mut Tx) -> Result<Vec<RunSnapshot>, Error> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use updraft_core::record::AuditRow;
+
+    use super::*;
+    use crate::{AuditQuery, Queries, Upkeep};
+
+    fn batch(action: &str) -> Batch {
+        let (user, action) = ("ada".into(), action.into());
+        let row =
+            AuditRow { at: Timestamp::UNIX_EPOCH, user, action, dag: None, run: None, detail: true.into() };
+        Batch { audit: vec![row], ..Batch::default() }
+    }
+
+    async fn audited(store: &SqlStore) -> u64 {
+        store.audit(&AuditQuery::default()).await.unwrap().total
+    }
+
+    #[tokio::test]
+    async fn a_batch_in_doubt_is_written_once_whether_it_had_arrived_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqlStore::sqlite(&folder.path().join("updraft.db")).await.unwrap();
+        store.migrate().await.unwrap();
+        let fence = store.acquire_leadership("test", "", Duration::from_secs(60)).await.unwrap().unwrap();
+        store.commit(&batch("first"), fence).await.unwrap();
+        store.commit(&batch("second"), fence).await.unwrap();
+        // It had arrived, and the answer was lost.
+        *store.reign.lock().await = Some(Reign { fence, commits: 1, in_doubt: true });
+        store.commit(&batch("second"), fence).await.unwrap();
+        assert_eq!(audited(&store).await, 2);
+        // It had not.
+        *store.reign.lock().await = Some(Reign { fence, commits: 2, in_doubt: true });
+        store.commit(&batch("third"), fence).await.unwrap();
+        assert_eq!(audited(&store).await, 3);
+        store.commit(&batch("third"), fence).await.unwrap();
+        assert_eq!(audited(&store).await, 4);
+    }
+}

@@ -41,6 +41,17 @@ pub(super) async fn version(db: &Db) -> Result<u32, Error> {
     applied(&mut tx).await.map(|applied| u32::try_from(applied.len()).unwrap_or(u32::MAX))
 }
 
+/// Whether the database is exactly where this program needs it.
+pub(super) async fn check_schema(db: &Db) -> Result<(), Error> {
+    let mut tx = db.begin_read().await?;
+    let applied = applied(&mut tx).await?;
+    check(&applied, matches!(tx, Tx::Sqlite(_)))?;
+    match u32::try_from(applied.len()) {
+        Ok(found) if found < SCHEMA_VERSION => Err(Error::OlderSchema { found, known: SCHEMA_VERSION }),
+        _ => Ok(()),
+    }
+}
+
 /// Applies what is missing, each migration in a transaction of its own.
 pub(super) async fn migrate(db: &Db) -> Result<(), Error> {
     loop {

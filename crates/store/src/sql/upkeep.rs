@@ -25,6 +25,10 @@ impl Upkeep for SqlStore {
         migrate::version(&self.db).await
     }
 
+    async fn check_schema(&self) -> Result<(), Error> {
+        migrate::check_schema(&self.db).await
+    }
+
     async fn ping(&self) -> Result<(), Error> {
         self.db.row(Sql::new("SELECT 1")).await.map(drop)
     }

@@ -9,8 +9,7 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use updraft_core::RunKey;
 use updraft_store::{
-    Expired, Fence, Ledger, MemoryStore, Queries, RunQuery, SqlStore, Store, Upkeep, Window,
-    test_postgres::TestPostgres,
+    Expired, Fence, MemoryStore, RunQuery, SqlStore, Store, Upkeep, Window, test_postgres::TestPostgres,
 };
 
 use self::{

@@ -1,5 +1,7 @@
 //! The store's tests. What holds for every store is in `conformance`, and runs on all three.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 mod conformance;
 mod crash;
 mod differential;

@@ -111,14 +111,17 @@ fn a_database_that_is_newer_or_was_changed_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("updraft.db");
         let store = SqlStore::sqlite(&path).await.unwrap();
+        let error = store.check_schema().await.unwrap_err();
+        assert!(error.to_string().contains("run `updraft db migrate`"), "{error}");
         store.migrate().await.unwrap();
+        store.check_schema().await.unwrap();
         let mut raw = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
         sqlx::query("INSERT INTO schema_migration SELECT version + 1, 'later', 'x' FROM schema_migration")
             .execute(&mut raw)
             .await
             .unwrap();
+        assert!(matches!(store.check_schema().await.unwrap_err(), Error::NewerSchema { .. }));
         let error = store.migrate().await.unwrap_err();
-        assert!(matches!(error, Error::NewerSchema { .. }));
         assert_eq!(
             error.to_string(),
             format!(

@@ -6,7 +6,7 @@ use updraft_core::{DagKey, RunKey, TiStateName};
 
 use super::filter::{bounds, one_of, order_by, page, text_filter};
 use crate::{
-    Error, Page, TiField, TiListing, TiQuery, XcomListing, XcomQuery,
+    Error, Page, TextFilter, TiField, TiListing, TiQuery, XcomListing, XcomQuery,
     sql::{
         db::{Db, Fields},
         row::{TI, read_note, read_ti, read_value},
@@ -54,7 +54,13 @@ pub(super) async fn one(db: &Db, filter: Sql) -> Result<Option<TiListing>, Error
 }
 
 pub(super) async fn tis(db: &Db, query: &TiQuery) -> Result<Page<TiListing>, Error> {
-    let mut from = Sql::new(format!("{FROM} WHERE r.namespace = ")).with(&*query.namespace);
+    // Where the filters say nothing about the run, the task instances' own indexes give the order, and runs
+    // are looked up. An expression keeps a database from going the other way round, over every run there is.
+    let of_any_run = query.dags.is_empty()
+        && query.dag_id == TextFilter::default()
+        && query.run_id == TextFilter::default();
+    let namespace = if of_any_run { "(r.namespace || '')" } else { "r.namespace" };
+    let mut from = Sql::new(format!("{FROM} WHERE {namespace} = ")).with(&*query.namespace);
     one_of(&mut from, "r.dag_id", query.dags.iter().map(|dag| &**dag));
     text_filter(db, &mut from, "r.dag_id", &query.dag_id);
     one_of(&mut from, "t.run", query.runs.iter().map(|run| run.0));
