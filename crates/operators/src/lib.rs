@@ -6,6 +6,8 @@
 
 pub mod catalog;
 mod host;
+#[cfg(feature = "email")]
+pub mod mail;
 mod nearest;
 mod operators;
 pub mod outcome;

@@ -1,7 +1,12 @@
 //! The operators, one module each.
 
 mod bash;
+#[cfg(feature = "email")]
+mod email;
 mod empty;
+mod file;
+#[cfg(feature = "http")]
+pub(crate) mod http;
 mod python;
 mod script;
 mod time;
@@ -15,6 +20,11 @@ pub(crate) const ALL: &[Entry] = &[
     python::BRANCH,
     python::SHORT_CIRCUIT,
     script::ENTRY,
+    #[cfg(feature = "email")]
+    email::ENTRY,
+    file::ENTRY,
+    #[cfg(feature = "http")]
+    http::ENTRY,
     empty::ENTRY,
     time::TIME_DELTA_SENSOR,
     time::TIME_SENSOR,

@@ -111,11 +111,6 @@ impl Job<'_> {
         folder(self.order)
     }
 
-    /// A connection that must be there. Its secrets are masked from now on.
-    pub(crate) fn connection(&self, conn_id: &str) -> Result<Connection, Refused> {
-        self.connection_if_any(conn_id)?.ok_or_else(|| no_connection(conn_id))
-    }
-
     /// A connection. Its secrets are masked from now on.
     pub(crate) fn connection_if_any(&self, conn_id: &str) -> Result<Option<Connection>, Refused> {
         let connection = self.host.connection(conn_id)?;

@@ -109,9 +109,8 @@ impl Sensor {
         loop {
             let left = self.args.timeout.0 - Timestamp::now().duration_since(self.began);
             let wait = self.wait_before(looks).min(left).max(SignedDuration::ZERO);
-            if !wait.is_zero() {
-                tokio::time::sleep(wait.unsigned_abs()).await;
-            }
+            // Where no wait is wanted, others still get their turn.
+            tokio::time::sleep(wait.unsigned_abs()).await;
             match self.look.look(&context).await {
                 Ok(true) => return Outcome::new(AttemptEnd::Success),
                 Ok(false) => {}

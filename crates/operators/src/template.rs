@@ -174,6 +174,12 @@ pub fn check(field: &str, value: &Json) -> Result<(), BadTemplate> {
     }
 }
 
+/// Refuses an expression that would fill the stack of whoever reads it.
+#[cfg(feature = "http")]
+pub(crate) fn check_expression(text: &str) -> Result<(), String> {
+    syntax::check_depth(&format!("{{{{{text}}}}}")).map_err(|fault| fault.reason)
+}
+
 /// A time as Python's `isoformat` writes it in UTC: `2026-01-01T00:00:00+00:00`.
 pub(crate) fn isoformat(time: Timestamp) -> String {
     DateTime::utc(time).isoformat('T')

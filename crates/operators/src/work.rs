@@ -92,6 +92,9 @@ pub trait TaskLog: Send + Sync {
     fn line(&self, text: &str);
 }
 
-/// What all native tasks of a worker share: one HTTP client, and who may use it when.
+/// What all native tasks of a worker share. One for a worker; it costs nothing until it is used.
 #[derive(Debug, Default)]
-pub struct Shared {}
+pub struct Shared {
+    #[cfg(feature = "http")]
+    pub(crate) http: crate::operators::http::Client,
+}

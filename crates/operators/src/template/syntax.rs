@@ -134,7 +134,7 @@ const DEEPEST: usize = 100;
 const MOST_ELIF: usize = 100;
 
 /// Refuses what would fill the stack while it is read, carried out or forgotten.
-fn check_depth(source: &str) -> Result<()> {
+pub(super) fn check_depth(source: &str) -> Result<()> {
     // How many operators stand before the next comma, for each bracket that is open; the innermost apart.
     let (mut around, mut here) = (Vec::<usize>::new(), 0usize);
     let mut elif = 0;

@@ -1,5 +1,10 @@
 //! The operators against real counterparts: bash, python3, HTTP and SMTP servers, and Airflow's own answers.
+#![expect(clippy::unwrap_used, reason = "a test fails by its panic")]
 
+mod email;
+mod http;
 mod oracle;
+mod process;
 mod template;
+mod wait;
 mod world;

@@ -8,10 +8,14 @@ use std::{
 use serde_json::{Map, Value, json};
 use updraft_core::{
     AttemptId, MapIndex, RunKey, TaskIx, TiKey,
+    input::Outcome,
     protocol::{Connection, Order, OrderRun, OrderTask, XcomFound, XcomQuery},
     record::RunType,
 };
-use updraft_operators::{Host, HostError, PreviousSuccess, Smtp, Variable};
+use updraft_operators::{
+    Host, HostError, Prepared, PreviousSuccess, Smtp, Variable, Work,
+    work::{TaskContext, TaskLog},
+};
 
 /// What there is to look up.
 #[derive(Default)]
@@ -119,4 +123,30 @@ pub fn order(operator: &str, args: Value) -> Order {
 pub fn with_run(mut order: Order, change: impl FnOnce(&mut OrderRun)) -> Order {
     change(Arc::get_mut(&mut order.run).unwrap());
     order
+}
+
+/// How native work ended, and what it wrote.
+pub struct Ended {
+    pub outcome: Outcome,
+    pub log: Vec<String>,
+}
+
+/// A log that a test reads.
+#[derive(Default)]
+pub struct Lines(pub Mutex<Vec<String>>);
+
+impl TaskLog for Lines {
+    fn line(&self, text: &str) {
+        self.0.lock().unwrap().push(text.into());
+    }
+}
+
+/// Drives native work to its end.
+pub fn run_native(prepared: Prepared) -> Ended {
+    let log = Arc::new(Lines::default());
+    let context = TaskContext { log: Arc::clone(&log) as Arc<dyn TaskLog>, shared: Arc::default() };
+    let Work::Native(task) = prepared.work else { panic!("{:?} is no native work", prepared.work) };
+    let outcome = tokio::runtime::Runtime::new().unwrap().block_on(task.run(context));
+    let log = log.0.lock().unwrap().clone();
+    Ended { outcome, log }
 }

@@ -146,8 +146,7 @@ class TaskInstance:
         indexes = [map_indexes] if map_indexes is None or isinstance(map_indexes, int) else map_indexes
         values = []
         for task_id in tasks:
-            query = {"attempt": self._attempt, "task_id": task_id, "key": key}
-            query.update({"dag_id": dag_id} if dag_id else {}, **({"run_id": run_id} if run_id else {}))
+            query = {"attempt": self._attempt, "task_id": task_id, "key": key, "dag_id": dag_id, "run_id": run_id}
             found = self._api.ask("POST", "/worker/v1/xcom", query)
             found = found["values"] if found else []
             if map_indexes is ...:

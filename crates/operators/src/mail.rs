@@ -1,0 +1,253 @@
+//! Mail: a message put together, and sent to a server. The operator uses it, and whoever tells people of
+//! failures.
+
+mod server;
+
+use lettre::{
+    AsyncTransport, Message,
+    address::Address,
+    message::{
+        Attachment, Mailbox, MultiPart, SinglePart,
+        header::{ContentType, HeaderName, HeaderValue},
+    },
+};
+
+pub use self::server::{MailServer, Security};
+
+/// A mail.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Mail {
+    /// Who it comes from: `reports@example.org` or `Reports <reports@example.org>`.
+    pub from: String,
+    /// To whom.
+    pub to: Vec<String>,
+    /// Who gets a copy.
+    pub cc: Vec<String>,
+    /// Who gets a copy that the others don't see.
+    pub bcc: Vec<String>,
+    /// Its subject.
+    pub subject: String,
+    /// Its text, as HTML or plain.
+    pub body: Body,
+    /// Files that go with it.
+    pub attachments: Vec<FileAttached>,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+    /// What tells it from other mails, without angle brackets: the same for each try to send it, so that a
+    /// mail that comes twice is known to be one. See [`message_id`].
+    pub message_id: String,
+}
+
+/// The text of a [`Mail`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// HTML.
+    Html(String),
+    /// Plain text.
+    Text(String),
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::Text(String::new())
+    }
+}
+
+/// A file that goes with a [`Mail`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileAttached {
+    /// Its name there.
+    pub name: String,
+    /// What is in it.
+    pub content: Vec<u8>,
+}
+
+/// A mail that was not sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MailError {
+    /// It can't be sent as it is, however often: an address that is none, a recipient the server knows
+    /// nothing of, a login it refuses.
+    #[error("{0}")]
+    Permanent(String),
+    /// The server could not be reached or is busy; another try may do. Where the connection broke when all
+    /// was said, the mail may have been taken all the same: it keeps its `Message-ID`.
+    #[error("{0}")]
+    Temporary(String),
+}
+
+/// A `Message-ID` made of what names the reason for a mail, such as an attempt's id, and of the sender's domain.
+pub fn message_id(reason: &str, from: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '_' };
+    let left: String = reason.chars().map(plain).take(150).collect();
+    let domain =
+        mailbox(from).map_or_else(|_| "localhost".into(), |mailbox| mailbox.email.domain().to_owned());
+    format!("{left}@{domain}")
+}
+
+/// Takes a list of addresses apart that stands in one text, as Airflow does: at commas and semicolons.
+pub fn addresses(list: &str) -> Vec<String> {
+    let mut found = vec![String::new()];
+    let mut quoted = false;
+    for c in list.chars() {
+        match c {
+            ',' | ';' if !quoted => found.push(String::new()),
+            c => {
+                quoted ^= c == '"';
+                found.last_mut().into_iter().for_each(|last| last.push(c));
+            }
+        }
+    }
+    found.iter().map(|address| address.trim().to_owned()).filter(|address| !address.is_empty()).collect()
+}
+
+fn mailbox(text: &str) -> Result<Mailbox, MailError> {
+    text.trim().parse().map_err(|error| MailError::Permanent(format!("{text:?} is no mail address: {error}")))
+}
+
+impl Mail {
+    /// The message as it goes over the wire, and its envelope.
+    fn build(&self) -> Result<Message, MailError> {
+        let permanent = |error: String| MailError::Permanent(error);
+        let mut builder = Message::builder()
+            .from(mailbox(&self.from)?)
+            .subject(&self.subject)
+            .message_id(Some(format!("<{}>", self.message_id)));
+        for to in &self.to {
+            builder = builder.to(mailbox(to)?);
+        }
+        for cc in &self.cc {
+            builder = builder.cc(mailbox(cc)?);
+        }
+        for bcc in &self.bcc {
+            builder = builder.bcc(mailbox(bcc)?);
+        }
+        for (name, value) in &self.headers {
+            let header = HeaderName::new_from_ascii(name.clone())
+                .map_err(|_| permanent(format!("{name:?} is no header's name")))?;
+            if value.contains(['\r', '\n']) {
+                return Err(permanent(format!("the header {name} has a line end in it")));
+            }
+            builder = builder.raw_header(HeaderValue::new(header, value.clone()));
+        }
+        let body = match &self.body {
+            Body::Html(html) => SinglePart::html(html.clone()),
+            Body::Text(text) => SinglePart::plain(text.clone()),
+        };
+        let message = if self.attachments.is_empty() {
+            builder.singlepart(body)
+        } else {
+            let mut parts = MultiPart::mixed().singlepart(body);
+            for file in &self.attachments {
+                let kind = ContentType::parse("application/octet-stream")
+                    .map_err(|error| permanent(error.to_string()))?;
+                parts = parts.singlepart(Attachment::new(file.name.clone()).body(file.content.clone(), kind));
+            }
+            builder.multipart(parts)
+        };
+        message.map_err(|error| permanent(format!("the mail can't be put together: {error}")))
+    }
+
+    /// Checks that it could be sent: its addresses and headers.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), MailError> {
+        self.build().map(drop)
+    }
+}
+
+/// Whether a text is one mail address.
+pub fn is_address(text: &str) -> bool {
+    text.parse::<Address>().is_ok()
+}
+
+/// Sends a mail. The server has taken it when this is over.
+///
+/// # Errors
+///
+/// Whether another try may do, and what the server said.
+pub async fn send(server: &MailServer, mail: &Mail) -> Result<(), MailError> {
+    let message = mail.build()?;
+    let transport = server.transport()?;
+    let patience = server.patience(message.formatted().len());
+    match tokio::time::timeout(patience, transport.send(message)).await {
+        Ok(Ok(_)) => Ok(()),
+        Err(_) => {
+            Err(MailError::Temporary(format!("{} has not taken the mail within {patience:?}", server.name())))
+        }
+        Ok(Err(error)) => {
+            let told = format!("{} did not take the mail: {}", server.name(), causes(&error));
+            Err(if error.is_permanent() || error.is_client() {
+                MailError::Permanent(told)
+            } else {
+                MailError::Temporary(told)
+            })
+        }
+    }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_told = inner.to_string();
+        if !told.contains(&inner_told) {
+            told = format!("{told}: {inner_told}");
+        }
+        cause = inner.source();
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mail() -> Mail {
+        Mail {
+            from: "Reports <reports@example.org>".into(),
+            to: vec!["ann@example.org".into()],
+            subject: "Fünf".into(),
+            message_id: "1.0@example.org".into(),
+            ..Mail::default()
+        }
+    }
+
+    fn text(mail: &Mail) -> String {
+        String::from_utf8(mail.build().unwrap().formatted()).unwrap()
+    }
+
+    #[test]
+    fn who_gets_a_blind_copy_is_in_the_envelope_and_not_in_the_message() {
+        let mail = Mail { bcc: vec!["eve@example.org".into()], ..mail() };
+        assert!(!text(&mail).contains("eve"));
+        assert_eq!(mail.build().unwrap().envelope().to().len(), 2);
+    }
+
+    #[test]
+    fn a_line_end_in_a_header_or_a_subject_makes_no_new_header() {
+        let mail_ = Mail { headers: vec![("X-A".into(), "1\r\nBcc: eve@example.org".into())], ..mail() };
+        assert!(matches!(mail_.check(), Err(MailError::Permanent(_))));
+        let mail_ = Mail { subject: "a\r\nBcc: eve@example.org".into(), ..mail() };
+        assert!(!text(&mail_).lines().any(|line| line.starts_with("Bcc:")));
+        let mail_ = Mail { to: vec!["a@example.org\r\nBcc: eve@example.org".into()], ..mail() };
+        assert!(mail_.check().is_err());
+    }
+
+    #[test]
+    fn a_message_id_is_made_of_plain_letters_and_the_senders_domain() {
+        assert_eq!(
+            message_id("1.0.-1.1.1/réports 2026", "R <r@example.org>"),
+            "1.0.-1.1.1_r_ports_2026@example.org"
+        );
+        assert_eq!(message_id("x", "nonsense"), "x@localhost");
+        assert!(text(&mail()).contains("Message-ID: <1.0@example.org>"));
+    }
+
+    #[test]
+    fn a_list_of_addresses_is_taken_apart_as_in_airflow() {
+        assert_eq!(addresses("a@x.org, b@x.org;c@x.org ,"), ["a@x.org", "b@x.org", "c@x.org"]);
+        assert_eq!(addresses("\"Doe, Ann\" <a@x.org>, b@x.org"), ["\"Doe, Ann\" <a@x.org>", "b@x.org"]);
+    }
+}

@@ -1,0 +1,70 @@
+"""A mail server for the tests: prints its port, then each mail it takes as a line of JSON.
+
+Its first argument: `plain`, `starttls` (required) or `tls`. A recipient `nobody@…` is refused for good, `later@…`
+for now; the account is `user` with the password `secret`, if `auth` is the second argument.
+"""
+
+import asyncio
+import json
+import pathlib
+import ssl
+import sys
+
+from aiosmtpd.smtp import SMTP, AuthResult
+
+HERE = pathlib.Path(__file__).parent
+
+
+class Handler:
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address.startswith("nobody@"):
+            return "550 5.1.1 no such user"
+        if address.startswith("later@"):
+            return "451 4.3.0 come back later"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):
+        mail = {
+            "from": envelope.mail_from,
+            "to": envelope.rcpt_tos,
+            "tls": session.ssl is not None,
+            "login": session.auth_data and session.auth_data.login.decode(),
+            "content": envelope.content.decode(),
+        }
+        print(json.dumps(mail), flush=True)
+        return "250 taken"
+
+
+def authenticate(server, session, envelope, mechanism, data):
+    if data.login == b"user" and data.password == b"secret":
+        return AuthResult(success=True, auth_data=data)
+    if data.login == b"patience":
+        # Says nothing, for good.
+        return AuthResult(success=False, handled=True)
+    return AuthResult(success=False, handled=False)
+
+
+async def main(mode, auth):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(HERE / "cert.pem", HERE / "key.pem")
+
+    def session():
+        return SMTP(
+            Handler(),
+            hostname="localhost",
+            tls_context=context if mode == "starttls" else None,
+            require_starttls=mode == "starttls",
+            authenticator=authenticate if auth else None,
+            auth_required=auth,
+            auth_require_tls=mode != "plain" and mode != "tls",
+        )
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(session, "127.0.0.1", 0, ssl=context if mode == "tls" else None)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    # The one who asked for it is gone when there is nothing more to read.
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+asyncio.run(main(sys.argv[1], sys.argv[2:] == ["auth"]))
