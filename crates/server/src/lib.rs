@@ -7,6 +7,7 @@
 
 pub mod accounts;
 pub mod blobs;
+pub mod http;
 pub mod leader;
 pub mod logs;
 pub mod secrets;
