@@ -15,11 +15,19 @@ use tokio::{
     sync::mpsc,
 };
 use tracing::{info, warn};
+use updraft_core::Namespace;
+use updraft_operators::mail::MailServer;
 use updraft_server::{
-    authoring::{self, Folder},
+    accounts::{Accounts, ensure_admin},
+    authoring::{self, Folder, Options},
+    blobs::Blobs,
     dags::Loader,
+    deliveries::Deliverer,
+    http::{self, Metrics, ReadDag},
     leader::{self, Ended, Handle, Inbox, Leader, Surroundings},
     leadership::Reign,
+    logs::LogFolder,
+    secrets::{Environment, Keys, Secrets},
     workers::Workers,
 };
 use updraft_store::{SqlStore, Store, Upkeep};
@@ -100,7 +108,7 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     let store: Arc<dyn Store> = Arc::new(store);
     let workers = Arc::new(Workers::default());
     let (handle, inbox) = leader::channel();
-    let (deliveries, _delivered) = mpsc::unbounded_channel();
+    let (deliveries, to_deliver) = mpsc::unbounded_channel();
     let engine = updraft_core::Config {
         lease: jiff::SignedDuration::from_secs(config.server.lease_s as i64),
         ..updraft_core::Config::default()
@@ -113,23 +121,29 @@ async fn serve(home: Home, config: Config) -> Result<()> {
         tokio::spawn(async move { lead(store, workers, engine, &holder, inbox, deliveries).await })
     };
 
-    let token = worker_token(&home.worker_token())?;
-    let lease = Duration::from_secs(config.server.lease_s);
-    let socket = listen_for_workers(&home.socket())?;
-    let worker_routes = worker_routes(workers, handle.clone(), token, lease);
-    tokio::spawn(async move { axum::serve(socket, worker_routes).await });
-
-    let address = SocketAddr::new(config.server.host, config.server.port);
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("can't listen at {address}; is another server at work there? Try --port"))?;
+    let listener = listen(SocketAddr::new(config.server.host, config.server.port)).await?;
     let address = listener.local_addr()?;
-    tokio::spawn(async move { axum::serve(listener, axum::Router::new()).await });
+    let base_url = format!("http://{address}");
+    let mail = mail_server(&config)?;
+    tokio::spawn(Deliverer { store: store.clone(), mail, base_url }.run(to_deliver));
+
+    let socket = listen_for_workers(&home.socket())?;
+    let metrics = Arc::new(Metrics::default());
+    let state = state(&home, &config, store.clone(), handle.clone(), workers, metrics)?;
+    let first = ensure_admin(&*store, &home.0).await.context("can't make the first account")?;
+    let routes = http::router(state);
+    let for_workers = routes.clone();
+    tokio::spawn(async move { axum::serve(socket, for_workers).await });
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    if let Some(password) = first {
+        println!("The first account is `admin`, its password {password}");
+        println!("(kept in {})", home.0.join("admin-password").display());
+    }
 
     let loader = Loader {
         folder: Folder {
             root: config.dags.folder.clone().unwrap_or_else(|| home.0.join("dags")),
-            namespace: updraft_core::Namespace::default(),
+            namespace: Namespace::default(),
             check: Arc::new(authoring::native),
             variable: Arc::new(authoring::environment),
             owners: std::collections::BTreeMap::new(),
@@ -215,6 +229,79 @@ async fn lead(
     }
 }
 
+async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("can't listen at {address}; is another server at work there? Try --port"))
+}
+
+fn mail_server(config: &Config) -> Result<Option<(MailServer, String)>> {
+    let Some(url) = &config.smtp.url else { return Ok(None) };
+    let server = MailServer::from_url(url).context("UPDRAFT__SMTP__URL")?;
+    let from = config.smtp.from.clone().unwrap_or_else(|| "updraft@localhost".into());
+    Ok(Some((server, from)))
+}
+
+/// What the API works with.
+fn state(
+    home: &Home,
+    config: &Config,
+    store: Arc<dyn Store>,
+    leader: Handle,
+    workers: Arc<Workers>,
+    metrics: Arc<Metrics>,
+) -> Result<http::State> {
+    let keys = Keys::of_home(&home.0).context("can't read or make the key file")?;
+    let accounts = Accounts::new(store.clone(), &keys);
+    let secrets = Secrets::new(store.clone(), keys, Environment::of_process());
+    Ok(http::State {
+        store,
+        leader,
+        workers,
+        secrets: Arc::new(secrets),
+        accounts: Arc::new(accounts),
+        logs: Arc::new(LogFolder::new(home.logs())),
+        blobs: Arc::new(Blobs::in_folder(&home.blobs()).context("can't use the folder of blobs")?),
+        read_document: Box::new(read_document),
+        metrics,
+        config: http::Config {
+            worker_tokens: vec![worker_token(&home.worker_token())?],
+            lease: Duration::from_secs(config.server.lease_s),
+            paused_at_creation: config.dags.paused_at_creation,
+            smtp: config.smtp.url.clone().map(|url| (url, config.smtp.from.clone())),
+            ..http::Config::default()
+        },
+    })
+}
+
+fn read_document(
+    text: &str,
+    format: http::Format,
+    namespace: &Namespace,
+) -> Result<Vec<ReadDag>, Vec<String>> {
+    let options = Options {
+        namespace: namespace.clone(),
+        check: &authoring::native,
+        // What is put by others must not read this process's environment.
+        variable: &|_| None,
+        now: leader::now(),
+    };
+    let format = match format {
+        http::Format::Yaml => authoring::Format::Yaml,
+        http::Format::Json => authoring::Format::Json,
+    };
+    let reading = authoring::read_document("the document", text, format, &options);
+    if !reading.errors.is_empty() {
+        return Err(reading.errors.iter().map(ToString::to_string).collect());
+    }
+    let dags = reading.dags.into_iter().map(|read| ReadDag {
+        spec: read.spec,
+        hash: read.hash,
+        warnings: read.warnings.iter().map(ToString::to_string).collect(),
+    });
+    Ok(dags.collect())
+}
+
 /// What a signal asks for.
 enum Asked {
     /// SIGTERM, as an upgrade or a restart sends it.
@@ -265,23 +352,4 @@ fn listen_for_workers(path: &Path) -> Result<UnixListener> {
     let listener = UnixListener::bind(path).with_context(doing)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).with_context(doing)?;
     Ok(listener)
-}
-
-fn worker_routes(workers: Arc<Workers>, leader: Handle, token: String, lease: Duration) -> axum::Router {
-    use axum::{
-        extract::ws::WebSocketUpgrade,
-        http::{HeaderMap, StatusCode},
-        response::IntoResponse,
-    };
-    let expected = format!("Bearer {token}");
-    axum::Router::new().route(
-        "/worker/v1/connect",
-        axum::routing::get(move |headers: HeaderMap, upgrade: WebSocketUpgrade| async move {
-            let shown = headers.get("authorization").map(|value| value.as_bytes().to_vec());
-            if shown.as_deref() != Some(expected.as_bytes()) {
-                return StatusCode::UNAUTHORIZED.into_response();
-            }
-            upgrade.on_upgrade(move |socket| updraft_server::workers::serve(socket, workers, leader, lease))
-        }),
-    )
 }

@@ -233,6 +233,22 @@ pub enum Command {
     Continue(TiKey),
     /// A running task instance is ended; it counts as failed and is not tried again.
     Stop(TiKey),
+    /// A value is left in a task instance's name, in place of one that is there under the same key.
+    PutXcom {
+        /// In whose.
+        ti: TiKey,
+        /// Under what key.
+        key: String,
+        /// The value, or where it is.
+        value: XcomValue,
+    },
+    /// A value that a task instance left goes.
+    DeleteXcom {
+        /// Whose.
+        ti: TiKey,
+        /// Under what key.
+        key: String,
+    },
     /// A pool is made or changed.
     PutPool(PoolRow),
     /// A pool goes.

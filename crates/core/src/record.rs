@@ -349,6 +349,8 @@ pub struct Batch {
     pub stats: BTreeMap<(DagKey, TaskId), TaskStatsRow>,
     /// Task instances whose values of earlier tries go.
     pub cleared_xcoms: BTreeSet<TiKey>,
+    /// Single values that go.
+    pub deleted_xcoms: BTreeSet<(TiKey, String)>,
     /// Task instances that go, with all that is theirs: places of a mapping that is made anew.
     pub deleted_tis: BTreeSet<TiKey>,
     /// Runs that go, with all that is theirs.

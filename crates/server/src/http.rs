@@ -16,12 +16,12 @@ mod docs;
 mod edge;
 mod error;
 mod metrics;
-mod uuid;
 mod path;
-mod query;
+pub(crate) mod query;
 mod time;
+mod uuid;
 mod v1;
-mod v2;
+pub(crate) mod v2;
 mod versions;
 
 use std::{sync::Arc, time::Duration};
@@ -31,12 +31,12 @@ use updraft_core::{DagSpec, Namespace};
 use updraft_store::Store;
 
 pub use self::metrics::Metrics;
+use self::versions::Versions;
 pub(crate) use self::{
     body::Body,
-    error::{Error, Reads, Writes},
+    error::{Error, Invalid, Reads, Writes},
     path::Path,
 };
-use self::versions::Versions;
 use crate::{
     accounts::Accounts,
     blobs::Blobs,
@@ -67,8 +67,7 @@ pub enum Format {
 }
 
 /// Reads the DAGs of a document for a namespace, or says what is wrong with it, line by line.
-pub type ReadDocument =
-    dyn Fn(&str, Format, &Namespace) -> Result<Vec<ReadDag>, Vec<String>> + Send + Sync;
+pub type ReadDocument = dyn Fn(&str, Format, &Namespace) -> Result<Vec<ReadDag>, Vec<String>> + Send + Sync;
 
 /// What can be set about the API.
 #[derive(Clone, Debug)]

@@ -9,6 +9,8 @@ pub mod accounts;
 pub mod authoring;
 pub mod blobs;
 pub mod dags;
+pub mod deliveries;
+pub mod http;
 pub mod leader;
 pub mod leadership;
 pub mod logs;

@@ -20,7 +20,7 @@ pub use self::{
 };
 pub(crate) use self::{
     keys::{random, write_private},
-    mask::{MASK, is_sensitive, mask},
+    mask::{MASK, is_sensitive, mask, unmask},
 };
 
 /// So many secrets are read at once while they are encrypted anew.
@@ -136,10 +136,6 @@ impl Secrets {
                 changed += u64::from(self.store.replace_secret(&row.id, &row.value, &sealed).await?);
             }
         }
-    }
-
-    pub(crate) fn keys(&self) -> &Keys {
-        &self.keys
     }
 }
 

@@ -1,5 +1,6 @@
 //! The connections of workers: what they say goes to the leader, what the engine tells them goes to them.
 
+pub(crate) mod api;
 mod socket;
 
 use std::{

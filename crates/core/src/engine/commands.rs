@@ -42,6 +42,7 @@ impl Engine {
             Command::Clear(Clear { run: key, .. }) => run(key),
             Command::Mark { tis, .. } => tis.first().map(|ti| run(&ti.run)).unwrap_or_default(),
             Command::Pause(ti) | Command::Continue(ti) | Command::Stop(ti) => run(&ti.run),
+            Command::PutXcom { ti, .. } | Command::DeleteXcom { ti, .. } => run(&ti.run),
             Command::PutDag { .. }
             | Command::RetireDag(_)
             | Command::DeleteDag(_)
@@ -81,6 +82,8 @@ impl Engine {
             Command::Pause(key) => self.pause(now, key),
             Command::Continue(key) => self.go_on(now, key),
             Command::Stop(key) => self.stop(now, key, by),
+            Command::PutXcom { ti, key, value } => self.put_xcom(now, ti, key, value),
+            Command::DeleteXcom { ti, key } => self.delete_xcom(ti, key),
             Command::PutPool(row) => self.set_pool(row),
             Command::DeletePool(namespace, name) => self.delete_pool(namespace, name),
         }
@@ -155,6 +158,12 @@ fn audit_of(command: &Command) -> Option<Note> {
         Command::Pause(ti) => ("pause", None, Some(ti.run), json!(ti)),
         Command::Continue(ti) => ("continue", None, Some(ti.run), json!(ti)),
         Command::Stop(ti) => ("stop", None, Some(ti.run), json!(ti)),
+        Command::PutXcom { ti, key, .. } => {
+            ("put_xcom", None, Some(ti.run), json!({"task_instance": ti, "key": key}))
+        }
+        Command::DeleteXcom { ti, key } => {
+            ("delete_xcom", None, Some(ti.run), json!({"task_instance": ti, "key": key}))
+        }
         Command::PutPool(pool) => ("put_pool", None, None, json!(pool)),
         Command::DeletePool(_, name) => ("delete_pool", None, None, json!({"name": name})),
     };

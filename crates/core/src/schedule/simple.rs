@@ -33,6 +33,11 @@ pub(super) fn continuous(question: &Question<'_>) -> Option<Tick> {
 pub struct Times(Vec<Timestamp>);
 
 impl Times {
+    /// The times.
+    pub fn as_slice(&self) -> &[Timestamp] {
+        &self.0
+    }
+
     pub(super) fn next_tick(&self, question: &Question<'_>) -> Option<Tick> {
         let restriction = question.restriction;
         let earliest = if restriction.catchup {

@@ -34,7 +34,6 @@ pub(super) async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result
 
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let invalid = |r#type, loc, msg: String| Invalid { r#type, loc, msg, input: Value::Null }.into();
     let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let segments = error.path().iter().map(|segment| match segment {
             Segment::Seq { index } => (*index).into(),
@@ -50,7 +49,10 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
         };
         Error::from(Invalid { r#type, loc, msg: error.inner().to_string(), input: Value::Null })
     })?;
-    reader.end().map_err(|error| invalid("json_invalid", vec!["body".into()], error.to_string()))?;
+    reader.end().map_err(|error| {
+        let (loc, msg) = (vec!["body".into()], error.to_string());
+        Invalid { r#type: "json_invalid", loc, msg, input: Value::Null }
+    })?;
     Ok(read)
 }
 
@@ -99,7 +101,10 @@ mod tests {
 
     #[test]
     fn a_fault_says_where_it_is_and_of_what_kind() {
-        assert_eq!(fault(r#"{"pools": [{"slots": "x"}]}"#).loc, [json!("body"), json!("pools"), json!(0), json!("slots")]);
+        assert_eq!(
+            fault(r#"{"pools": [{"slots": "x"}]}"#).loc,
+            [json!("body"), json!("pools"), json!(0), json!("slots")]
+        );
         assert_eq!(fault(r#"{"pools": [{}]}"#).r#type, "missing");
         assert_eq!(fault(r#"{"pools": [{"slots": 1, "slot": 1}]}"#).r#type, "extra_forbidden");
         assert_eq!(fault("{").r#type, "json_invalid");

@@ -27,7 +27,8 @@ impl FromRequestParts<Arc<Shared>> for Call {
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Error> {
         // Put there by `access::authorize`; a route that is open to all has no use for a call.
         let who = parts.extensions.get::<Who>().cloned();
-        let who = who.ok_or_else(|| Error::Internal("a route without authentication asks who it is".into()))?;
+        let who =
+            who.ok_or_else(|| Error::Internal("a route without authentication asks who it is".into()))?;
         let namespace = parts.extensions.get::<Namespace>().cloned().unwrap_or_default();
         Ok(Self { shared: shared.clone(), who, namespace })
     }

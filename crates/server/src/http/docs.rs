@@ -22,10 +22,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{Shared, auth, error::Problem, v1, v2};
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
-    OpenApiRouter::new()
-        .routes(routes!(document_of_v2))
-        .routes(routes!(document_of_v1))
-        .routes(routes!(page))
+    OpenApiRouter::new().routes(routes!(document_of_v2)).routes(routes!(document_of_v1)).routes(routes!(page))
 }
 
 static V2: LazyLock<String> = LazyLock::new(|| {
@@ -43,11 +40,8 @@ static V1: LazyLock<String> = LazyLock::new(|| {
 /// The document of some routes.
 fn document(title: &str, about: &str, routes: OpenApiRouter<Arc<Shared>>) -> OpenApi {
     let mut document = routes.into_openapi();
-    document.info = Info::builder()
-        .title(title)
-        .version(env!("CARGO_PKG_VERSION"))
-        .description(Some(about))
-        .build();
+    document.info =
+        Info::builder().title(title).version(env!("CARGO_PKG_VERSION")).description(Some(about)).build();
     // A part of a path that may contain slashes is written with a star for the router alone.
     let plain = |path: String| path.replace("{*", "{");
     document.paths.paths = std::mem::take(&mut document.paths.paths)
@@ -101,7 +95,8 @@ const HEAD: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><ti
     <code>Authorization: Bearer …</code>.</p>";
 
 fn list(html: &mut String, base: &str, document: &str) {
-    let _ = write!(html, "<h2>{base}</h2><p><a href=\"{base}/openapi.json\">{base}/openapi.json</a></p><table>");
+    let _ =
+        write!(html, "<h2>{base}</h2><p><a href=\"{base}/openapi.json\">{base}/openapi.json</a></p><table>");
     let document: Value = serde_json::from_str(document).unwrap_or_default();
     for (path, methods) in document["paths"].as_object().into_iter().flatten() {
         for (method, operation) in methods.as_object().into_iter().flatten() {

@@ -131,7 +131,9 @@ mod tests {
     fn only_own_names_and_addresses_are_answered() {
         let hosts = ["Updraft.Example".to_owned()];
         let own = |host: &str| name_of(host).is_some_and(|name| is_own(&name, &hosts));
-        for host in ["localhost:8080", "127.0.0.1", "[::1]:8080", "10.0.0.7:80", "updraft.example.", "a.localhost"] {
+        for host in
+            ["localhost:8080", "127.0.0.1", "[::1]:8080", "10.0.0.7:80", "updraft.example.", "a.localhost"]
+        {
             assert!(own(host), "{host}");
         }
         for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "a b"] {

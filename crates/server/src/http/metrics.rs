@@ -5,10 +5,7 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::AtomicU64,
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -156,7 +153,11 @@ struct Snapshot {
 impl Snapshot {
     async fn take(shared: &Shared) -> Result<Self, Error> {
         let mut snapshot = Self { registry: Registry::with_prefix("updraft") };
-        snapshot.gauge("uptime_seconds", "Since this server began", shared.metrics.started.elapsed().as_secs());
+        snapshot.gauge(
+            "uptime_seconds",
+            "Since this server began",
+            shared.metrics.started.elapsed().as_secs(),
+        );
         let connected = shared.workers.connected().len();
         snapshot.gauge("workers_connected", "Workers connected to this server", connected as u64);
         // Only who leads has the engine in mind.

@@ -6,10 +6,9 @@ use updraft_store::{Bounds, TextFilter, Window};
 use utoipa::{
     PartialSchema,
     openapi::{
-        Required,
+        RefOr, Required,
         path::{Parameter, ParameterBuilder, ParameterIn},
         schema::{Array, ObjectBuilder, Schema},
-        RefOr,
     },
 };
 
@@ -85,6 +84,18 @@ macro_rules! integers {
 
 integers!(i32, i64, u32, u64);
 
+impl FromText for f64 {
+    fn from_text(name: &str, text: &str) -> Result<Self, Invalid> {
+        let msg = "Input should be a valid number, unable to parse string as a number";
+        let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+        number.ok_or_else(|| Invalid::query(name, "float_parsing", msg, text))
+    }
+
+    fn schema() -> RefOr<Schema> {
+        <f64 as PartialSchema>::schema()
+    }
+}
+
 impl FromText for bool {
     /// Whatever Pydantic takes for a yes or a no.
     fn from_text(name: &str, text: &str) -> Result<Self, Invalid> {
@@ -119,11 +130,9 @@ impl FromText for Timestamp {
 impl FromText for SignedDuration {
     /// Seconds.
     fn from_text(name: &str, text: &str) -> Result<Self, Invalid> {
-        let seconds = text.parse().ok().and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok());
-        seconds.ok_or_else(|| {
-            let msg = "Input should be a valid number, unable to parse string as a number";
-            Invalid::query(name, "float_parsing", msg, text)
-        })
+        let seconds = f64::from_text(name, text)?;
+        SignedDuration::try_from_secs_f64(seconds)
+            .map_err(|error| Invalid::query(name, "float_parsing", error.to_string(), text))
     }
 
     fn schema() -> RefOr<Schema> {
@@ -208,7 +217,11 @@ impl Param for Pattern {
     fn read(pairs: &Pairs, name: &str) -> Result<Self, Invalid> {
         // `~` is everything.
         let terms = |text: &str| -> Vec<String> {
-            text.split('|').map(str::trim).filter(|term| !term.is_empty() && *term != "~").map(Into::into).collect()
+            text.split('|')
+                .map(str::trim)
+                .filter(|term| !term.is_empty() && *term != "~")
+                .map(Into::into)
+                .collect()
         };
         let terms_of = |kind: &str| pairs.last(&format!("{name}{kind}")).map(terms).unwrap_or_default();
         let (contains, begins) = (terms_of("_pattern"), terms_of("_prefix_pattern"));
@@ -222,6 +235,22 @@ impl Param for Pattern {
             parameter(format!("{name}_pattern"), &contains, <String as FromText>::schema()),
             parameter(format!("{name}_prefix_pattern"), &begins, <String as FromText>::schema()),
         ]
+    }
+}
+
+/// `<name>` (exactly), and the two of [`Pattern`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Named(pub TextFilter);
+
+impl Param for Named {
+    fn read(pairs: &Pairs, name: &str) -> Result<Self, Invalid> {
+        Ok(Self(Pattern::read(pairs, name)?.exactly(pairs.last(name))))
+    }
+
+    fn describe(name: &str, text: &str) -> Vec<Parameter> {
+        let mut all = vec![parameter(name.into(), text, <String as FromText>::schema())];
+        all.extend(Pattern::describe(name, text));
+        all
     }
 }
 
@@ -248,11 +277,47 @@ impl Param for Window {
     }
 }
 
+/// `cursor`: where a list goes on, instead of `offset`. Empty for the first page.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cursor(Option<u64>);
+
+impl Cursor {
+    /// The part of the list that is meant.
+    pub fn window(&self, window: Window) -> Window {
+        Window { offset: self.0.unwrap_or(window.offset), ..window }
+    }
+
+    /// The cursors of the pages after and before, where they were asked for and are there.
+    pub fn around(&self, window: Window, rows: usize, total: u64) -> (Option<String>, Option<String>) {
+        let after = window.offset.saturating_add(rows as u64);
+        let before = window.offset.saturating_sub(window.limit);
+        let next = (self.0.is_some() && rows > 0 && after < total).then(|| after.to_string());
+        (next, (self.0.is_some() && window.offset > 0).then(|| before.to_string()))
+    }
+}
+
+impl Param for Cursor {
+    fn read(pairs: &Pairs, name: &str) -> Result<Self, Invalid> {
+        let offset = match pairs.last(name) {
+            None => return Ok(Self(None)),
+            Some("") => 0,
+            Some(text) => u64::from_text(name, text)?,
+        };
+        Ok(Self(Some(offset.min(i64::MAX.unsigned_abs()))))
+    }
+
+    fn describe(name: &str, _: &str) -> Vec<Parameter> {
+        let text =
+            "Empty for the first page, then `next_cursor` of the answer; `offset` does not count then.";
+        vec![parameter(name.into(), text, <String as FromText>::schema())]
+    }
+}
+
 /// Declares what a route takes from its query.
 macro_rules! query {
     ($(#[$doc:meta])* $name:ident { $($(#[doc = $text:expr])* $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
-        pub(in crate::http) struct $name { $($(#[doc = $text])* pub $field: $type,)* }
+        pub(crate) struct $name { $($(#[doc = $text])* pub $field: $type,)* }
 
         impl<S: Send + Sync> axum::extract::FromRequestParts<S> for $name {
             type Rejection = $crate::http::Error;
@@ -289,7 +354,7 @@ macro_rules! query {
     };
 }
 
-pub(in crate::http) use query;
+pub(crate) use query;
 
 /// Reads `order_by`: names of fields, a dash before one for the largest first.
 pub(crate) fn order<F: Copy>(
@@ -327,14 +392,18 @@ mod tests {
 
     #[test]
     fn patterns_are_parted_by_bars_and_a_tilde_is_everything() {
-        let pattern = Pattern::read(&pairs("dag_id_pattern=a%20%7C%20b&dag_id_prefix_pattern=~"), "dag_id").unwrap();
+        let pattern =
+            Pattern::read(&pairs("dag_id_pattern=a%20%7C%20b&dag_id_prefix_pattern=~"), "dag_id").unwrap();
         assert_eq!(pattern.0.contains, ["a", "b"]);
         assert!(pattern.0.begins.is_empty());
     }
 
     #[test]
     fn bounds_are_read_by_their_endings() {
-        let bounds = Bounds::<Timestamp>::read(&pairs("start_date_gte=2026-01-01&start_date_lt=2026-01-02"), "start_date");
+        let bounds = Bounds::<Timestamp>::read(
+            &pairs("start_date_gte=2026-01-01&start_date_lt=2026-01-02"),
+            "start_date",
+        );
         let bounds = bounds.unwrap();
         assert!(bounds.gte < bounds.lt && bounds.gt.is_none());
         assert!(Bounds::<SignedDuration>::read(&pairs("duration_gt=nan"), "duration").is_err());

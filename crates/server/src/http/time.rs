@@ -112,7 +112,12 @@ mod tests {
     #[test]
     fn times_are_read_with_an_offset_without_one_and_as_days() {
         let noon: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
-        for text in ["2026-01-31T13:00:00+01:00", "2026-01-31T12:00:00", "2026-01-31 12:00:00", "2026-01-31T12:00:00 00:00"] {
+        for text in [
+            "2026-01-31T13:00:00+01:00",
+            "2026-01-31T12:00:00",
+            "2026-01-31 12:00:00",
+            "2026-01-31T12:00:00 00:00",
+        ] {
             assert_eq!(parse(text), Some(noon), "{text}");
         }
         assert_eq!(parse("2026-01-31"), Some(noon - SignedDuration::from_hours(12)));

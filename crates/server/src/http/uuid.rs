@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 /// A UUID that is always the same for the same thing (version 8: made by a rule of one's own).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(value_type = String, format = Uuid)]
+#[schema(value_type = String, format = "uuid")]
 pub(super) struct Uuid(String);
 
 impl Uuid {

@@ -36,7 +36,8 @@ impl Shared {
         }
         let Some(row) = self.store.dag_version(dag, Some(version)).await? else { return Ok(None) };
         let compiled = Dag::compile((*row.spec).clone());
-        let dag = compiled.map_err(|error| Error::Internal(format!("version {version} of {dag}: {error}")))?;
+        let dag =
+            compiled.map_err(|error| Error::Internal(format!("version {version} of {dag}: {error}")))?;
         let version = Arc::new(Version { row, dag });
         self.versions.keep(key, version.clone());
         Ok(Some(version))

@@ -72,6 +72,40 @@ fn hide(value: &Value) -> Value {
     }
 }
 
+/// What somebody wrote over `old`, with each `***` in it, or all of it, replaced by what that stood for:
+/// whoever reads, edits and writes back must not turn a secret into its mask.
+pub(crate) fn unmask(new: String, old: Option<&str>) -> String {
+    let Some(old) = old.filter(|_| new.contains(MASK)) else { return new };
+    if new == MASK {
+        return old.to_owned();
+    }
+    let (Ok(mut values), Ok(old)) = (serde_json::from_str(&new), serde_json::from_str(old)) else {
+        return new;
+    };
+    restore(&mut values, &old);
+    values.to_string()
+}
+
+fn restore(new: &mut Value, old: &Value) {
+    match (new, old) {
+        (Value::Object(new), Value::Object(old)) => {
+            for (name, value) in new {
+                if let Some(old) = old.get(name) {
+                    restore(value, old);
+                }
+            }
+        }
+        (Value::Array(new), Value::Array(old)) => {
+            new.iter_mut().zip(old).for_each(|(new, old)| restore(new, old));
+        }
+        (new, old) => {
+            if new.as_str() == Some(MASK) {
+                *new = old.clone();
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -83,6 +117,17 @@ mod tests {
         let value = json!({"region": "eu", "API-Key": "k", "aws": [{"Secret_Key": {"a": 1, "b": null}}], "token": null});
         let masked = json!({"region": "eu", "API-Key": "***", "aws": [{"Secret_Key": {"a": "***", "b": null}}], "token": null});
         assert_eq!(mask(&value), masked);
+    }
+
+    #[test]
+    fn what_comes_back_masked_stays_what_it_was() {
+        let old = r#"{"token": "t", "region": "eu", "list": [{"secret": "s"}]}"#;
+        let new = r#"{"token": "***", "region": "us", "list": [{"secret": "***"}], "new": "***"}"#;
+        let restored: Value = serde_json::from_str(&unmask(new.into(), Some(old))).unwrap();
+        let expected = json!({"token": "t", "region": "us", "list": [{"secret": "s"}], "new": "***"});
+        assert_eq!(restored, expected);
+        assert_eq!(unmask(new.into(), None), new);
+        assert_eq!(unmask(MASK.into(), Some("plain")), "plain");
     }
 
     #[test]

@@ -187,6 +187,11 @@ impl Tables {
                 Arc::make_mut(run).delete_ti(*ti);
             }
         }
+        for (ti, key) in &batch.deleted_xcoms {
+            if let Some(run) = self.runs.get_mut(&ti.run) {
+                Arc::make_mut(run).xcoms.remove(&(*ti, key.clone()));
+            }
+        }
         for ti in &batch.cleared_xcoms {
             if let Some(run) = self.runs.get_mut(&ti.run) {
                 Arc::make_mut(run).xcoms.retain(|(key, _), _| key != ti);

@@ -35,6 +35,7 @@ const OF_DAG: [&str; 6] = ["dag_tag", "dag_task", "dag_version", "tick", "task_s
 /// The columns of keys by themselves.
 const RUN_KEY: &[(&str, Type)] = &[("run", Int)];
 const DAG_KEY: &[(&str, Type)] = &[("namespace", Text), ("dag_id", Text)];
+const XCOM_KEY: &[(&str, Type)] = &[("run", Int), ("task", Int), ("map_index", Int), ("key", Text)];
 const POOL_KEY: &[(&str, Type)] = &[("namespace", Text), ("name", Text)];
 
 /// Writes a batch in a transaction: deletions, then the rest, what others refer to first.
@@ -43,6 +44,11 @@ pub(super) async fn write(tx: &mut Tx, batch: &Batch) -> Result<(), Error> {
     delete_runs(tx, &batch.deleted_runs).await?;
     delete_tis(tx, &batch.deleted_tis).await?;
     tx.delete("xcom", Rows::of(TI_KEY, batch.cleared_xcoms.iter().map(|ti| ti_key_cells(*ti)))).await?;
+    let deleted = batch.deleted_xcoms.iter().map(|(ti, key)| {
+        let [run, task, map_index] = ti_key_cells(*ti);
+        [run, task, map_index, key.as_str().into()]
+    });
+    tx.delete("xcom", Rows::of(XCOM_KEY, deleted)).await?;
     delete_pools(tx, &batch.deleted_pools).await?;
 
     let replace = Conflict::Replace;

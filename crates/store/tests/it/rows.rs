@@ -11,7 +11,7 @@ use updraft_core::{
         AuditRow, Batch, DagRow, DagVersionRow, DeliveryRow, PoolRow, RunRow, RunType, TaskStatsRow, TiRow,
         TickOutcome, TickRow, TransitionRow, XcomRow,
     },
-    schedule::Tick,
+    schedule::{DataInterval, Tick},
 };
 
 /// So many seconds after some moment.
@@ -28,11 +28,7 @@ pub fn ti_key(run: i64, task: u32, map_index: i32) -> TiKey {
 }
 
 pub fn tick(seconds: i64) -> Tick {
-    Tick {
-        run_after: at(seconds),
-        data_interval: (at(seconds - 60), at(seconds)),
-        logical_date: Some(at(seconds - 60)),
-    }
+    Tick { run_after: at(seconds), data_interval: DataInterval { start: at(seconds - 60), end: at(seconds) } }
 }
 
 pub fn dag(key: &DagKey, version: u32) -> DagRow {

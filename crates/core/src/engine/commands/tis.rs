@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use super::super::Engine;
 use crate::{
-    End, MapIndex, RunState, TaskIx, TiEvent, TiKey, TiState, TiStateName,
+    End, MapIndex, RunState, TaskIx, TiEvent, TiKey, TiState, TiStateName, XcomValue,
     input::{Clear, CommandError, Reply, ToWorker},
+    record::XcomRow,
 };
 
 impl Engine {
@@ -158,6 +159,30 @@ impl Engine {
         }
         self.tell_holder(key, ToWorker::Cancel);
         self.fail_for_good(now, key, None, format!("stopped by {by}").into());
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn put_xcom(
+        &mut self,
+        now: Timestamp,
+        ti: TiKey,
+        key: String,
+        value: XcomValue,
+    ) -> Result<Reply, CommandError> {
+        self.ti(ti).ok_or_else(|| Self::no_ti(ti))?;
+        if key.is_empty() {
+            return Err(CommandError::Invalid("a value needs a key".into()));
+        }
+        // How many copies a mapped task gets was settled by what the task itself left.
+        self.out.batch.xcoms.push(XcomRow { ti, key, value, at: now });
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn delete_xcom(&mut self, ti: TiKey, key: String) -> Result<Reply, CommandError> {
+        self.ti(ti).ok_or_else(|| Self::no_ti(ti))?;
+        let batch = &mut self.out.batch;
+        batch.xcoms.retain(|xcom| (xcom.ti, &xcom.key) != (ti, &key));
+        batch.deleted_xcoms.insert((ti, key));
         Ok(Reply::Done)
     }
 

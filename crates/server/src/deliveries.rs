@@ -1,0 +1,151 @@
+//! Sending what is in the outbox.
+//!
+//! A row is claimed before it is sent, and its end is written after. So each goes out at least once: one
+//! that was claimed when the server died is sent again, under the same `Message-ID`.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::SignedDuration;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+use updraft_core::{AlertChannel, AlertOn, DeliveryId};
+use updraft_operators::mail::{Body, Mail, MailError, MailServer, message_id, send};
+use updraft_store::{DeliveryEnd, DeliveryListing, DeliveryQuery, DeliveryState, Store};
+
+use crate::leader::now;
+
+/// So many are sent at once.
+const AT_ONCE: u32 = 16;
+
+/// How often to look for those whose time has come again.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// After so many attempts a delivery is given up; with the delays below that is after about a day.
+const MOST_ATTEMPTS: u32 = 12;
+
+/// Sends what is in the outbox.
+pub struct Deliverer {
+    /// Where the outbox is.
+    pub store: Arc<dyn Store>,
+    /// Where mail goes, and the address it comes from; nowhere, where none is set.
+    pub mail: Option<(MailServer, String)>,
+    /// Where a person finds the run a mail is about: `http://127.0.0.1:8080`.
+    pub base_url: String,
+}
+
+impl Deliverer {
+    /// Runs for as long as the leader tells of deliveries.
+    pub async fn run(self, mut told: mpsc::UnboundedReceiver<DeliveryId>) {
+        self.resume().await;
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        loop {
+            tokio::select! {
+                delivery = told.recv() => if delivery.is_none() { return },
+                _ = look.tick() => {}
+            }
+            while told.try_recv().is_ok() {}
+            while self.send_some().await {}
+        }
+    }
+
+    /// What was on its way when an earlier server ended is in doubt: it is sent again.
+    async fn resume(&self) {
+        let query = DeliveryQuery { states: vec![DeliveryState::Sending], ..DeliveryQuery::default() };
+        let doubtful = match self.store.deliveries(&query).await {
+            Ok(page) => page.rows,
+            Err(error) => return warn!(%error, "can't read the outbox"),
+        };
+        for delivery in doubtful {
+            let error = "the server ended while it was on its way; it is sent again".to_owned();
+            self.finish(&delivery, DeliveryEnd::Retry { at: now(), error }).await;
+        }
+    }
+
+    /// Sends those whose time has come. Says whether there may be more.
+    async fn send_some(&self) -> bool {
+        let claimed = match self.store.claim_deliveries(now(), AT_ONCE).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                warn!(%error, "can't read the outbox; trying again");
+                return false;
+            }
+        };
+        let more = claimed.len() == AT_ONCE as usize;
+        let ends = claimed.iter().map(|delivery| async {
+            let end = self.deliver(delivery).await;
+            self.finish(delivery, end).await;
+        });
+        futures_util::future::join_all(ends).await;
+        more
+    }
+
+    async fn finish(&self, delivery: &DeliveryListing, end: DeliveryEnd) {
+        let id = delivery.row.id;
+        match &end {
+            DeliveryEnd::Sent => info!(%id, "told what had to be told"),
+            DeliveryEnd::Retry { at, error } => warn!(%id, %at, error, "could not be sent; trying again"),
+            DeliveryEnd::Failed(error) | DeliveryEnd::Undeliverable(error) | DeliveryEnd::Held(error) => {
+                warn!(%id, error, "could not be sent");
+            }
+        }
+        if let Err(error) = self.store.finish_delivery(id, delivery.attempts, &end, now()).await {
+            warn!(%error, %id, "could not write what became of a delivery");
+        }
+    }
+
+    async fn deliver(&self, delivery: &DeliveryListing) -> DeliveryEnd {
+        let AlertChannel::Email { to } = &delivery.row.channel;
+        let Some((server, from)) = &self.mail else {
+            let mend = "no mail server is set: set UPDRAFT__SMTP__URL=smtp://user:password@host:587";
+            return DeliveryEnd::Undeliverable(mend.into());
+        };
+        let mail = self.mail_about(delivery, from, to);
+        match send(server, &mail).await {
+            Ok(()) => DeliveryEnd::Sent,
+            Err(MailError::Permanent(error)) => DeliveryEnd::Failed(error),
+            Err(MailError::Temporary(error)) if delivery.attempts >= MOST_ATTEMPTS => {
+                DeliveryEnd::Failed(error)
+            }
+            Err(MailError::Temporary(error)) => DeliveryEnd::Retry {
+                at: now().saturating_add(delay(delivery.attempts)).unwrap_or(now()),
+                error,
+            },
+        }
+    }
+
+    fn mail_about(&self, delivery: &DeliveryListing, from: &str, to: &[String]) -> Mail {
+        let row = &delivery.row;
+        let said = |name: &str| match &row.context[name] {
+            serde_json::Value::Null => String::new(),
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let what = match row.ti {
+            Some(_) => format!("task {} of {}", said("task_id"), said("dag_id")),
+            None => format!("run {} of {}", said("run_id"), said("dag_id")),
+        };
+        let became = match row.on {
+            AlertOn::Failure => "failed",
+            AlertOn::Retry => "failed and will be tried again",
+            AlertOn::Success => "succeeded",
+        };
+        let told = ["dag_id", "run_id", "task_id", "map_index", "try_number", "state", "exit_code", "reason"]
+            .map(|name| (name, said(name)));
+        let told = told.iter().filter(|(_, value)| !value.is_empty());
+        let mut text: String = told.map(|(name, value)| format!("{name}: {value}\n")).collect();
+        text.push_str(&format!("\n{}/dags/{}/runs/{}\n", self.base_url, said("dag_id"), said("run_id")));
+        Mail {
+            from: from.to_owned(),
+            to: to.to_vec(),
+            subject: format!("[Updraft] {what} {became}"),
+            body: Body::Text(text),
+            message_id: message_id(&format!("delivery-{}", row.id), from),
+            ..Mail::default()
+        }
+    }
+}
+
+/// Half a minute after the first attempt, twice as long after each, four hours at most.
+fn delay(attempts: u32) -> SignedDuration {
+    SignedDuration::from_secs((15 << attempts.min(11)).min(4 * 3600))
+}

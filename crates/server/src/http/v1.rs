@@ -1,0 +1,32 @@
+//! What Updraft has beyond Airflow's REST API. States are as they are here, `paused` among them.
+
+mod accounts;
+mod control;
+mod dags;
+mod deliveries;
+mod events;
+mod explain;
+mod history;
+mod progress;
+mod tokens;
+mod workers;
+
+use std::sync::Arc;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use super::Shared;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new()
+        .merge(accounts::routes())
+        .merge(tokens::routes())
+        .merge(dags::routes())
+        .merge(control::routes())
+        .merge(explain::routes())
+        .merge(history::routes())
+        .merge(progress::routes())
+        .merge(workers::routes())
+        .merge(deliveries::routes())
+        .merge(events::routes())
+}

@@ -1,0 +1,159 @@
+//! Tokens that do not run out with a login: `/api/v1/tokens`.
+
+use std::sync::Arc;
+
+use axum::{Json, http::StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use updraft_store::{TokenId, TokenKind, TokenRow, Window};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::super::{
+    Body, Error, Path, Reads, Shared, Writes, call::Call, error::Invalid, query::query, time::Time,
+};
+use crate::{accounts::Role, leader::now};
+
+const LONGEST_NAME: usize = 250;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new().routes(routes!(list_tokens, create_token)).routes(routes!(revoke_token))
+}
+
+/// What a token is for.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Purpose {
+    /// To call the API as the account that made it.
+    Api,
+    /// To join as a worker; only administrators make them.
+    Join,
+}
+
+/// A token, without itself.
+#[derive(Serialize, ToSchema)]
+struct TokenResponse {
+    id: i64,
+    name: String,
+    purpose: Purpose,
+    created_at: Time,
+    expires_at: Option<Time>,
+    /// It has run out.
+    expired: bool,
+}
+
+impl From<TokenRow> for TokenResponse {
+    fn from(row: TokenRow) -> Self {
+        Self {
+            id: row.id.0,
+            purpose: match row.token.kind {
+                TokenKind::Api(_) => Purpose::Api,
+                TokenKind::Join => Purpose::Join,
+            },
+            name: row.token.name,
+            created_at: Time(row.created_at),
+            expires_at: row.token.expires_at.map(Time),
+            expired: row.token.expires_at.is_some_and(|at| at <= now()),
+        }
+    }
+}
+
+/// Tokens.
+#[derive(Serialize, ToSchema)]
+struct TokensResponse {
+    tokens: Vec<TokenResponse>,
+    total_entries: u64,
+}
+
+query! {
+    /// Which tokens.
+    TokensQuery {
+        window: Window,
+        /// Also those of others and those for workers; for administrators.
+        all: Option<bool>,
+    }
+}
+
+/// The tokens of who asks, the latest first.
+#[utoipa::path(
+    get, path = "/api/v1/tokens", tag = "Tokens", params(TokensQuery),
+    responses((status = 200, body = TokensResponse), Reads),
+)]
+async fn list_tokens(call: Call, query: TokensQuery) -> Result<Json<TokensResponse>, Error> {
+    let all = query.all.unwrap_or(false);
+    if all && call.who.role < Role::Admin {
+        return Err(Error::forbidden("only administrators see the tokens of others"));
+    }
+    let page = call.store().tokens((!all).then_some(call.who.id), query.window).await?;
+    let tokens = page.rows.into_iter().map(Into::into).collect();
+    Ok(Json(TokensResponse { tokens, total_entries: page.total }))
+}
+
+/// A token that is to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct TokenBody {
+    /// What its owner calls it.
+    name: String,
+    /// `api` where nothing is said.
+    #[serde(default = "api")]
+    purpose: Purpose,
+    /// It is no use after this; never runs out where nothing is said.
+    #[serde(default)]
+    expires_at: Option<Time>,
+}
+
+fn api() -> Purpose {
+    Purpose::Api
+}
+
+/// A new token.
+#[derive(Serialize, ToSchema)]
+struct NewTokenResponse {
+    id: i64,
+    /// To be sent as `Authorization: Bearer …`. It is shown this once and kept nowhere.
+    token: String,
+}
+
+/// Makes a token. It is shown in the answer, and never again.
+#[utoipa::path(
+    post, path = "/api/v1/tokens", tag = "Tokens", request_body = TokenBody,
+    responses((status = 201, body = NewTokenResponse), Writes),
+)]
+async fn create_token(
+    call: Call,
+    Body(body): Body<TokenBody>,
+) -> Result<(StatusCode, Json<NewTokenResponse>), Error> {
+    if body.name.is_empty() || body.name.chars().count() > LONGEST_NAME {
+        let msg = format!("a name has 1 to {LONGEST_NAME} letters");
+        return Err(Invalid::value("name", msg, body.name).into());
+    }
+    if let Some(at) = body.expires_at.filter(|at| at.0 <= now()) {
+        return Err(Invalid::value("expires_at", "it has passed", json!(at)).into());
+    }
+    let kind = match body.purpose {
+        Purpose::Api => TokenKind::Api(call.who.id),
+        Purpose::Join if call.who.role < Role::Admin => {
+            return Err(Error::forbidden("only administrators make tokens for workers"));
+        }
+        Purpose::Join => TokenKind::Join,
+    };
+    let expires_at = body.expires_at.map(|at| at.0);
+    let made = call.shared.accounts.create_token(&call.who.name, kind, body.name, expires_at).await?;
+    let (id, token) = made.ok_or_else(|| Error::conflict("the account is gone"))?;
+    Ok((StatusCode::CREATED, Json(NewTokenResponse { id: id.0, token })))
+}
+
+/// Revokes a token of who asks; an administrator, any.
+#[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "Tokens", responses((status = 204), Writes))]
+async fn revoke_token(call: Call, Path(id): Path<i64>) -> Result<StatusCode, Error> {
+    let owner = (call.who.role < Role::Admin).then_some(call.who.id);
+    let mine = call.store().tokens(owner, Window::ALL).await?;
+    let missing = || Error::not_found(format!("there is no token number {id}"));
+    let row = mine.rows.into_iter().find(|row| row.id == TokenId(id)).ok_or_else(missing)?;
+    let audit = call.audit("delete_token", json!({ "name": row.token.name }));
+    match call.store().delete_token(row.id, &audit).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(missing()),
+    }
+}

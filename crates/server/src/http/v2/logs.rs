@@ -1,0 +1,208 @@
+//! The logs of attempts: `…/taskInstances/{task_id}/logs/{try_number}`.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    body::Body,
+    http::{
+        HeaderMap,
+        header::{ACCEPT, CONTENT_TYPE},
+    },
+    response::{IntoResponse as _, Response},
+};
+use futures_util::stream;
+use serde::Serialize;
+use tracing::warn;
+use updraft_core::{
+    MapIndex, TiKey,
+    log::{Entry, Stream},
+    protocol::log_path,
+};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::super::{Error, Path, Reads, Shared, call::Call, query::query, time::Time};
+use crate::logs::Page;
+
+/// A page in JSON is about so long; what comes after has a token.
+const PAGE_BYTES: usize = 1024 * 1024;
+/// With `full_content` it may be so long.
+const FULL_PAGE_BYTES: usize = 16 * 1024 * 1024;
+/// Between two looks at a log that is followed.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new().routes(routes!(get_log))
+}
+
+query! {
+    /// Which part of which log.
+    LogQuery {
+        /// Pages of up to 16 MiB instead of one.
+        full_content: Option<bool>,
+        /// The copy of a mapped task; -1 for a task that is not mapped.
+        map_index: Option<i32>,
+        /// Where an earlier answer said that the log goes on.
+        token: Option<String>,
+    }
+}
+
+/// A part of a log.
+#[derive(Serialize, ToSchema)]
+struct TaskInstancesLogResponse {
+    content: Vec<StructuredLogMessage>,
+    /// Asks for what follows; `null` where nothing will.
+    continuation_token: Option<String>,
+}
+
+/// An entry of a log.
+#[derive(Serialize, ToSchema)]
+struct StructuredLogMessage {
+    timestamp: Time,
+    event: String,
+    /// `error` for what was written to standard error, as Airflow has it.
+    level: &'static str,
+    /// `task.stdout`, `task.stderr`, or `updraft` for Updraft's own remarks.
+    logger: &'static str,
+    /// The line goes on in the next entry of the same logger.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    goes_on: bool,
+}
+
+impl From<Entry> for StructuredLogMessage {
+    fn from(entry: Entry) -> Self {
+        let (level, logger) = match entry.stream {
+            Stream::Out => ("info", "task.stdout"),
+            Stream::Err => ("error", "task.stderr"),
+            Stream::Sys => ("info", "updraft"),
+        };
+        Self { timestamp: Time(entry.at), event: entry.text, level, logger, goes_on: entry.goes_on }
+    }
+}
+
+/// The log of an attempt. In JSON (the default) a page with a token for what follows; as
+/// `application/x-ndjson` or `text/plain` all of it, and while the attempt runs what it writes, as it does.
+#[utoipa::path(
+    get,
+    path = "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/{try_number}",
+    tag = "Task Instance", params(LogQuery),
+    responses(
+        (status = 200, content(
+            (TaskInstancesLogResponse = "application/json"), (String = "application/x-ndjson"),
+            (String = "text/plain")
+        )),
+        Reads,
+    ),
+)]
+async fn get_log(
+    call: Call,
+    Path((dag_id, dag_run_id, task_id, try_number)): Path<(String, String, String, u32)>,
+    query: LogQuery,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let map_index = MapIndex(query.map_index.unwrap_or(-1));
+    let missing = |_| Error::not_found("TaskInstance not found");
+    let listing = call.ti((&dag_id, &dag_run_id, &task_id), map_index).await.map_err(missing)?;
+    let tries = call.store().tries(listing.row.key).await?;
+    if !tries.iter().any(|row| row.try_number == try_number) {
+        return Err(Error::not_found("TaskInstance not found"));
+    }
+    let bad_token = || Error::bad_request("Bad Signature. Please use only the tokens provided by the API.");
+    let token = query.token.as_deref().filter(|token| !token.is_empty());
+    let offset = token.map(|token| token.parse().map_err(|_| bad_token())).transpose()?.unwrap_or(0);
+    let names = (&call.namespace, &listing.dag.dag_id, &listing.run_id);
+    let log = Log {
+        path: log_path(names, &listing.row.task_id, map_index, try_number),
+        ti: listing.row.key,
+        try_number,
+        shared: call.shared.clone(),
+    };
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
+    if accept.starts_with("application/x-ndjson") {
+        return Ok(log.follow(offset, "application/x-ndjson", ndjson));
+    }
+    if accept.starts_with("text/plain") {
+        return Ok(log.follow(offset, "text/plain; charset=utf-8", plain));
+    }
+    let full = query.full_content.unwrap_or(false);
+    // Asked before the page is read: what is written between the two is in the page.
+    let over = log.is_over().await?;
+    let page = log.read(offset, if full { FULL_PAGE_BYTES } else { PAGE_BYTES }).await?;
+    let content = page.entries.into_iter().map(Into::into).collect();
+    let continuation_token = (!(over && page.at_end)).then(|| page.next.to_string());
+    Ok(Json(TaskInstancesLogResponse { content, continuation_token }).into_response())
+}
+
+struct Log {
+    path: String,
+    ti: TiKey,
+    try_number: u32,
+    shared: Arc<Shared>,
+}
+
+impl Log {
+    async fn read(&self, offset: u64, most_bytes: usize) -> Result<Page, Error> {
+        let page = self.shared.logs.read(&self.path, offset, most_bytes).await;
+        page.map_err(|error| Error::Internal(format!("the log {}: {error}", self.path)))
+    }
+
+    /// Whether nothing more will be written.
+    async fn is_over(&self) -> Result<bool, Error> {
+        let Some(listing) = self.shared.store.ti(self.ti).await? else { return Ok(true) };
+        let row = listing.row;
+        Ok(row.try_number != self.try_number || row.state.is_finished() || row.ended_at.is_some())
+    }
+
+    /// All of the log from here on, until its end.
+    fn follow(self, offset: u64, content_type: &'static str, line: fn(Entry, &mut String)) -> Response {
+        let lines = stream::unfold(Some((self, offset)), move |step| async move {
+            let (log, mut offset) = step?;
+            loop {
+                let page = match log.next_page(offset).await {
+                    Ok(Some(page)) => page,
+                    Ok(None) => return None,
+                    Err(error) => {
+                        warn!(?error, "a log that is followed can't be read");
+                        // The connection is broken off, so that nobody takes this for the log's end.
+                        return Some((Err("the log can't be read"), None));
+                    }
+                };
+                offset = page.next;
+                let mut text = String::new();
+                page.entries.into_iter().for_each(|entry| line(entry, &mut text));
+                if !text.is_empty() {
+                    return Some((Ok(text), Some((log, offset))));
+                }
+            }
+        });
+        ([(CONTENT_TYPE, content_type)], Body::from_stream(lines)).into_response()
+    }
+
+    /// The next page, waited for where there is none yet; `None` where none will come.
+    async fn next_page(&self, offset: u64) -> Result<Option<Page>, Error> {
+        loop {
+            let over = self.is_over().await?;
+            let page = self.read(offset, PAGE_BYTES).await?;
+            if page.next > offset {
+                return Ok(Some(page));
+            }
+            if over {
+                return Ok(None);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+fn ndjson(entry: Entry, text: &mut String) {
+    // Text and numbers can always be written.
+    if let Ok(line) = serde_json::to_string(&StructuredLogMessage::from(entry)) {
+        text.push_str(&line);
+        text.push('\n');
+    }
+}
+
+fn plain(entry: Entry, text: &mut String) {
+    text.push_str(&format!("{:.6} {}\n", entry.at, entry.text));
+}

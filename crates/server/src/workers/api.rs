@@ -1,0 +1,249 @@
+//! What workers ask for by HTTP, as [`updraft_core::protocol`] names it. Each asks with the token it joined
+//! with, and on behalf of an attempt: only one that it holds now, and only within that attempt's namespace.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Body as AxumBody,
+    extract::{State, ws::WebSocketUpgrade},
+    http::StatusCode,
+    response::Response,
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use updraft_core::{
+    AttemptId, DagKey, RunState,
+    protocol::{XcomFound, XcomQuery},
+};
+use updraft_store::{Bounds, Order, RunField, RunQuery, TiListing, Window};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::serve;
+use crate::{
+    http::{
+        Body, Error, Path, Reads, Shared, Writes,
+        query::{FromText, Needed, query},
+        v2::value_of,
+    },
+    secrets::is_sensitive,
+};
+
+/// The routes of workers.
+pub(crate) fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new()
+        .routes(routes!(connect))
+        .routes(routes!(find_xcom))
+        .routes(routes!(find_connection))
+        .routes(routes!(find_variable))
+        .routes(routes!(put_blob))
+        .routes(routes!(find_previous_success))
+        .routes(routes!(find_smtp))
+}
+
+query! {
+    /// On whose behalf.
+    AttemptQuery {
+        /// The attempt that asks.
+        attempt: Needed<AttemptId>,
+    }
+}
+
+impl FromText for AttemptId {
+    fn from_text(name: &str, text: &str) -> Result<Self, crate::http::Invalid> {
+        text.parse()
+            .map_err(|error| crate::http::Invalid::query(name, "value_error", format!("{error}"), text))
+    }
+
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        <String as utoipa::PartialSchema>::schema()
+    }
+}
+
+/// The task instance of an attempt that a worker holds now.
+async fn held(shared: &Shared, attempt: AttemptId) -> Result<TiListing, Error> {
+    let found = shared.store.ti(attempt.ti).await?;
+    let holds = |listing: &TiListing| {
+        let lease = listing.row.state.assignment().map(|assignment| assignment.lease);
+        lease == Some(attempt.lease) && listing.row.try_number == attempt.try_number
+    };
+    found.filter(holds).ok_or_else(|| {
+        Error::forbidden(format!("attempt {attempt} is over, or was given to another worker since"))
+    })
+}
+
+/// The WebSocket that a worker holds.
+#[utoipa::path(
+    get, path = "/worker/v1/connect", tag = "Worker",
+    responses((status = 101, description = "The WebSocket's beginning"), Reads),
+)]
+async fn connect(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
+    let (workers, leader, lease) = (shared.workers.clone(), shared.leader.clone(), shared.config.lease);
+    upgrade.on_upgrade(move |socket| serve(socket, workers, leader, lease))
+}
+
+/// Values that were found.
+#[derive(Serialize)]
+struct Values {
+    values: Vec<XcomFound>,
+}
+
+/// Values that task instances left.
+#[utoipa::path(
+    post, path = "/worker/v1/xcom", tag = "Worker", request_body = Object,
+    responses((status = 200, body = Object), Reads),
+)]
+async fn find_xcom(
+    State(shared): State<Arc<Shared>>,
+    Body(asked): Body<XcomQuery>,
+) -> Result<Json<Values>, Error> {
+    let asker = held(&shared, asked.attempt).await?;
+    let own_run = asked.dag_id.is_none() && asked.run_id.is_none();
+    let run = match own_run {
+        true => Some(asked.attempt.ti.run),
+        false => {
+            let dag_id = asked.dag_id.unwrap_or(asker.dag.dag_id);
+            let run_id = asked.run_id.unwrap_or(asker.run_id);
+            shared.store.find_run(&DagKey { namespace: asker.dag.namespace, dag_id }, &run_id).await?
+        }
+    };
+    let rows = match run {
+        Some(run) => shared.store.xcoms_of(run, &asked.task_id, &asked.key).await?,
+        None => Vec::new(),
+    };
+    let mut values = Vec::new();
+    for row in rows {
+        if asked.map_index.is_none_or(|index| index == row.ti.map_index) {
+            let value = value_of(&shared, &row.value).await?;
+            values.push(XcomFound { map_index: row.ti.map_index, value });
+        }
+    }
+    Ok(Json(Values { values }))
+}
+
+/// A connection, with its password.
+#[utoipa::path(
+    get, path = "/worker/v1/connections/{conn_id}", tag = "Worker", params(AttemptQuery),
+    responses((status = 200, body = Object), Reads),
+)]
+async fn find_connection(
+    State(shared): State<Arc<Shared>>,
+    Path(conn_id): Path<String>,
+    query: AttemptQuery,
+) -> Result<Json<updraft_core::protocol::Connection>, Error> {
+    let namespace = held(&shared, query.attempt.0).await?.dag.namespace;
+    let found = shared.secrets.connection(&namespace, &conn_id).await?;
+    found.map(Json).ok_or_else(|| Error::not_found(format!("there is no connection `{conn_id}`")))
+}
+
+/// A variable.
+#[derive(Serialize)]
+struct Variable {
+    key: String,
+    value: String,
+    /// Its text is masked wherever it would show.
+    secret: bool,
+}
+
+/// A variable, as it is.
+#[utoipa::path(
+    get, path = "/worker/v1/variables/{*key}", tag = "Worker", params(AttemptQuery),
+    responses((status = 200, body = Object), Reads),
+)]
+async fn find_variable(
+    State(shared): State<Arc<Shared>>,
+    Path(key): Path<String>,
+    query: AttemptQuery,
+) -> Result<Json<Variable>, Error> {
+    let namespace = held(&shared, query.attempt.0).await?.dag.namespace;
+    let found = shared.secrets.variable(&namespace, &key).await?;
+    let value = found.ok_or_else(|| Error::not_found(format!("there is no variable `{key}`")))?;
+    Ok(Json(Variable { secret: is_sensitive(&key), key, value }))
+}
+
+/// Where a value was put.
+#[derive(Serialize)]
+struct Blob {
+    path: String,
+    bytes: u64,
+}
+
+/// Takes up a value that is too large to be reported. It is on the disk when this is answered.
+#[utoipa::path(
+    put, path = "/worker/v1/blobs/{attempt}/{name}", tag = "Worker",
+    request_body(content_type = "application/octet-stream", content = String),
+    responses((status = 201, body = Object), Writes),
+)]
+async fn put_blob(
+    State(shared): State<Arc<Shared>>,
+    Path((attempt, name)): Path<(String, String)>,
+    body: AxumBody,
+) -> Result<(StatusCode, Json<Blob>), Error> {
+    let attempt = attempt.parse().map_err(|error| Error::bad_request(format!("{error}")))?;
+    held(&shared, attempt).await?;
+    let most = shared.config.most_blob_bytes;
+    let (path, bytes) = shared.blobs.put(attempt, &name, body.into_data_stream(), most).await?;
+    Ok((StatusCode::CREATED, Json(Blob { path, bytes })))
+}
+
+/// A run that succeeded.
+#[derive(Serialize)]
+struct PreviousSuccess {
+    data_interval: Option<(Timestamp, Timestamp)>,
+    start_date: Option<Timestamp>,
+    end_date: Option<Timestamp>,
+}
+
+/// The last run of the asker's DAG before its own that succeeded; `null` where there is none. Before is by
+/// logical date, where its run has one, else by when they were made.
+#[utoipa::path(
+    get, path = "/worker/v1/previous-success", tag = "Worker", params(AttemptQuery),
+    responses((status = 200, body = Object), Reads),
+)]
+async fn find_previous_success(
+    State(shared): State<Arc<Shared>>,
+    query: AttemptQuery,
+) -> Result<Json<Option<PreviousSuccess>>, Error> {
+    let asker = held(&shared, query.attempt.0).await?;
+    let asked = RunQuery {
+        namespace: asker.dag.namespace,
+        dags: vec![asker.dag.dag_id],
+        states: vec![RunState::Success],
+        logical_date: Bounds { lt: asker.logical_date, ..Bounds::default() },
+        order: vec![Order {
+            by: if asker.logical_date.is_some() { RunField::LogicalDate } else { RunField::Key },
+            descending: true,
+        }],
+        // Where there is no date, the newest may be later than the asker's own.
+        window: Window { limit: 100, count_to: 1, ..Window::default() },
+        ..RunQuery::default()
+    };
+    let runs = shared.store.runs(&asked).await?.rows;
+    let dated = asker.logical_date.is_some();
+    let before = runs.into_iter().map(|run| run.row).find(|run| dated || run.key < asker.row.key.run);
+    Ok(Json(before.map(|run| PreviousSuccess {
+        data_interval: run.data_interval,
+        start_date: run.started_at,
+        end_date: run.ended_at,
+    })))
+}
+
+/// The configuration's mail server.
+#[derive(Serialize)]
+struct Smtp {
+    url: String,
+    from: Option<String>,
+}
+
+/// Where mail goes when no connection says so; `null` where the configuration does not say.
+#[utoipa::path(
+    get, path = "/worker/v1/smtp", tag = "Worker", params(AttemptQuery),
+    responses((status = 200, body = Object), Reads),
+)]
+async fn find_smtp(
+    State(shared): State<Arc<Shared>>,
+    query: AttemptQuery,
+) -> Result<Json<Option<Smtp>>, Error> {
+    held(&shared, query.attempt.0).await?;
+    Ok(Json(shared.config.smtp.clone().map(|(url, from)| Smtp { url, from })))
+}
