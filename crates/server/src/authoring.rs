@@ -95,7 +95,7 @@ pub struct Options<'a> {
 pub struct Read {
     /// The DAG. It compiles.
     pub spec: Arc<DagSpec>,
-    /// SHA-256 of the spec as JSON with its keys in order, in hexadecimal.
+    /// SHA-256 of the spec as JSON with all keys sorted, in hexadecimal.
     pub hash: String,
     /// The line and the column, from 1, at which it begins; `None` for JSON.
     pub position: Option<(u32, u32)>,
