@@ -1,5 +1,37 @@
-//! Reading DAG files.
-mod common;
+//! Reading DAG files: YAML in the ecosystem's dag-factory dialect, from a folder that is watched ([`watch()`])
+//! or one by one ([`read_document`]).
+//!
+//! # The way of a document
+//!
+//! Environment variables are put into its text (`text`), the text is parsed to values with their places
+//! (`yaml`, `scalar`, `node`), Python objects are resolved (`object`), the defaults are merged into each DAG
+//! (`document`, `merge`), and each DAG is read by itself (`dag`, `settings`, `tasks`, `groups`, `edges`,
+//! `expand`, `schedule`), noting all that is wrong with it (`problem`). An error in one DAG hides no other.
+//!
+//! # The dialect
+//!
+//! It is that of dag-factory 1.1 on Airflow 3.3.2, compared by `tests/oracle/dag_factory.py`: YAML 1.1 as
+//! PyYAML reads it; a `default` block and `defaults.yml` files, merged as dag-factory merges them; tasks and
+//! groups as mappings or lists; `__type__`, `__args__` and `__join__`; `expand` and `partial`. What of it
+//! can't be had yet is refused by name with a mend, and what has no effect here is a warning (`keys`).
+//! It goes further where dag-factory has no way to say a thing:
+//!
+//! - a dependency may be `{task: a, when: "result | int > 5", pass_result: true, label: …}`;
+//! - tasks take `retry_on_exit_codes`, `expected_duration`, `alerts`, `max_lost`, `expand_kwargs`, and
+//!   `is_setup`, `is_teardown`, `on_failure_fail_dagrun` as Airflow calls them in Python;
+//! - a schedule may be a list of crons;
+//! - lengths of time may be a number of seconds or words (`5 minutes`) where dag-factory wants a `timedelta`;
+//! - `dagrun_timeout_sec`, `retry_delay_sec`, `execution_timeout_secs` and `schedule_interval` of dag-factory's
+//!   older versions are still read.
+//!
+//! # Where it differs
+//!
+//! - A key that stands twice is an error; PyYAML takes the last.
+//! - Keys are their text: `on:` is `on`, which PyYAML reads as true.
+//! - What is first and last in a task group is found when all dependencies are known. dag-factory looks while it
+//!   goes through the tasks, so that there it depends on their order in the file.
+//! - Groups and tasks are found by their full names (`group.task`) as well as by the short ones.
+//! - A wrong default argument that no task takes is told; Airflow passes over it.
 mod conversion;
 mod dag;
 mod date;
@@ -17,6 +49,7 @@ mod operators;
 mod problem;
 mod scalar;
 mod schedule;
+mod settings;
 mod tasks;
 mod text;
 mod watch;
@@ -62,7 +95,7 @@ pub struct Options<'a> {
 pub struct Read {
     /// The DAG. It compiles.
     pub spec: Arc<DagSpec>,
-    /// SHA-256 of the spec as JSON with its keys in order, in hexadecimal.
+    /// SHA-256 of the spec as JSON with all keys sorted, in hexadecimal.
     pub hash: String,
     /// The line and the column, from 1, at which it begins; `None` for JSON.
     pub position: Option<(u32, u32)>,

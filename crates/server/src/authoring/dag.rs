@@ -5,7 +5,6 @@ use serde_json::{Map, Value as Json};
 use updraft_core::{Dag, DagId, DagSpec, InvalidDag, Namespace, Param, TaskId};
 
 use super::{
-    common::{Common, default_args, tell},
     conversion, date,
     field::{self, did_you_mean, set, set_option},
     keys, names,
@@ -13,6 +12,7 @@ use super::{
     operators::Check,
     problem::Problems,
     schedule::{self, When},
+    settings::{Settings, default_args, tell},
     tasks,
 };
 
@@ -52,12 +52,12 @@ pub(super) fn read(
     }
     spec.fail_fast = fail_fast.into_iter().flatten().next().unwrap_or(false);
     schedule(&mut spec, dag, &zone, context.now, problems);
-    let common = Common::new().with_defaults(&defaults, problems);
-    if let Some(owner) = &common.spec.owner {
+    let settings = Settings::new().with_defaults(&defaults, problems);
+    if let Some(owner) = &settings.spec.owner {
         spec.owner = owner.as_str().into();
     }
     let zone = zone.iana_name().unwrap_or("UTC").to_owned();
-    let parts = tasks::read(dag, &common, &zone, context.check, problems);
+    let parts = tasks::read(dag, &settings, &zone, context.check, problems);
     spec.tasks = parts.tasks;
     for task in &mut spec.tasks {
         // The DAG's own needs no saying.

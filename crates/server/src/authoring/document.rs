@@ -255,25 +255,42 @@ fn with_default_args(block: &Mapping, around: &Mapping, problems: &mut Problems)
     Mapping::new(entries)
 }
 
-/// SHA-256 of the spec as JSON, in hexadecimal. Its fields have a fixed order and its maps are sorted, so
-/// equal specs have equal hashes.
+/// SHA-256 of the spec as JSON with all keys sorted, in hexadecimal: equal specs have equal hashes, in
+/// whatever order an operator's arguments were written.
 fn hash(spec: &DagSpec) -> String {
-    let mut hasher = Hasher(Sha256::new());
-    // A spec is made of what JSON has, and the hasher takes all it is given.
-    let written = serde_json::to_writer(std::io::BufWriter::with_capacity(1 << 16, &mut hasher), spec);
-    debug_assert!(written.is_ok());
-    hasher.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut hasher = Sha256::new();
+    match serde_json::to_value(spec) {
+        Ok(value) => canonical(&value, &mut hasher),
+        // A spec is made of what JSON has. Were it not, the error would be as good a name as any.
+        Err(error) => hasher.update(error.to_string()),
+    }
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-struct Hasher(Sha256);
-
-impl std::io::Write for Hasher {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+fn canonical(value: &serde_json::Value, hasher: &mut Sha256) {
+    match value {
+        serde_json::Value::Object(map) => {
+            let mut pairs: Vec<_> = map.iter().collect();
+            pairs.sort_unstable_by_key(|(key, _)| *key);
+            for (at, (key, value)) in pairs.into_iter().enumerate() {
+                hasher.update(if at == 0 { "{" } else { "," });
+                hasher.update(serde_json::Value::from(key.as_str()).to_string());
+                hasher.update(":");
+                canonical(value, hasher);
+            }
+            hasher.update(if map.is_empty() { "{}" } else { "}" });
+        }
+        serde_json::Value::Array(items) => {
+            hasher.update("[");
+            for (at, value) in items.iter().enumerate() {
+                hasher.update(if at == 0 { "" } else { "," });
+                canonical(value, hasher);
+            }
+            hasher.update("]");
+        }
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => hasher.update(value.to_string()),
     }
 }

@@ -5,12 +5,12 @@ use std::{collections::HashMap, sync::Arc};
 use updraft_core::GroupSpec;
 
 use super::{
-    common::{Common, default_args, tell},
     field::{self, did_you_mean},
     keys,
     names::{self},
     node::{Entry, Mapping, Node},
     problem::Problems,
+    settings::{Settings, default_args, tell},
 };
 
 /// A task group as it was written.
@@ -26,8 +26,8 @@ pub(super) struct Group {
     /// Whether its name is put before those of its tasks.
     prefix: bool,
     tooltip: Option<String>,
-    /// What its tasks have in common.
-    pub common: Common,
+    /// What its tasks have in settings.
+    pub settings: Settings,
 }
 
 impl Group {
@@ -47,7 +47,7 @@ impl Group {
 }
 
 /// The groups of a DAG, each after the one around it.
-pub(super) fn read(node: Option<&Node>, common: &Common, problems: &mut Problems) -> Vec<Group> {
+pub(super) fn read(node: Option<&Node>, settings: &Settings, problems: &mut Problems) -> Vec<Group> {
     let written = names::entries(node, "group_name", "task group", problems);
     let by_name: HashMap<&str, usize> =
         written.iter().enumerate().map(|(at, entry)| (&*entry.key, at)).collect();
@@ -86,7 +86,7 @@ pub(super) fn read(node: Option<&Node>, common: &Common, problems: &mut Problems
         for group in chain.into_iter().rev() {
             let parent = parents[group].and_then(|parent| placed[parent]);
             placed[group] = Some(groups.len());
-            let group = one(&written[group], parent, &groups, common, problems);
+            let group = one(&written[group], parent, &groups, settings, problems);
             groups.push(group);
         }
     }
@@ -97,7 +97,7 @@ fn one(
     entry: &Entry,
     parent: Option<usize>,
     groups: &[Group],
-    common: &Common,
+    settings: &Settings,
     problems: &mut Problems,
 ) -> Group {
     let around = parent.map(|parent| &groups[parent]);
@@ -107,7 +107,7 @@ fn one(
         depth: around.map_or(0, |around| around.depth + 1),
         prefix: true,
         tooltip: None,
-        common: around.map_or(common, |around| &around.common).clone(),
+        settings: around.map_or(settings, |around| &around.settings).clone(),
         entry: entry.clone(),
     };
     let entries = entry.node.map().map_or(&[][..], |map: &Arc<Mapping>| &map.entries);
@@ -120,7 +120,7 @@ fn one(
             }
             "default_args" => {
                 let defaults = default_args(Some(&entry.node), problems);
-                group.common = group.common.with_defaults(&defaults, problems);
+                group.settings = group.settings.with_defaults(&defaults, problems);
             }
             "group_id" => {
                 if entry.node.text() != Some(&group.entry.key) {

@@ -7,7 +7,6 @@ use updraft_core::{EdgeSpec, GroupSpec, Mapping as TaskMapping, TaskId, TaskSpec
 use updraft_operators::catalog::{BadOperator, Checked};
 
 use super::{
-    common::Common,
     edges::{self, Graph},
     expand,
     field::{self, did_you_mean},
@@ -17,6 +16,7 @@ use super::{
     node::{Entry, Mapping, Node, Place},
     operators::Check,
     problem::Problems,
+    settings::Settings,
 };
 
 /// What a DAG is made of.
@@ -32,12 +32,12 @@ pub(super) struct Parts {
 /// Reads the tasks and groups of a DAG and what follows what.
 pub(super) fn read(
     dag: &Mapping,
-    common: &Common,
+    settings: &Settings,
     zone: &str,
     check: &Check,
     problems: &mut Problems,
 ) -> Parts {
-    let groups = groups::read(dag.get("task_groups"), common, problems);
+    let groups = groups::read(dag.get("task_groups"), settings, problems);
     let written = names::entries(dag.get("tasks"), "task_id", "task", problems);
     let groups_of = groups_of(&written, &groups, problems);
     let (names, ids) = name(&written, &groups_of, &groups, problems);
@@ -45,14 +45,16 @@ pub(super) fn read(
         Reader { check, zone, names: &names, ids: &ids, passed_over: HashMap::new(), taken: HashSet::new() };
     let mut parts = Parts::default();
     for (at, entry) in written.iter().enumerate() {
-        let common = groups_of[at].map_or(common, |group| &groups[group].common);
-        let mut task = reader.task(at, entry, common, problems);
+        let settings = groups_of[at].map_or(settings, |group| &groups[group].settings);
+        let mut task = reader.task(at, entry, settings, problems);
         task.group = groups_of[at].map(|group| (&*groups[group].id).into());
         parts.places.insert(task.task_id.clone(), entry.key_place);
         parts.tasks.push(task);
     }
-    for unused in
-        common.for_operators.iter().filter(|entry| !written.is_empty() && !reader.taken.contains(&entry.key))
+    for unused in settings
+        .for_operators
+        .iter()
+        .filter(|entry| !written.is_empty() && !reader.taken.contains(&entry.key))
     {
         let near = did_you_mean(&unused.key, keys::TASK.into_iter());
         problems.warn(unused.key_place, format!("no task takes the default argument `{}`{near}", unused.key));
@@ -131,24 +133,24 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn task(&mut self, at: usize, entry: &Entry, common: &Common, problems: &mut Problems) -> TaskSpec {
+    fn task(&mut self, at: usize, entry: &Entry, settings: &Settings, problems: &mut Problems) -> TaskSpec {
         let empty = Mapping::new(Vec::new());
         let fields = entry.node.map().map_or(&empty, |map| map);
-        let mut common = common.clone();
+        let mut settings = settings.clone();
         let mut own: Vec<&Entry> = Vec::new();
         for entry in &fields.entries {
             match &*entry.key {
                 "operator" | "task_id" | "dependencies" | "task_group_name" | "parent_group_name"
                 | "expand" | "expand_kwargs" | "partial" => {}
-                key if common.set(key, entry, problems) => {}
+                key if settings.set(key, entry, problems) => {}
                 _ => own.push(entry),
             }
         }
-        own.extend(partial(fields, &mut common, problems));
+        own.extend(partial(fields, &mut settings, problems));
         let mapping =
             expand::read(fields.get("expand"), fields.get("expand_kwargs"), self.names, self.ids, problems);
-        let defaults = std::mem::take(&mut common.for_operators);
-        let mut spec = common.finish(entry, problems);
+        let defaults = std::mem::take(&mut settings.for_operators);
+        let mut spec = settings.finish(entry, problems);
         spec.task_id = self.ids[at].clone();
         let operator = match fields.get("operator") {
             Some(node) => field::text(node, problems).ok().flatten().map(|name| (name, node.place)),
@@ -233,7 +235,7 @@ impl Reader<'_> {
 }
 
 /// The arguments under `partial`, which are those of the task itself.
-fn partial<'a>(fields: &'a Mapping, common: &mut Common, problems: &mut Problems) -> Vec<&'a Entry> {
+fn partial<'a>(fields: &'a Mapping, settings: &mut Settings, problems: &mut Problems) -> Vec<&'a Entry> {
     let Some(node) = fields.get("partial").filter(|node| !node.is_null()) else { return Vec::new() };
     if fields.get("expand").or_else(|| fields.get("expand_kwargs")).is_none_or(Node::is_null) {
         let message = "`partial` is for a task with `expand`: write these arguments at the task itself";
@@ -248,7 +250,7 @@ fn partial<'a>(fields: &'a Mapping, common: &mut Common, problems: &mut Problems
         if fields.get(&entry.key).is_some() {
             let message = format!("`{}` is given at the task as well: keep one of the two", entry.key);
             problems.error(entry.key_place, message);
-        } else if !common.set(&entry.key, entry, problems) {
+        } else if !settings.set(&entry.key, entry, problems) {
             own.push(entry);
         }
     }

@@ -224,7 +224,7 @@ async fn what_can_not_be_read_is_an_import_error() {
     );
     watched.until(&["a"]).await;
 
-    fs::set_permissions(watched.path("a.yml"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(watched.path("a.yml"), fs::Permissions::from_mode(0o000)).unwrap();
     // Who may do everything is kept out by no permissions.
     if fs::read(watched.path("a.yml")).is_ok() {
         return;

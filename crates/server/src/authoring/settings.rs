@@ -18,7 +18,7 @@ use super::{
 /// Settings that tasks have in common. Airflow's defaults, then `default_args`, then those of the groups
 /// around a task, then its own: each over the one before.
 #[derive(Clone)]
-pub(super) struct Common {
+pub(super) struct Settings {
     /// The settings, on a task without name and operator.
     pub spec: TaskSpec,
     email: Vec<String>,
@@ -50,7 +50,7 @@ const TRIGGER_RULES: [&str; 13] = [
 ];
 const WEIGHT_RULES: [&str; 3] = ["downstream", "upstream", "absolute"];
 
-impl Common {
+impl Settings {
     pub fn new() -> Self {
         Self {
             spec: TaskSpec::new("", "", TaskKind::Empty),
