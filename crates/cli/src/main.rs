@@ -39,6 +39,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // The one provider of TLS; where it is there already, it is this one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let home = cli.home.unwrap_or_else(config::default_home);
     let done = match cli.command {
         Command::Standalone(args) => standalone::main(home, args),

@@ -119,7 +119,7 @@ async fn carry_out(order: Arc<Order>, tools: &Arc<Tools>, wanted: watch::Receive
         Prepared { work: Work::Native(task), secrets, .. } => {
             let log = Arc::new(TaskLogFile::masked(log, secrets));
             let context = TaskContext { log: log.clone(), shared: tools.shared.clone() };
-            started(&order, tools);
+            started(&order, tools, Timestamp::now());
             let outcome = run_native(&order, task.run(context), wanted).await;
             if let Some(message) = &outcome.message {
                 log.line(message);
@@ -140,8 +140,8 @@ fn ended(end: AttemptEnd, message: String) -> Report {
     Report::Ended(Box::new(Outcome { message: Some(message), ..Outcome::new(end) }))
 }
 
-fn started(order: &Order, tools: &Tools) {
-    let happened = Happened { attempt: order.attempt, at: Timestamp::now(), report: Report::Started };
+fn started(order: &Order, tools: &Tools, at: Timestamp) {
+    let happened = Happened { attempt: order.attempt, at, report: Report::Started };
     let _ = tools.happened.send(happened);
 }
 
@@ -193,6 +193,7 @@ async fn run_process(
     if *wanted.borrow() == Wanted::End {
         return Outcome::new(AttemptEnd::Cancelled);
     }
+    let began = Timestamp::now();
     let running = match tools.spawner.spawn(spec).await {
         Ok(running) => running,
         Err(error) => {
@@ -201,7 +202,7 @@ async fn run_process(
             return Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Failed) };
         }
     };
-    started(order, tools);
+    started(order, tools, began);
     let control = running.control();
     let steering = async {
         while wanted.changed().await.is_ok() {
