@@ -1,5 +1,7 @@
 //! Watches one process from its start to the end of all it started.
 
+mod left_behind;
+
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,12 +15,7 @@ use super::guard::GuardStatus;
 use super::output::Output;
 use super::spawner::Spawner;
 use super::spec::Marker;
-use super::survivors::{KILL_PATIENCE, all_gone, send};
 use super::{sys, tree};
-
-/// What finishes by itself within this time after the first process is left to: a `tee` or `gzip` at the end of a
-/// shell's `exec > >(...)` still has the last of the output in hand.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// What can be asked of a running process.
 pub(super) enum Command {
@@ -235,79 +232,6 @@ impl Supervisor {
             tracing::warn!(pid = self.watched.pid.as_raw_nonzero().get(), %error, "a task could not be signalled");
         }
         outside.iter().for_each(|member| member.signal(signal));
-    }
-
-    /// The first process is gone; ends what it left running, first gently.
-    async fn end_left_behind(&mut self) -> LeftBehind {
-        let mut left_behind = LeftBehind::default();
-        if self.left().is_empty() {
-            return left_behind;
-        }
-        let stages = match self.phase {
-            Phase::Running | Phase::Paused { .. } => {
-                vec![
-                    (None, LINGER),
-                    (Some(Signal::TERM), self.watched.kill_grace),
-                    (Some(Signal::KILL), KILL_PATIENCE),
-                ]
-            }
-            Phase::Ending { kill_at: Some(kill_at), .. } => {
-                let grace = kill_at.saturating_duration_since(Instant::now());
-                vec![(Some(Signal::TERM), grace), (Some(Signal::KILL), KILL_PATIENCE)]
-            }
-            Phase::Ending { kill_at: None, .. } => vec![(Some(Signal::KILL), KILL_PATIENCE)],
-        };
-        for (signal, patience) in stages {
-            let mut deadline = after(Instant::now(), patience);
-            loop {
-                let left = self.left();
-                if left.is_empty() {
-                    return left_behind;
-                }
-                if let Some(signal) = signal {
-                    left.iter().for_each(|member| send(member, signal));
-                    left_behind.ended = left_behind.ended.max(left.len());
-                }
-                if !self.all_gone(left, &mut deadline).await {
-                    break;
-                }
-            }
-        }
-        let left = self.left();
-        left_behind.surviving =
-            left.iter().map(|member| member.pid.as_raw_nonzero().get().unsigned_abs()).collect();
-        left_behind
-    }
-
-    fn left(&self) -> Vec<tree::Member> {
-        self.spawner.orphans().left_by(self.watched.pid, self.watched.marker.as_str())
-    }
-
-    /// Waits until all of `left` have ended, capturing what they write. `false`: the deadline came first.
-    async fn all_gone(&mut self, left: Vec<tree::Member>, deadline: &mut Instant) -> bool {
-        let gone = all_gone(left);
-        tokio::pin!(gone);
-        loop {
-            let next = self.output.show_at().map_or(*deadline, |show_at| show_at.min(*deadline));
-            tokio::select! {
-                biased;
-                () = &mut gone => return true,
-                Some(command) = self.commands.recv() => {
-                    if let Command::Kill { grace } = command {
-                        *deadline = after(Instant::now(), grace).min(*deadline);
-                    }
-                }
-                () = at(Some(next)) => {
-                    if self.output.show_at().is_some_and(|at| at <= Instant::now()) {
-                        self.output.show();
-                    }
-                    if *deadline <= Instant::now() {
-                        return false;
-                    }
-                }
-                () = self.output.read() => {}
-            }
-        }
     }
 }
 
