@@ -5,7 +5,7 @@ mod left_behind;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
@@ -67,6 +67,8 @@ pub(super) struct Supervisor {
     commands: mpsc::UnboundedReceiver<Command>,
     phase: Phase,
     paused: Duration,
+    /// When patience ends with what the first process leaves behind, if somebody has asked to kill it.
+    kill_left_at: Option<Instant>,
     /// Keeps the launching threads, whose child the process is, and the list of orphans.
     spawner: Spawner,
 }
@@ -79,7 +81,16 @@ impl Supervisor {
         commands: mpsc::UnboundedReceiver<Command>,
         spawner: Spawner,
     ) -> Self {
-        Self { watched, ended, output, commands, phase: Phase::Running, paused: Duration::ZERO, spawner }
+        Self {
+            watched,
+            ended,
+            output,
+            commands,
+            phase: Phase::Running,
+            paused: Duration::ZERO,
+            kill_left_at: None,
+            spawner,
+        }
     }
 
     pub(super) async fn run(mut self) -> Ended {
@@ -167,6 +178,8 @@ impl Supervisor {
             return;
         }
         match self.phase {
+            // It was in time, if only just.
+            Phase::Running if self.has_ended() => self.watched.timeout = None,
             Phase::Running => self.end(Why::TimedOut, self.watched.kill_grace),
             Phase::Ending { why, .. } => self.kill_now(why),
             // It has no deadline.
@@ -174,7 +187,27 @@ impl Supervisor {
         }
     }
 
+    /// Whether the first process has ended, noticed or not: what it made of itself is then not ours to
+    /// change.
+    fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        matches!(waitid(WaitId::Pid(self.watched.pid), options), Ok(Some(_)))
+    }
+
+    /// Somebody wants what is left to end within `grace`.
+    fn hurry(&mut self, grace: Duration) {
+        let at = after(Instant::now(), grace);
+        self.kill_left_at = Some(self.kill_left_at.map_or(at, |before| before.min(at)));
+    }
+
     fn on_command(&mut self, command: Command) {
+        if self.has_ended() {
+            // Dropping the answer to anything else says that it comes too late.
+            if let Command::Kill { grace } = command {
+                self.hurry(grace);
+            }
+            return;
+        }
         match (command, &self.phase) {
             (Command::Kill { grace }, Phase::Running | Phase::Paused { .. }) => self.end(Why::Killed, grace),
             (Command::Kill { grace }, Phase::Ending { why, kill_at: Some(kill_at) }) => {

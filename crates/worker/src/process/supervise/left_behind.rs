@@ -42,11 +42,9 @@ impl Supervisor {
     /// The first process is gone; ends what it left running, first gently.
     pub(super) async fn end_left_behind(&mut self) -> LeftBehind {
         let mut left_behind = LeftBehind::default();
-        // When patience with the task as a whole ends, if it is being ended.
-        let mut kill_at = match self.phase {
-            Phase::Running | Phase::Paused { .. } => None,
-            Phase::Ending { kill_at, .. } => Some(kill_at.unwrap_or_else(Instant::now)),
-        };
+        if let Phase::Ending { kill_at, .. } = self.phase {
+            self.hurry(kill_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now())));
+        }
         for stage in [Stage::Linger, Stage::Term, Stage::Kill] {
             let begun = Instant::now();
             loop {
@@ -57,8 +55,8 @@ impl Supervisor {
                     return left_behind;
                 }
                 let deadline = match stage {
-                    Stage::Linger => kill_at.map_or(begun + LINGER, |_| begun),
-                    Stage::Term => kill_at.unwrap_or_else(|| after(begun, self.watched.kill_grace)),
+                    Stage::Linger => self.kill_left_at.map_or(begun + LINGER, |_| begun),
+                    Stage::Term => self.kill_left_at.unwrap_or_else(|| after(begun, self.watched.kill_grace)),
                     Stage::Kill => begun + KILL_PATIENCE,
                 };
                 if let Some(signal) = stage.signal() {
@@ -68,10 +66,7 @@ impl Supervisor {
                 match self.all_gone(left, deadline).await {
                     Waited::Gone => {}
                     Waited::TimeUp => break,
-                    Waited::AskedToKill { grace } => {
-                        let at = after(Instant::now(), grace);
-                        kill_at = Some(kill_at.map_or(at, |kill_at| kill_at.min(at)));
-                    }
+                    Waited::AskedToKill { grace } => self.hurry(grace),
                 }
             }
         }
