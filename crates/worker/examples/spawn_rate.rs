@@ -1,8 +1,10 @@
-//! Scripts per second: ours, with output captured, a log and a result each, beside a bare posix_spawn loop that throws the
-//! output away. Rounds are interleaved and the medians printed, since a machine's speed drifts; the processor time per
-//! script, all processes together, tells more than the rate where others use the machine as well.
+//! Scripts per second: ours, with output captured, a log and a result each, beside a bare posix_spawn loop
+//! that throws the output away. Rounds are interleaved and the medians printed, since a machine's speed
+//! drifts; the processor time per script, all processes together, tells more than the rate where others use
+//! the machine as well.
 //!
-//! `cargo run --release -p updraft-worker --example spawn_rate [scripts per round] [rounds] [ours|guarded|merged|bare]`
+//! `cargo run --release -p updraft-worker --example spawn_rate [scripts per round] [rounds]
+//! [ours|guarded|merged|bare]`
 
 use std::path::Path;
 use std::process::{Command, Stdio};

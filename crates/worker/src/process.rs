@@ -1,13 +1,14 @@
 //! The script runtime: runs one process tree per attempt and captures its output, result and end.
 //!
-//! It knows of no DAG, server or store. [`Spawner::spawn`] takes a [`ProcessSpec`] and gives a [`Running`], which
-//! [`Running::wait`]s for an [`Ended`]. Linux only: it stands on Landlock, process descriptors, `/proc` and `clone`.
+//! It knows of no DAG, server or store. [`Spawner::spawn`] takes a [`ProcessSpec`] and gives a [`Running`],
+//! which [`Running::wait`]s for an [`Ended`]. Linux only: it stands on Landlock, process descriptors, `/proc`
+//! and `clone`.
 //!
 //! What holds:
-//! - Nothing of a task outlives it: SIGTERM, a grace and SIGKILL go to its whole group, and what left the group or is
-//!   left behind by a normal end is found (see [`Ended::left_behind`]) and ended.
-//! - A task gets an allow-listed environment, the descriptors meant for it and no other, and is kept by a [`Guard`] from
-//!   the files, memory and environment of this program and of other tasks.
+//! - Nothing of a task outlives it: SIGTERM, a grace and SIGKILL go to its whole group, and what left the
+//!   group or is left behind by a normal end is found (see [`Ended::left_behind`]) and ended.
+//! - A task gets an allow-listed environment, the descriptors meant for it and no other, and is kept by a
+//!   [`Guard`] from the files, memory and environment of this program and of other tasks.
 //! - Output of any size and kind costs fixed memory and becomes one readable [`log`] with the secrets masked.
 
 mod ended;

@@ -48,7 +48,8 @@ pub enum Outcome {
         /// The code, 1 to 255.
         code: i32,
     },
-    /// A signal that neither we nor a timeout sent ended it (a crash, the kernel's out-of-memory killer, an operator).
+    /// A signal that neither we nor a timeout sent ended it (a crash, the kernel's out-of-memory killer, an
+    /// operator).
     Signaled {
         /// The signal's number.
         signal: i32,
@@ -84,8 +85,9 @@ pub struct Usage {
     pub cpu_user: Duration,
     /// Processor time in the kernel.
     pub cpu_system: Duration,
-    /// Largest resident set of one process, in bytes. `None` where it is not above this program's own: the kernel
-    /// counts the memory that a child shares with its parent before it executes, so a smaller one cannot be told.
+    /// Largest resident set of one process, in bytes. `None` where it is not above this program's own: the
+    /// kernel counts the memory that a child shares with its parent before it executes, so a smaller one
+    /// cannot be told.
     pub max_rss_bytes: Option<u64>,
 }
 

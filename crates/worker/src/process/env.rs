@@ -90,8 +90,8 @@ impl ChildEnv {
             .unwrap_or_else(|| DEFAULT_PATH.into())
     }
 
-    /// The form that `execve` takes. The marker comes last: a daemon that writes its title over its arguments writes
-    /// over the environment's beginning first.
+    /// The form that `execve` takes. The marker comes last: a daemon that writes its title over its arguments
+    /// writes over the environment's beginning first.
     pub(super) fn block(self, marker: &str) -> Result<Vec<CString>, SpawnError> {
         let marker = (OsString::from(MARKER_VARIABLE), OsString::from(marker));
         self.variables

@@ -1,8 +1,8 @@
 //! The private folders of attempts, and the larger results that outlive them.
 //!
-//! A folder that a task leaves empty serves another one: ext4 looks at every recently deleted inode of a block group
-//! before it makes a new one, and with a folder made and removed for each of a thousand short tasks a second that is
-//! more work than the tasks themselves.
+//! A folder that a task leaves empty serves another one: ext4 looks at every recently deleted inode of a
+//! block group before it makes a new one, and with a folder made and removed for each of a thousand short
+//! tasks a second that is more work than the tasks themselves.
 
 use std::fs::{DirBuilder, File, Metadata, Permissions};
 use std::io;
@@ -33,7 +33,8 @@ struct Folders {
 }
 
 impl Scratch {
-    /// Makes the folder if it is missing. Others may pass through it (`run_as_user` needs that) but not look into it.
+    /// Makes the folder if it is missing. Others may pass through it (`run_as_user` needs that) but not look
+    /// into it.
     pub(super) fn new(root: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(root)?;
         std::fs::set_permissions(root, Permissions::from_mode(0o711))?;
@@ -62,8 +63,27 @@ impl Scratch {
         Ok(folder)
     }
 
-    /// Takes a folder back, whose attempt is over and of which no process is left, to give it to another one. Gives it back
-    /// if it is not as it was. Its former users could reach it again only through a Landlock domain that has died with them.
+    /// Removes what former programs have left, and tells how many entries that were.
+    pub(super) fn clear_former(&self) -> io::Result<usize> {
+        let mut removed = 0;
+        for entry in std::fs::read_dir(&self.root)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(&self.prefix) {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                std::fs::remove_dir_all(entry.path())?;
+            } else {
+                std::fs::remove_file(entry.path())?;
+            }
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    /// Takes a folder back, whose attempt is over and of which no process is left, to give it to another one.
+    /// Gives it back if it is not as it was. Its former users could reach it again only through a Landlock
+    /// domain that has died with them.
     pub(super) fn take_back(&self, folder: Folder) -> Option<Folder> {
         if !folder.is_as_made() {
             return Some(folder);
@@ -118,7 +138,7 @@ impl Folder {
     fn is_as_made(&self) -> bool {
         let own = rustix::process::geteuid().as_raw();
         let is_private =
-            |folder: Metadata| folder.is_dir() && folder.mode() & 0o7777 == PRIVATE && folder.uid() == own;
+            |folder: Metadata| folder.is_dir() && folder.mode() & 0o777 == PRIVATE && folder.uid() == own;
         // What a task need not have been given is not there to remove.
         let _ = std::fs::remove_file(self.script());
         let count = |path: &Path| std::fs::read_dir(path).map(Iterator::count);

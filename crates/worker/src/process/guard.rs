@@ -1,23 +1,26 @@
-//! What a task cannot reach, by Landlock: files of the server and of other tasks, other processes' memory, environment
-//! and descriptors, signals to them, their abstract sockets.
+//! What a task cannot reach, by Landlock: files of the server and of other tasks, other processes' memory,
+//! environment and descriptors, signals to them, their abstract sockets.
 //!
-//! Each task is put into a Landlock domain of its own, so that tasks of one OS user are kept from one another as well as
-//! from us. Landlock knows only what is allowed, never what is denied. "Everything but these" is therefore said by allowing
-//! every neighbour of a denied path, in its own folder and in each folder above. Three things follow, and cannot be helped:
+//! Each task is put into a Landlock domain of its own, so that tasks of one OS user are kept from one another
+//! as well as from us. Landlock knows only what is allowed, never what is denied. "Everything but these" is
+//! therefore said by allowing every neighbour of a denied path, in its own folder and in each folder above.
+//! Three things follow, and cannot be helped:
 //!
-//! - In the folders above a denied path ([`Guard::narrowed_folders`]) a task can use what is there but cannot create
-//!   or rename anything directly in them. Keep what is denied in a folder of its own, not in `/tmp` or among people's files.
+//! - In the folders above a denied path ([`Guard::narrowed_folders`]) a task can use what is there but cannot
+//!   create or rename anything directly in them. Keep what is denied in a folder of its own, not in `/tmp` or
+//!   among people's files.
 //! - What appears in such a folder while a task runs is out of that task's reach (later tasks reach it).
 //! - A path that leads to a denied file by another mount is another path.
 //!
-//! Landlock needs `no_new_privs`: under a guard, `sudo` and other set-user-id programs run without their rights. A guarded
-//! task that runs as root is without the capabilities that reach into memory past Landlock (SYS_ADMIN, PERFMON, BPF, ...). Landlock does not
-//! hide that a path exists, does not stop root from reading a disk's device, and until its ABI 9 does not keep a task
-//! from connecting to a Unix socket that has a path: whoever listens on one must ask for proof.
+//! Landlock needs `no_new_privs`: under a guard, `sudo` and other set-user-id programs run without their
+//! rights. A guarded task that runs as root is without the capabilities that reach into memory past Landlock
+//! (SYS_ADMIN, PERFMON, BPF, ...). Landlock does not hide that a path exists, does not stop root from reading
+//! a disk's device, and until its ABI 9 does not keep a task from connecting to a Unix socket that has a
+//! path: whoever listens on one must ask for proof.
 //!
-//! It keeps a script from reading and meddling, and is no prison for code that means harm: what a task may write it may
-//! write for later, such as a crontab or a shell's start file, and what runs that is under no guard. Run people who do not trust
-//! one another as different users (`run_as_user`).
+//! It keeps a script from reading and meddling, and is no prison for code that means harm: what a task may
+//! write it may write for later, such as a crontab or a shell's start file, and what runs that is under no
+//! guard. Run people who do not trust one another as different users (`run_as_user`).
 
 use std::fs::Metadata;
 use std::io;
@@ -46,8 +49,9 @@ pub struct GuardPolicy {
     pub readable: Vec<PathBuf>,
     /// Below denied ones: what may be used in full all the same.
     pub writable: Vec<PathBuf>,
-    /// Whether names can be listed everywhere, also in denied folders. Landlock cannot allow listing a folder and not those
-    /// below, and without this right `ls ~` fails where something below the home is denied. Contents stay out of reach.
+    /// Whether names can be listed everywhere, also in denied folders. Landlock cannot allow listing a folder
+    /// and not those below, and without this right `ls ~` fails where something below the home is denied.
+    /// Contents stay out of reach.
     pub list_names: bool,
     /// Refuse to start tasks where the kernel has no Landlock, instead of starting them unguarded.
     pub required: bool,
@@ -131,7 +135,8 @@ struct Rules {
 
 type Seen = (u64, i64, i64);
 
-/// Rules handed to the kernel, with one more for a private folder. Each task that is put under it gets a domain of its own.
+/// Rules handed to the kernel, with one more for a private folder. Each task that is put under it gets a
+/// domain of its own.
 #[derive(Debug)]
 pub(super) struct Ruleset {
     rules: Arc<Rules>,
@@ -199,7 +204,8 @@ impl Guard {
         folders
     }
 
-    /// Gives a folder the ruleset for who works in it, who may use it in full. None where there is no Landlock.
+    /// Gives a folder the ruleset for who works in it, who may use it in full. None where there is no
+    /// Landlock.
     pub(super) fn lay_rules(&self, folder: &mut Folder) -> Result<(), GuardError> {
         if matches!(self.status, GuardStatus::Unavailable { .. }) {
             folder.ruleset = None;
@@ -261,7 +267,8 @@ impl Guard {
 }
 
 impl Rules {
-    /// Links need no rule, since it is what they lead to that is checked; what vanishes meanwhile needs none either.
+    /// Links need no rule, since it is what they lead to that is checked; what vanishes meanwhile needs none
+    /// either.
     fn allow(&mut self, path: &Path, access: BitFlags<AccessFs>) {
         let is_link = |file: &OwnedFd| {
             rustix::fs::fstat(file)

@@ -5,12 +5,13 @@
 //! ```
 //!
 //! - The time is UTC with six decimals, so always 27 bytes; it is when the text was read from the pipe.
-//! - The stream is `out`, `err`, or `sys` for what this program says itself. `out+` and `err+` mean that the line goes
-//!   on in the next entry of that stream: a long line is cut every [`PIECE_BYTES`], and a line that has begun but not ended
-//!   (a prompt, a row of dots) is written when it has been waiting.
-//! - The text is UTF-8 without control characters except tab and escape (colours). Bytes that are not UTF-8 and other
-//!   control characters, NUL among them, stand as `\xNN`, as Airflow's `backslashreplace` has it. A line ends at LF, CR LF
-//!   or a lone CR (progress bars). So no output can forge an entry, and `grep` takes the file for text.
+//! - The stream is `out`, `err`, or `sys` for what this program says itself. `out+` and `err+` mean that the
+//!   line goes on in the next entry of that stream: a long line is cut every [`PIECE_BYTES`], and a line that
+//!   has begun but not ended (a prompt, a row of dots) is written when it has been waiting.
+//! - The text is UTF-8 without control characters except tab and escape (colours). Bytes that are not UTF-8
+//!   and other control characters, NUL among them, stand as `\xNN`, as Airflow's `backslashreplace` has it. A
+//!   line ends at LF, CR LF or a lone CR (progress bars). So no output can forge an entry, and `grep` takes
+//!   the file for text.
 //!
 //! [`read_page`] reads it by offsets, also while it grows.
 
@@ -33,7 +34,8 @@ pub use task::TaskLogFile;
 pub(super) use text::Lines;
 pub use text::PIECE_BYTES;
 
-/// What is gathered before a write; a smaller log is written at once at its end or when followers have waited.
+/// What is gathered before a write; a smaller log is written at once at its end or when followers have
+/// waited.
 const WRITE_BYTES: usize = 64 * 1024;
 /// Time, stream and the tabs behind them.
 const HEAD_BYTES: usize = 27 + 1 + 3 + 1;
@@ -120,7 +122,8 @@ pub(super) struct LogWriter {
     is_torn: bool,
 }
 
-/// What comes after the limit: only its end is kept, in memory, and made printable only when it is certain to be written.
+/// What comes after the limit: only its end is kept, in memory, and made printable only when it is certain to
+/// be written.
 #[derive(Default)]
 struct Tail {
     kept: VecDeque<Kept>,

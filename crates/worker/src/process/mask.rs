@@ -18,8 +18,8 @@ pub(super) struct Mask {
 }
 
 impl Mask {
-    /// `None` if there is nothing to mask; fails only for gigabytes of secrets. A secret of several lines is masked as a whole and line by line, since
-    /// programs indent and prefix what they print.
+    /// `None` if there is nothing to mask; fails only for gigabytes of secrets. A secret of several lines is
+    /// masked as a whole and line by line, since programs indent and prefix what they print.
     pub(super) fn new<'a>(
         secrets: impl Iterator<Item = &'a Secret>,
     ) -> Result<Option<Arc<Self>>, BuildError> {

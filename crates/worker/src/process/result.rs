@@ -217,8 +217,8 @@ impl Spill {
     }
 }
 
-/// Takes the result file. The task may have put anything in its place, and we may read what it may not: so no link is
-/// followed, and a file that belongs to somebody else or has a second name is refused.
+/// Takes the result file. The task may have put anything in its place, and we may read what it may not: so no
+/// link is followed, and a file that belongs to somebody else or has a second name is refused.
 fn take_file(folder: &Folder, limit: u64, uid: u32) -> Result<Option<ResultValue>, ResultError> {
     let path = folder.result();
     let kept = folder.kept_result();

@@ -66,7 +66,8 @@ impl Control {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// SIGTERM to all its processes, SIGKILL to all that are left after `grace`. Again with a shorter grace: sooner.
+    /// SIGTERM to all its processes, SIGKILL to all that are left after `grace`. Again with a shorter grace:
+    /// sooner.
     pub fn kill(&self, grace: Duration) {
         // No receiver: it has ended.
         let _ = self.commands.send(Command::Kill { grace });

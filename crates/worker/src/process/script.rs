@@ -12,15 +12,16 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 /// What runs a script that does not say, as `execvp(3)` has it.
 const DEFAULT_INTERPRETER: &str = "sh";
 
-/// A script's text as it is written to its file: web forms and Windows editors send a byte order mark and CR LF, with
-/// which neither the kernel nor a shell can do anything.
+/// A script's text as it is written to its file: web forms and Windows editors send a byte order mark and CR
+/// LF, with which neither the kernel nor a shell can do anything.
 pub(super) fn normalised(body: &str) -> Cow<'_, str> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let first_line = body.split_once('\n').map_or(body, |(line, _)| line);
     if first_line.ends_with('\r') { Cow::Owned(body.replace("\r\n", "\n")) } else { Cow::Borrowed(body) }
 }
 
-/// The interpreter and its arguments, as execve(2) reads the `#!` line on Linux: a path, then all the rest of the line as one argument.
+/// The interpreter and its arguments, as execve(2) reads the `#!` line on Linux: a path, then all the rest of
+/// the line as one argument.
 pub(super) fn interpreter(body: &str, path: &OsStr) -> Result<Vec<String>, SpawnError> {
     let line = body.lines().next().unwrap_or_default();
     let Some(rest) = line.strip_prefix("#!") else { return Ok(vec![DEFAULT_INTERPRETER.to_owned()]) };
@@ -48,8 +49,8 @@ pub(super) fn interpreter(body: &str, path: &OsStr) -> Result<Vec<String>, Spawn
     Ok([interpreter.to_owned()].into_iter().chain(argument).collect())
 }
 
-/// The program that `env` is going to run, as far as that is plain: behind options and assignments, and neither behind an
-/// option that takes the next word nor with quotes or escapes, which are env's own to read.
+/// The program that `env` is going to run, as far as that is plain: behind options and assignments, and
+/// neither behind an option that takes the next word nor with quotes or escapes, which are env's own to read.
 fn program_of_env(argument: &str) -> Option<&str> {
     for word in argument.split_ascii_whitespace() {
         match word {
@@ -76,8 +77,8 @@ fn missing_interpreter(program: &str, line: &str, error: SpawnError) -> SpawnErr
     }
 }
 
-/// The file that a program's name stands for. A relative name with a slash is left to the child, whose folder it is
-/// relative to.
+/// The file that a program's name stands for. A relative name with a slash is left to the child, whose folder
+/// it is relative to.
 pub(super) fn find(program: &str, path: &OsStr) -> Result<PathBuf, SpawnError> {
     if program.is_empty() {
         return Err(SpawnError::NoProgram);

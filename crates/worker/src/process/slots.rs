@@ -8,8 +8,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::{DupFlags, dup3, fcntl_dupfd_cloexec};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises this program's soft limit of open files to the hard one: each task needs three, and 1024 is a common default.
-/// Gives what it was, which is the limit for tasks.
+/// Raises this program's soft limit of open files to the hard one: each task needs up to four, and 1024 is a
+/// common default. Gives what it was, which is the limit for tasks.
 pub(super) fn raise_file_limit() -> io::Result<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
@@ -37,8 +37,8 @@ impl Slots {
         self.slots.iter().map(|slot| slot.as_raw_fd() + 1).max().unwrap_or(0)
     }
 
-    /// Puts copies of `sources` into the slots while `launch` runs, which gets their numbers in the same order.
-    /// `None` stands for `/dev/null`. There must not be more sources than slots.
+    /// Puts copies of `sources` into the slots while `launch` runs, which gets their numbers in the same
+    /// order. `None` stands for `/dev/null`. There must not be more sources than slots.
     pub(super) fn fill<T>(
         &mut self,
         sources: &[Option<BorrowedFd<'_>>],

@@ -32,13 +32,15 @@ const BURY_EVERY: Duration = Duration::from_secs(1);
 /// How processes are started.
 #[derive(Debug, Clone)]
 pub struct SpawnerConfig {
-    /// The folder for attempts' private folders. It is made if missing. Tasks that run as other users must be able to pass
-    /// through the folders above it. What a former program left in it is not removed here: its processes may be alive.
+    /// The folder for attempts' private folders. It is made if missing. Tasks that run as other users must be
+    /// able to pass through the folders above it. What a former program left in it stays until
+    /// [`Spawner::clear_former`]: its processes may be alive.
     pub scratch: PathBuf,
-    /// Variables of this program's environment that pass to tasks beyond [`BASE_ENV`](super::BASE_ENV); `NAME` or `PREFIX*`.
+    /// Variables of this program's environment that pass to tasks beyond [`BASE_ENV`](super::BASE_ENV);
+    /// `NAME` or `PREFIX*`.
     pub pass_env: Vec<String>,
-    /// How many threads start processes; a thread sleeps for the 0.3 ms or so that a start takes. `None`: one per two
-    /// processors, at most four.
+    /// How many threads start processes; a thread sleeps for the 0.3 ms or so that a start takes. `None`: one
+    /// per two processors, at most four.
     pub threads: Option<NonZero<usize>>,
 }
 
@@ -49,9 +51,10 @@ impl SpawnerConfig {
     }
 }
 
-/// Starts processes and watches them. Clones are the same spawner. One per program: making it turns this program into the
-/// parent of its tasks' orphans, which the kernel makes children of the first thread. Other parts of the program that start
-/// processes should do so from other threads, or each end of a task looks at theirs, too.
+/// Starts processes and watches them. Clones are the same spawner. One per program: making it turns this
+/// program into the parent of its tasks' orphans, which the kernel makes children of the first thread. Other
+/// parts of the program that start processes should do so from other threads, or each end of a task looks at
+/// theirs, too.
 #[derive(Clone)]
 pub struct Spawner {
     jobs: Sender<Job>,
@@ -75,7 +78,8 @@ struct Job {
 }
 
 impl Spawner {
-    /// Makes the scratch folder and the launching threads. Call it early: the lower the descriptors it gets, the better.
+    /// Makes the scratch folder and the launching threads. Call it early: the lower the descriptors it gets,
+    /// the better.
     pub fn new(config: &SpawnerConfig) -> io::Result<Self> {
         sys::keep_child_statuses();
         let shared = Arc::new(Shared {
@@ -97,8 +101,9 @@ impl Spawner {
         Ok(Self { jobs, shared })
     }
 
-    /// Starts a process. Must be called within a tokio runtime with IO and time, which then watches the process. If the
-    /// caller stops waiting, the process may have been started all the same, and is watched to its end.
+    /// Starts a process. Must be called within a tokio runtime with IO and time, which then watches the
+    /// process. If the caller stops waiting, the process may have been started all the same, and is watched
+    /// to its end.
     pub async fn spawn(&self, spec: ProcessSpec) -> Result<Running, SpawnError> {
         let (started, answer) = oneshot::channel();
         let gone = || SpawnError::System {
@@ -108,6 +113,12 @@ impl Spawner {
         let job = Job { spec, runtime: Handle::current(), spawner: self.clone(), started };
         self.jobs.send(job).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
+    }
+
+    /// Removes the private folders and results that a former program has left in the scratch folder, and
+    /// tells how many. Only once its [`survivors`](super::survivors) are ended: they may be at work there.
+    pub fn clear_former(&self) -> io::Result<usize> {
+        self.shared.scratch.clear_former()
     }
 
     pub(super) fn scratch(&self) -> &Scratch {

@@ -44,11 +44,11 @@ pub struct ProcessSpec {
     pub timeout: Option<Duration>,
     /// Time between SIGTERM and SIGKILL, for a timeout and for what is left behind.
     pub kill_grace: Duration,
-    /// Texts that must not appear in the log. Those shorter than five characters are not masked, as in Airflow:
-    /// they would blank out half of every log.
+    /// Texts that must not appear in the log. Those shorter than five characters are not masked, as in
+    /// Airflow: they would blank out half of every log.
     pub masked: Vec<Secret>,
-    /// Secrets handed over by file descriptor: for `PASSWORD` the process gets `PASSWORD_FD=<number>` and reads
-    /// `/dev/fd/<number>`, as often as it likes. They are masked too. At most [`MAX_HANDED_SECRETS`].
+    /// Secrets handed over by file descriptor: for `PASSWORD` the process gets `PASSWORD_FD=<number>` and
+    /// reads `/dev/fd/<number>`, as often as it likes. They are masked too. At most [`MAX_HANDED_SECRETS`].
     pub handed: BTreeMap<String, Secret>,
     /// What is kept out of its reach.
     pub guard: Option<Arc<Guard>>,
@@ -61,7 +61,8 @@ pub struct ProcessSpec {
 }
 
 impl ProcessSpec {
-    /// A spec with every default: no timeout, last line as result, 99 skips, empty stdin, fresh working folder.
+    /// A spec with every default: no timeout, last line as result, 99 skips, empty stdin, fresh working
+    /// folder.
     #[must_use]
     pub fn new(marker: Marker, program: Program, log: impl Into<PathBuf>) -> Self {
         Self {
@@ -93,7 +94,8 @@ pub enum Program {
     Argv(Vec<String>),
     /// The text of a script, written to a private file.
     Script {
-        /// The text. A byte order mark is dropped, and where the first line ends in CR LF all lines are made to end in LF.
+        /// The text. A byte order mark is dropped, and where the first line ends in CR LF all lines are made
+        /// to end in LF.
         body: String,
         /// Program and arguments to run it with; `None`: as its `#!` line says, or `sh` where it has none.
         interpreter: Option<Vec<String>>,
@@ -116,8 +118,8 @@ pub enum Stdin {
 /// How the two output streams are captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Streams {
-    /// Each through a pipe of its own: the log tells them apart, only standard output makes the result, and two lines
-    /// written at the same instant to different streams may change places.
+    /// Each through a pipe of its own: the log tells them apart, only standard output makes the result, and
+    /// two lines written at the same instant to different streams may change places.
     Apart,
     /// Both through one pipe, in the exact order written, as Airflow's BashOperator has it: all is `out`.
     Merged,
@@ -126,7 +128,8 @@ pub enum Streams {
 /// What counts as a task's result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResultRule {
-    /// The last line of standard output without trailing white space, as Airflow's BashOperator; empty if there is none.
+    /// The last line of standard output without trailing white space, as Airflow's BashOperator; empty if
+    /// there is none.
     LastLine,
     /// What the process writes to the file that `UPDRAFT_RESULT` names; none if it writes none.
     File,

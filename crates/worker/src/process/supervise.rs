@@ -1,9 +1,11 @@
 //! Watches one process from its start to the end of all it started.
 
+mod left_behind;
+
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
@@ -13,12 +15,7 @@ use super::guard::GuardStatus;
 use super::output::Output;
 use super::spawner::Spawner;
 use super::spec::Marker;
-use super::survivors::{KILL_PATIENCE, all_gone, send};
 use super::{sys, tree};
-
-/// What finishes by itself within this time after the first process is left to: a `tee` or `gzip` at the end of a
-/// shell's `exec > >(...)` still has the last of the output in hand.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// What can be asked of a running process.
 pub(super) enum Command {
@@ -70,6 +67,8 @@ pub(super) struct Supervisor {
     commands: mpsc::UnboundedReceiver<Command>,
     phase: Phase,
     paused: Duration,
+    /// When patience ends with what the first process leaves behind, if somebody has asked to kill it.
+    kill_left_at: Option<Instant>,
     /// Keeps the launching threads, whose child the process is, and the list of orphans.
     spawner: Spawner,
 }
@@ -82,7 +81,16 @@ impl Supervisor {
         commands: mpsc::UnboundedReceiver<Command>,
         spawner: Spawner,
     ) -> Self {
-        Self { watched, ended, output, commands, phase: Phase::Running, paused: Duration::ZERO, spawner }
+        Self {
+            watched,
+            ended,
+            output,
+            commands,
+            phase: Phase::Running,
+            paused: Duration::ZERO,
+            kill_left_at: None,
+            spawner,
+        }
     }
 
     pub(super) async fn run(mut self) -> Ended {
@@ -170,6 +178,8 @@ impl Supervisor {
             return;
         }
         match self.phase {
+            // It was in time, if only just.
+            Phase::Running if self.has_ended() => self.watched.timeout = None,
             Phase::Running => self.end(Why::TimedOut, self.watched.kill_grace),
             Phase::Ending { why, .. } => self.kill_now(why),
             // It has no deadline.
@@ -177,7 +187,27 @@ impl Supervisor {
         }
     }
 
+    /// Whether the first process has ended, noticed or not: what it made of itself is then not ours to
+    /// change.
+    fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        matches!(waitid(WaitId::Pid(self.watched.pid), options), Ok(Some(_)))
+    }
+
+    /// Somebody wants what is left to end within `grace`.
+    fn hurry(&mut self, grace: Duration) {
+        let at = after(Instant::now(), grace);
+        self.kill_left_at = Some(self.kill_left_at.map_or(at, |before| before.min(at)));
+    }
+
     fn on_command(&mut self, command: Command) {
+        if self.has_ended() {
+            // Dropping the answer to anything else says that it comes too late.
+            if let Command::Kill { grace } = command {
+                self.hurry(grace);
+            }
+            return;
+        }
         match (command, &self.phase) {
             (Command::Kill { grace }, Phase::Running | Phase::Paused { .. }) => self.end(Why::Killed, grace),
             (Command::Kill { grace }, Phase::Ending { why, kill_at: Some(kill_at) }) => {
@@ -235,79 +265,6 @@ impl Supervisor {
             tracing::warn!(pid = self.watched.pid.as_raw_nonzero().get(), %error, "a task could not be signalled");
         }
         outside.iter().for_each(|member| member.signal(signal));
-    }
-
-    /// The first process is gone; ends what it left running, first gently.
-    async fn end_left_behind(&mut self) -> LeftBehind {
-        let mut left_behind = LeftBehind::default();
-        if self.left().is_empty() {
-            return left_behind;
-        }
-        let stages = match self.phase {
-            Phase::Running | Phase::Paused { .. } => {
-                vec![
-                    (None, LINGER),
-                    (Some(Signal::TERM), self.watched.kill_grace),
-                    (Some(Signal::KILL), KILL_PATIENCE),
-                ]
-            }
-            Phase::Ending { kill_at: Some(kill_at), .. } => {
-                let grace = kill_at.saturating_duration_since(Instant::now());
-                vec![(Some(Signal::TERM), grace), (Some(Signal::KILL), KILL_PATIENCE)]
-            }
-            Phase::Ending { kill_at: None, .. } => vec![(Some(Signal::KILL), KILL_PATIENCE)],
-        };
-        for (signal, patience) in stages {
-            let mut deadline = after(Instant::now(), patience);
-            loop {
-                let left = self.left();
-                if left.is_empty() {
-                    return left_behind;
-                }
-                if let Some(signal) = signal {
-                    left.iter().for_each(|member| send(member, signal));
-                    left_behind.ended = left_behind.ended.max(left.len());
-                }
-                if !self.all_gone(left, &mut deadline).await {
-                    break;
-                }
-            }
-        }
-        let left = self.left();
-        left_behind.surviving =
-            left.iter().map(|member| member.pid.as_raw_nonzero().get().unsigned_abs()).collect();
-        left_behind
-    }
-
-    fn left(&self) -> Vec<tree::Member> {
-        self.spawner.orphans().left_by(self.watched.pid, self.watched.marker.as_str())
-    }
-
-    /// Waits until all of `left` have ended, capturing what they write. `false`: the deadline came first.
-    async fn all_gone(&mut self, left: Vec<tree::Member>, deadline: &mut Instant) -> bool {
-        let gone = all_gone(left);
-        tokio::pin!(gone);
-        loop {
-            let next = self.output.show_at().map_or(*deadline, |show_at| show_at.min(*deadline));
-            tokio::select! {
-                biased;
-                () = &mut gone => return true,
-                Some(command) = self.commands.recv() => {
-                    if let Command::Kill { grace } = command {
-                        *deadline = after(Instant::now(), grace).min(*deadline);
-                    }
-                }
-                () = at(Some(next)) => {
-                    if self.output.show_at().is_some_and(|at| at <= Instant::now()) {
-                        self.output.show();
-                    }
-                    if *deadline <= Instant::now() {
-                        return false;
-                    }
-                }
-                () = self.output.read() => {}
-            }
-        }
     }
 }
 

@@ -25,8 +25,9 @@ pub struct Survivor {
     pub has_leader: bool,
 }
 
-/// Finds every process on this machine whose attempt's id begins with `prefix`, and whatever shares a session with one.
-/// Give ids a prefix that is this installation's own. Processes of other users are seen only by root.
+/// Finds every process on this machine whose attempt's id begins with `prefix`, and whatever shares a session
+/// with one. Give ids a prefix that is this installation's own. Processes of other users are seen only by
+/// root.
 pub fn survivors(prefix: &str) -> io::Result<Vec<Survivor>> {
     let mut attempts: BTreeMap<String, Survivor> = BTreeMap::new();
     for (member, stat, attempt) in tree::marked(|marker| marker.starts_with(prefix))? {

@@ -25,8 +25,8 @@ pub(super) fn awaitable(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
         .map_err(|error| error.into_parts().1)
 }
 
-/// Has the kernel keep the status of dead children for us: a parent that ignores SIGCHLD passes that on, and never learns
-/// how its children ended.
+/// Has the kernel keep the status of dead children for us: a parent that ignores SIGCHLD passes that on, and
+/// never learns how its children ended.
 pub(super) fn keep_child_statuses() {
     // SAFETY: both structures are valid for reads and writes; an all-zero sigaction is a valid value.
     unsafe {

@@ -1,9 +1,10 @@
-//! Which processes belong to an attempt, found through `/proc`, and pinned by descriptors against reuse of their ids.
+//! Which processes belong to an attempt, found through `/proc`, and pinned by descriptors against reuse of
+//! their ids.
 //!
 //! A task's first process leads a session and a process group. What it starts is found by
 //! - descent, while the chain of parents is alive;
-//! - orphanhood: this program is a "child subreaper", so whatever loses its parent becomes our child, and shows in
-//!   our own short list of children however it got away;
+//! - orphanhood: this program is a "child subreaper", so whatever loses its parent becomes our child, and
+//!   shows in our own short list of children however it got away;
 //! - session, group or marker, which tell whose such an orphan is.
 //!
 //! Out of sight is only what left its session, wiped the marker from its environment *and* lost its parent.
@@ -39,7 +40,8 @@ impl Member {
         }
     }
 
-    /// Waits until it has ended. Its status is left to whoever is its parent, which may be another part of this program.
+    /// Waits until it has ended. Its status is left to whoever is its parent, which may be another part of
+    /// this program.
     pub(super) async fn gone(self) -> io::Result<()> {
         let ended = sys::awaitable(self.pidfd)?;
         ended.readable().await?.retain_ready();
@@ -51,6 +53,7 @@ impl Member {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stat {
     pub(super) is_zombie: bool,
+    parent: i32,
     pub(super) group: i32,
     pub(super) session: i32,
 }
@@ -62,8 +65,13 @@ impl Stat {
         let rest = &stat[memchr::memrchr(b')', &stat)? + 1..];
         let mut fields = std::str::from_utf8(rest).ok()?.split_ascii_whitespace();
         let state = fields.next()?;
-        let mut number = |skip| fields.nth(skip)?.parse().ok();
-        Some(Self { is_zombie: matches!(state, "Z" | "X"), group: number(1)?, session: number(0)? })
+        let mut number = || fields.next()?.parse().ok();
+        Some(Self {
+            is_zombie: matches!(state, "Z" | "X"),
+            parent: number()?,
+            group: number()?,
+            session: number()?,
+        })
     }
 }
 
@@ -89,13 +97,14 @@ impl Orphans {
         Ok(Self { children, own_session })
     }
 
-    /// Whether there is not one, dead or alive: then whatever a task that has ended had started has ended, too.
+    /// Whether there is not one, dead or alive: then whatever a task that has ended had started has ended,
+    /// too.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self.children.read_at(&mut [0; 8], 0), Ok(0))
     }
 
-    /// The living orphans. Takes the status of dead ones away, so that they do not pile up. What is in our own session is
-    /// no task's: another part of this program has started it and waits for it.
+    /// The living orphans. Takes the status of dead ones away, so that they do not pile up. What is in our
+    /// own session is no task's: another part of this program has started it and waits for it.
     fn living(&self) -> Vec<(Member, Stat)> {
         let mut text = Vec::new();
         let mut piece = [0; 4096];
@@ -121,8 +130,8 @@ impl Orphans {
         drop(self.living());
     }
 
-    /// What an attempt whose first process has ended (but whose status has not been taken, which pins its id) left
-    /// running.
+    /// What an attempt whose first process has ended (but whose status has not been taken, which pins its id)
+    /// left running.
     pub(super) fn left_by(&self, leader: Pid, marker: &str) -> Vec<Member> {
         let leader = leader.as_raw_nonzero().get();
         let mut left = Vec::new();
@@ -140,7 +149,8 @@ impl Orphans {
     }
 }
 
-/// The descendants of a living process that are outside its group, where a signal to the group does not reach them.
+/// The descendants of a living process that are outside its group, where a signal to the group does not reach
+/// them.
 pub(super) fn outside_group(leader: Pid) -> Vec<Member> {
     let mut members = Vec::new();
     add_descendants(leader, &mut members);
@@ -155,7 +165,10 @@ fn add_descendants(of: Pid, members: &mut Vec<Member>) {
         // Both the process and its thread may vanish at any time.
         let Ok(children) = std::fs::read(thread.path().join("children")) else { continue };
         for pid in pids(&children) {
-            if let Some(member) = Member::open(pid) {
+            // The child may have ended and its id be another's by now, whose parent is not this one.
+            if let Some(member) = Member::open(pid)
+                && Stat::of(pid).is_some_and(|stat| stat.parent == of.as_raw_nonzero().get())
+            {
                 members.push(member);
                 add_descendants(pid, members);
             }

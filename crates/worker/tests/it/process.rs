@@ -101,8 +101,8 @@ impl Bell {
     }
 }
 
-/// Runs a test that looks at its whole process in one of its own, however many share this one. Whoever gets `false` has
-/// nothing left to do.
+/// Runs a test that looks at its whole process in one of its own, however many share this one. Whoever gets
+/// `false` has nothing left to do.
 fn alone(test: &str) -> bool {
     const ALONE: &str = "TEST_IS_ALONE";
     if std::env::var_os(ALONE).is_some() {

@@ -41,8 +41,9 @@ pub struct Page {
     pub unreadable: u64,
 }
 
-/// Reads the entries that stand whole in the file from `offset` on, about `most_bytes` of them and at least one if there is
-/// one. An offset in the middle of an entry counts as that of the next. A log that does not exist yet is an empty one.
+/// Reads the entries that stand whole in the file from `offset` on, about `most_bytes` of them and at least
+/// one if there is one. An offset in the middle of an entry counts as that of the next. A log that does not
+/// exist yet is an empty one.
 pub fn read_page(path: &Path, offset: u64, most_bytes: usize) -> io::Result<Page> {
     let mut page = Page { entries: Vec::new(), next_offset: offset, at_end: true, unreadable: 0 };
     let file = match File::open(path) {

@@ -2,7 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Writes bytes as one stream's, cut at the given places, and shows what has begun after each piece if `eager`.
+/// Writes bytes as one stream's, cut at the given places, and shows what has begun after each piece if
+/// `eager`.
 fn write(path: &Path, limit: u64, pieces: &[&[u8]], eager: bool) -> LogReport {
     let mut log = LogWriter::new(path.to_owned(), limit);
     let mut lines = Lines::default();

@@ -16,7 +16,8 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Takes the stream's next bytes and gives out `(text, goes_on)` for each line and each piece of a long one.
+    /// Takes the stream's next bytes and gives out `(text, goes_on)` for each line and each piece of a long
+    /// one.
     pub(crate) fn push(&mut self, mut bytes: &[u8], mut give: impl FnMut(&[u8], bool)) {
         while let Some(first) = bytes.first() {
             if std::mem::take(&mut self.after_cr) && *first == b'\n' {

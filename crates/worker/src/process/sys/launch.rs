@@ -1,10 +1,11 @@
 //! Starting a child.
 //!
-//! It is done as glibc's `posix_spawn` does it (`clone` with `CLONE_VM | CLONE_VFORK`: no page table is copied, and the
-//! calling thread sleeps until the child has executed its program), but with the steps that `posix_spawn` has no attribute
-//! for: Landlock and another user. And with one saving more: the child shares the descriptor table for an instant
-//! (`CLONE_FILES`) and then keeps only its first numbers (`close_range` with `CLOSE_RANGE_UNSHARE`), so that a start costs
-//! the same whether this process holds ten open files or two thousand.
+//! It is done as glibc's `posix_spawn` does it (`clone` with `CLONE_VM | CLONE_VFORK`: no page table is
+//! copied, and the calling thread sleeps until the child has executed its program), but with the steps that
+//! `posix_spawn` has no attribute for: Landlock and another user. And with one saving more: the child shares
+//! the descriptor table for an instant (`CLONE_FILES`) and then keeps only its first numbers (`close_range`
+//! with `CLOSE_RANGE_UNSHARE`), so that a start costs the same whether this process holds ten open files or
+//! two thousand.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
@@ -19,8 +20,8 @@ use super::wait4;
 const STACK_BYTES: usize = 64 * 1024;
 /// How many there are on Linux, MIPS apart.
 const SIGNALS: usize = 64;
-/// Capabilities that reach around Landlock into memory: SYS_MODULE, SYS_RAWIO, SYS_ADMIN, PERFMON (which since Linux 6.14
-/// reads every process's environment without asking a security module), BPF.
+/// Capabilities that reach around Landlock into memory: SYS_MODULE, SYS_RAWIO, SYS_ADMIN, PERFMON (which
+/// since Linux 6.14 reads every process's environment without asking a security module), BPF.
 const VOIDING_CAPABILITIES: [libc::c_ulong; 5] = [16, 17, 21, 38, 39];
 const CLOSE_RANGE_UNSHARE: libc::c_uint = 2;
 const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
@@ -252,12 +253,14 @@ unsafe fn take_descriptors(plan: &ChildPlan) -> Result<(), Step> {
     Ok(())
 }
 
-/// Sets the soft limit of open files. Programs that close every possible descriptor, or use `select`, need it low.
+/// Sets the soft limit of open files. Programs that close every possible descriptor, or use `select`, need it
+/// low.
 ///
 /// # Safety
 /// As `steps`.
 unsafe fn lower_file_limit(open_files: u64) {
-    // SAFETY: the structure is valid for reads and writes. A limit that cannot be set stays as it is, and harms nothing.
+    // SAFETY: the structure is valid for reads and writes. A limit that cannot be set stays as it is, and
+    // harms nothing.
     unsafe {
         let mut limit: libc::rlimit = std::mem::zeroed();
         if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {

@@ -127,6 +127,22 @@ async fn who_ignores_a_hangup_after_a_normal_end_is_killed_after_the_grace() {
 }
 
 #[tokio::test]
+async fn a_kill_is_heard_while_what_was_left_behind_is_waited_for() {
+    let lab = Lab::new();
+    let bell = lab.bell("bell");
+    let text = format!("trap '' TERM; exec >/dev/null; echo $$ > {}; while :; do sleep 1; done", bell.path());
+    let running = lab.spawn(lab.argv(&["sh", "-c", "(setsid sh -c \"$1\" &) ; exit 6", "sh", &text])).await;
+    let stubborn = bell.rung().await.parse().unwrap();
+    let control = running.control();
+    eventually("the first process has ended", || state(running.pid()).is_none_or(|state| state == 'Z')).await;
+    assert!(matches!(control.pause().await, Err(NotRunning)));
+    control.kill(Duration::ZERO);
+    let ended = tokio::time::timeout(LONG / 6, running.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.outcome, Outcome::Failed { code: 6 });
+    assert!(!is_alive(stubborn));
+}
+
+#[tokio::test]
 async fn what_finishes_by_itself_right_after_the_end_is_let_finish() {
     let lab = Lab::new();
     let spec = lab.argv(&["bash", "-c", "exec > >(sleep 0.2; tr a-z A-Z); echo the last words"]);

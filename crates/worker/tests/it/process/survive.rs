@@ -7,7 +7,8 @@ use updraft_worker::process::{MARKER_VARIABLE, end_survivor, survivors};
 
 use super::{Lab, is_alive};
 
-/// What a former program has started: here, a plain child with a marker, in a session of its own as tasks are.
+/// What a former program has started: here, a plain child with a marker, in a session of its own as tasks
+/// are.
 fn leave(marker: &str, text: &str) -> std::process::Child {
     Command::new("setsid").args(["sh", "-c", text]).env(MARKER_VARIABLE, marker).spawn().unwrap()
 }
@@ -66,4 +67,15 @@ async fn a_running_tasks_processes_carry_its_marker() {
     assert_eq!((found[0].pids.as_slice(), found[0].has_leader), ([running.pid()].as_slice(), true));
     done.ring().await;
     running.wait().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_former_program_left_in_the_scratch_folder_can_be_removed() {
+    let lab = Lab::new();
+    let scratch = lab.path("scratch");
+    std::fs::create_dir_all(scratch.join("1-1-0/work/tree")).unwrap();
+    std::fs::write(scratch.join("1-1-7.result"), "").unwrap();
+    lab.run(lab.sh("true")).await;
+    assert_eq!(lab.spawner.clear_former().unwrap(), 2);
+    assert_eq!(std::fs::read_dir(&scratch).unwrap().count(), 1, "what is ours has stayed");
 }
