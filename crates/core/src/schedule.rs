@@ -21,11 +21,11 @@
 //!
 //! | name | Airflow 3.3.2 | here |
 //! |---|---|---|
-//! | `never` | asking after a cron that never comes (`0 0 30 2 *`, a year that has passed) raises `CroniterBadDateError` | no tick |
-//! | `first` | a cron with no tick before the one asked for (`0 0 1 1 * 0 2030`) raises the same, so that it never runs | the missing earlier tick is left out of the reckoning |
-//! | `behind` | data intervals of an hourly cron without catch-up, asked in the hours after a clock was set back by half an hour, raise `AssertionError` | the interval around that time |
+//! | `never` | asking past the last time of a cron (`0 0 30 2 *` has none, a year may have passed) raises `CroniterBadDateError`, and a run that came before is lost with it | no tick after the last; what comes before stands, and other crons of a list go on |
+//! | `first` | asking before the first time of a cron (`0 0 1 1 * 0 2030`) raises the same, so that it never runs | the missing earlier tick is left out of the reckoning |
+//! | `behind` | data intervals of a cron whose hour is `*`, without catch-up: where the clock has been set since the last tick, the tick after it may have passed too, which raises `AssertionError` | the ticks are followed up to now |
+//! | `stuck` | the same crons: the tick found after the last interval may lie before its start, which raises `ValueError` | the tick after that start |
 //! | `random` | `R` is drawn anew at each question | refused |
-//! | `words` | an expression that its description library cannot put in words breaks the DAG's import | accepted |
 //!
 //! Lengths of less than a second are exact here and floating point there.
 

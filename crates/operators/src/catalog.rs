@@ -1,7 +1,13 @@
 //! Which operators there are, and what arguments they take.
 
+pub(crate) mod argument;
+
 use serde_json::{Map, Value};
-use updraft_core::TaskKind;
+use updraft_core::{MapSource, Mapping, TaskKind, WaitRule};
+
+pub use self::argument::Argument;
+use self::argument::BadArgument;
+use crate::{Refused, Work, nearest::did_you_mean, nearest::nearest, operators, prepare::Job, template};
 
 /// An operator as a DAG file names it, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +18,20 @@ pub struct Checked {
     pub kind: TaskKind,
     /// Its own arguments, as given.
     pub args: Map<String, Value>,
+}
+
+impl Checked {
+    /// The same, with the DAG's time zone where a time of the day was given without one (`TimeSensor`).
+    /// [`check`] does not know the DAG and leaves the zone empty.
+    #[must_use]
+    pub fn in_zone(mut self, dag_zone: &str) -> Self {
+        if let TaskKind::Wait(WaitRule::TimeOfDay { zone, .. }) = &mut self.kind
+            && zone.is_empty()
+        {
+            *zone = dag_zone.into();
+        }
+        self
+    }
 }
 
 /// An operator that can't be had as it is written.
@@ -37,13 +57,154 @@ pub enum BadOperator {
     },
 }
 
+/// An operator, as the documentation and editors show it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Its class name, as Airflow has it; for our own, in Airflow's manner.
+    pub name: &'static str,
+    /// Other names it is found under: short ones first, then the dotted paths it has or had in Airflow.
+    pub aliases: &'static [&'static str],
+    /// What it does.
+    pub doc: &'static str,
+    /// Whether it takes results that an edge passes on, and as what.
+    pub takes_results: Option<&'static str>,
+    pub(crate) arguments: &'static [&'static [Argument]],
+    /// A text that ends so is the name of a file with the template (Airflow's `template_ext`).
+    pub(crate) template_ext: &'static [&'static str],
+    pub(crate) kind: fn(&Written<'_>) -> Result<TaskKind, BadArgument>,
+    pub(crate) plan: fn(&Job<'_>) -> Result<Work, Refused>,
+}
+
+impl Entry {
+    /// Its arguments, in the order in which they matter.
+    pub fn arguments(&self) -> impl Iterator<Item = &'static Argument> + use<> {
+        self.arguments.iter().copied().flatten()
+    }
+
+    pub(crate) fn bad(&self, (argument, reason): (Option<&str>, String)) -> BadOperator {
+        BadOperator::Arguments {
+            operator: self.name,
+            reason: match argument {
+                Some(argument) => format!("`{argument}` {reason}"),
+                None => reason,
+            },
+            argument: argument.map(str::to_owned),
+        }
+    }
+}
+
+/// The arguments of a task as they are written, and those it is mapped over.
+pub(crate) struct Written<'a> {
+    pub(crate) args: &'a Map<String, Value>,
+    mapped: Mapped<'a>,
+}
+
+enum Mapped<'a> {
+    /// It is not mapped.
+    Not,
+    /// These arguments differ from copy to copy.
+    Over(Vec<&'a str>),
+    /// Which ones differ is not known before the run.
+    Anything,
+}
+
+impl Written<'_> {
+    /// The argument's value, where one is written for all copies.
+    pub(crate) fn literal(&self, name: &str) -> Option<&Value> {
+        self.args.get(name).filter(|value| !value.is_null())
+    }
+
+    /// Whether it has this argument, or may come to have it.
+    pub(crate) fn may_have(&self, name: &str) -> bool {
+        self.literal(name).is_some()
+            || match &self.mapped {
+                Mapped::Not => false,
+                Mapped::Over(names) => names.contains(&name),
+                Mapped::Anything => true,
+            }
+    }
+}
+
+/// All operators.
+pub fn all() -> &'static [Entry] {
+    operators::ALL
+}
+
+/// The operator of this name: Airflow's class name, a dotted path, or a short alias.
+pub fn find(name: &str) -> Result<&'static Entry, BadOperator> {
+    all().iter().find(|entry| entry.name == name || entry.aliases.contains(&name)).ok_or_else(|| {
+        let names = all().iter().flat_map(|entry| entry.aliases.iter().copied().chain([entry.name]));
+        BadOperator::Unknown { name: name.into(), nearest: nearest(name, names) }
+    })
+}
+
 /// Checks an operator's name (Airflow's class name, its dotted path, or a short alias) and the arguments
 /// that are its own; what every task can have (`retries`, `pool`, …) is not among them.
 pub fn check(name: &str, args: &Map<String, Value>) -> Result<Checked, BadOperator> {
-    match name.rsplit('.').next() {
-        Some("EmptyOperator" | "empty") => {
-            Ok(Checked { operator: "EmptyOperator", kind: TaskKind::Empty, args: args.clone() })
-        }
-        _ => Err(BadOperator::Unknown { name: name.into(), nearest: None }),
-    }
+    checked(find(name)?, Written { args, mapped: Mapped::Not })
 }
+
+/// The same for a mapped task: the arguments that it is mapped over are not missed among `args`, and where
+/// their values are written down, these are checked too.
+pub fn check_mapped(
+    name: &str,
+    args: &Map<String, Value>,
+    mapping: &Mapping,
+) -> Result<Checked, BadOperator> {
+    let entry = find(name)?;
+    let mapped = match mapping {
+        Mapping::Kwargs(_) => Mapped::Anything,
+        Mapping::Product(sources) => {
+            for (name, source) in sources {
+                let argument = known(entry, name)?;
+                if let MapSource::List(values) = source {
+                    values.iter().try_for_each(|value| well_formed(entry, argument, value))?;
+                }
+            }
+            Mapped::Over(sources.iter().map(|(name, _)| &**name).collect())
+        }
+    };
+    checked(entry, Written { args, mapped })
+}
+
+fn checked(entry: &'static Entry, written: Written<'_>) -> Result<Checked, BadOperator> {
+    for (name, value) in written.args {
+        well_formed(entry, known(entry, name)?, value)?;
+    }
+    for argument in entry.arguments() {
+        if argument.required && !written.may_have(argument.name) {
+            return Err(entry.bad((Some(argument.name), "is required".into())));
+        }
+    }
+    let kind = (entry.kind)(&written).map_err(|bad| entry.bad(bad))?;
+    Ok(Checked { operator: entry.name, kind, args: written.args.clone() })
+}
+
+/// The argument of this name.
+pub(crate) fn known(entry: &Entry, name: &str) -> Result<&'static Argument, BadOperator> {
+    entry.arguments().find(|argument| argument.name == name).ok_or_else(|| {
+        let names: Vec<_> = entry.arguments().map(|argument| argument.name).collect();
+        let near = did_you_mean(name, names.iter().copied());
+        let list = if names.is_empty() { "none".into() } else { names.join(", ") };
+        let reason = format!("is no argument of it{near} It takes: {list}");
+        entry.bad((Some(name), reason.replace("of it It", "of it. It")))
+    })
+}
+
+/// Whether a value can be this argument's, as far as can be said before its templates are rendered.
+fn well_formed(entry: &Entry, argument: &Argument, value: &Value) -> Result<(), BadOperator> {
+    let bad = |reason| entry.bad((Some(argument.name), reason));
+    if argument.templated {
+        template::check(argument.name, value).map_err(|error| bad(format!("can't be read: {error}")))?;
+        if value.as_str().is_some_and(template::is_template) {
+            return Ok(());
+        }
+    }
+    if value.is_null() && !argument.required {
+        return Ok(());
+    }
+    (argument.check)(value).map_err(bad)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,22 @@
 //! The native operators and sensors, and the templates of their arguments.
+//!
+//! A DAG file's reader asks [`catalog`] whether an operator takes the arguments it is given. A worker
+//! gives [`prepare()`] an order and a [`Host`] to look things up through, and gets the arguments as
+//! rendered and the [`Work`] to do: a process to start, a future to drive, or a time to wait for.
 
 pub mod catalog;
+mod host;
+mod nearest;
+mod operators;
+pub mod outcome;
+mod prepare;
+mod secrets;
+mod sensor;
+pub mod template;
+pub mod work;
+
+pub use self::{
+    host::{Host, HostError, PreviousSuccess, Smtp, Variable},
+    prepare::{Prepared, Refused, prepare},
+    work::{NativeTask, ProcessPlan, Work},
+};

@@ -9,6 +9,7 @@ mod order;
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -92,9 +93,12 @@ impl Leader {
         config: Config,
         inbox: Inbox,
         around: Surroundings,
-    ) -> Result<Self, updraft_store::Error> {
+    ) -> Result<Self, (updraft_store::Error, Inbox)> {
         let began = Instant::now();
-        let snapshot = around.store.load().await?;
+        let snapshot = match around.store.load().await {
+            Ok(snapshot) => snapshot,
+            Err(error) => return Err((error, inbox)),
+        };
         let engine = Engine::restore(config.clone(), snapshot, now());
         info!(
             unfinished = engine.unfinished(),
@@ -117,19 +121,23 @@ impl Leader {
         })
     }
 
-    /// Runs until it is asked to stop or leadership is lost.
-    pub async fn run(mut self) -> Ended {
-        // What the engine decided when it was rebuilt.
-        if let Err(ended) = self.conclude().await {
-            return ended;
-        }
+    /// Runs until it is asked to stop or leadership is lost. Gives the inbox back, for the next to lead here.
+    pub async fn run(mut self) -> (Ended, Inbox) {
+        let ended = match self.reign().await {
+            Err(ended) => ended,
+            Ok(never) => match never {},
+        };
+        (ended, Inbox(self.inbox))
+    }
+
+    async fn reign(&mut self) -> Result<Infallible, Ended> {
+        // What the engine decided when it was rebuilt, and who is there.
+        self.workers.rejoin_all();
+        self.conclude().await?;
         loop {
-            let ended = match self.gather().await {
-                Gathered::Stop => Some(Ended::Stopped),
-                Gathered::Messages(messages) => self.turn(messages).await.err(),
-            };
-            if let Some(ended) = ended {
-                return ended;
+            match self.gather().await {
+                Gathered::Stop => return Err(Ended::Stopped),
+                Gathered::Messages(messages) => self.turn(messages).await?,
             }
         }
     }

@@ -6,9 +6,12 @@
 //! Everything else here either asks the store, or hands the leader a command and waits for its answer.
 
 pub mod accounts;
+pub mod authoring;
 pub mod blobs;
+pub mod dags;
 pub mod http;
 pub mod leader;
+pub mod leadership;
 pub mod logs;
 pub mod secrets;
 pub mod workers;

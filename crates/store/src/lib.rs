@@ -20,6 +20,8 @@ mod memory;
 mod queries;
 mod records;
 mod sql;
+#[cfg(feature = "test-postgres")]
+pub mod test_postgres;
 mod upkeep;
 
 pub use self::{

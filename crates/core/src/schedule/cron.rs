@@ -3,6 +3,7 @@
 //! [`Cron`] answers on the wall clock, knowing nothing of zones: the next and the previous local time that
 //! match. How these become instants is the affair of [`super::pace`].
 
+mod days;
 mod error;
 mod field;
 mod search;

@@ -70,16 +70,6 @@ impl Delta {
         Err(BadDelta { text: format!("{months} months and {exact}"), fault })
     }
 
-    /// The calendar months in it.
-    pub fn months(&self) -> i32 {
-        self.months
-    }
-
-    /// What is in it beside the months.
-    pub fn exact(&self) -> SignedDuration {
-        self.exact
-    }
-
     /// The instant this long after the given one; `None` beyond the end of the calendar.
     pub(super) fn after(&self, instant: Timestamp) -> Option<Timestamp> {
         self.shift_months(instant, self.months)?.checked_add(self.exact).ok()

@@ -1,6 +1,6 @@
 //! What a schedule steps along, a cron in a zone or a length of time, as instants.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Cron, Delta, Zone};
 
@@ -52,10 +52,11 @@ impl Pace<'_> {
     /// steps, so each instant is one.
     pub fn align_to_next(self, current: Timestamp) -> Option<Timestamp> {
         match self {
-            Self::Cron(..) => {
-                let next = self.next(current)?;
-                Some(if self.previous(next) == Some(current) { current } else { next })
-            }
+            Self::Cron(..) => match self.next(current) {
+                Some(next) if self.previous(next) != Some(current) => Some(next),
+                Some(_) => Some(current),
+                None => self.is_step(current).then_some(current),
+            },
             Self::Every(_) => Some(current),
         }
     }
@@ -66,13 +67,16 @@ impl Pace<'_> {
             Self::Cron(..) => match self.previous(current) {
                 Some(previous) if self.next(previous) != Some(current) => Some(previous),
                 Some(_) => Some(current),
-                // The instant may be the very first step.
-                None => {
-                    let just_before = current.checked_sub(jiff::SignedDuration::from_nanos(1)).ok()?;
-                    (self.next(just_before) == Some(current)).then_some(current)
-                }
+                None => self.is_step(current).then_some(current),
             },
             Self::Every(_) => Some(current),
         }
+    }
+
+    /// Whether an instant is a step, asked where it has no neighbour to be reached from: it may be the
+    /// very first or last.
+    fn is_step(self, instant: Timestamp) -> bool {
+        let just_before = instant.checked_sub(SignedDuration::from_nanos(1));
+        just_before.is_ok_and(|just_before| self.next(just_before) == Some(instant))
     }
 }

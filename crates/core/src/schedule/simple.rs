@@ -33,11 +33,6 @@ pub(super) fn continuous(question: &Question<'_>) -> Option<Tick> {
 pub struct Times(Vec<Timestamp>);
 
 impl Times {
-    /// The times, from the earliest on.
-    pub fn as_slice(&self) -> &[Timestamp] {
-        &self.0
-    }
-
     pub(super) fn next_tick(&self, question: &Question<'_>) -> Option<Tick> {
         let restriction = question.restriction;
         let earliest = if restriction.catchup {

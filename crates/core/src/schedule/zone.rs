@@ -46,7 +46,7 @@ impl Zone {
     /// Finds a zone by its IANA name, in any case, or by an offset from UTC (`+05:30`, `-03`).
     pub fn new(name: &str) -> Result<Self, UnknownZone> {
         let found = if name.starts_with(['+', '-']) {
-            DateTimeParser::new().parse_time_zone_with(&*ZONES, name)
+            DateTimeParser::new().parse_time_zone_with(&ZONES, name)
         } else {
             ZONES.get(name)
         };

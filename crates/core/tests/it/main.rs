@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has to end")]
 
 mod engine;
+mod schedule;
 mod world;

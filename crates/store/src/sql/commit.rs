@@ -14,7 +14,10 @@ use super::{
         TI_KEY, TICK, TRANSITION, XCOM, audit_cells, dag_cells, delivery_cells, json, pool_cells, run_cells,
         stats_cells, ti_cells, ti_key_cells, tick_cells, transition_cells, version_cells, xcom_cells,
     },
-    statement::Type::{self, Int, Text},
+    statement::{
+        Sql,
+        Type::{self, Int, Text},
+    },
     table::{Conflict, Rows},
 };
 use crate::Error;
@@ -82,8 +85,17 @@ fn xcoms(rows: &[XcomRow]) -> Rows {
 
 /// A version is written once; one that is there already stays as it is.
 async fn insert_versions(tx: &mut Tx, versions: &[DagVersionRow]) -> Result<(), Error> {
-    let keep = Conflict::Keep;
-    tx.insert(&DAG_VERSION, Rows::of(DAG_VERSION.columns, versions.iter().map(version_cells)), keep).await?;
+    let mut new: BTreeMap<(&DagKey, u32), &DagVersionRow> = BTreeMap::new();
+    for row in versions {
+        let mut sql = Sql::new("SELECT 1 FROM dag_version WHERE namespace = ").with(&*row.key.namespace);
+        sql.push(" AND dag_id = ").arg(&*row.key.dag_id).push(" AND version = ").arg(row.version);
+        if tx.row(sql).await?.is_none() {
+            new.entry((&row.key, row.version)).or_insert(row);
+        }
+    }
+    let versions: Vec<&DagVersionRow> = new.into_values().collect();
+    let rows = Rows::of(DAG_VERSION.columns, versions.iter().map(|row| version_cells(row)));
+    tx.insert(&DAG_VERSION, rows, Conflict::Fail).await?;
     let mut tags = Rows::new(DAG_TAG.columns, 0);
     let mut tasks = Rows::new(DAG_TASK.columns, versions.iter().map(|row| row.spec.tasks.len()).sum());
     for row in versions {
@@ -106,14 +118,14 @@ async fn insert_versions(tx: &mut Tx, versions: &[DagVersionRow]) -> Result<(), 
             ]);
         }
     }
-    tx.insert(&DAG_TAG, tags, keep).await?;
-    tx.insert(&DAG_TASK, tasks, keep).await
+    tx.insert(&DAG_TAG, tags, Conflict::Fail).await?;
+    tx.insert(&DAG_TASK, tasks, Conflict::Fail).await
 }
 
 async fn delete_dags(tx: &mut Tx, dags: &BTreeSet<DagKey>) -> Result<(), Error> {
     for dag in dags {
         for table in OF_RUN {
-            let mut sql = super::statement::Sql::new(format!("DELETE FROM {table} WHERE run IN ("));
+            let mut sql = Sql::new(format!("DELETE FROM {table} WHERE run IN ("));
             sql.push("SELECT key FROM run WHERE namespace = ").arg(&*dag.namespace);
             sql.push(" AND dag_id = ").arg(&*dag.dag_id).push(")");
             tx.run(sql).await?;

@@ -14,7 +14,7 @@ use crate::Error;
 const CONNECTIONS: u32 = 10;
 
 /// How long to wait for a connection.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 impl SqlStore {
     /// Connects to a PostgreSQL database, 15 or later. TLS as `sslmode` in the URL says.

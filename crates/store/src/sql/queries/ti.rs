@@ -46,7 +46,10 @@ fn read(f: &mut Fields) -> Result<TiListing, Error> {
 
 /// The first one that `filter`, beginning with ` WHERE`, finds.
 pub(super) async fn one(db: &Db, filter: Sql) -> Result<Option<TiListing>, Error> {
-    let sql = Sql { text: format!("SELECT {}{FROM}{} LIMIT 1", select(), filter.text), args: filter.args };
+    let sql = Sql {
+        text: format!("SELECT {}{FROM}{} ORDER BY t.task LIMIT 1", select(), filter.text),
+        args: filter.args,
+    };
     db.row(sql).await?.map(|mut f| read(&mut f)).transpose()
 }
 

@@ -1,0 +1,184 @@
+//! What can be set: in `updraft.toml` in the home folder, and as `UPDRAFT__SECTION__KEY` in the environment.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use figment::{
+    Figment,
+    providers::{Env, Format, Toml},
+};
+use serde::Deserialize;
+
+/// Everything that can be set. A key that is not known is an error.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the state is kept.
+    pub database: Database,
+    /// The server.
+    pub server: Server,
+    /// How tasks are run.
+    pub worker: Worker,
+    /// Where DAGs come from.
+    pub dags: Dags,
+    /// Where mail goes.
+    pub smtp: Smtp,
+}
+
+/// Where the state is kept.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `sqlite://…` or `postgres://…`; a file in the home folder, where nothing is said.
+    pub url: Option<String>,
+}
+
+/// The server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// The address it listens at.
+    pub host: IpAddr,
+    /// The port it listens at; 0 for any that is free.
+    pub port: u16,
+    /// Seconds after which a silent worker is given up.
+    pub lease_s: u64,
+    /// Whether it may listen at more than this machine without TLS.
+    pub allow_insecure: bool,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { host: IpAddr::from([127, 0, 0, 1]), port: 8080, lease_s: 30, allow_insecure: false }
+    }
+}
+
+/// How tasks are run.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Worker {
+    /// How many at once.
+    pub slots: u32,
+    /// From which queues.
+    pub queues: Vec<String>,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self { slots: 32, queues: vec!["default".into()] }
+    }
+}
+
+/// Where DAGs come from.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dags {
+    /// The folder with DAG files; `dags` in the home folder, where nothing is said.
+    pub folder: Option<PathBuf>,
+    /// Whether a new DAG begins paused, where it does not say itself.
+    pub paused_at_creation: bool,
+}
+
+/// Where mail goes.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Smtp {
+    /// `smtp://user:password@host:587` or `smtps://…`.
+    pub url: Option<String>,
+    /// The address that mail comes from.
+    pub from: Option<String>,
+}
+
+impl Config {
+    /// Reads what is set.
+    pub fn read(home: &Path) -> Result<Self> {
+        let file = home.join("updraft.toml");
+        Figment::new()
+            .merge(Toml::file(&file))
+            .merge(Env::prefixed("UPDRAFT__").split("__"))
+            .extract()
+            .with_context(|| {
+                format!("the configuration ({} and UPDRAFT__* variables) can't be read", file.display())
+            })
+    }
+}
+
+/// `~/.updraft`.
+pub fn default_home() -> PathBuf {
+    std::env::home_dir().unwrap_or_else(|| PathBuf::from(".")).join(".updraft")
+}
+
+/// What is where in the home folder.
+pub struct Home(pub PathBuf);
+
+impl Home {
+    /// The folder with everything; made, where it is not there, for nobody but this user.
+    pub fn open(path: PathBuf) -> Result<Self> {
+        use std::os::unix::fs::DirBuilderExt;
+        let doing = || format!("can't make the home folder {}", path.display());
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(&path).with_context(doing)?;
+        let home = Self(path.canonicalize().with_context(doing)?);
+        for folder in [home.run(), home.logs(), home.blobs()] {
+            builder.create(&folder).with_context(|| format!("can't make {}", folder.display()))?;
+        }
+        Ok(home)
+    }
+
+    /// The database, where no other is set.
+    pub fn database_url(&self) -> String {
+        format!("sqlite://{}", self.0.join("updraft.db").display())
+    }
+
+    /// Sockets, locks and what lasts no longer than the processes.
+    pub fn run(&self) -> PathBuf {
+        self.0.join("run")
+    }
+
+    /// Where workers of this machine reach the server.
+    pub fn socket(&self) -> PathBuf {
+        self.run().join("worker.sock")
+    }
+
+    /// What workers of this machine show.
+    pub fn worker_token(&self) -> PathBuf {
+        self.run().join("worker-token")
+    }
+
+    /// Held by the keeper for as long as it lives.
+    pub fn keeper_lock(&self) -> PathBuf {
+        self.run().join("keeper.lock")
+    }
+
+    /// Held by the server for as long as it lives.
+    pub fn server_lock(&self) -> PathBuf {
+        self.run().join("server.lock")
+    }
+
+    /// The logs of attempts.
+    pub fn logs(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+
+    /// Large values.
+    pub fn blobs(&self) -> PathBuf {
+        self.0.join("blobs")
+    }
+
+    /// The folders of attempts that run.
+    pub fn scratch(&self) -> PathBuf {
+        self.run().join("scratch")
+    }
+
+    /// What tells this installation's processes from another's on the same machine.
+    pub fn installation(&self) -> String {
+        let hash =
+            self.0.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+            });
+        format!("updraft-{hash:016x}")
+    }
+}

@@ -1,0 +1,74 @@
+//! `updraft db`: the database, with no server needed.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use updraft_store::{SqlStore, Upkeep, restore};
+
+use crate::config::{Config, Home};
+
+/// What can be done with the database.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Bring the schema up to this program's version.
+    Migrate,
+    /// Say which version the schema is at.
+    Version,
+    /// Copy the database and the key file into a new folder, also while a server is at work.
+    #[command(after_help = "Example:\n  updraft db backup /backups/2026-11-21")]
+    Backup {
+        /// The folder to make.
+        to: PathBuf,
+    },
+    /// Put a backup in the place of the database; no server may be at work.
+    Restore {
+        /// The folder that `backup` made.
+        from: PathBuf,
+    },
+}
+
+/// Runs a command.
+pub fn main(home: PathBuf, command: Command) -> Result<()> {
+    let home = Home::open(home)?;
+    let config = Config::read(&home.0)?;
+    let url = config.database.url.unwrap_or_else(|| home.database_url());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Migrate => {
+                let store = SqlStore::open(&url).await?;
+                store.migrate().await?;
+                println!("the database is at schema version {}", store.schema_version().await?);
+            }
+            Command::Version => {
+                let store = SqlStore::open(&url).await?;
+                println!("{}", store.schema_version().await?);
+            }
+            Command::Backup { to } => {
+                std::fs::create_dir(&to).with_context(|| format!("can't make {}", to.display()))?;
+                let store = SqlStore::open(&url).await?;
+                store.backup(&to.join("updraft.db")).await?;
+                let key = home.0.join("key");
+                if key.exists() {
+                    std::fs::copy(&key, to.join("key")).context("can't copy the key file")?;
+                }
+                println!("backed up to {}", to.display());
+            }
+            Command::Restore { from } => {
+                let Some(path) = url.strip_prefix("sqlite://") else {
+                    bail!("{url} is PostgreSQL's: restore it with pg_restore or psql");
+                };
+                let Some(_lock) = crate::keeper::lock(&home.server_lock())? else {
+                    bail!("a server is at work for {}: stop it first", home.0.display());
+                };
+                restore(&from.join("updraft.db"), std::path::Path::new(path)).await?;
+                let key = from.join("key");
+                if key.exists() {
+                    std::fs::copy(&key, home.0.join("key")).context("can't copy the key file back")?;
+                }
+                println!("restored from {}", from.display());
+            }
+        }
+        Ok(())
+    })
+}

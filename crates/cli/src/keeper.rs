@@ -1,0 +1,160 @@
+//! The keeper: a worker on this machine, in a process of its own, so that tasks outlive the server.
+
+use std::{
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::{signal::unix::SignalKind, sync::watch};
+use tracing::{info, warn};
+use updraft_worker::worker::{Config, Endpoint, run};
+
+use crate::config::Home;
+
+/// A keeper without a server goes when it has nothing to do for so long.
+const ALONE_FOR: Duration = Duration::from_secs(60);
+
+/// How often the server looks whether its keeper is there.
+const WATCH_EVERY: Duration = Duration::from_millis(100);
+
+/// What a keeper is told.
+#[derive(clap::Args)]
+pub struct Args {
+    /// How many attempts it runs at once.
+    #[arg(long, default_value_t = 32)]
+    slots: u32,
+    /// The queues it serves.
+    #[arg(long, value_delimiter = ',', default_value = "default")]
+    queues: Vec<String>,
+}
+
+/// Runs the keeper.
+pub fn main(home: &Path, args: Args) -> Result<()> {
+    crate::standalone::trace();
+    let home = Home::open(home.to_owned())?;
+    let mut lock = match lock(&home.keeper_lock())? {
+        Some(lock) => lock,
+        None => bail!("a keeper is at work for {} already", home.0.display()),
+    };
+    // So that a server that did not start it can stop it.
+    lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())).context("can't write the lock")?;
+    updraft_worker::process::harden_self().context("can't protect the keeper from its tasks")?;
+    let token = std::fs::read_to_string(home.worker_token())
+        .with_context(|| format!("can't read {}", home.worker_token().display()))?;
+    let config = Config {
+        id: "keeper".into(),
+        slots: args.slots,
+        queues: args.queues.into_iter().map(Into::into).collect(),
+        endpoint: Endpoint::Unix(home.socket()),
+        token,
+        logs: home.logs(),
+        scratch: home.scratch(),
+        installation: home.installation(),
+        denied: vec![home.0.clone()],
+        alone_for: Some(ALONE_FOR),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let (stop, stopped) = watch::channel(false);
+        let mut term = tokio::signal::unix::signal(SignalKind::terminate())?;
+        tokio::spawn(async move {
+            term.recv().await;
+            info!("asked to stop; ending what runs");
+            stop.send_replace(true);
+            // For as long as the worker listens.
+            std::future::pending::<()>().await;
+        });
+        run(config, stopped).await.context("the keeper could not go on")
+    })
+}
+
+/// Takes a lock for as long as the file is open; `None` where another has it. The kernel gives it back when
+/// its holder is gone, however it went.
+pub fn lock(path: &Path) -> Result<Option<File>> {
+    let doing = || format!("can't lock {}", path.display());
+    let file = File::options().create(true).truncate(false).write(true).open(path).with_context(doing)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(doing),
+    }
+}
+
+/// Asks the keeper to end what runs and to go, and waits until it has.
+pub async fn stop(home: &Home) -> Result<()> {
+    let path = home.keeper_lock();
+    if let Some(pid) = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<i32>().ok())
+        && lock(&path)?.is_none()
+    {
+        updraft_worker::process::ask_to_end(pid).context("can't stop the keeper")?;
+    }
+    while lock(&path)?.is_none() {
+        tokio::time::sleep(WATCH_EVERY).await;
+    }
+    Ok(())
+}
+
+/// Sees to it that there is always a keeper, one that was there before or a new one.
+pub struct Supervisor {
+    /// The home folder.
+    pub home: PathBuf,
+    /// The lock that a keeper holds.
+    pub lock: PathBuf,
+    /// How many attempts it runs at once.
+    pub slots: u32,
+    /// The queues it serves.
+    pub queues: Vec<String>,
+}
+
+impl Supervisor {
+    /// Starts a keeper whenever none is there.
+    pub async fn run(self) {
+        let mut child: Option<Child> = None;
+        loop {
+            if let Some(ended) = child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
+                warn!(%ended, "the keeper has ended");
+                child = None;
+            }
+            match (child.is_some(), lock(&self.lock)) {
+                (false, Ok(Some(free))) => {
+                    drop(free);
+                    match self.start() {
+                        Ok(started) => child = Some(started),
+                        Err(error) => {
+                            warn!(error = format!("{error:#}"), "can't start the keeper; trying again")
+                        }
+                    }
+                }
+                (true, _) | (false, Ok(None)) => {}
+                (false, Err(error)) => warn!(error = format!("{error:#}"), "can't look for the keeper"),
+            }
+            tokio::time::sleep(WATCH_EVERY).await;
+        }
+    }
+
+    fn start(&self) -> Result<Child> {
+        use std::os::unix::process::CommandExt;
+        let program = std::env::current_exe().context("can't find this program's own file")?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.home.join("run").join("keeper.log"))
+            .context("can't open the keeper's log")?;
+        std::process::Command::new(program)
+            .arg("--home")
+            .arg(&self.home)
+            .arg("keeper")
+            .args(["--slots", &self.slots.to_string(), "--queues", &self.queues.join(",")])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // Ctrl-C in the server's terminal is not for the keeper: it is told by the server.
+            .process_group(0)
+            .spawn()
+            .context("can't start the keeper")
+    }
+}

@@ -1,0 +1,271 @@
+//! `updraft standalone`: everything on this machine.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+use tracing::{info, warn};
+use updraft_server::{
+    authoring::{self, Folder},
+    dags::Loader,
+    leader::{self, Ended, Handle, Inbox, Leader, Surroundings},
+    leadership::Reign,
+    workers::Workers,
+};
+use updraft_store::{SqlStore, Store, Upkeep};
+
+use crate::{
+    config::{Config, Home},
+    keeper::{self, Supervisor, lock},
+};
+
+/// What `standalone` is told.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The port to listen at; 0 for any that is free.
+    #[arg(long)]
+    port: Option<u16>,
+    /// The address to listen at.
+    #[arg(long)]
+    host: Option<IpAddr>,
+    /// The folder with DAG files.
+    #[arg(long, value_name = "DIR")]
+    dags: Option<PathBuf>,
+    /// How many tasks run at once.
+    #[arg(long)]
+    slots: Option<u32>,
+}
+
+/// Sets up what the program says about itself, on standard error.
+pub fn trace() {
+    use tracing_subscriber::{EnvFilter, fmt};
+    let filter = EnvFilter::try_from_env("UPDRAFT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}
+
+/// Runs the server, and sees to it that there is a keeper.
+pub fn main(home: PathBuf, args: Args) -> Result<()> {
+    trace();
+    let home = Home::open(home)?;
+    let mut config = Config::read(&home.0)?;
+    config.server.port = args.port.unwrap_or(config.server.port);
+    config.server.host = args.host.unwrap_or(config.server.host);
+    config.worker.slots = args.slots.unwrap_or(config.worker.slots);
+    config.dags.folder = args.dags.or(config.dags.folder);
+    if !config.server.host.is_loopback() && !config.server.allow_insecure {
+        bail!(
+            "{} is reachable from other machines, and passwords would travel unencrypted: put a proxy with TLS \
+             before it and set UPDRAFT__SERVER__ALLOW_INSECURE=true, or leave out --host",
+            config.server.host
+        );
+    }
+    let Some(_lock) = lock(&home.server_lock())? else {
+        bail!("a server is at work for {} already", home.0.display());
+    };
+    updraft_worker::process::harden_self().context("can't protect the server from its tasks")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(serve(home, config))
+}
+
+async fn serve(home: Home, config: Config) -> Result<()> {
+    let url = config.database.url.clone().unwrap_or_else(|| home.database_url());
+    let store = SqlStore::open(&url).await.context("can't open the database")?;
+    store.migrate().await.context("can't bring the database up to date")?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    let workers = Arc::new(Workers::default());
+    let (handle, inbox) = leader::channel();
+    let (deliveries, _delivered) = mpsc::unbounded_channel();
+    let engine = updraft_core::Config {
+        lease: jiff::SignedDuration::from_secs(config.server.lease_s as i64),
+        ..updraft_core::Config::default()
+    };
+    // The lock on the home folder lets one process at a time have this name; so a server that comes back
+    // after a crash leads at once.
+    let holder = home.installation();
+    let leading = {
+        let (store, workers) = (store.clone(), workers.clone());
+        tokio::spawn(async move { lead(store, workers, engine, &holder, inbox, deliveries).await })
+    };
+
+    let token = worker_token(&home.worker_token())?;
+    let lease = Duration::from_secs(config.server.lease_s);
+    let socket = listen_for_workers(&home.socket())?;
+    let worker_routes = worker_routes(workers, handle.clone(), token, lease);
+    tokio::spawn(async move { axum::serve(socket, worker_routes).await });
+
+    let address = SocketAddr::new(config.server.host, config.server.port);
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("can't listen at {address}; is another server at work there? Try --port"))?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new()).await });
+
+    let loader = Loader {
+        folder: Folder {
+            root: config.dags.folder.clone().unwrap_or_else(|| home.0.join("dags")),
+            namespace: updraft_core::Namespace::default(),
+            check: Arc::new(authoring::native),
+            variable: Arc::new(authoring::environment),
+            owners: std::collections::BTreeMap::new(),
+            look_every: Duration::from_secs(10),
+        },
+        store: store.clone(),
+        leader: handle.clone(),
+        paused_at_creation: config.dags.paused_at_creation,
+    };
+    tokio::spawn(loader.run());
+    let supervisor = Supervisor {
+        home: home.0.clone(),
+        lock: home.keeper_lock(),
+        slots: config.worker.slots,
+        queues: config.worker.queues.clone(),
+    };
+    let supervising = tokio::spawn(supervisor.run());
+    info!(%address, home = %home.0.display(), "ready");
+    tell_systemd("READY=1");
+    let asked = until_asked_to_stop().await?;
+    tell_systemd("STOPPING=1");
+    supervising.abort();
+    match asked {
+        Asked::ToStopTheServer => info!("stopping; tasks go on, and the next server finds them"),
+        Asked::ToStopEverything => {
+            info!("stopping, and ending what runs; again Ctrl-C to leave it running");
+            tokio::select! {
+                stopped = keeper::stop(&home) => stopped?,
+                again = until_asked_to_stop() => again.map(|_| ())?,
+            }
+        }
+    }
+    handle.stop().await;
+    leading.await.context("the loop ended in a way it should not")?
+}
+
+/// Tells systemd where the server stands, where it was started by it (`sd_notify(3)`).
+fn tell_systemd(state: &str) {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let told =
+        std::os::unix::net::UnixDatagram::unbound().and_then(|socket| socket.send_to(state.as_bytes(), path));
+    if let Err(error) = told {
+        warn!(%error, "could not tell systemd");
+    }
+}
+
+/// Leads whenever that is possible, until asked to stop.
+async fn lead(
+    store: Arc<dyn Store>,
+    workers: Arc<Workers>,
+    config: updraft_core::Config,
+    holder: &str,
+    mut inbox: Inbox,
+    deliveries: mpsc::UnboundedSender<updraft_core::DeliveryId>,
+) -> Result<()> {
+    loop {
+        let reign = Reign::begin(store.clone(), holder, "").await.context("can't become the leader")?;
+        let around = Surroundings {
+            store: store.clone(),
+            fence: reign.fence(),
+            certain_until: reign.certain_until(),
+            workers: workers.clone(),
+            deliveries: deliveries.clone(),
+        };
+        let ended = match Leader::take_over(config.clone(), inbox, around).await {
+            Ok(leader) => {
+                let (ended, given_back) = leader.run().await;
+                inbox = given_back;
+                ended
+            }
+            Err((error, given_back)) => {
+                warn!(%error, "can't read the state; trying again");
+                inbox = given_back;
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                Ended::Fenced
+            }
+        };
+        reign.end().await;
+        if matches!(ended, Ended::Stopped) {
+            return Ok(());
+        }
+        warn!("no longer the leader; trying to become it again");
+    }
+}
+
+/// What a signal asks for.
+enum Asked {
+    /// SIGTERM, as an upgrade or a restart sends it.
+    ToStopTheServer,
+    /// Ctrl-C in a terminal.
+    ToStopEverything,
+}
+
+async fn until_asked_to_stop() -> Result<Asked> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = term.recv() => Asked::ToStopTheServer,
+        _ = interrupt.recv() => Asked::ToStopEverything,
+    })
+}
+
+/// What workers of this machine show: made at the first start, for this user alone.
+fn worker_token(path: &Path) -> Result<String> {
+    let doing = || format!("can't make {}", path.display());
+    match std::fs::read_to_string(path) {
+        Ok(token) if !token.is_empty() => return Ok(token),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(doing),
+    }
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut file = std::fs::File::options()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(doing)?;
+    std::io::Write::write_all(&mut file, token.as_bytes()).with_context(doing)?;
+    Ok(token)
+}
+
+fn listen_for_workers(path: &Path) -> Result<UnixListener> {
+    let doing = || format!("can't listen at {}", path.display());
+    // What an earlier server left; this one has the lock.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(doing),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(path).with_context(doing)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).with_context(doing)?;
+    Ok(listener)
+}
+
+fn worker_routes(workers: Arc<Workers>, leader: Handle, token: String, lease: Duration) -> axum::Router {
+    use axum::{
+        extract::ws::WebSocketUpgrade,
+        http::{HeaderMap, StatusCode},
+        response::IntoResponse,
+    };
+    let expected = format!("Bearer {token}");
+    axum::Router::new().route(
+        "/worker/v1/connect",
+        axum::routing::get(move |headers: HeaderMap, upgrade: WebSocketUpgrade| async move {
+            let shown = headers.get("authorization").map(|value| value.as_bytes().to_vec());
+            if shown.as_deref() != Some(expected.as_bytes()) {
+                return StatusCode::UNAUTHORIZED.into_response();
+            }
+            upgrade.on_upgrade(move |socket| updraft_server::workers::serve(socket, workers, leader, lease))
+        }),
+    )
+}

@@ -1,0 +1,6 @@
+//! The whole system: real processes, killed where it hurts.
+
+#![cfg(test)]
+
+mod kill;
+mod system;

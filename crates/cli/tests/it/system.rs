@@ -1,0 +1,165 @@
+//! One installation in a folder of its own, its processes, and a look into its database.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use updraft_core::{TiStateName, record::RunRow};
+use updraft_store::{Queries, RunQuery, SqlStore, TiListing, TiQuery, Window};
+
+/// An installation. What it started is ended when this goes.
+pub struct System {
+    folder: tempfile::TempDir,
+    server: Option<Child>,
+}
+
+impl System {
+    /// An installation with these DAG files, not yet started.
+    pub fn new(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let system = Self { folder, server: None };
+        std::fs::create_dir_all(system.home().join("dags")).unwrap();
+        for (name, text) in files {
+            std::fs::write(system.home().join("dags").join(name), text).unwrap();
+        }
+        system
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.folder.path().join("home")
+    }
+
+    /// A folder that tasks may write to.
+    pub fn shared(&self) -> PathBuf {
+        let shared = self.folder.path().join("shared");
+        std::fs::create_dir_all(&shared).unwrap();
+        shared
+    }
+
+    pub fn start(&mut self, slots: u32) {
+        let log =
+            File::options().create(true).append(true).open(self.folder.path().join("server.log")).unwrap();
+        let server = Command::new(env!("CARGO_BIN_EXE_updraft"))
+            .arg("--home")
+            .arg(self.home())
+            .args(["standalone", "--port", "0", "--slots", &slots.to_string()])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.server = Some(server);
+    }
+
+    /// What the server said of itself, for a test that fails.
+    pub fn said(&self) -> String {
+        let keeper = std::fs::read_to_string(self.home().join("run/keeper.log")).unwrap_or_default();
+        std::fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default() + &keeper
+    }
+
+    /// Ends the server as the kernel does when memory runs out: without asking.
+    pub fn kill_server(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill().unwrap();
+            server.wait().unwrap();
+        }
+    }
+
+    /// The same for the keeper, if one is there.
+    pub fn kill_keeper(&self) {
+        for pid in self.processes("keeper") {
+            signal(pid, "-KILL");
+        }
+    }
+
+    /// The processes of this installation that run this command.
+    pub fn processes(&self, command: &str) -> Vec<u32> {
+        let home = self.home();
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
+            let arguments: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+            let ours = arguments.contains(&home.as_os_str().as_encoded_bytes());
+            if ours && arguments.contains(&command.as_bytes()) {
+                found.push(pid);
+            }
+        }
+        found
+    }
+
+    /// What the database has.
+    pub async fn store(&self) -> SqlStore {
+        let url = format!("sqlite://{}", self.home().join("updraft.db").display());
+        SqlStore::open(&url).await.unwrap()
+    }
+
+    /// Waits until so many runs are over, and gives them.
+    pub async fn runs_over(&self, count: usize, within: Duration) -> Vec<RunRow> {
+        let began = Instant::now();
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            tick.tick().await;
+            if self.home().join("updraft.db").exists() {
+                let store = self.store().await;
+                let runs = store.runs(&RunQuery::default()).await.map(|page| page.rows).unwrap_or_default();
+                store.close().await;
+                let over: Vec<RunRow> =
+                    runs.into_iter().map(|run| run.row).filter(|run| run.state.is_finished()).collect();
+                if over.len() >= count {
+                    return over;
+                }
+            }
+            assert!(began.elapsed() < within, "not over within {within:?}; it said:\n{}", self.said());
+        }
+    }
+
+    /// The task instances there are.
+    pub async fn tis(&self) -> Vec<TiListing> {
+        let store = self.store().await;
+        let all = Window { limit: 100_000, ..Window::default() };
+        let tis = store.tis(&TiQuery { window: all, ..TiQuery::default() }).await.unwrap().rows;
+        store.close().await;
+        tis
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        self.kill_server();
+        // A keeper without a server would wait for one to come back.
+        self.kill_keeper();
+        for pid in tasks_of(&self.home()) {
+            signal(pid, "-KILL");
+        }
+    }
+}
+
+/// Processes of tasks of this installation, by the marker in their environment.
+fn tasks_of(home: &Path) -> Vec<u32> {
+    let mut found = Vec::new();
+    let home = home.as_os_str().as_encoded_bytes();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Ok(environment) = std::fs::read(entry.path().join("environ")) else { continue };
+        let marked = environment.split(|byte| *byte == 0).any(|pair| pair.starts_with(b"UPDRAFT_ATTEMPT="));
+        let here = environment.windows(home.len()).any(|window| window == home);
+        if marked && here {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+fn signal(pid: u32, which: &str) {
+    // One that has gone needs no signal.
+    let _ = Command::new("kill").args([which, &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
+/// How many task instances are in this state.
+pub fn count(tis: &[TiListing], state: TiStateName) -> usize {
+    tis.iter().filter(|ti| ti.row.state.name() == state).count()
+}

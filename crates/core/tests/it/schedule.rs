@@ -1,0 +1,5 @@
+//! Schedules: against Airflow, against rules that hold whatever is asked, and by example.
+
+mod examples;
+mod oracle;
+mod properties;

@@ -1,0 +1,24 @@
+//! The operators, one module each.
+
+mod bash;
+mod empty;
+mod python;
+mod script;
+mod time;
+
+use crate::catalog::Entry;
+
+/// All of them, those first that are used most.
+pub(crate) const ALL: &[Entry] = &[
+    bash::ENTRY,
+    python::PYTHON,
+    python::BRANCH,
+    python::SHORT_CIRCUIT,
+    script::ENTRY,
+    empty::ENTRY,
+    time::TIME_DELTA_SENSOR,
+    time::TIME_SENSOR,
+    time::DATE_TIME_SENSOR,
+    time::WAIT_SENSOR,
+    time::WAIT_OPERATOR,
+];

@@ -1,0 +1,198 @@
+//! `PythonOperator`, `BranchPythonOperator`, `ShortCircuitOperator`: a function of a Python file, called in
+//! a process of its own by the runner `python/runner.py`.
+
+use serde_json::{Map, Value, json};
+use updraft_core::TaskKind;
+
+use crate::{
+    Refused, Work,
+    catalog::{
+        Entry, Written,
+        argument::{BadArgument, arguments},
+    },
+    prepare::Job,
+    template::isoformat,
+    work::{Command, ProcessPlan, ResultRule},
+};
+
+arguments! {
+    /// What all three take.
+    struct PythonArgs {
+        /// The function with the dotted path to it: `package.module.function`, looked for in the DAG file's
+        /// folder too. Either this, or `python_callable_name` and `python_callable_file`.
+        plain python_callable: Option<String>,
+        /// The function's name in `python_callable_file`.
+        plain python_callable_name: Option<String>,
+        /// The Python file; a relative path starts at the DAG file's folder.
+        plain python_callable_file: Option<String>,
+        /// Its positional arguments.
+        templated op_args: Vec<Value>,
+        /// Its keyword arguments. Those of Airflow's context that its signature names are added.
+        templated op_kwargs: Map<String, Value>,
+        /// Rendered, and in the context as `templates_dict`.
+        templated templates_dict: Option<Map<String, Value>>,
+        /// Whether its result is shown in the log.
+        plain show_return_value_in_logs: bool = true,
+    }
+}
+
+arguments! {
+    /// What `ShortCircuitOperator` takes besides.
+    struct ShortCircuitArgs {
+        /// Whether all tasks after it are skipped, or only those directly after it, the others being left
+        /// to their trigger rules.
+        plain ignore_downstream_trigger_rules: bool = true,
+    }
+}
+
+const RUNNER: &str = include_str!("python/runner.py");
+const TAKES_RESULTS: Option<&str> = Some("positional arguments, behind `op_args`");
+
+pub(super) const PYTHON: Entry = Entry {
+    name: "PythonOperator",
+    aliases: &[
+        "python",
+        "airflow.providers.standard.operators.python.PythonOperator",
+        "airflow.operators.python.PythonOperator",
+        "airflow.operators.python_operator.PythonOperator",
+    ],
+    doc: "Calls a Python function in a process of its own. What it returns, as JSON, is its result.",
+    takes_results: TAKES_RESULTS,
+    arguments: &[PythonArgs::LIST],
+    template_ext: &[],
+    kind,
+    plan: |job| plan(job, "python", false),
+};
+
+pub(super) const BRANCH: Entry = Entry {
+    name: "BranchPythonOperator",
+    aliases: &[
+        "branch_python",
+        "airflow.providers.standard.operators.python.BranchPythonOperator",
+        "airflow.operators.python.BranchPythonOperator",
+        "airflow.operators.python_operator.BranchPythonOperator",
+    ],
+    doc: "Calls a Python function that returns the id of the task to follow, or a list of ids; of the tasks \
+          directly after it, the others are skipped.",
+    takes_results: TAKES_RESULTS,
+    arguments: &[PythonArgs::LIST],
+    template_ext: &[],
+    kind,
+    plan: |job| plan(job, "branch", false),
+};
+
+pub(super) const SHORT_CIRCUIT: Entry = Entry {
+    name: "ShortCircuitOperator",
+    aliases: &[
+        "short_circuit",
+        "airflow.providers.standard.operators.python.ShortCircuitOperator",
+        "airflow.operators.python.ShortCircuitOperator",
+        "airflow.operators.python_operator.ShortCircuitOperator",
+    ],
+    doc: "Calls a Python function; where what it returns is false or empty, the tasks after it are skipped.",
+    takes_results: TAKES_RESULTS,
+    arguments: &[PythonArgs::LIST, ShortCircuitArgs::LIST],
+    template_ext: &[],
+    kind,
+    plan: |job| {
+        let all = job.read(ShortCircuitArgs::read)?.ignore_downstream_trigger_rules;
+        plan(job, "short_circuit", all)
+    },
+};
+
+fn kind(written: &Written<'_>) -> Result<TaskKind, BadArgument> {
+    let (dotted, name, file) = (
+        written.may_have("python_callable"),
+        written.may_have("python_callable_name"),
+        written.may_have("python_callable_file"),
+    );
+    match (dotted, name, file) {
+        (false, false, _) => Err((
+            None,
+            "needs `python_callable` (package.module.function), or `python_callable_name` and \
+             `python_callable_file`"
+                .into(),
+        )),
+        (false, true, false) => Err((
+            Some("python_callable_file"),
+            "is required with `python_callable_name`: the file that the function is in".into(),
+        )),
+        (true, _, _) | (false, true, true) => {
+            if let Some(dotted) = written.literal("python_callable").and_then(Value::as_str)
+                && !dotted.contains('.')
+            {
+                let mend = "must be a dotted path, package.module.function; for a function of a file use \
+                            `python_callable_name` and `python_callable_file`";
+                return Err((Some("python_callable"), mend.into()));
+            }
+            Ok(TaskKind::Run)
+        }
+    }
+}
+
+fn plan(job: &Job<'_>, mode: &str, skip_all: bool) -> Result<Work, Refused> {
+    let args = job.read(PythonArgs::read)?;
+    let callable = match (args.python_callable, args.python_callable_name, args.python_callable_file) {
+        (Some(dotted), _, _) => json!({"dotted": dotted}),
+        (None, Some(name), Some(file)) => json!({"name": name, "file": job.folder().join(file)}),
+        (None, _, _) => {
+            let mend = "needs `python_callable`, or `python_callable_name` and `python_callable_file`";
+            return Err(job.bad((None, mend.into())));
+        }
+    };
+    let mut op_args = args.op_args;
+    op_args.extend(job.results.iter().cloned());
+    let orders = json!({
+        "callable": callable,
+        "folder": job.folder(),
+        "mode": mode,
+        "skip_all": skip_all,
+        "op_args": op_args,
+        "op_kwargs": args.op_kwargs,
+        "templates_dict": args.templates_dict,
+        "show_return_value": args.show_return_value_in_logs,
+        "do_xcom_push": job.order.task.do_xcom_push,
+        "context": context(job),
+    });
+    Ok(Work::Process(ProcessPlan {
+        command: Command::Script {
+            text: RUNNER.into(),
+            interpreter: vec!["python3".into(), "-u".into()],
+            arguments: Vec::new(),
+        },
+        env: job.airflow_variables(),
+        inherit_env: true,
+        cwd: None,
+        stdin: Some(orders.to_string().into_bytes()),
+        result: ResultRule::Envelope,
+        skip_exit_codes: Vec::new(),
+    }))
+}
+
+/// What the runner makes Airflow's context of: JSON, times in ISO 8601.
+fn context(job: &Job<'_>) -> Value {
+    let (run, task, attempt) = (&job.order.run, &job.order.task, job.order.attempt);
+    json!({
+        "attempt": attempt,
+        "dag_id": run.dag_id,
+        "task_id": task.task_id,
+        "owner": task.owner,
+        "operator": job.order.operator,
+        "run_id": run.run_id,
+        "run_type": run.run_type.as_str(),
+        "logical_date": run.logical_date.map(isoformat),
+        "data_interval_start": run.data_interval.map(|(start, _)| isoformat(start)),
+        "data_interval_end": run.data_interval.map(|(_, end)| isoformat(end)),
+        "run_after": isoformat(run.run_after),
+        "start_date": run.started_at.map(isoformat),
+        "conf": if run.conf.is_null() { json!({}) } else { (*run.conf).clone() },
+        "params": run.params,
+        "try_number": attempt.try_number,
+        "max_tries": task.max_tries,
+        "map_index": attempt.ti.map_index,
+        "upstream": task.upstream,
+        "downstream": task.downstream,
+        "folder": job.folder(),
+        "source": run.source,
+    })
+}

@@ -1,0 +1,355 @@
+"""Calls one Python function for a task and says how it ended.
+
+What to call comes as one JSON object on the standard input. How it ended goes, as one JSON object, to the
+file that $UPDRAFT_RESULT names. Only Python's standard library is needed; Airflow's exceptions are known by
+their names, so that a function may import them where Airflow is installed.
+
+Values of other tasks, variables and connections are asked of the worker over the Unix socket that
+$UPDRAFT_TASK_API names, with the token that is read from the file descriptor $UPDRAFT_TASK_TOKEN_FD.
+"""
+
+import datetime
+import http.client
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import socket
+import sys
+import traceback
+import types
+import urllib.parse
+
+RETURN_KEY = "return_value"
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path):
+        super().__init__("localhost", timeout=60)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class TaskApi:
+    """Asks the worker for what is not here."""
+
+    def __init__(self):
+        self.path = os.environ.pop("UPDRAFT_TASK_API", None)
+        self.token = None
+        descriptor = os.environ.pop("UPDRAFT_TASK_TOKEN_FD", None)
+        if descriptor is not None:
+            with os.fdopen(int(descriptor)) as file:
+                self.token = file.read().strip()
+
+    def ask(self, method, route, body=None):
+        """The answer as JSON; None where there is nothing of that name."""
+        if self.path is None:
+            raise RuntimeError(f"{route} can't be asked for: this worker gives tasks no access to its API")
+        connection = UnixConnection(self.path)
+        try:
+            headers = {"Content-Type": "application/json"}
+            if self.token:
+                headers["Authorization"] = f"Bearer {self.token}"
+            connection.request(method, route, body and json.dumps(body), headers)
+            response = connection.getresponse()
+            content = response.read()
+        finally:
+            connection.close()
+        if response.status == 404:
+            return None
+        if response.status != 200:
+            raise RuntimeError(f"{method} {route}: {response.status} {content.decode(errors='replace')}")
+        return json.loads(content)
+
+
+class Variables:
+    """`var.value` and `var.json`."""
+
+    def __init__(self, api, as_json):
+        self._api = api
+        self._as_json = as_json
+
+    def __getattr__(self, key):
+        missing = object()
+        value = self.get(key, missing)
+        if value is missing:
+            raise KeyError(f"there is no variable {key!r}")
+        return value
+
+    __getitem__ = __getattr__
+
+    def get(self, key, default=None):
+        found = self._api.ask("GET", "/worker/v1/variables/" + urllib.parse.quote(key, safe=""))
+        if found is None:
+            return default
+        return json.loads(found["value"]) if self._as_json else found["value"]
+
+
+class Connections:
+    """`conn`."""
+
+    def __init__(self, api):
+        self._api = api
+
+    def __getattr__(self, conn_id):
+        found = self.get(conn_id)
+        if found is None:
+            raise KeyError(f"there is no connection {conn_id!r}")
+        return found
+
+    def get(self, conn_id, default_conn=None):
+        found = self._api.ask("GET", "/worker/v1/connections/" + urllib.parse.quote(conn_id, safe=""))
+        if found is None:
+            return default_conn
+        fields = dict.fromkeys(("host", "port", "schema", "login", "password", "description"))
+        extra = found.pop("extra", {})
+        return types.SimpleNamespace(
+            **{**fields, **found}, extra=json.dumps(extra) if extra else None, extra_dejson=extra
+        )
+
+
+class TaskInstance:
+    """What a function may want of Airflow's task instance."""
+
+    def __init__(self, context, api):
+        self._api = api
+        self._attempt = context["attempt"]
+        self.pushed = {}
+        for name in ("task_id", "dag_id", "run_id", "try_number", "max_tries", "map_index"):
+            setattr(self, name, context[name])
+
+    def xcom_push(self, key, value):
+        self.pushed[key] = json_ready(value, f"what is pushed as {key!r}")
+
+    def xcom_pull(
+        self,
+        task_ids=None,
+        dag_id=None,
+        key=RETURN_KEY,
+        include_prior_dates=False,
+        *,
+        map_indexes=...,
+        default=None,
+        run_id=None,
+    ):
+        if include_prior_dates:
+            raise NotImplementedError("xcom_pull(include_prior_dates=True) is not supported")
+        one_task = task_ids is None or isinstance(task_ids, str)
+        tasks = [task_ids or self.task_id] if one_task else list(task_ids)
+        indexes = [map_indexes] if map_indexes is None or isinstance(map_indexes, int) else map_indexes
+        values = []
+        for task_id in tasks:
+            query = {"attempt": self._attempt, "task_id": task_id, "key": key}
+            query.update({"dag_id": dag_id} if dag_id else {}, **({"run_id": run_id} if run_id else {}))
+            found = self._api.ask("POST", "/worker/v1/xcom", query)
+            found = found["values"] if found else []
+            if map_indexes is ...:
+                values.extend([value["value"] for value in found] or [None])
+                continue
+            by_index = {value["map_index"]: value["value"] for value in found}
+            for index in indexes:
+                value = by_index.get(-1 if index is None else index)
+                values.append(default if value is None else value)
+        one = one_task and (map_indexes is ... or map_indexes is None or isinstance(map_indexes, int))
+        return values[0] if one and len(values) == 1 else values
+
+
+def json_ready(value, what):
+    """The value as JSON has it; an error that names what it is where JSON has no such thing."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{what} is no JSON: {error}") from None
+
+
+def moment(text):
+    """A time: pendulum's where that is installed, as Airflow gives it."""
+    if text is None:
+        return None
+    try:
+        import pendulum
+    except ImportError:
+        return datetime.datetime.fromisoformat(text)
+    return pendulum.parse(text)
+
+
+def macros():
+    def ds_add(ds, days):
+        return str(datetime.date.fromisoformat(str(ds)) + datetime.timedelta(days=days))
+
+    def ds_format(ds, input_format, output_format):
+        return datetime.datetime.strptime(str(ds), input_format).strftime(output_format)
+
+    return types.SimpleNamespace(
+        ds_add=ds_add, ds_format=ds_format, datetime=datetime.datetime, timedelta=datetime.timedelta, json=json
+    )
+
+
+def make_context(orders, api, ti):
+    """Airflow's context, as far as it can be had outside of it."""
+    given = orders["context"]
+    times = ("logical_date", "data_interval_start", "data_interval_end", "run_after", "start_date")
+    date = {name: moment(given[name]) for name in times}
+    dag_run = types.SimpleNamespace(
+        dag_id=given["dag_id"], run_id=given["run_id"], run_type=given["run_type"], conf=given["conf"], **date
+    )
+    dag = types.SimpleNamespace(
+        dag_id=given["dag_id"], folder=given["folder"], fileloc=given["source"], params=given["params"]
+    )
+    task = types.SimpleNamespace(
+        task_id=given["task_id"],
+        owner=given["owner"],
+        task_type=given["operator"],
+        dag=dag,
+        dag_id=given["dag_id"],
+        retries=given["max_tries"],
+        upstream_task_ids=set(given["upstream"]),
+        downstream_task_ids=set(given["downstream"]),
+    )
+    context = {
+        "dag": dag,
+        "dag_run": dag_run,
+        "run_id": given["run_id"],
+        "task": task,
+        "ti": ti,
+        "task_instance": ti,
+        "params": given["params"],
+        "macros": macros(),
+        "var": {"value": Variables(api, False), "json": Variables(api, True)},
+        "conn": Connections(api),
+        "inlets": [],
+        "outlets": [],
+        "templates_dict": orders["templates_dict"],
+        "task_instance_key_str": f"{given['dag_id']}__{given['task_id']}__{given['run_id']}",
+    }
+    logical_date = date["logical_date"]
+    if logical_date is not None:
+        ds = logical_date.strftime("%Y-%m-%d")
+        ts = logical_date.isoformat()
+        context.update(
+            logical_date=logical_date,
+            data_interval_start=date["data_interval_start"],
+            data_interval_end=date["data_interval_end"],
+            ds=ds,
+            ds_nodash=ds.replace("-", ""),
+            ts=ts,
+            ts_nodash=logical_date.strftime("%Y%m%dT%H%M%S"),
+            ts_nodash_with_tz=ts.replace("-", "").replace(":", ""),
+            task_instance_key_str=f"{given['dag_id']}__{given['task_id']}__{ds.replace('-', '')}",
+        )
+    return context
+
+
+def determine_kwargs(function, args, context, op_kwargs):
+    """The keyword arguments that the function takes of the context, as Airflow chooses them: all where it
+    has `**kwargs`, else those that it names. One that positional arguments fill already is a mistake."""
+    parameters = inspect.signature(function).parameters.values()
+    for name in list(inspect.signature(function).parameters)[: len(args)]:
+        if name in context and name not in op_kwargs:
+            raise ValueError(f"The key {name!r} in args is a part of kwargs and therefore reserved.")
+    everything = {**context, **op_kwargs}
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return everything
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    names = {parameter.name for parameter in parameters if parameter.kind in by_name}
+    return {name: value for name, value in everything.items() if name in names}
+
+
+def load(callable_, folder):
+    """The function, from a file or from a module that can be imported."""
+    # This file's own folder is no place to import from; the DAG's is, as in Airflow.
+    sys.path[0] = folder
+    if "dotted" in callable_:
+        module, _, name = callable_["dotted"].rpartition(".")
+        loaded = importlib.import_module(module)
+    else:
+        path, name = callable_["file"], callable_["name"]
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f"there is no file {path}, in which python_callable_name was to be found")
+        module = os.path.splitext(os.path.basename(path))[0]
+        sys.path.insert(0, os.path.dirname(path))
+        spec = importlib.util.spec_from_file_location(module, path)
+        loaded = importlib.util.module_from_spec(spec)
+        sys.modules[module] = loaded
+        spec.loader.exec_module(loaded)
+    function = getattr(loaded, name, None)
+    if not callable(function):
+        raise TypeError(f"{module} has no function {name!r}")
+    return function
+
+
+def branch_of(mode, value, skip_all):
+    """Which tasks go on after this one."""
+    if mode == "branch":
+        tasks = [value] if isinstance(value, str) else [] if value is None else list(value)
+        if not all(isinstance(task, str) for task in tasks):
+            raise TypeError(f"a branch is a task id or a list of task ids, not {value!r}")
+        return {"follow": tasks}
+    if mode == "short_circuit" and not value:
+        return "skip_all_downstream" if skip_all else "skip_downstream"
+    return None
+
+
+def ending_of(error):
+    """How the task ends by this exception."""
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if "AirflowSkipException" in names:
+        return "skipped"
+    if names & {"AirflowFailException", "AirflowSensorTimeout"}:
+        return "failed_for_good"
+    return "failed"
+
+
+def run(orders, api, ti):
+    function = load(orders["callable"], orders["folder"])
+    context = make_context(orders, api, ti)
+    args = orders["op_args"]
+    kwargs = determine_kwargs(function, args, context, orders["op_kwargs"])
+    value = function(*args, **kwargs)
+    if inspect.iscoroutine(value):
+        import asyncio
+
+        value = asyncio.run(value)
+    if orders["show_return_value"]:
+        print(f"Done. Returned value was: {value}")
+    ending = {"end": "success", "branch": branch_of(orders["mode"], value, orders["skip_all"])}
+    if orders["do_xcom_push"]:
+        ending["return_value"] = json_ready(value, "what it returned")
+    return ending
+
+
+def leave(ending, ti):
+    """Writes how it ended, all at once."""
+    ending["xcoms"] = ti.pushed
+    path = os.environ["UPDRAFT_RESULT"]
+    with open(path + ".part", "w") as file:
+        json.dump({name: value for name, value in ending.items() if value is not None}, file)
+    os.replace(path + ".part", path)
+
+
+def main():
+    orders = json.load(sys.stdin)
+    # What comes after reads nothing, rather than the end of this.
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    api = TaskApi()
+    ti = TaskInstance(orders["context"], api)
+    try:
+        ending = run(orders, api, ti)
+    except Exception as error:
+        end = ending_of(error)
+        if end != "skipped":
+            traceback.print_exc()
+        leave({"end": end, "message": f"{type(error).__name__}: {error}"}, ti)
+        sys.exit(0 if end == "skipped" else 1)
+    leave(ending, ti)
+
+
+main()

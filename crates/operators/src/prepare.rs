@@ -1,0 +1,240 @@
+//! From an order to the work it asks for.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value};
+use updraft_core::{
+    MapIndex, TaskId,
+    input::{AttemptEnd, Outcome},
+    protocol::{Connection, Order, XcomQuery},
+};
+
+use crate::{
+    Host, HostError, Work,
+    catalog::{BadOperator, Entry, argument::BadArgument, find, known},
+    secrets::{self, mask},
+    template::{BadTemplate, Renderer},
+    work::ResultRule,
+};
+
+/// An order, ready to be carried out.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The arguments as rendered, a JSON object, secrets masked (`***`), and long texts cut as Airflow does.
+    pub rendered: Value,
+    /// Texts that must not show anywhere: what was looked up of secret variables and connections.
+    pub secrets: Vec<String>,
+    /// What to do.
+    pub work: Work,
+}
+
+/// An order that can't be carried out.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refused {
+    /// Its arguments, as rendered, are not what the operator takes.
+    #[error(transparent)]
+    Operator(#[from] BadOperator),
+    /// A template can't be rendered.
+    #[error(transparent)]
+    Template(#[from] BadTemplate),
+    /// What it names is not there: a connection, a file, a result to be mapped over.
+    #[error("{0}")]
+    Missing(String),
+    /// Something could not be looked up.
+    #[error("a look-up failed: {0}")]
+    Host(#[from] HostError),
+}
+
+impl From<Refused> for Outcome {
+    /// The attempt's end where its order is refused: a failure, of which another try may be made.
+    fn from(refused: Refused) -> Self {
+        Self { message: Some(refused.to_string()), ..Self::new(AttemptEnd::Failed) }
+    }
+}
+
+/// Prepares an order: looks up what it is mapped over and the results it is passed, renders its templates,
+/// reads its arguments. Blocks, since [`Host`] does; to be called where that is allowed.
+pub fn prepare(order: &Order, host: &dyn Host) -> Result<Prepared, Refused> {
+    let entry = find(&order.operator)?;
+    let mut args = order.args.clone();
+    args.extend(mapped_arguments(order, host)?);
+    let renderer = Renderer::new(order, host)?;
+    for (name, value) in &mut args {
+        if known(entry, name)?.templated {
+            *value = renderer.render(name, value, entry.template_ext)?;
+        }
+    }
+    let results = order.task.inputs.iter().map(|task| result_of(order, host, task));
+    let results = results.collect::<Result<_, _>>()?;
+    let job = Job { order, host, entry, args, results, secrets: RefCell::new(renderer.into_secrets()) };
+    if entry.takes_results.is_none() && !job.results.is_empty() {
+        let mend = "takes no results: take `pass_result` off the edge before it, or use `ti.xcom_pull`";
+        return Err(job.bad((None, mend.into())));
+    }
+    let work = (entry.plan)(&job)?;
+    let secrets = job.secrets.into_inner();
+    let rendered = mask(&cut(&Value::Object(job.args)), &secrets);
+    Ok(Prepared { rendered, secrets, work })
+}
+
+/// An order with its arguments rendered, for the operator to make work of.
+pub(crate) struct Job<'a> {
+    pub(crate) order: &'a Order,
+    pub(crate) host: &'a dyn Host,
+    pub(crate) entry: &'static Entry,
+    pub(crate) args: Map<String, Value>,
+    /// The results that edges pass on.
+    pub(crate) results: Vec<Value>,
+    secrets: RefCell<Vec<String>>,
+}
+
+impl Job<'_> {
+    /// Reads the arguments.
+    pub(crate) fn read<T>(
+        &self,
+        read: impl FnOnce(&Map<String, Value>) -> Result<T, BadArgument>,
+    ) -> Result<T, Refused> {
+        read(&self.args).map_err(|bad| self.bad(bad))
+    }
+
+    /// Refuses an argument.
+    pub(crate) fn bad(&self, bad: BadArgument) -> Refused {
+        self.entry.bad(bad).into()
+    }
+
+    /// The folder that the DAG's file is in.
+    pub(crate) fn folder(&self) -> PathBuf {
+        folder(self.order)
+    }
+
+    /// A connection that must be there. Its secrets are masked from now on.
+    pub(crate) fn connection(&self, conn_id: &str) -> Result<Connection, Refused> {
+        self.connection_if_any(conn_id)?.ok_or_else(|| no_connection(conn_id))
+    }
+
+    /// A connection. Its secrets are masked from now on.
+    pub(crate) fn connection_if_any(&self, conn_id: &str) -> Result<Option<Connection>, Refused> {
+        let connection = self.host.connection(conn_id)?;
+        if let Some(connection) = &connection {
+            self.secrets.borrow_mut().extend(secrets::of_connection(connection));
+        }
+        Ok(connection)
+    }
+
+    /// This text is masked from now on.
+    pub(crate) fn keep_secret(&self, text: &str) {
+        if !text.is_empty() {
+            self.secrets.borrow_mut().push(text.to_owned());
+        }
+    }
+
+    /// Where a result is, if it is kept at all.
+    pub(crate) fn result_rule(&self, rule: ResultRule) -> ResultRule {
+        if self.order.task.do_xcom_push { rule } else { ResultRule::None }
+    }
+
+    /// The results that edges pass on, as text: JSON, or a string as it is.
+    pub(crate) fn results_as_text(&self) -> Vec<String> {
+        self.results.iter().map(as_text).collect()
+    }
+
+    /// The variables that Airflow sets for the programs it starts.
+    pub(crate) fn airflow_variables(&self) -> BTreeMap<String, String> {
+        let Order { task, run, attempt, .. } = self.order;
+        let date = run.logical_date.map(crate::template::isoformat);
+        [
+            ("DAG_OWNER", Some(task.owner.clone())),
+            ("DAG_ID", Some(run.dag_id.to_string())),
+            ("TASK_ID", Some(task.task_id.to_string())),
+            ("LOGICAL_DATE", date),
+            ("TRY_NUMBER", Some(attempt.try_number.to_string())),
+            ("DAG_RUN_ID", Some(run.run_id.to_string())),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((format!("AIRFLOW_CTX_{name}"), value?)))
+        .filter(|(_, value)| !value.is_empty())
+        .collect()
+    }
+}
+
+pub(crate) fn no_connection(conn_id: &str) -> Refused {
+    Refused::Missing(format!("there is no connection `{conn_id}`: add it, or name another"))
+}
+
+/// The folder that a DAG's file is in.
+pub(crate) fn folder(order: &Order) -> PathBuf {
+    Path::new(&order.run.source).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// A string as it is, anything else as JSON.
+pub(crate) fn as_text(value: &Value) -> String {
+    value.as_str().map(str::to_owned).unwrap_or_else(|| value.to_string())
+}
+
+/// The results of a task of this run: one value, or a list where it is mapped.
+fn result_of(order: &Order, host: &dyn Host, task: &TaskId) -> Result<Value, Refused> {
+    let mut found = host.xcom(&return_value(order, task))?;
+    Ok(match &found[..] {
+        [] => Value::Null,
+        [one] if one.map_index == MapIndex::NONE => found.remove(0).value,
+        [..] => found.into_iter().map(|found| found.value).collect(),
+    })
+}
+
+fn return_value(order: &Order, task: &TaskId) -> XcomQuery {
+    XcomQuery {
+        attempt: order.attempt,
+        dag_id: None,
+        run_id: None,
+        task_id: task.clone(),
+        map_index: None,
+        key: "return_value".into(),
+    }
+}
+
+/// The arguments of a mapped task's copy that depend on results.
+fn mapped_arguments(order: &Order, host: &dyn Host) -> Result<Map<String, Value>, Refused> {
+    let Some(mapping) = &order.task.mapping else { return Ok(Map::new()) };
+    let mut results: HashMap<&TaskId, Vec<Value>> = HashMap::new();
+    for task in mapping.upstream() {
+        let items = match result_of(order, host, task)? {
+            Value::Array(items) => items,
+            Value::Object(pairs) => {
+                pairs.into_iter().map(|(key, value)| Value::Array(vec![key.into(), value])).collect()
+            }
+            other => {
+                let what = crate::catalog::argument::found(&other);
+                return Err(Refused::Missing(format!(
+                    "can't be mapped over the result of `{task}`: it must be a list or an object; {what}"
+                )));
+            }
+        };
+        results.insert(task, items);
+    }
+    let index = order.attempt.ti.map_index.0;
+    let mut length = |task: &TaskId| results.get(task).map(Vec::len);
+    let mut item = |task: &TaskId, at: usize| results.get(task)?.get(at).cloned();
+    usize::try_from(index)
+        .ok()
+        .and_then(|index| mapping.arguments(index, &mut length, &mut item))
+        .ok_or_else(|| Refused::Missing(format!("there is no copy {index} of it in what it is mapped over")))
+}
+
+/// As much of a text as Airflow keeps of a rendered field (`core.max_templated_field_length`).
+const LONGEST_RENDERED: usize = 4096;
+
+fn cut(value: &Value) -> Value {
+    match value {
+        Value::String(text) => match text.char_indices().nth(LONGEST_RENDERED) {
+            Some((at, _)) => format!("{}… ({} bytes)", &text[..at], text.len()).into(),
+            None => value.clone(),
+        },
+        Value::Array(items) => items.iter().map(cut).collect(),
+        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), cut(value))).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
+}

@@ -1,0 +1,135 @@
+//! What all sensors have in common: look, wait, look again. A sensor that waits is a timer and a few hundred
+//! bytes, whatever `mode` says.
+
+use std::{fmt, future::Future, pin::Pin};
+
+use jiff::{SignedDuration, Timestamp};
+use updraft_core::{
+    AttemptId,
+    input::{AttemptEnd, Outcome},
+};
+
+use crate::{
+    catalog::argument::{Duration, arguments},
+    prepare::Job,
+    work::{NativeTask, TaskContext, TaskFuture},
+};
+
+arguments! {
+    /// What all sensors take, as Airflow's `BaseSensorOperator` documents it.
+    pub(crate) struct SensorArgs {
+        /// How long between two looks.
+        plain poke_interval: Duration = Duration(SignedDuration::from_secs(60)),
+        /// It fails, and is not tried again, when it has waited for so long; 7 days, where nothing is said. A
+        /// wait whose end is known when it begins has no use for it.
+        plain timeout: Duration = Duration(SignedDuration::from_hours(7 * 24)),
+        /// It is skipped where it would fail by its timeout.
+        plain soft_fail: bool = false,
+        /// It is skipped where it would fail in any way.
+        plain never_fail: bool = false,
+        /// A look that fails counts as one that found nothing.
+        plain silent_fail: bool = false,
+        /// Each wait is twice the one before.
+        plain exponential_backoff: bool = false,
+        /// No wait is longer.
+        plain max_wait: Option<Duration>,
+    } accepted {
+        /// `poke` or `reschedule`. No difference here: no sensor holds a slot.
+        mode: String,
+        /// No difference here: no sensor holds a slot.
+        deferrable: bool,
+    }
+}
+
+/// What a sensor does each time.
+pub(crate) trait Look: Send + Sync + fmt::Debug {
+    /// Looks: whether what it waits for is there, or why it can't be told.
+    fn look<'a>(
+        &'a self,
+        context: &'a TaskContext,
+    ) -> Pin<Box<dyn Future<Output = Result<bool, String>> + Send + 'a>>;
+}
+
+/// A sensor at work.
+#[derive(Debug)]
+pub(crate) struct Sensor {
+    args: SensorArgs,
+    attempt: AttemptId,
+    began: Timestamp,
+    rejoined: bool,
+    look: Box<dyn Look>,
+}
+
+impl Sensor {
+    pub(crate) fn new(job: &Job<'_>, args: SensorArgs, look: Box<dyn Look>) -> Self {
+        let now = Timestamp::now();
+        let began = job.order.task.first_started_at.unwrap_or(now);
+        let rejoined = now.duration_since(began) > args.poke_interval.0;
+        Self { args, attempt: job.order.attempt, began, rejoined, look }
+    }
+
+    /// A number of this sensor's own in 0..1, the same each time, by which many that begin together drift
+    /// apart.
+    fn phase(&self) -> f64 {
+        use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+        let hash = BuildHasherDefault::<DefaultHasher>::new().hash_one(self.attempt.ti);
+        (hash >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// How long to wait before look number `looks` (from 0). The first comes at once, unless the sensor is
+    /// taken over from another worker, perhaps with thousands more. The second comes early by a part of the
+    /// interval that is each sensor's own, so that those that began together don't stay together.
+    fn wait_before(&self, looks: u32) -> SignedDuration {
+        let interval = self.args.poke_interval.0;
+        let wait = match looks {
+            0 if self.rejoined => interval.mul_f64(self.phase()),
+            0 => SignedDuration::ZERO,
+            _ if self.args.exponential_backoff => {
+                let factor = f64::from(looks.min(32)).exp2() / 2.0 * (1.0 + self.phase());
+                SignedDuration::try_from_secs_f64(interval.as_secs_f64() * factor).unwrap_or(interval)
+            }
+            1 if !self.rejoined => interval.mul_f64(1.0 - self.phase() / 2.0),
+            _ => interval,
+        };
+        self.args.max_wait.map_or(wait, |Duration(longest)| wait.min(longest))
+    }
+
+    fn failed(&self, end: AttemptEnd, message: String) -> Outcome {
+        let timed_out = end == AttemptEnd::FailedForGood;
+        let end = if self.args.never_fail || (self.args.soft_fail && timed_out) {
+            AttemptEnd::Skipped
+        } else {
+            end
+        };
+        Outcome { message: Some(message), ..Outcome::new(end) }
+    }
+
+    async fn watch(self: Box<Self>, context: TaskContext) -> Outcome {
+        let mut looks = 0;
+        loop {
+            let left = self.args.timeout.0 - Timestamp::now().duration_since(self.began);
+            let wait = self.wait_before(looks).min(left).max(SignedDuration::ZERO);
+            if !wait.is_zero() {
+                tokio::time::sleep(wait.unsigned_abs()).await;
+            }
+            match self.look.look(&context).await {
+                Ok(true) => return Outcome::new(AttemptEnd::Success),
+                Ok(false) => {}
+                Err(why) if self.args.silent_fail => context.log.line(&format!("this look failed: {why}")),
+                Err(why) => return self.failed(AttemptEnd::Failed, why),
+            }
+            looks = looks.saturating_add(1);
+            let waited = Timestamp::now().duration_since(self.began);
+            if waited >= self.args.timeout.0 {
+                let message = format!("what it waits for was not there after {waited:#} (`timeout`)");
+                return self.failed(AttemptEnd::FailedForGood, message);
+            }
+        }
+    }
+}
+
+impl NativeTask for Sensor {
+    fn run(self: Box<Self>, context: TaskContext) -> TaskFuture {
+        Box::pin(self.watch(context))
+    }
+}

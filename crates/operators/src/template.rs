@@ -1,0 +1,180 @@
+//! Airflow's Jinja: the variables, macros and filters of Airflow 3, and nothing that reads like Jinja2 and
+//! means something else.
+//!
+//! minijinja reads templates; they are carried out here, with Python's values and operators, since what a
+//! template makes of `+`, of a date or of a list that it prints is Python's in Airflow. What is not supplied
+//! is refused with an error that names it. `tests/it/oracle` compares both.
+
+mod airflow;
+mod call;
+mod eval;
+mod fault;
+mod filters;
+mod format;
+mod json;
+mod macros;
+mod native;
+mod object;
+mod ops;
+mod show;
+mod syntax;
+mod text;
+mod time;
+mod value;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value as Json};
+use updraft_core::protocol::Order;
+
+use self::{airflow::World, eval::Machine, fault::Fault, time::DateTime, value::Value};
+use crate::{Host, HostError};
+
+/// A template that can't be rendered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("template of `{field}`{}: {reason}", line.map(|l| format!(", line {l}")).unwrap_or_default())]
+pub struct BadTemplate {
+    /// The argument it stands in, with the way to it: `env.HOME`, `op_args[2]`.
+    pub field: String,
+    /// The line in it, from 1.
+    pub line: Option<u32>,
+    /// What is wrong, and the mend.
+    pub reason: String,
+    /// Set where it is not the template's fault: a look-up failed.
+    pub host: Option<HostError>,
+}
+
+impl BadTemplate {
+    fn at(field: &str, fault: Fault) -> Self {
+        Self { field: field.into(), line: fault.line, reason: fault.reason, host: fault.host }
+    }
+}
+
+/// Renders the templates of one order's arguments.
+pub struct Renderer<'a> {
+    world: World<'a>,
+}
+
+impl<'a> Renderer<'a> {
+    /// A renderer for the templates of this order.
+    ///
+    /// # Errors
+    ///
+    /// Where the DAG's options for templates are not supported.
+    pub fn new(order: &'a Order, host: &'a dyn Host) -> Result<Self, BadTemplate> {
+        let world = World::new(order, host).map_err(|fault| BadTemplate::at("template", *fault))?;
+        Ok(Self { world })
+    }
+
+    /// Renders all strings in a value, however deep. One that ends in one of `files` names a file with the
+    /// template; one without `{{`, `{%` and `{#` costs nothing.
+    ///
+    /// # Errors
+    ///
+    /// Where a template can't be read or rendered, takes too long, or makes too much.
+    pub fn render(&self, field: &str, value: &Json, files: &[&str]) -> Result<Json, BadTemplate> {
+        // Airflow leaves what is empty as it is.
+        if value.as_str() == Some("") {
+            return Ok(value.clone());
+        }
+        self.render_any(&mut field.to_owned(), value, files)
+    }
+
+    fn render_any(&self, field: &mut String, value: &Json, files: &[&str]) -> Result<Json, BadTemplate> {
+        let length = field.len();
+        Ok(match value {
+            Json::String(text) => {
+                self.render_text(text, files).map_err(|fault| BadTemplate::at(field, *fault))?
+            }
+            Json::Array(items) => {
+                let mut rendered = Vec::with_capacity(items.len());
+                for (place, item) in items.iter().enumerate() {
+                    field.push_str(&format!("[{place}]"));
+                    rendered.push(self.render_any(field, item, files)?);
+                    field.truncate(length);
+                }
+                Json::Array(rendered)
+            }
+            Json::Object(map) => {
+                let mut rendered = Map::with_capacity(map.len());
+                for (key, item) in map {
+                    field.push('.');
+                    field.push_str(key);
+                    rendered.insert(key.clone(), self.render_any(field, item, files)?);
+                    field.truncate(length);
+                }
+                Json::Object(rendered)
+            }
+            Json::Null | Json::Bool(_) | Json::Number(_) => value.clone(),
+        })
+    }
+
+    fn render_text(&self, text: &str, files: &[&str]) -> fault::Result<Json> {
+        let file;
+        let source = if files.iter().any(|end| text.ends_with(end)) {
+            file = self.world.read_file(text)?.map_or_else(
+                || {
+                    fault::fault(format!(
+                        "there is no file {text} in the DAG's folder; to run it as it is, put a space behind it"
+                    ))
+                },
+                Ok,
+            )?;
+            &file
+        } else {
+            text
+        };
+        if !is_template(source) {
+            let plain = without_last_line_end(source);
+            return if self.world.native() {
+                native::concat(nonempty(plain))?.to_json()
+            } else {
+                Ok(plain.into())
+            };
+        }
+        let body = syntax::read(source)?;
+        Machine::new(&self.world).render(&body)?.to_json()
+    }
+
+    /// What was looked up so far of secret variables and of connections.
+    pub fn into_secrets(self) -> Vec<String> {
+        self.world.secrets.into_inner()
+    }
+}
+
+/// What Jinja2 makes of a text in which it has nothing to do: one kind of line end, and none at the end.
+fn without_last_line_end(text: &str) -> String {
+    let text = if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text.into() };
+    text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)
+}
+
+fn nonempty(text: String) -> Vec<Value> {
+    if text.is_empty() { Vec::new() } else { vec![Value::str(text)] }
+}
+
+/// Whether a text has anything in it for Jinja.
+pub(crate) fn is_template(text: &str) -> bool {
+    text.contains("{{") || text.contains("{%") || text.contains("{#")
+}
+
+/// Checks that the templates in a value can be read: their syntax, not their names.
+///
+/// # Errors
+///
+/// The first that can't, with the way to it.
+pub fn check(field: &str, value: &Json) -> Result<(), BadTemplate> {
+    match value {
+        Json::String(text) if is_template(text) => {
+            syntax::read(text).map(drop).map_err(|fault| BadTemplate::at(field, *fault))
+        }
+        Json::Array(items) => {
+            items.iter().enumerate().try_for_each(|(place, item)| check(&format!("{field}[{place}]"), item))
+        }
+        Json::Object(map) => map.iter().try_for_each(|(key, item)| check(&format!("{field}.{key}"), item)),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => Ok(()),
+    }
+}
+
+/// A time as Python's `isoformat` writes it in UTC: `2026-01-01T00:00:00+00:00`.
+pub(crate) fn isoformat(time: Timestamp) -> String {
+    DateTime::utc(time).isoformat('T')
+}

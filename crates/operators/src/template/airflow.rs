@@ -1,0 +1,443 @@
+//! Airflow's context: the variables that its templates see, what these have, and its macros.
+
+mod lookup;
+
+use std::{
+    cell::{OnceCell, RefCell},
+    path::PathBuf,
+};
+
+use updraft_core::{MapIndex, protocol::Order};
+
+use super::{
+    eval::Machine,
+    fault::{Result, fault},
+    json,
+    macros::{Args, int, needed, size, text},
+    object::{Airflow, Object},
+    time::{DateTime, Delta, strftime, strptime},
+    value::{Mode, Value},
+};
+use crate::{Host, prepare::folder};
+
+/// What the templates of one order see.
+pub(super) struct World<'a> {
+    pub(super) order: &'a Order,
+    pub(super) host: &'a dyn Host,
+    mode: Mode,
+    native: bool,
+    searchpath: Vec<PathBuf>,
+    pub(super) secrets: RefCell<Vec<String>>,
+    /// The run's parameters and what was given with it: one value each, since templates may change them.
+    params: OnceCell<Value>,
+    conf: OnceCell<Value>,
+}
+
+/// Names that are there whatever the run.
+const ALWAYS: &[&str] = &[
+    "conn",
+    "dag",
+    "dag_run",
+    "inlets",
+    "macros",
+    "map_index_template",
+    "outlets",
+    "params",
+    "partition_date",
+    "partition_key",
+    "prev_end_date_success",
+    "prev_start_date_success",
+    "run_id",
+    "task",
+    "task_instance",
+    "task_instance_key_str",
+    "ti",
+    "triggering_asset_events",
+    "var",
+];
+
+/// Names that are there where the run has a logical date.
+const DATED: &[&str] = &[
+    "data_interval_end",
+    "data_interval_start",
+    "ds",
+    "ds_nodash",
+    "logical_date",
+    "prev_data_interval_end_success",
+    "prev_data_interval_start_success",
+    "ts",
+    "ts_nodash",
+    "ts_nodash_with_tz",
+];
+
+const GLOBALS: &[&str] = &["cycler", "dict", "joiner", "namespace", "range"];
+
+impl<'a> World<'a> {
+    /// What this order's templates see. The DAG's options for templates are Airflow's: `template_undefined`,
+    /// `render_template_as_native_obj`, `template_searchpath`.
+    pub(super) fn new(order: &'a Order, host: &'a dyn Host) -> Result<Self> {
+        let mut world = Self {
+            order,
+            host,
+            mode: Mode::Strict,
+            native: false,
+            searchpath: vec![folder(order)],
+            secrets: RefCell::default(),
+            params: OnceCell::new(),
+            conf: OnceCell::new(),
+        };
+        for (name, value) in &order.run.template {
+            match (&**name, value) {
+                ("template_undefined" | "undefined", serde_json::Value::String(mode)) => {
+                    world.mode = match mode.rsplit('.').next() {
+                        Some("StrictUndefined" | "strict" | "error") => Mode::Strict,
+                        Some("Undefined" | "lenient" | "empty") => Mode::Lenient,
+                        Some("ChainableUndefined" | "chainable") => Mode::Chainable,
+                        _ => return fault(format!("the option `{name}` can't be {mode:?}")),
+                    }
+                }
+                ("render_template_as_native_obj" | "native", serde_json::Value::Bool(native)) => {
+                    world.native = *native;
+                }
+                ("template_searchpath" | "searchpath", serde_json::Value::String(path)) => {
+                    world.searchpath.push(folder(order).join(path));
+                }
+                ("template_searchpath" | "searchpath", serde_json::Value::Array(paths)) => {
+                    let paths = paths.iter().filter_map(serde_json::Value::as_str);
+                    world.searchpath.extend(paths.map(|path| folder(order).join(path)));
+                }
+                (name, _) => {
+                    return fault(format!("the DAG's option for templates `{name}` is not supported"));
+                }
+            }
+        }
+        Ok(world)
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    pub(super) fn native(&self) -> bool {
+        self.native
+    }
+
+    /// All names, for an error to say which is near.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        let dated = if self.order.run.logical_date.is_some() { DATED } else { &[] };
+        ALWAYS.iter().chain(dated).chain(GLOBALS).copied()
+    }
+
+    /// A variable of the context, or a function of Jinja's.
+    pub(super) fn variable(&self, name: &str) -> Result<Option<Value>> {
+        let run = &self.order.run;
+        let airflow = |of| Value::Object(Object::Airflow(of));
+        let found = match name {
+            "dag" => airflow(Airflow::Dag),
+            "dag_run" => airflow(Airflow::DagRun),
+            "task" => airflow(Airflow::Task),
+            "ti" | "task_instance" => airflow(Airflow::TaskInstance),
+            "macros" => airflow(Airflow::Macros),
+            "conn" => airflow(Airflow::Connections),
+            "var" => Value::dict(vec![
+                (Value::str("json"), airflow(Airflow::Variables { json: true })),
+                (Value::str("value"), airflow(Airflow::Variables { json: false })),
+            ]),
+            "run_id" => Value::str(&*run.run_id),
+            "params" => {
+                let pairs = || run.params.iter().map(|(key, value)| (Value::str(&**key), value.into()));
+                self.params.get_or_init(|| Value::dict(pairs().collect())).clone()
+            }
+            "inlets" | "outlets" => Value::list(Vec::new()),
+            "map_index_template" | "partition_key" | "partition_date" => Value::None,
+            "triggering_asset_events" => airflow(Airflow::AssetEvents),
+            "task_instance_key_str" => {
+                let when = match run.logical_date {
+                    Some(date) => strftime(&DateTime::utc(date).into(), "%Y%m%d")?,
+                    None => run.run_id.to_string(),
+                };
+                Value::str(format!("{}__{}__{when}", run.dag_id, self.order.task.task_id))
+            }
+            "prev_start_date_success" => self.previous(|run| run.start_date)?,
+            "prev_end_date_success" => self.previous(|run| run.end_date)?,
+            _ => match GLOBALS.iter().find(|global| **global == name) {
+                Some(global) => Value::Object(Object::Function(global)),
+                None => return self.dated(name),
+            },
+        };
+        Ok(Some(found))
+    }
+
+    /// A variable that is there only where the run has a logical date.
+    fn dated(&self, name: &str) -> Result<Option<Value>> {
+        let Some(date) = self.order.run.logical_date else { return Ok(None) };
+        let date = Value::from(DateTime::utc(date));
+        let interval = self.order.run.data_interval;
+        Ok(Some(match name {
+            "logical_date" => date,
+            "ds" => Value::str(strftime(&date, "%Y-%m-%d")?),
+            "ds_nodash" => Value::str(strftime(&date, "%Y%m%d")?),
+            "ts" => Value::str(strftime_iso(&date)),
+            "ts_nodash" => Value::str(strftime(&date, "%Y%m%dT%H%M%S")?),
+            "ts_nodash_with_tz" => Value::str(strftime_iso(&date).replace(['-', ':'], "")),
+            "data_interval_start" => moment(interval.map(|(start, _)| start)),
+            "data_interval_end" => moment(interval.map(|(_, end)| end)),
+            "prev_data_interval_start_success" => {
+                self.previous(|run| run.data_interval.map(|(start, _)| start))?
+            }
+            "prev_data_interval_end_success" => self.previous(|run| run.data_interval.map(|(_, end)| end))?,
+            _ => return Ok(None),
+        }))
+    }
+
+    fn previous(
+        &self,
+        part: impl FnOnce(&crate::PreviousSuccess) -> Option<jiff::Timestamp>,
+    ) -> Result<Value> {
+        Ok(moment(self.host.previous_success()?.as_ref().and_then(part)))
+    }
+
+    /// An attribute of something in the context; `None` where there is none, and an error where Airflow has
+    /// one that is not supplied.
+    pub(super) fn attr(&self, of: Airflow, name: &str) -> Result<Option<Value>> {
+        let Order { run, task, attempt, operator, .. } = self.order;
+        let dag_id = || Value::str(&*run.dag_id);
+        let airflow = |of| Value::Object(Object::Airflow(of));
+        let number = |number: i64| Value::Int(number.into());
+        Ok(Some(match (of, name) {
+            (Airflow::Macros, _) => return macro_named(name).map(Some),
+            (Airflow::Variables { json }, _) => self.airflow_variable(name, json, None)?,
+            (Airflow::Connections, _) => match self.connection(name)? {
+                Some(connection) => connection,
+                None => return fault(format!("there is no connection `{name}`: add it, or name another")),
+            },
+            (Airflow::TaskInstance | Airflow::Task, "task_id") => Value::str(&*task.task_id),
+            (Airflow::TaskInstance | Airflow::Task | Airflow::Dag | Airflow::DagRun, "dag_id") => dag_id(),
+            (Airflow::TaskInstance | Airflow::DagRun, "run_id") => Value::str(&*run.run_id),
+            (Airflow::TaskInstance, "try_number") => number(attempt.try_number.into()),
+            (Airflow::TaskInstance, "max_tries") | (Airflow::Task, "retries") => {
+                number(task.max_tries.into())
+            }
+            (Airflow::TaskInstance, "map_index") => number(attempt.ti.map_index.0.into()),
+            (Airflow::TaskInstance, "task") => airflow(Airflow::Task),
+            (Airflow::Task, "owner") => Value::str(&*task.owner),
+            (Airflow::Task, "task_type" | "operator_name") => Value::str(&**operator),
+            (Airflow::Task, "dag") => airflow(Airflow::Dag),
+            (Airflow::Dag, "folder") => Value::str(folder(self.order).to_string_lossy()),
+            (Airflow::Dag, "fileloc") => Value::str(&*run.source),
+            (Airflow::DagRun, "logical_date") => moment(run.logical_date),
+            (Airflow::DagRun, "data_interval_start") => moment(run.data_interval.map(|(start, _)| start)),
+            (Airflow::DagRun, "data_interval_end") => moment(run.data_interval.map(|(_, end)| end)),
+            (Airflow::DagRun, "run_after") => moment(Some(run.run_after)),
+            (Airflow::DagRun, "start_date") => moment(run.started_at),
+            (Airflow::DagRun, "run_type") => Value::Object(Object::RunType(run.run_type.as_str())),
+            (Airflow::DagRun, "conf") => {
+                let conf =
+                    || if run.conf.is_null() { Value::dict(Vec::new()) } else { Value::from(&*run.conf) };
+                self.conf.get_or_init(conf).clone()
+            }
+            (Airflow::DateTime | Airflow::Json, _) => {
+                return fault(format!("macros: the attribute '{name}' is not supported"));
+            }
+            (of, name) => {
+                return fault(format!(
+                    "the attribute '{name}' of a {} is not supported",
+                    Object::Airflow(of).type_name()
+                ));
+            }
+        }))
+    }
+
+    pub(super) fn show(&self, of: Airflow) -> Result<String> {
+        match of {
+            Airflow::Dag => Ok(format!("<DAG: {}>", self.order.run.dag_id)),
+            Airflow::Task => Ok(format!("<Task({}): {}>", self.order.operator, self.order.task.task_id)),
+            other => Object::Airflow(other).show(),
+        }
+    }
+}
+
+fn moment(time: Option<jiff::Timestamp>) -> Value {
+    time.map_or(Value::None, |time| DateTime::utc(time).into())
+}
+
+fn strftime_iso(date: &Value) -> String {
+    match date {
+        Value::DateTime(time) => time.isoformat('T'),
+        _ => String::new(),
+    }
+}
+
+fn macro_named(name: &str) -> Result<Value> {
+    Ok(Value::Object(match name {
+        "ds_add" => Object::Function("ds_add"),
+        "ds_format" => Object::Function("ds_format"),
+        "timedelta" => Object::Function("timedelta"),
+        "datetime" => Object::Airflow(Airflow::DateTime),
+        "json" => Object::Airflow(Airflow::Json),
+        "random" | "uuid" | "time" => {
+            return fault(format!(
+                "macros.{name} is not supported: it gives something else each time, so that a second try would \
+                 not do what the first did. Use {{{{ run_id }}}} or {{{{ ti.try_number }}}}"
+            ));
+        }
+        other => return fault(format!("macros.{other} is not supported")),
+    }))
+}
+
+/// Whether calling `object.name(…)` means one of its methods.
+pub(super) fn has_method(of: Airflow, name: &str) -> bool {
+    match of {
+        Airflow::TaskInstance => matches!(name, "xcom_pull" | "xcom_push"),
+        Airflow::Variables { .. } | Airflow::Connections => name == "get",
+        Airflow::DateTime => matches!(name, "strptime" | "fromisoformat"),
+        Airflow::Json => matches!(name, "dumps" | "loads"),
+        Airflow::AssetEvents => matches!(name, "items" | "keys" | "values"),
+        Airflow::Task | Airflow::Dag | Airflow::DagRun | Airflow::Macros => false,
+    }
+}
+
+impl Machine<'_> {
+    /// Calls one of Airflow's macros that are plain functions.
+    pub(super) fn call_macro_of_airflow(&self, name: &str, args: Args) -> Result<Value> {
+        match name {
+            "timedelta" => Delta::new(args).map(Value::Delta),
+            "ds_add" => {
+                let [ds, days] = args.take(name, ["ds", "days"])?;
+                let ds = self.text(&needed("ds_add()'s date", ds)?)?;
+                let days = int("days", &needed("ds_add()'s days", days)?)?;
+                if days == 0 {
+                    return Ok(Value::str(ds));
+                }
+                let args = Args { list: Vec::new(), named: vec![("days".into(), Value::Int(days))] };
+                let date = strptime(&ds, "%Y-%m-%d")?.plus(Delta::new(args)?)?;
+                strftime(&date.into(), "%Y-%m-%d").map(Value::str)
+            }
+            "ds_format" => {
+                let [ds, from, to] = args.take(name, ["ds", "input_format", "output_format"])?;
+                let ds = self.text(&needed("ds_format()'s date", ds)?)?;
+                let from = text("input_format", &needed("input_format", from)?)?;
+                let to = text("output_format", &needed("output_format", to)?)?;
+                strftime(&strptime(&ds, &from)?.into(), &to).map(Value::str)
+            }
+            other => fault(format!("'{other}' can't be called")),
+        }
+    }
+
+    /// Calls a method of something in Airflow's context.
+    pub(super) fn airflow_method(&self, of: Airflow, name: &str, args: Args) -> Result<Option<Value>> {
+        // A look-up goes over the network.
+        self.charge(1000)?;
+        Ok(Some(match (of, name) {
+            (Airflow::TaskInstance, "xcom_pull") => self.xcom_pull(args)?,
+            (Airflow::Variables { json }, "get") => {
+                let [key, default] = args.take(name, ["key", "default"])?;
+                let key = text("the variable's name", &needed("the variable's name", key)?)?;
+                self.world.airflow_variable(&key, json, default)?
+            }
+            (Airflow::Connections, "get") => {
+                let [conn_id, default] = args.take(name, ["conn_id", "default_conn"])?;
+                let conn_id = text("the connection's name", &needed("the connection's name", conn_id)?)?;
+                self.world.connection(&conn_id)?.or(default).unwrap_or(Value::None)
+            }
+            (Airflow::DateTime, "strptime") => {
+                let [time, format] = args.take(name, ["date_string", "format"])?;
+                let time = text("the time", &needed("the time", time)?)?;
+                strptime(&time, &text("the format", &needed("the format", format)?)?)?.into()
+            }
+            (Airflow::DateTime, "fromisoformat") => {
+                let [time] = args.take(name, ["date_string"])?;
+                let time = text("the time", &needed("the time", time)?)?;
+                let separator = time.get(10..11).unwrap_or("T");
+                match time.rsplit_once(':') {
+                    _ if time.len() == 10 => strptime(&time, "%Y-%m-%d")?.into(),
+                    _ if time.len() == 19 => strptime(&time, &format!("%Y-%m-%d{separator}%H:%M:%S"))?.into(),
+                    Some((head, tail)) if time.len() == 25 => {
+                        strptime(&format!("{head}{tail}"), &format!("%Y-%m-%d{separator}%H:%M:%S%z"))?.into()
+                    }
+                    _ => return fault("fromisoformat() is supported for YYYY-MM-DD[THH:MM:SS[+HH:MM]]"),
+                }
+            }
+            (Airflow::Json, "dumps") => {
+                let names = ["obj", "indent", "sort_keys", "ensure_ascii"];
+                if args.list.len() > 1 {
+                    return fault("dumps() takes 1 positional argument");
+                }
+                let [value, indent, sort, ascii] = args.take(name, names)?;
+                let flag = |value: Option<Value>, default| value.map_or(Ok(default), |value| value.truth());
+                let indent = indent.filter(|indent| !matches!(indent, Value::None));
+                let style = json::Style {
+                    indent: indent.map(|indent| size("indent", &indent)).transpose()?,
+                    sort_keys: flag(sort, false)?,
+                    ascii: flag(ascii, true)?,
+                };
+                let json = json::dumps(&needed("dumps()'s argument", value)?, &style)?;
+                self.charge(json.len())?;
+                Value::str(json)
+            }
+            (Airflow::Json, "loads") => {
+                let [text_] = args.take(name, ["s"])?;
+                let text_ = text("loads()'s argument", &needed("loads()'s argument", text_)?)?;
+                self.charge(text_.len())?;
+                match serde_json::from_str::<serde_json::Value>(&text_) {
+                    Ok(value) => Value::from(&value),
+                    Err(error) => return fault(format!("this is no JSON: {error}")),
+                }
+            }
+            (Airflow::AssetEvents, _) => args.none(name).map(|()| Value::generator(Vec::new()))?,
+            _ => return Ok(None),
+        }))
+    }
+
+    /// `ti.xcom_pull(…)`, as Airflow 3 has it: all copies of a task, unless `map_indexes` says which; one
+    /// value alone where one task was named.
+    fn xcom_pull(&self, args: Args) -> Result<Value> {
+        let names = ["task_ids", "dag_id", "key", "include_prior_dates", "map_indexes", "default", "run_id"];
+        if args.list.len() > 4 {
+            return fault("xcom_pull() takes at most 4 positional arguments");
+        }
+        let [tasks, dag, key, prior, indexes, default, run] = args.take("xcom_pull", names)?;
+        if prior.is_some_and(|prior| prior.truth().unwrap_or(true)) {
+            return fault("xcom_pull(include_prior_dates=True) is not supported");
+        }
+        let given = |value: Option<Value>| value.filter(|value| !matches!(value, Value::None));
+        let name = |what, value: Option<Value>| given(value).map(|value| text(what, &value)).transpose();
+        let (dag, run) = (name("dag_id", dag)?, name("run_id", run)?);
+        let key = name("key", key)?.unwrap_or_else(|| "return_value".into());
+        let (tasks, one_task) = match given(tasks) {
+            None => (vec![Value::str(&*self.world.order.task.task_id)], true),
+            Some(task @ Value::Str(_)) => (vec![task], true),
+            Some(tasks) => (self.iterate(&tasks)?, false),
+        };
+        let (indexes, one_index) = match indexes {
+            None => (None, true),
+            Some(Value::None) => (Some(vec![MapIndex::NONE]), true),
+            Some(Value::Int(index)) => (Some(vec![map_index(index)?]), true),
+            Some(indexes) => {
+                let all = self.iterate(&indexes)?;
+                let all = all.iter().map(|index| map_index(int("a map index", index)?));
+                (Some(all.collect::<Result<_>>()?), false)
+            }
+        };
+        let mut values = Vec::new();
+        for task in tasks {
+            let task = text("a task's id", &task)?;
+            let found = self.world.xcoms(&task, &key, dag.as_deref(), run.as_deref())?;
+            self.charge(found.len())?;
+            match &indexes {
+                None if found.is_empty() => values.push(Value::None),
+                None => values.extend(found.into_iter().map(|(_, value)| value)),
+                Some(indexes) => values.extend(indexes.iter().map(|index| {
+                    let value = found.iter().find(|(own, _)| own == index).map(|(_, value)| value.clone());
+                    given(value).or_else(|| default.clone()).unwrap_or(Value::None)
+                })),
+            }
+        }
+        let single = one_task && one_index && values.len() == 1;
+        Ok(if single { values.remove(0) } else { Value::list(values) })
+    }
+}
+
+fn map_index(index: i128) -> Result<MapIndex> {
+    i32::try_from(index).map(MapIndex).or_else(|_| fault("a map index is too large"))
+}

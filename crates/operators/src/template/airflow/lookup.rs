@@ -1,0 +1,112 @@
+//! What templates look up elsewhere: XComs, variables, connections, files.
+
+use std::{path::Path, rc::Rc};
+
+use updraft_core::{
+    MapIndex,
+    protocol::{Connection, XcomQuery},
+};
+
+use super::World;
+use crate::{
+    secrets,
+    template::{
+        fault::{Result, fault},
+        object::Object,
+        value::Value,
+    },
+};
+
+impl World<'_> {
+    /// The values that a task's copies left, in their order.
+    pub(super) fn xcoms(
+        &self,
+        task: &str,
+        key: &str,
+        dag: Option<&str>,
+        run: Option<&str>,
+    ) -> Result<Vec<(MapIndex, Value)>> {
+        let found = self.host.xcom(&XcomQuery {
+            attempt: self.order.attempt,
+            dag_id: dag.map(Into::into),
+            run_id: run.map(Into::into),
+            task_id: task.into(),
+            map_index: None,
+            key: key.into(),
+        })?;
+        Ok(found.iter().map(|found| (found.map_index, Value::from(&found.value))).collect())
+    }
+
+    /// `var.value.key` and `var.json.key`.
+    pub(super) fn airflow_variable(&self, key: &str, json: bool, default: Option<Value>) -> Result<Value> {
+        let Some(found) = self.host.variable(key)? else {
+            return default.map_or_else(
+                || {
+                    fault(format!(
+                        "there is no variable `{key}`: add it, or use var.value.get('{key}', default)"
+                    ))
+                },
+                Ok,
+            );
+        };
+        if found.secret {
+            self.secrets.borrow_mut().extend(secrets::of_variable(&found.value));
+        }
+        if !json {
+            return Ok(Value::str(found.value));
+        }
+        match serde_json::from_str::<serde_json::Value>(&found.value) {
+            Ok(value) => Ok(Value::from(&value)),
+            Err(error) => fault(format!("the variable `{key}` is no JSON: {error}")),
+        }
+    }
+
+    /// A connection, if there is one of this name. Its secrets are masked from now on.
+    pub(super) fn connection(&self, conn_id: &str) -> Result<Option<Value>> {
+        let Some(connection) = self.host.connection(conn_id)? else { return Ok(None) };
+        self.secrets.borrow_mut().extend(secrets::of_connection(&connection));
+        Ok(Some(Value::Object(Object::Connection(Rc::new(connection)))))
+    }
+
+    pub(in crate::template) fn connection_attr(&self, of: &Connection, name: &str) -> Result<Option<Value>> {
+        let text = |text: &Option<String>| Value::optional(text.as_deref());
+        Ok(Some(match name {
+            "conn_id" => Value::str(&*of.conn_id),
+            "conn_type" => Value::str(&*of.conn_type),
+            "description" => text(&of.description),
+            "host" => text(&of.host),
+            "login" => text(&of.login),
+            "password" => text(&of.password),
+            "schema" => text(&of.schema),
+            "port" => of.port.map_or(Value::None, |port| Value::Int(port.into())),
+            "extra_dejson" => Value::from(&serde_json::Value::Object(of.extra.clone())),
+            "extra" => return fault("`extra` as text is not supported: use extra_dejson"),
+            "get_uri" => return fault("`get_uri` is not supported: put the address together of its parts"),
+            _ => return Ok(None),
+        }))
+    }
+
+    /// The text of a template's file, looked for as Airflow does: in the DAG file's folder, then along the
+    /// search path, never above them. An absolute path that leads nowhere there is taken as it is.
+    pub(in crate::template) fn read_file(&self, name: &str) -> Result<Option<String>> {
+        if Path::new(name).components().any(|part| part == std::path::Component::ParentDir) {
+            return fault(format!("the file {name} is outside of the DAG's folder"));
+        }
+        let absolute = Path::new(name).is_absolute().then(|| Path::new(name).to_owned());
+        let inside = self.searchpath.iter().map(|folder| folder.join(name.trim_start_matches('/')));
+        for path in inside.chain(absolute) {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => return Ok(Some(text)),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        std::io::ErrorKind::NotFound
+                            | std::io::ErrorKind::NotADirectory
+                            | std::io::ErrorKind::IsADirectory
+                    ) => {}
+                Err(error) => return fault(format!("{} can't be read: {error}", path.display())),
+            }
+        }
+        Ok(None)
+    }
+}

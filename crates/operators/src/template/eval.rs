@@ -1,0 +1,483 @@
+//! Carries out a template: statements, expressions, names.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+
+use super::{
+    airflow::World,
+    fault::{Result, at, fault},
+    macros::{Args, Macro, int, no_else},
+    object::{Loop, Object},
+    ops::slice,
+    syntax::{Arg, Body, Expr, Node, Stmt, Target},
+    value::{Mode, Value},
+};
+use crate::nearest::did_you_mean;
+
+/// How much one argument's templates may do: each expression counts one, and so does each byte or item made.
+const FUEL: u64 = 5_000_000;
+
+/// How deep expressions, statements and macros may be within each other: each takes a part of the stack.
+const DEEPEST: u32 = 250;
+
+/// Carries out templates of one order.
+pub(super) struct Machine<'a> {
+    pub(super) world: &'a World<'a>,
+    fuel: Cell<u64>,
+    /// How many expressions and statements are being carried out within each other.
+    depth: Cell<u32>,
+    /// The scopes that macros see. A macro is in one of them itself, so they have to be emptied to go.
+    seen_by_macros: RefCell<Vec<Rc<Scope>>>,
+}
+
+impl Drop for Machine<'_> {
+    fn drop(&mut self) {
+        for scope in self.seen_by_macros.take() {
+            scope.names.take();
+        }
+    }
+}
+
+/// The names set in one block; those of the blocks around it are seen through it.
+#[derive(Default)]
+pub(super) struct Scope {
+    names: RefCell<Vec<(Rc<str>, Value)>>,
+    outer: Option<Rc<Scope>>,
+}
+
+impl Scope {
+    pub(super) fn within(outer: &Rc<Self>) -> Rc<Self> {
+        Rc::new(Self { names: RefCell::default(), outer: Some(Rc::clone(outer)) })
+    }
+
+    pub(super) fn set(&self, name: Rc<str>, value: Value) {
+        let mut names = self.names.borrow_mut();
+        match names.iter_mut().find(|(own, _)| *own == name) {
+            Some((_, old)) => *old = value,
+            None => names.push((name, value)),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<Value> {
+        let own = self.names.borrow().iter().find(|(own, _)| &**own == name).map(|(_, value)| value.clone());
+        own.or_else(|| self.outer.as_ref()?.get(name))
+    }
+
+    /// All names seen from here, for an error to say which is near.
+    fn all(&self, found: &mut Vec<Rc<str>>) {
+        found.extend(self.names.borrow().iter().map(|(name, _)| Rc::clone(name)));
+        if let Some(outer) = &self.outer {
+            outer.all(found);
+        }
+    }
+}
+
+impl<'a> Machine<'a> {
+    pub(super) fn new(world: &'a World<'a>) -> Self {
+        Self { world, fuel: Cell::new(FUEL), depth: Cell::new(0), seen_by_macros: RefCell::default() }
+    }
+
+    /// Takes so much fuel.
+    pub(super) fn charge(&self, amount: usize) -> Result<()> {
+        match self.fuel.get().checked_sub(amount as u64 + 1) {
+            Some(left) => {
+                self.fuel.set(left);
+                Ok(())
+            }
+            None => fault("takes too long, or makes too much: it was stopped"),
+        }
+    }
+
+    /// Fails where a value is undefined, in whatever mode.
+    pub(super) fn defined(&self, value: &Value) -> Result<()> {
+        match value {
+            Value::Undefined(undefined) => fault(&*undefined.why),
+            _ => Ok(()),
+        }
+    }
+
+    /// Renders a template.
+    pub(super) fn render(&self, body: &Body) -> Result<Value> {
+        self.block(body, &Rc::new(Scope::default()))
+    }
+
+    /// What a block puts out: text, or, with native types, what its text reads as.
+    pub(super) fn block(&self, body: &Body, scope: &Rc<Scope>) -> Result<Value> {
+        let mut out = if self.world.native() { Out::Values(Vec::new()) } else { Out::Text(String::new()) };
+        self.body(body, scope, &mut out)?;
+        match out {
+            Out::Text(text) => Ok(Value::str(text)),
+            Out::Values(values) => super::native::concat(values),
+        }
+    }
+
+    fn closure(&self, def: &Rc<super::syntax::MacroDef>, scope: &Rc<Scope>) -> Value {
+        self.seen_by_macros.borrow_mut().push(Rc::clone(scope));
+        Value::Macro(Rc::new(Macro { def: Rc::clone(def), scope: Rc::clone(scope) }))
+    }
+
+    fn body(&self, body: &Body, scope: &Rc<Scope>, out: &mut Out) -> Result<()> {
+        body.iter().try_for_each(|stmt| self.deeper(|| self.stmt(stmt, scope, out)))
+    }
+
+    /// Does something within what is being done.
+    fn deeper<T>(&self, inner: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.charge(0)?;
+        if self.depth.get() >= DEEPEST {
+            return fault("goes too deep: a macro calls itself, or too much is within each other");
+        }
+        self.depth.set(self.depth.get() + 1);
+        let result = inner();
+        self.depth.set(self.depth.get() - 1);
+        result
+    }
+
+    fn stmt(&self, stmt: &Stmt, scope: &Rc<Scope>, out: &mut Out) -> Result<()> {
+        match stmt {
+            Stmt::Text(text) => self.put(Value::Str(Rc::clone(text)), out)?,
+            Stmt::Emit(expr) => at(expr.line, self.eval(expr, scope).and_then(|value| self.put(value, out)))?,
+            Stmt::For { target, of, filter, body, otherwise } => {
+                self.for_loop((target, of, filter.as_ref(), body, otherwise), scope, out)?;
+            }
+            Stmt::If { test, then, otherwise } => {
+                let body = if self.test(test, scope)? { then } else { otherwise };
+                self.body(body, scope, out)?;
+            }
+            Stmt::With(pairs, body) => {
+                let inner = Scope::within(scope);
+                for (target, value) in pairs {
+                    let value = self.eval(value, scope)?;
+                    self.assign(target, value, &inner)?;
+                }
+                self.body(body, &inner, out)?;
+            }
+            Stmt::Set(target, expr) => {
+                let value = self.eval(expr, scope)?;
+                at(expr.line, self.assign(target, value, scope))?;
+            }
+            Stmt::SetBlock { target, filter, body } => {
+                let text = self.block(body, &Scope::within(scope))?;
+                let value = self.filtered(filter.as_ref(), text, scope)?;
+                self.assign(target, value, scope)?;
+            }
+            Stmt::Filter(filter, body) => {
+                let text = self.block(body, &Scope::within(scope))?;
+                let value = self.filtered(Some(filter), text, scope)?;
+                self.put(value, out)?;
+            }
+            Stmt::Include { name, ignore_missing } => {
+                let found = self.eval(name, scope).and_then(|name| self.file(&name));
+                match at(name.line, found)? {
+                    Some(body) => self.body(&body, &Scope::within(scope), out)?,
+                    None if *ignore_missing => {}
+                    None => return at(name.line, fault("the template to include is not there")),
+                }
+            }
+            Stmt::Import { of, name } => {
+                let module = self.import(of, scope)?;
+                scope.set(Rc::clone(name), Value::Object(Object::Module(module)));
+            }
+            Stmt::FromImport { of, names } => {
+                let module = self.import(of, scope)?;
+                for (name, alias) in names {
+                    let Some(value) = module.exported(name) else {
+                        return at(of.line, fault(format!("the imported template has no `{name}`")));
+                    };
+                    scope.set(Rc::clone(alias), value);
+                }
+            }
+            Stmt::Macro(def) => {
+                scope.set(Rc::clone(&def.name), self.closure(def, scope));
+            }
+            Stmt::Call { callee, args, caller } => {
+                let mut args = self.args(args, scope)?;
+                args.named.push(("caller".into(), self.closure(caller, scope)));
+                let callable = self.eval(callee, scope)?;
+                let value = at(callee.line, self.call(&callable, args))?;
+                self.put(value, out)?;
+            }
+            Stmt::Do(expr) => drop(self.eval(expr, scope)?),
+        }
+        Ok(())
+    }
+
+    fn put(&self, value: Value, out: &mut Out) -> Result<()> {
+        match out {
+            Out::Text(text) => {
+                let more = self.text(&value)?;
+                self.charge(more.len())?;
+                text.push_str(&more);
+            }
+            Out::Values(values) => values.push(value),
+        }
+        Ok(())
+    }
+
+    fn for_loop(
+        &self,
+        (target, of, filter, body, otherwise): (&Target, &Expr, Option<&Expr>, &Body, &Body),
+        scope: &Rc<Scope>,
+        out: &mut Out,
+    ) -> Result<()> {
+        let all = self.eval(of, scope)?;
+        let mut items = at(of.line, self.iterate(&all))?;
+        if let Some(filter) = filter {
+            let mut kept = Vec::new();
+            for item in items {
+                let inner = Scope::within(scope);
+                self.assign(target, item.clone(), &inner)?;
+                if self.test(filter, &inner)? {
+                    kept.push(item);
+                }
+            }
+            items = kept;
+        }
+        if items.is_empty() {
+            return self.body(otherwise, &Scope::within(scope), out);
+        }
+        let state = Rc::new(Loop { items: items.into(), index: Cell::new(0), changed: RefCell::default() });
+        for (index, item) in state.items.iter().enumerate() {
+            self.charge(0)?;
+            state.index.set(index);
+            let inner = Scope::within(scope);
+            inner.set("loop".into(), Value::Object(Object::Loop(Rc::clone(&state))));
+            at(of.line, self.assign(target, item.clone(), &inner))?;
+            self.body(body, &inner, out)?;
+        }
+        Ok(())
+    }
+
+    fn assign(&self, target: &Target, value: Value, scope: &Rc<Scope>) -> Result<()> {
+        match target {
+            Target::Name(name) => {
+                scope.set(Rc::clone(name), value);
+                Ok(())
+            }
+            Target::Attr(name, attr) => match scope.get(name) {
+                Some(Value::Object(Object::Namespace(space))) => {
+                    space.borrow_mut().insert(Value::Str(Rc::clone(attr)), value)
+                }
+                _ => fault(format!("cannot assign attribute `{attr}`: `{name}` is no namespace")),
+            },
+            Target::Several(targets) => {
+                let values = self.iterate(&value)?;
+                if values.len() != targets.len() {
+                    let (found, wanted) = (values.len(), targets.len());
+                    return fault(format!("{found} values can't be taken apart into {wanted} names"));
+                }
+                targets.iter().zip(values).try_for_each(|(target, value)| self.assign(target, value, scope))
+            }
+        }
+    }
+
+    /// The items of what can be gone through.
+    pub(super) fn iterate(&self, value: &Value) -> Result<Vec<Value>> {
+        match value.items() {
+            Some(items) => {
+                self.charge(items.len())?;
+                Ok(items)
+            }
+            None => {
+                self.defined(value)?;
+                fault(format!("'{}' object is not iterable", value.type_name()))
+            }
+        }
+    }
+
+    fn test(&self, expr: &Expr, scope: &Rc<Scope>) -> Result<bool> {
+        at(expr.line, self.eval(expr, scope)?.truth())
+    }
+
+    fn import(&self, of: &Expr, scope: &Rc<Scope>) -> Result<Rc<Scope>> {
+        let name = self.eval(of, scope)?;
+        match at(of.line, self.file(&name))? {
+            Some(body) => {
+                let module = Rc::new(Scope::default());
+                self.block(&body, &module)?;
+                Ok(module)
+            }
+            None => at(of.line, fault("the template to import is not there")),
+        }
+    }
+
+    fn file(&self, name: &Value) -> Result<Option<Body>> {
+        let name = super::macros::text("a template's name", name)?;
+        match self.world.read_file(&name)? {
+            Some(source) => {
+                self.charge(source.len())?;
+                super::syntax::read(&source).map(Some).map_err(|mut error| {
+                    error.reason = format!("{name}: {}", error.reason);
+                    error
+                })
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The value of an expression. An error in it has its line.
+    pub(super) fn eval(&self, expr: &Expr, scope: &Rc<Scope>) -> Result<Value> {
+        at(expr.line, self.deeper(|| self.node(&expr.node, scope)))
+    }
+
+    fn node(&self, node: &Node, scope: &Rc<Scope>) -> Result<Value> {
+        let all =
+            |exprs: &[Expr]| exprs.iter().map(|expr| self.eval(expr, scope)).collect::<Result<Vec<_>>>();
+        Ok(match node {
+            Node::Const(value) => value.clone(),
+            Node::Var(name) => self.name(name, scope)?,
+            Node::List(items) => Value::list(all(items)?),
+            Node::Tuple(items) => Value::tuple(all(items)?),
+            Node::Dict(pairs) => {
+                let mut dict = super::value::Dict::default();
+                for (key, value) in pairs {
+                    dict.insert(self.eval(key, scope)?, self.eval(value, scope)?)?;
+                }
+                Value::Dict(Rc::new(RefCell::new(dict)))
+            }
+            Node::Attr(of, name) => self.attr(&self.eval(of, scope)?, name)?,
+            Node::Item(of, key) => self.item(&self.eval(of, scope)?, &self.eval(key, scope)?)?,
+            Node::Slice(of, parts) => {
+                let of = self.eval(of, scope)?;
+                self.defined(&of)?;
+                let mut bounds = [None; 3];
+                for (bound, part) in bounds.iter_mut().zip(parts) {
+                    let value = part.as_ref().map(|part| self.eval(part, scope)).transpose()?;
+                    *bound = match value {
+                        None | Some(Value::None) => None,
+                        Some(value) => Some(int("a slice's bound", &value)?),
+                    };
+                }
+                self.charge(of.len().unwrap_or(0))?;
+                slice(&of, bounds[0], bounds[1], bounds[2])?
+            }
+            Node::Call(callee, args) => {
+                let callable = self.eval(callee, scope)?;
+                self.call(&callable, self.args(args, scope)?)?
+            }
+            Node::Filter { name, of, args } => {
+                let of = match of {
+                    Some(of) => self.eval(of, scope)?,
+                    None => scope.get(PIPED).unwrap_or(Value::None),
+                };
+                self.filter(name, of, self.args(args, scope)?)?
+            }
+            Node::Test { name, of, args } => {
+                let of = self.eval(of, scope)?;
+                Value::Bool(self.check(name, &of, self.args(args, scope)?)?)
+            }
+            Node::Not(of) => Value::Bool(!self.test(of, scope)?),
+            Node::Neg(of) => self.negate(&self.eval(of, scope)?)?,
+            Node::And(left, right) => {
+                let left = self.eval(left, scope)?;
+                if left.truth()? { self.eval(right, scope)? } else { left }
+            }
+            Node::Or(left, right) => {
+                let left = self.eval(left, scope)?;
+                if left.truth()? { left } else { self.eval(right, scope)? }
+            }
+            Node::Binary(op, left, right) => {
+                self.binary(*op, &self.eval(left, scope)?, &self.eval(right, scope)?)?
+            }
+            Node::Compare(first, rest) => {
+                let mut left = self.eval(first, scope)?;
+                for (op, right) in rest {
+                    let right = self.eval(right, scope)?;
+                    if !self.compare(*op, &left, &right)? {
+                        return Ok(Value::Bool(false));
+                    }
+                    left = right;
+                }
+                Value::Bool(true)
+            }
+            Node::If { test, then, otherwise } => match (self.test(test, scope)?, otherwise) {
+                (true, _) => self.eval(then, scope)?,
+                (false, Some(otherwise)) => self.eval(otherwise, scope)?,
+                (false, None) => no_else(),
+            },
+        })
+    }
+
+    fn name(&self, name: &Rc<str>, scope: &Rc<Scope>) -> Result<Value> {
+        if let Some(value) = scope.get(name) {
+            return Ok(value);
+        }
+        if let Some(value) = self.world.variable(name)? {
+            return Ok(value);
+        }
+        let mut names: Vec<Rc<str>> = self.world.names().map(Rc::from).collect();
+        scope.all(&mut names);
+        let why = format!("'{name}' is undefined{}", did_you_mean(name, names.iter().map(|name| &**name)));
+        Ok(Value::undefined(why, self.world.mode()))
+    }
+
+    pub(super) fn args(&self, args: &[Arg], scope: &Rc<Scope>) -> Result<Args> {
+        let mut given = Args::default();
+        for arg in args {
+            match arg {
+                Arg::One(value) => given.list.push(self.eval(value, scope)?),
+                Arg::Named(name, value) => given.named.push((Rc::clone(name), self.eval(value, scope)?)),
+                Arg::Splat(value) => {
+                    let values = self.eval(value, scope)?;
+                    given.list.extend(self.iterate(&values)?);
+                }
+                Arg::NamedSplat(value) => match self.eval(value, scope)? {
+                    Value::Dict(dict) => {
+                        for (name, value) in &dict.borrow().0 {
+                            given.named.push((super::macros::text("a keyword", name)?, value.clone()));
+                        }
+                    }
+                    other => return fault(format!("** needs a dict, not {}", other.type_name())),
+                },
+            }
+        }
+        Ok(given)
+    }
+
+    /// A block's text through its filters.
+    fn filtered(&self, filter: Option<&Expr>, text: Value, scope: &Rc<Scope>) -> Result<Value> {
+        let Some(filter) = filter else { return Ok(text) };
+        let inner = Scope::within(scope);
+        inner.set(PIPED.into(), text);
+        self.eval(filter, &inner)
+    }
+
+    /// `str(value)`.
+    pub(super) fn text(&self, value: &Value) -> Result<String> {
+        match value {
+            Value::Object(Object::Airflow(of)) => self.world.show(*of),
+            _ => super::show::str(value),
+        }
+    }
+
+    /// What a name that there is not comes to.
+    pub(super) fn missing(&self, why: String) -> Value {
+        Value::undefined(why, self.world.mode())
+    }
+
+    /// An attribute or an item of what is not there.
+    pub(super) fn of_undefined(&self, value: &Value) -> Result<Value> {
+        match value {
+            Value::Undefined(undefined) if undefined.mode == Mode::Chainable => Ok(value.clone()),
+            Value::Undefined(undefined) => fault(&*undefined.why),
+            _ => Ok(Value::None),
+        }
+    }
+}
+
+/// The name under which a block's text waits for its filters; no template can name it.
+const PIPED: &str = " piped";
+
+/// Where a template's output goes.
+enum Out {
+    Text(String),
+    Values(Vec<Value>),
+}
+
+impl Scope {
+    /// What an imported template set under this name.
+    pub(super) fn exported(&self, name: &str) -> Option<Value> {
+        if name.starts_with('_') { None } else { self.get(name) }
+    }
+}

@@ -1,0 +1,422 @@
+//! A template's syntax tree. minijinja reads the text; what it makes of it is taken over into a tree of our
+//! own, which a macro can keep, and in which what Jinja2 reads otherwise is refused. Everything that depends
+//! on the inner workings of minijinja, which it does not promise to keep, is in this file.
+
+use std::rc::Rc;
+
+use minijinja::{
+    machinery::{Span, Token, ast, parse, tokenize},
+    syntax::SyntaxConfig,
+    value::ValueKind,
+};
+
+use super::{
+    fault::{Fault, Result, at, fault},
+    value::Value,
+};
+
+/// An expression and the line it is on.
+pub(super) struct Expr {
+    pub(super) line: u32,
+    pub(super) node: Node,
+}
+
+pub(super) enum Node {
+    Const(Value),
+    Var(Rc<str>),
+    List(Vec<Expr>),
+    Tuple(Vec<Expr>),
+    Dict(Vec<(Expr, Expr)>),
+    Attr(Box<Expr>, Rc<str>),
+    Item(Box<Expr>, Box<Expr>),
+    Slice(Box<Expr>, [Option<Box<Expr>>; 3]),
+    Call(Box<Expr>, Vec<Arg>),
+    Filter { name: Rc<str>, of: Option<Box<Expr>>, args: Vec<Arg> },
+    Test { name: Rc<str>, of: Box<Expr>, args: Vec<Arg> },
+    Not(Box<Expr>),
+    Neg(Box<Expr>),
+    And(Box<Expr>, Box<Expr>),
+    Or(Box<Expr>, Box<Expr>),
+    Binary(Op, Box<Expr>, Box<Expr>),
+    Compare(Box<Expr>, Vec<(Comparison, Expr)>),
+    If { test: Box<Expr>, then: Box<Expr>, otherwise: Option<Box<Expr>> },
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Op {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    FloorDiv,
+    Rem,
+    Pow,
+    Concat,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Comparison {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+    In,
+    NotIn,
+}
+
+pub(super) enum Arg {
+    One(Expr),
+    Named(Rc<str>, Expr),
+    Splat(Expr),
+    NamedSplat(Expr),
+}
+
+/// What a value is assigned to.
+pub(super) enum Target {
+    Name(Rc<str>),
+    /// `namespace.attribute`
+    Attr(Rc<str>, Rc<str>),
+    Several(Vec<Target>),
+}
+
+pub(super) enum Stmt {
+    Text(Rc<str>),
+    Emit(Expr),
+    For { target: Target, of: Expr, filter: Option<Expr>, body: Body, otherwise: Body },
+    If { test: Expr, then: Body, otherwise: Body },
+    With(Vec<(Target, Expr)>, Body),
+    Set(Target, Expr),
+    SetBlock { target: Target, filter: Option<Expr>, body: Body },
+    Filter(Expr, Body),
+    Include { name: Expr, ignore_missing: bool },
+    Import { of: Expr, name: Rc<str> },
+    FromImport { of: Expr, names: Vec<(Rc<str>, Rc<str>)> },
+    Macro(Rc<MacroDef>),
+    Call { callee: Expr, args: Vec<Arg>, caller: Rc<MacroDef> },
+    Do(Expr),
+}
+
+pub(super) type Body = Vec<Stmt>;
+
+/// A macro as it is defined.
+pub(super) struct MacroDef {
+    pub(super) name: Rc<str>,
+    /// Its parameters; the last ones have the defaults.
+    pub(super) parameters: Vec<Rc<str>>,
+    pub(super) defaults: Vec<Expr>,
+    pub(super) body: Body,
+}
+
+/// Reads a template.
+pub(super) fn read(source: &str) -> Result<Body> {
+    // Jinja2 makes one kind of line end of all; a text of 65,536 lines is more than minijinja can count.
+    let source = source.replace("\r\n", "\n").replace('\r', "\n");
+    check_depth(&source)?;
+    let root = parse(&source, "template", SyntaxConfig::default()).map_err(|error| {
+        let line = error.line().and_then(|line| u32::try_from(line).ok());
+        let reason = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+        Box::new(Fault { line, reason, host: None })
+    })?;
+    let lower = Lower { source: &source };
+    match root {
+        ast::Stmt::Template(template) => lower.body(&template.children),
+        other => lower.body(std::slice::from_ref(&other)),
+    }
+}
+
+/// How deep operators may be within each other in one expression. minijinja bounds its brackets and blocks
+/// itself, but not chains of operators, which take a stack frame each like brackets do.
+const DEEPEST: usize = 100;
+
+/// How many `elif` a template may have: each is within the one before.
+const MOST_ELIF: usize = 100;
+
+/// Refuses what would fill the stack while it is read, carried out or forgotten.
+fn check_depth(source: &str) -> Result<()> {
+    // How many operators stand before the next comma, for each bracket that is open; the innermost apart.
+    let (mut around, mut here) = (Vec::<usize>::new(), 0usize);
+    let mut elif = 0;
+    for token in tokenize(source, false, SyntaxConfig::default()) {
+        // What is no token, the parser reports.
+        let Ok((token, span)) = token else { return Ok(()) };
+        match token {
+            Token::VariableStart | Token::BlockStart => (around, here) = (Vec::new(), 0),
+            Token::Comma | Token::Colon => here = 0,
+            Token::BracketOpen | Token::ParenOpen | Token::BraceOpen => {
+                around.push(here + 1);
+                here = 0;
+            }
+            Token::BracketClose | Token::ParenClose | Token::BraceClose => {
+                here = around.pop().unwrap_or(0);
+            }
+            Token::Ident("elif") => elif += 1,
+            Token::Plus
+            | Token::Minus
+            | Token::Mul
+            | Token::Div
+            | Token::FloorDiv
+            | Token::Pow
+            | Token::Mod
+            | Token::Tilde
+            | Token::Dot
+            | Token::Pipe
+            | Token::Ident("not" | "and" | "or" | "if" | "is") => here += 1,
+            _ => {}
+        }
+        if here + around.iter().sum::<usize>() > DEEPEST || elif > MOST_ELIF {
+            let mend =
+                "too many operators, brackets or `elif` in one another: use `{% set %}` for parts of it";
+            return at(line(span), fault(mend));
+        }
+    }
+    Ok(())
+}
+
+struct Lower<'a> {
+    source: &'a str,
+}
+
+fn line(span: Span) -> u32 {
+    span.start_line.into()
+}
+
+impl Lower<'_> {
+    fn body(&self, stmts: &[ast::Stmt<'_>]) -> Result<Body> {
+        stmts.iter().map(|stmt| self.stmt(stmt)).collect()
+    }
+
+    fn stmt(&self, stmt: &ast::Stmt<'_>) -> Result<Stmt> {
+        let refuse = |span, what: &str| at(line(span), fault(format!("`{{% {what} %}}` is not supported")));
+        Ok(match stmt {
+            ast::Stmt::EmitRaw(raw) => Stmt::Text(raw.raw.into()),
+            ast::Stmt::EmitExpr(emit) => Stmt::Emit(self.expr(&emit.expr)?),
+            ast::Stmt::ForLoop(node) if node.recursive => return refuse(node.span(), "for … recursive"),
+            ast::Stmt::ForLoop(node) => Stmt::For {
+                target: self.target(&node.target)?,
+                of: self.expr(&node.iter)?,
+                filter: node.filter_expr.as_ref().map(|filter| self.expr(filter)).transpose()?,
+                body: self.body(&node.body)?,
+                otherwise: self.body(&node.else_body)?,
+            },
+            ast::Stmt::IfCond(node) => Stmt::If {
+                test: self.expr(&node.expr)?,
+                then: self.body(&node.true_body)?,
+                otherwise: self.body(&node.false_body)?,
+            },
+            ast::Stmt::WithBlock(node) => {
+                let pairs = node.assignments.iter();
+                let pairs = pairs.map(|(name, value)| Ok((self.target(name)?, self.expr(value)?)));
+                Stmt::With(pairs.collect::<Result<_>>()?, self.body(&node.body)?)
+            }
+            ast::Stmt::Set(node) => Stmt::Set(self.target(&node.target)?, self.expr(&node.expr)?),
+            ast::Stmt::SetBlock(node) => Stmt::SetBlock {
+                target: self.target(&node.target)?,
+                filter: node.filter.as_ref().map(|filter| self.expr(filter)).transpose()?,
+                body: self.body(&node.body)?,
+            },
+            ast::Stmt::FilterBlock(node) => Stmt::Filter(self.expr(&node.filter)?, self.body(&node.body)?),
+            ast::Stmt::Include(node) => {
+                Stmt::Include { name: self.expr(&node.name)?, ignore_missing: node.ignore_missing }
+            }
+            ast::Stmt::Import(node) => {
+                Stmt::Import { of: self.expr(&node.expr)?, name: self.name(&node.name)? }
+            }
+            ast::Stmt::FromImport(node) => {
+                let names = node
+                    .names
+                    .iter()
+                    .map(|(name, alias)| Ok((self.name(name)?, self.name(alias.as_ref().unwrap_or(name))?)));
+                Stmt::FromImport { of: self.expr(&node.expr)?, names: names.collect::<Result<_>>()? }
+            }
+            ast::Stmt::Macro(node) => Stmt::Macro(self.macro_def(node)?),
+            ast::Stmt::CallBlock(node) => Stmt::Call {
+                callee: self.expr(&node.call.expr)?,
+                args: self.args(&node.call.args)?,
+                caller: self.macro_def(&node.macro_decl)?,
+            },
+            ast::Stmt::Do(node) => Stmt::Do(Expr {
+                line: line(node.span()),
+                node: Node::Call(Box::new(self.expr(&node.call.expr)?), self.args(&node.call.args)?),
+            }),
+            ast::Stmt::Template(node) => return refuse(node.span(), "template"),
+            ast::Stmt::AutoEscape(node) => return refuse(node.span(), "autoescape"),
+            ast::Stmt::Block(node) => return refuse(node.span(), "block"),
+            ast::Stmt::Extends(node) => return refuse(node.span(), "extends"),
+        })
+    }
+
+    fn macro_def(&self, node: &ast::Macro<'_>) -> Result<Rc<MacroDef>> {
+        Ok(Rc::new(MacroDef {
+            name: node.name.into(),
+            parameters: node.args.iter().map(|arg| self.name(arg)).collect::<Result<_>>()?,
+            defaults: node.defaults.iter().map(|value| self.expr(value)).collect::<Result<_>>()?,
+            body: self.body(&node.body)?,
+        }))
+    }
+
+    fn name(&self, expr: &ast::Expr<'_>) -> Result<Rc<str>> {
+        match expr {
+            ast::Expr::Var(var) => Ok(var.id.into()),
+            other => at(line(other.span()), fault("a name is expected here")),
+        }
+    }
+
+    fn target(&self, expr: &ast::Expr<'_>) -> Result<Target> {
+        match expr {
+            ast::Expr::Var(var) => Ok(Target::Name(var.id.into())),
+            ast::Expr::GetAttr(attr) => Ok(Target::Attr(self.name(&attr.expr)?, attr.name.into())),
+            ast::Expr::List(list) => {
+                list.items.iter().map(|item| self.target(item)).collect::<Result<_>>().map(Target::Several)
+            }
+            other => at(line(other.span()), fault("nothing can be assigned to this")),
+        }
+    }
+
+    fn boxed(&self, expr: &ast::Expr<'_>) -> Result<Box<Expr>> {
+        self.expr(expr).map(Box::new)
+    }
+
+    fn all(&self, exprs: &[ast::Expr<'_>]) -> Result<Vec<Expr>> {
+        exprs.iter().map(|expr| self.expr(expr)).collect()
+    }
+
+    fn args(&self, args: &[ast::CallArg<'_>]) -> Result<Vec<Arg>> {
+        let one = |arg: &ast::CallArg<'_>| {
+            Ok(match arg {
+                ast::CallArg::Pos(value) => Arg::One(self.expr(value)?),
+                ast::CallArg::Kwarg(name, value) => Arg::Named((*name).into(), self.expr(value)?),
+                ast::CallArg::PosSplat(value) => Arg::Splat(self.expr(value)?),
+                ast::CallArg::KwargSplat(value) => Arg::NamedSplat(self.expr(value)?),
+            })
+        };
+        args.iter().map(one).collect()
+    }
+
+    fn expr(&self, expr: &ast::Expr<'_>) -> Result<Expr> {
+        let line = line(expr.span());
+        let node = match expr {
+            ast::Expr::Var(var) => Node::Var(var.id.into()),
+            ast::Expr::Const(constant) => Node::Const(at(line, self.constant(constant))?),
+            ast::Expr::Slice(slice) => {
+                let part = |part: &Option<ast::Expr<'_>>| part.as_ref().map(|e| self.boxed(e)).transpose();
+                let parts = [part(&slice.start)?, part(&slice.stop)?, part(&slice.step)?];
+                Node::Slice(self.boxed(&slice.expr)?, parts)
+            }
+            ast::Expr::UnaryOp(unary) => {
+                let of = self.boxed(&unary.expr)?;
+                match unary.op {
+                    ast::UnaryOpKind::Not => Node::Not(of),
+                    ast::UnaryOpKind::Neg => Node::Neg(of),
+                }
+            }
+            ast::Expr::BinOp(binary) => self.binary(binary)?,
+            ast::Expr::Compare(compare) => {
+                let rest = compare.ops.iter().map(|op| Ok((comparison(op.op), self.expr(&op.expr)?)));
+                Node::Compare(self.boxed(&compare.expr)?, rest.collect::<Result<_>>()?)
+            }
+            ast::Expr::IfExpr(node) => Node::If {
+                test: self.boxed(&node.test_expr)?,
+                then: self.boxed(&node.true_expr)?,
+                otherwise: node.false_expr.as_ref().map(|expr| self.boxed(expr)).transpose()?,
+            },
+            ast::Expr::Filter(filter) => Node::Filter {
+                name: filter.name.into(),
+                of: filter.expr.as_ref().map(|expr| self.boxed(expr)).transpose()?,
+                args: self.args(&filter.args)?,
+            },
+            ast::Expr::Test(test) => Node::Test {
+                name: test.name.into(),
+                of: self.boxed(&test.expr)?,
+                args: self.args(&test.args)?,
+            },
+            ast::Expr::GetAttr(attr) => Node::Attr(self.boxed(&attr.expr)?, attr.name.into()),
+            ast::Expr::GetItem(item) => {
+                Node::Item(self.boxed(&item.expr)?, self.boxed(&item.subscript_expr)?)
+            }
+            ast::Expr::Call(call) => Node::Call(self.boxed(&call.expr)?, self.args(&call.args)?),
+            ast::Expr::List(list) => Node::List(self.all(&list.items)?),
+            ast::Expr::Tuple(tuple) => Node::Tuple(self.all(&tuple.items)?),
+            ast::Expr::Map(map) => {
+                let pairs = map.keys.iter().zip(&map.values);
+                let pairs = pairs.map(|(key, value)| Ok((self.expr(key)?, self.expr(value)?)));
+                Node::Dict(pairs.collect::<Result<_>>()?)
+            }
+        };
+        Ok(Expr { line, node })
+    }
+
+    fn binary(&self, binary: &ast::BinOp<'_>) -> Result<Node> {
+        use ast::BinOpKind as Kind;
+        let (left, right) = (self.boxed(&binary.left)?, self.boxed(&binary.right)?);
+        let compare = |op, left, right: Box<Expr>| Node::Compare(left, vec![(op, *right)]);
+        Ok(match binary.op {
+            Kind::ScAnd => Node::And(left, right),
+            Kind::ScOr => Node::Or(left, right),
+            Kind::Add => Node::Binary(Op::Add, left, right),
+            Kind::Sub => Node::Binary(Op::Sub, left, right),
+            Kind::Mul => Node::Binary(Op::Mul, left, right),
+            Kind::Div => Node::Binary(Op::Div, left, right),
+            Kind::FloorDiv => Node::Binary(Op::FloorDiv, left, right),
+            Kind::Rem => Node::Binary(Op::Rem, left, right),
+            Kind::Pow => Node::Binary(Op::Pow, left, right),
+            Kind::Concat => Node::Binary(Op::Concat, left, right),
+            Kind::Eq => compare(Comparison::Eq, left, right),
+            Kind::Ne => compare(Comparison::Ne, left, right),
+            Kind::Lt => compare(Comparison::Lt, left, right),
+            Kind::Lte => compare(Comparison::Le, left, right),
+            Kind::Gt => compare(Comparison::Gt, left, right),
+            Kind::Gte => compare(Comparison::Ge, left, right),
+            Kind::In => compare(Comparison::In, left, right),
+        })
+    }
+
+    fn constant(&self, constant: &ast::Spanned<ast::Const>) -> Result<Value> {
+        let value = &constant.value;
+        match value.kind() {
+            ValueKind::None => Ok(Value::None),
+            ValueKind::Bool => Ok(Value::Bool(value.is_true())),
+            ValueKind::Number if value.is_integer() => match i128::try_from(value.clone()) {
+                Ok(number) => Ok(Value::Int(number)),
+                Err(_) => fault("this number is too large"),
+            },
+            ValueKind::Number => match f64::try_from(value.clone()) {
+                Ok(number) => Ok(Value::Float(number)),
+                Err(error) => fault(error.to_string()),
+            },
+            ValueKind::String => {
+                let span = constant.span();
+                self.escapes(span.start_offset as usize, span.end_offset as usize)?;
+                Ok(Value::str(value.as_str().unwrap_or_default()))
+            }
+            other => fault(format!("a constant of this kind ({other}) is not supported")),
+        }
+    }
+
+    /// Refuses escapes in a text that Python reads otherwise than minijinja.
+    fn escapes(&self, start: usize, end: usize) -> Result<()> {
+        let mut rest = self.source.get(start..end).unwrap_or_default().chars();
+        while let Some(c) = rest.next() {
+            if c == '\\'
+                && let Some(escaped @ ('/' | 'a' | 'v' | 'N' | 'U' | '\n')) = rest.next()
+            {
+                return fault(format!("the escape \\{} is not supported", escaped.escape_default()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn comparison(op: ast::CompareOpKind) -> Comparison {
+    match op {
+        ast::CompareOpKind::Eq => Comparison::Eq,
+        ast::CompareOpKind::Ne => Comparison::Ne,
+        ast::CompareOpKind::Lt => Comparison::Lt,
+        ast::CompareOpKind::Lte => Comparison::Le,
+        ast::CompareOpKind::Gt => Comparison::Gt,
+        ast::CompareOpKind::Gte => Comparison::Ge,
+        ast::CompareOpKind::In => Comparison::In,
+        ast::CompareOpKind::NotIn => Comparison::NotIn,
+    }
+}

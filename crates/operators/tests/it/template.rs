@@ -1,0 +1,142 @@
+//! Templates: what is refused, what is looked up, what is kept secret.
+
+use serde_json::{Value, json};
+use updraft_operators::{
+    Variable,
+    template::{BadTemplate, Renderer},
+};
+
+use crate::world::{World, order, with_run};
+
+fn render(world: &World, value: &Value) -> Result<Value, BadTemplate> {
+    let order = order("BashOperator", Value::Null);
+    Renderer::new(&order, world).unwrap().render("env", value, &[])
+}
+
+fn error(template: &str) -> String {
+    render(&World::default(), &json!(template)).unwrap_err().to_string()
+}
+
+#[test]
+fn an_error_names_the_field_the_line_and_a_name_that_is_near() {
+    let value = json!({"A": ["fine", "one\ntwo {{ logical_dat }}"]});
+    assert_eq!(
+        render(&World::default(), &value).unwrap_err().to_string(),
+        "template of `env.A[1]`, line 2: 'logical_dat' is undefined; did you mean `logical_date`?"
+    );
+    assert_eq!(
+        error("{{ ds | uper }}"),
+        "template of `env`, line 1: there is no filter `uper`; did you mean `upper`?"
+    );
+    assert!(error("{{ ds\n").contains("line 1"), "{}", error("{{ ds\n"));
+    assert!(error("{% for x in [1] %}").contains("end of"), "{}", error("{% for x in [1] %}"));
+}
+
+#[test]
+fn what_would_not_end_or_fill_the_memory_is_stopped() {
+    for template in [
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{{ 'x' * 10000000000 }}",
+        "{{ [0] * 10000000000 }}",
+        "{{ 'x'.ljust(10000000000) }}",
+        "{{ 'x' | center(10000000000) }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ '{:1000000000}'.format(1) }}",
+        "{% set ns = namespace(x='aaaaaaaaaa') %}{% for i in range(64) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+        "{% set ns = namespace(x=[1]) %}{% for i in range(64) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{{ 9 ** 9 ** 9 }}",
+        "{{ 'a'.replace('', 'x' * 1000000) * 1000 }}",
+        "{% set l = [] %}{% do l.append(l) %}{{ l }}",
+        "{{ 'x' | indent('y' * 100000000, first=true) }}",
+        "{% macro q() %}{% include 'x' %}{% endmacro %}{% for i in range(100000) %}{{ [1, 2, 3] | sort }}{{ range(1000) | list | join }}{% endfor %}",
+    ] {
+        assert!(render(&World::default(), &json!(template)).is_err(), "{template}");
+    }
+}
+
+#[test]
+fn brackets_within_brackets_are_refused_before_they_fill_the_stack() {
+    let chains = [
+        ("1 + ", ""),
+        ("1 if 0 else ", ""),
+        ("", "[0]"),
+        ("", ".a"),
+        ("", "|e"),
+        ("", "()"),
+        ("", " is none"),
+    ];
+    let brackets = [("(", ")"), ("[", "]"), ("-", ""), ("not ", ""), ("{'a': ", "}"), ("[1, -", "]")];
+    for (open, close) in brackets.into_iter().chain(chains) {
+        let template = format!("{{{{ {}1{} }}}}", open.repeat(5000), close.repeat(5000));
+        assert!(render(&World::default(), &json!(template)).is_err(), "{open}");
+    }
+    let blocks = format!("{}{}", "{% if true %}".repeat(5000), "{% endif %}".repeat(5000));
+    assert!(render(&World::default(), &json!(blocks)).is_err());
+    let elifs = format!("{{% if false %}}{}{{% endif %}}", "{% elif false %}".repeat(5000));
+    assert!(render(&World::default(), &json!(elifs)).is_err());
+    // What is just allowed fits into the stack of a thread.
+    let deepest = format!("{{{{ {}1{} }}}}", "(1 + ".repeat(48), ")".repeat(48));
+    assert_eq!(render(&World::default(), &json!(deepest)).unwrap(), "49");
+    let long: Vec<String> = (0..20_000).map(|number| format!("-{number}")).collect();
+    let long = format!("{{{{ [{}] | length }}}}", long.join(", "));
+    assert_eq!(render(&World::default(), &json!(long)).unwrap(), "20000");
+}
+
+#[test]
+fn only_what_a_template_names_is_looked_up() {
+    let world = World::default().with_xcom("load.return_value", json!([1]));
+    let value = json!(["plain", "{{ ds }}", "{{ ti.xcom_pull('load')[0] }}"]);
+    assert_eq!(render(&world, &value).unwrap(), json!(["plain", "2026-01-31", "1"]));
+    assert_eq!(*world.asked.lock().unwrap(), ["xcom load.return_value"]);
+}
+
+#[test]
+fn a_look_up_that_fails_is_told_from_a_wrong_template() {
+    let error = render(&World::default(), &json!("{{ ti.xcom_pull('unreachable') }}")).unwrap_err();
+    assert_eq!(error.host.unwrap().0, "the server is away");
+}
+
+#[test]
+fn what_is_looked_up_of_secrets_is_kept_apart() {
+    let mut world = World::default();
+    let secret = Variable { value: r#"{"key": "k-1"}"#.into(), secret: true };
+    world.variables.insert("cred".into(), secret);
+    world.variables.insert("open".into(), Variable { value: "plain".into(), secret: false });
+    let order = order("BashOperator", Value::Null);
+    let renderer = Renderer::new(&order, &world).unwrap();
+    let value = json!("{{ var.json.cred.key }} {{ var.value.open }}");
+    assert_eq!(renderer.render("field", &value, &[]).unwrap(), json!("k-1 plain"));
+    assert_eq!(renderer.into_secrets(), [r#"{"key": "k-1"}"#, "k-1"]);
+}
+
+#[test]
+fn a_file_is_read_from_the_dags_folder_and_never_from_above_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("dags")).unwrap();
+    std::fs::write(folder.path().join("dags/run.sh"), "echo {{ ds }}\n").unwrap();
+    std::fs::write(folder.path().join("secret.sh"), "no").unwrap();
+    let order = with_run(order("BashOperator", Value::Null), |run| {
+        run.source = folder.path().join("dags/d.yaml").to_string_lossy().into_owned();
+    });
+    let world = World::default();
+    let renderer = Renderer::new(&order, &world).unwrap();
+    let render = |text: &str| renderer.render("bash_command", &json!(text), &[".sh"]);
+    assert_eq!(render("run.sh").unwrap(), "echo 2026-01-31");
+    assert_eq!(render("run.sh ").unwrap(), "run.sh ");
+    let absolute = folder.path().join("dags/run.sh");
+    assert_eq!(render(absolute.to_str().unwrap()).unwrap(), "echo 2026-01-31");
+    assert!(render("../secret.sh").unwrap_err().reason.contains("outside"));
+    assert!(render("missing.sh").unwrap_err().reason.contains("put a space behind it"));
+    assert!(render("{% include '../secret.sh' %}").is_err());
+}
+
+#[test]
+fn an_unknown_option_for_templates_is_refused() {
+    let order = with_run(order("BashOperator", Value::Null), |run| {
+        run.template.insert("jinja_environment_kwargs".into(), json!({}));
+    });
+    let world = World::default();
+    let error = Renderer::new(&order, &world).err().unwrap();
+    assert!(error.to_string().contains("jinja_environment_kwargs"), "{error}");
+}

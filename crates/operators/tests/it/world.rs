@@ -1,0 +1,122 @@
+//! A host with what a test puts there, and orders to prepare.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use serde_json::{Map, Value, json};
+use updraft_core::{
+    AttemptId, MapIndex, RunKey, TaskIx, TiKey,
+    protocol::{Connection, Order, OrderRun, OrderTask, XcomFound, XcomQuery},
+    record::RunType,
+};
+use updraft_operators::{Host, HostError, PreviousSuccess, Smtp, Variable};
+
+/// What there is to look up.
+#[derive(Default)]
+pub struct World {
+    /// By `task.key`.
+    pub xcoms: BTreeMap<String, Vec<(i32, Value)>>,
+    pub variables: BTreeMap<String, Variable>,
+    pub connections: BTreeMap<String, Connection>,
+    pub previous: Option<PreviousSuccess>,
+    pub smtp: Option<Smtp>,
+    /// What was asked for.
+    pub asked: Mutex<Vec<String>>,
+}
+
+impl World {
+    pub fn with_xcom(mut self, task_and_key: &str, value: Value) -> Self {
+        self.xcoms.entry(task_and_key.into()).or_default().push((-1, value));
+        self
+    }
+
+    fn ask(&self, what: String) {
+        self.asked.lock().unwrap().push(what);
+    }
+}
+
+impl Host for World {
+    fn xcom(&self, query: &XcomQuery) -> Result<Vec<XcomFound>, HostError> {
+        let name = format!("{}.{}", query.task_id, query.key);
+        self.ask(format!("xcom {name}"));
+        if &*query.task_id == "unreachable" {
+            return Err(HostError("the server is away".into()));
+        }
+        let found = self.xcoms.get(&name).into_iter().flatten();
+        Ok(found
+            .filter(|(index, _)| query.map_index.is_none_or(|wanted| wanted.0 == *index))
+            .map(|(index, value)| XcomFound { map_index: MapIndex(*index), value: value.clone() })
+            .collect())
+    }
+
+    fn variable(&self, key: &str) -> Result<Option<Variable>, HostError> {
+        self.ask(format!("variable {key}"));
+        Ok(self.variables.get(key).cloned())
+    }
+
+    fn connection(&self, conn_id: &str) -> Result<Option<Connection>, HostError> {
+        self.ask(format!("connection {conn_id}"));
+        Ok(self.connections.get(conn_id).cloned())
+    }
+
+    fn previous_success(&self) -> Result<Option<PreviousSuccess>, HostError> {
+        self.ask("previous success".into());
+        Ok(self.previous)
+    }
+
+    fn smtp(&self) -> Result<Option<Smtp>, HostError> {
+        Ok(self.smtp.clone())
+    }
+}
+
+/// An order for this operator with these arguments, in a run of 2026-01-31 06:00.
+pub fn order(operator: &str, args: Value) -> Order {
+    let at = |text: &str| text.parse().unwrap();
+    Order {
+        attempt: AttemptId {
+            ti: TiKey { run: RunKey(1), task: TaskIx(0), map_index: MapIndex::NONE },
+            try_number: 1,
+            lease: 1,
+        },
+        watch: false,
+        operator: operator.into(),
+        args: args.as_object().cloned().unwrap_or_else(Map::new),
+        task: OrderTask {
+            task_id: "extract".into(),
+            max_tries: 2,
+            execution_timeout: None,
+            do_xcom_push: true,
+            inputs: Vec::new(),
+            mapping: None,
+            upstream: vec!["load".into()],
+            downstream: vec!["left".into(), "right".into()],
+            first_started_at: None,
+            owner: "data".into(),
+        },
+        run: Arc::new(OrderRun {
+            namespace: "default".into(),
+            dag_id: "reports".into(),
+            run_id: "scheduled__2026-01-31T06:00:00+00:00".into(),
+            run_type: RunType::Scheduled,
+            logical_date: Some(at("2026-01-31T06:00:00Z")),
+            data_interval: Some((at("2026-01-30T06:00:00Z"), at("2026-01-31T06:00:00Z"))),
+            run_after: at("2026-01-31T06:00:00Z"),
+            started_at: Some(at("2026-01-31T06:00:01.25Z")),
+            conf: Arc::new(json!({})),
+            params: BTreeMap::new(),
+            template: BTreeMap::new(),
+            version: 1,
+            timezone: "UTC".into(),
+            source: "/dags/team/reports.py".into(),
+            tags: Vec::new(),
+        }),
+    }
+}
+
+/// The same order with its run changed.
+pub fn with_run(mut order: Order, change: impl FnOnce(&mut OrderRun)) -> Order {
+    change(Arc::get_mut(&mut order.run).unwrap());
+    order
+}

@@ -1,0 +1,265 @@
+//! One DAG: the settings it has besides its tasks.
+
+use jiff::{Timestamp, tz::TimeZone};
+use serde_json::{Map, Value as Json};
+use updraft_core::{Dag, DagId, DagSpec, InvalidDag, Namespace, Param, TaskId};
+
+use super::{
+    common::{Common, default_args, tell},
+    conversion, date,
+    field::{self, did_you_mean, set, set_option},
+    keys, names,
+    node::{Entry, Mapping, Node, Value},
+    operators::Check,
+    problem::Problems,
+    schedule::{self, When},
+    tasks,
+};
+
+/// What a DAG is read with.
+pub(super) struct Context<'a> {
+    pub namespace: &'a Namespace,
+    pub check: &'a Check,
+    pub now: Timestamp,
+}
+
+/// Reads a DAG, its defaults already merged in. `None` where a problem was noted.
+pub(super) fn read(
+    id: &Entry,
+    dag: &Mapping,
+    context: &Context<'_>,
+    problems: &mut Problems,
+) -> Option<DagSpec> {
+    names::check(&id.key, "DAG", true, 250, id.key_place, problems);
+    let mut spec = DagSpec::new(DagId::from(&*id.key));
+    spec.namespace = context.namespace.clone();
+    let defaults = default_args(dag.get("default_args"), problems);
+    let zone = dates(&mut spec, dag, &defaults, context.now, problems);
+    let mut fail_fast = [None, None];
+    for entry in &dag.entries {
+        let node = &entry.node;
+        match &*entry.key {
+            "fail_fast" => set_option(&mut fail_fast[0], field::boolean(node, problems)),
+            "fail_stop" => set_option(&mut fail_fast[1], field::boolean(node, problems)),
+            "dag_id" => {
+                if node.text() != Some(&id.key) {
+                    let message = format!("this DAG stands under the name `{}`: take its dag_id out", id.key);
+                    problems.error(node.place, message);
+                }
+            }
+            key => setting(key, entry, &mut spec, problems),
+        }
+    }
+    spec.fail_fast = fail_fast.into_iter().flatten().next().unwrap_or(false);
+    schedule(&mut spec, dag, &zone, context.now, problems);
+    let common = Common::new().with_defaults(&defaults, problems);
+    if let Some(owner) = &common.spec.owner {
+        spec.owner = owner.as_str().into();
+    }
+    let zone = zone.iana_name().unwrap_or("UTC").to_owned();
+    let parts = tasks::read(dag, &common, &zone, context.check, problems);
+    spec.tasks = parts.tasks;
+    for task in &mut spec.tasks {
+        // The DAG's own needs no saying.
+        task.owner = task.owner.take().filter(|owner| **owner != *spec.owner);
+    }
+    spec.edges = parts.edges;
+    spec.groups = parts.groups;
+    if problems.has_errors() {
+        return None;
+    }
+    match Dag::compile(spec) {
+        Ok(dag) => Some(dag.spec().clone()),
+        Err(error) => {
+            let task = culprit(&error).and_then(|task| parts.places.get(task).copied());
+            problems.error(task.unwrap_or(id.key_place), error.to_string());
+            None
+        }
+    }
+}
+
+fn schedule(spec: &mut DagSpec, dag: &Mapping, zone: &TimeZone, now: Timestamp, problems: &mut Problems) {
+    let Some((when, place)) = schedule::read(dag, zone, now, problems) else { return };
+    if when == When::Continuous {
+        // More than one at once can't be; unlike Airflow we need not be told so.
+        match dag.entry("max_active_runs") {
+            Some(entry) if spec.max_active_runs > 1 => {
+                problems.error(entry.node.place, "a continuous schedule has one run at a time: write 1");
+            }
+            Some(_) | None => spec.max_active_runs = 1,
+        }
+    }
+    match conversion::schedule(when) {
+        Ok(schedule) => spec.schedule = schedule,
+        Err(reason) => problems.error(place, reason),
+    }
+}
+
+/// The task that a DAG fails by.
+fn culprit(error: &InvalidDag) -> Option<&TaskId> {
+    match error {
+        InvalidDag::Cycle(tasks) => tasks.first(),
+        InvalidDag::DuplicateTask(task)
+        | InvalidDag::FailFastRule(task)
+        | InvalidDag::UnknownNeighbour { task, .. }
+        | InvalidDag::UnknownMapSource { task, .. } => Some(task),
+        InvalidDag::DuplicateGroup(_)
+        | InvalidDag::UnknownGroup { .. }
+        | InvalidDag::TooSmall { .. }
+        | InvalidDag::NestedMappedGroup(_)
+        | InvalidDag::TooManyTasks(_) => None,
+    }
+}
+
+/// Reads the start and the end, and tells the zone in which the DAG's cron is read: as in Airflow, that of
+/// its start date.
+fn dates(
+    spec: &mut DagSpec,
+    dag: &Mapping,
+    defaults: &Mapping,
+    now: Timestamp,
+    problems: &mut Problems,
+) -> TimeZone {
+    let mut zone_beside = |map: &Mapping| {
+        let zone = map.get("timezone").map(|node| date::zone(node, problems));
+        zone.and_then(Result::ok).flatten().unwrap_or(TimeZone::UTC)
+    };
+    let (dag_zone, default_zone) = (zone_beside(dag), zone_beside(defaults));
+    let given = |map: &Mapping, key: &str| map.get(key).filter(|node| !node.is_null()).cloned();
+    let read = |key: &str, problems: &mut Problems| {
+        let own = given(dag, key).map(|node| (node, &dag_zone));
+        let default = given(defaults, key).map(|node| (node, &default_zone));
+        if let (Some((own, zone)), Some((default, default_zone))) = (&own, &default) {
+            let own = date::instant(own, zone, now, problems);
+            let default_date = date::instant(default, default_zone, now, problems);
+            if matches!((own, default_date), (Ok(own), Ok(default)) if own != default) {
+                let message = format!("the {key} of default_args has no effect: the DAG has its own");
+                problems.warn(default.place, message);
+            }
+        }
+        let (node, zone) = own.or(default)?;
+        let instant = date::instant(&node, zone, now, problems).ok().flatten()?;
+        Some((instant, zone.clone()))
+    };
+    let start = read("start_date", problems);
+    spec.end_date = read("end_date", problems).map(|(end, _)| end);
+    spec.start_date = start.as_ref().map(|(start, _)| *start);
+    if let (None, Some(node)) = (&start, dag.get("timezone").or_else(|| defaults.get("timezone"))) {
+        let message = "timezone has an effect only beside a start_date: without one, cron is read in UTC";
+        problems.warn(node.place, message);
+    }
+    if let (Some(start), Some(end)) = (spec.start_date, spec.end_date)
+        && end < start
+        && let Some(node) = dag.get("end_date").or_else(|| defaults.get("end_date"))
+    {
+        problems.warn(node.place, "the end_date is before the start_date: no run will ever be due");
+    }
+    start.map_or(TimeZone::UTC, |(_, zone)| zone)
+}
+
+fn setting(key: &str, entry: &Entry, spec: &mut DagSpec, problems: &mut Problems) {
+    let node = &entry.node;
+    match key {
+        "tasks" | "task_groups" | "default_args" | "vars" | "start_date" | "end_date" | "timezone"
+        | "schedule" | "schedule_interval" | "timetable" => {}
+        "description" => set_option(&mut spec.description, field::text(node, problems)),
+        "dag_display_name" => set_option(&mut spec.dag_display_name, field::text(node, problems)),
+        "doc_md" => set_option(&mut spec.doc_md, field::text(node, problems)),
+        "tags" => set(&mut spec.tags, field::texts(node, problems), Vec::new()),
+        "catchup" => set(&mut spec.catchup, field::boolean(node, problems), false),
+        "params" => spec.params = params(node, problems),
+        "max_active_runs" => set(&mut spec.max_active_runs, field::count(node, problems), 16),
+        "max_active_tasks" | "concurrency" => {
+            set(&mut spec.max_active_tasks, field::count(node, problems), 16);
+        }
+        "max_consecutive_failed_dag_runs" => {
+            set(&mut spec.max_consecutive_failed_dag_runs, field::count(node, problems), 0);
+        }
+        "dagrun_timeout" | "dagrun_timeout_sec" => {
+            set_option(&mut spec.dagrun_timeout, field::duration(node, problems));
+        }
+        "is_paused_upon_creation" => {
+            set_option(&mut spec.is_paused_upon_creation, field::boolean(node, problems));
+        }
+        "render_template_as_native_obj" => {
+            if let Ok(Some(native)) = field::boolean(node, problems) {
+                spec.template.insert(key.into(), Json::Bool(native));
+            }
+        }
+        "template_undefined" => {
+            problems.error(
+                entry.key_place,
+                "`template_undefined` is a Python class, which can't be had here: take it out",
+            );
+        }
+        "alerts" => set(&mut spec.alerts, field::alerts(node, problems), Vec::new()),
+        key => match keys::of_dag(key) {
+            None => {
+                let known = keys::DAG.into_iter();
+                let place = if keys::TASK.contains(&key) {
+                    "; it belongs to a task, or in default_args".to_owned()
+                } else {
+                    did_you_mean(key, known)
+                };
+                problems.error(entry.key_place, format!("a DAG has no `{key}`{place}"));
+            }
+            fate => tell(fate, entry, problems),
+        },
+    }
+}
+
+/// The parameters of a run: plain values, or `airflow.sdk.Param` objects.
+fn params(node: &Node, problems: &mut Problems) -> std::collections::BTreeMap<String, Param> {
+    let mut all = std::collections::BTreeMap::new();
+    if node.is_null() {
+        return all;
+    }
+    let Some(map) = node.map() else {
+        problems.error(node.place, format!("expected params as a mapping, found {}", node.kind()));
+        return all;
+    };
+    for entry in &map.entries {
+        if let Some(param) = param(&entry.node, problems) {
+            all.insert(entry.key.to_string(), param);
+        }
+    }
+    all
+}
+
+fn param(node: &Node, problems: &mut Problems) -> Option<Param> {
+    let Value::Object(object) = &node.value else {
+        let value = field::json(node, problems).ok()?;
+        return Some(Param { value, ..Param::default() });
+    };
+    let is_param = object.class.rsplit('.').next() == Some("Param") && object.class.starts_with("airflow.");
+    if !is_param || object.arguments.len() > 1 {
+        let message =
+            format!("`{}` can't be a param: write a value, or an `airflow.sdk.Param`", object.class);
+        problems.error(node.place, message);
+        return None;
+    }
+    let mut param = Param::default();
+    let mut schema = Map::new();
+    if let Some(default) = object.arguments.first() {
+        param.value = field::json(default, problems).ok()?;
+    }
+    for entry in &object.keywords.entries {
+        match &*entry.key {
+            "default" => param.value = field::json(&entry.node, problems).ok()?,
+            "description" => set_option(&mut param.description, field::text(&entry.node, problems)),
+            "schema" => match field::json(&entry.node, problems).ok()? {
+                Json::Object(given) => schema.extend(given),
+                other => {
+                    problems.error(entry.node.place, format!("expected a JSON Schema, found {other}"));
+                }
+            },
+            key => {
+                schema.insert(key.into(), field::json(&entry.node, problems).ok()?);
+            }
+        }
+    }
+    if !schema.is_empty() {
+        param.schema = Json::Object(schema);
+    }
+    Some(param)
+}

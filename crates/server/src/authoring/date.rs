@@ -1,0 +1,106 @@
+//! Dates of a DAG, as dag-factory reads them: the clock's time as written, in the zone beside it.
+
+use jiff::{
+    SignedDuration, Timestamp,
+    civil::{DateTime, Time},
+    tz::TimeZone,
+};
+
+use super::{
+    field::{Got, Noted, text},
+    node::{Node, Value},
+    problem::Problems,
+};
+
+/// The zone of that name.
+pub(super) fn zone(node: &Node, problems: &mut Problems) -> Got<TimeZone> {
+    let Some(name) = text(node, problems)? else { return Ok(None) };
+    match TimeZone::get(&name) {
+        Ok(zone) => Ok(Some(zone)),
+        Err(_) => {
+            let message = format!("there is no time zone `{name}`: write an IANA name, like `Europe/Berlin`");
+            problems.error(node.place, message);
+            Err(Noted)
+        }
+    }
+}
+
+/// A date, a date and time, or so long before today (`2 days`).
+pub(super) fn instant(
+    node: &Node,
+    zone: &TimeZone,
+    now: Timestamp,
+    problems: &mut Problems,
+) -> Got<Timestamp> {
+    let (time, had_offset) = match &node.value {
+        Value::Null => return Ok(None),
+        Value::Date(date) => (Some(date.at(0, 0, 0, 0)), false),
+        Value::DateTime(time, offset) => (Some(*time), offset.is_some()),
+        Value::Text(text) => match written(text) {
+            Some((time, had_offset)) => (Some(time), had_offset),
+            None => (before_today(text, zone, now), false),
+        },
+        _ => (None, false),
+    };
+    let Some(time) = time else {
+        let message = format!(
+            "expected a date (`2026-01-31`, `2026-01-31T06:00:00`, or `2 days` for so long before today), \
+             found {}",
+            node.kind()
+        );
+        problems.error(node.place, message);
+        return Err(Noted);
+    };
+    if had_offset {
+        let message =
+            "the offset here has no effect, as in dag-factory: the time is read in `timezone` (or UTC)";
+        problems.warn(node.place, message);
+    }
+    match time.to_zoned(zone.clone()) {
+        Ok(zoned) => Ok(Some(zoned.timestamp())),
+        Err(_) => {
+            problems.error(node.place, format!("the date {time} is out of range"));
+            Err(Noted)
+        }
+    }
+}
+
+/// A date as text, and whether it had an offset.
+fn written(text: &str) -> Option<(DateTime, bool)> {
+    if !text.is_ascii() || text.len() < 8 {
+        return None;
+    }
+    let separator = text.as_bytes()[4];
+    let text = if separator == b'/' { text.replace('/', "-") } else { text.to_owned() };
+    let without_z = text.strip_suffix('Z').unwrap_or(&text);
+    let time: DateTime = without_z.parse().ok()?;
+    let clock = text.get(10..).unwrap_or_default();
+    Some((time, text.ends_with('Z') || clock.contains(['+', '-'])))
+}
+
+/// dag-factory's relative dates: hours, minutes, seconds or days, back from the beginning of today. What
+/// follows the unit is not looked at.
+fn before_today(text: &str, zone: &TimeZone, now: Timestamp) -> Option<DateTime> {
+    let end = text.find(|letter: char| !letter.is_ascii_digit())?;
+    let (number, rest) = text.split_at(end);
+    let number: i64 = number.parse().ok()?;
+    let unit = rest.trim_start();
+    if unit.len() == rest.len() {
+        return None;
+    }
+    let unit = unit.to_ascii_lowercase();
+    let today = zone.to_datetime(now).with().time(Time::midnight()).build().ok()?;
+    if unit.starts_with("day") {
+        return today.checked_sub(jiff::Span::new().try_days(number).ok()?).ok();
+    }
+    let seconds = if unit.starts_with("hour") {
+        number.checked_mul(3600)?
+    } else if unit.starts_with("minute") {
+        number.checked_mul(60)?
+    } else if unit.starts_with("second") {
+        number
+    } else {
+        return None;
+    };
+    today.checked_sub(SignedDuration::from_secs(seconds)).ok()
+}

@@ -1,0 +1,279 @@
+//! A document as a whole: which of its entries are DAGs, and the defaults they share.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use updraft_core::{DagId, DagSpec};
+
+use super::{
+    Format, Options, Read, Reading,
+    dag::{self, Context},
+    field::did_you_mean,
+    merge,
+    node::{Entry, List, Mapping, Node, Place, Value},
+    object,
+    problem::{Documents, ImportError, Problems},
+    text::Text,
+    yaml::{self, Fault, MAX_WEIGHT, Parsed, Unreadable},
+};
+
+/// A `defaults.yml` beside or above a DAG file.
+#[derive(Clone, Debug)]
+pub(super) struct DefaultsFile {
+    pub name: Arc<str>,
+    pub text: Arc<str>,
+}
+
+/// What one reading of a document shares.
+struct Reader<'a> {
+    options: &'a Options<'a>,
+    documents: Documents<'a>,
+    faults: Vec<Fault>,
+}
+
+/// Reads a document. `defaults` are the `defaults.yml` around it, the outermost first.
+pub(super) fn read(
+    name: Arc<str>,
+    text: &str,
+    format: Format,
+    defaults: &[DefaultsFile],
+    options: &Options<'_>,
+) -> Reading {
+    let mut reader = Reader { options, documents: Documents::default(), faults: Vec::new() };
+    match reader.parse(name, text, format) {
+        Ok(root) => reader.dags(&root, defaults),
+        Err(error) => Reading { dags: Vec::new(), errors: vec![*error], named: None },
+    }
+}
+
+impl<'a> Reader<'a> {
+    fn parse(&mut self, name: Arc<str>, text: &'a str, format: Format) -> Result<Node, Box<ImportError>> {
+        let (parsed, document) = match format {
+            Format::Yaml => {
+                let text = Text::new(text, self.options.variable);
+                let document = self.documents.add(name, Some(text));
+                (yaml::read(self.documents.text(document), document), document)
+            }
+            Format::Json => {
+                let document = self.documents.add(name, None);
+                (yaml::read_json(text, document), document)
+            }
+        };
+        match parsed {
+            Ok(Parsed { root, faults }) => {
+                self.documents.set_root(document, root.clone());
+                self.faults.extend(faults);
+                Ok(root)
+            }
+            Err(Unreadable { offset: Some(offset), message }) => {
+                let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+                Err(Box::new(self.documents.error(Place { document, serial: 0, offset }, None, message)))
+            }
+            Err(Unreadable { offset: None, message }) => {
+                let name = self.documents.name(document).clone();
+                Err(Box::new(ImportError::of_file(name, message)))
+            }
+        }
+    }
+
+    fn dags(mut self, root: &Node, defaults: &'a [DefaultsFile]) -> Reading {
+        let empty = || Mapping::new(Vec::new());
+        let not_a_dag_file = || Reading { dags: Vec::new(), errors: Vec::new(), named: Some(Vec::new()) };
+        if let Value::Bad(reason) = &root.value {
+            let error = self.documents.error(root.place, None, format!("this is {reason}"));
+            return Reading { dags: Vec::new(), errors: vec![error], named: None };
+        }
+        let Some(root) = root.map().filter(|root| is_dag_file(root)) else { return not_a_dag_file() };
+        // What is wrong here is wrong with every DAG of the file.
+        let mut shared = Problems::default();
+        let around = match self.around(defaults, &mut shared) {
+            Ok(around) => around,
+            Err(error) => return Reading { dags: Vec::new(), errors: vec![*error], named: None },
+        };
+        let block = root.get("default").filter(|node| !node.is_null()).map(object::resolved);
+        let block = match block.as_ref().map(|node| (node, node.map())) {
+            None => empty(),
+            Some((_, Some(map))) => Mapping::new(map.entries.clone()),
+            Some((node, None)) => {
+                shared.error(node.place, format!("expected `default` as a mapping, found {}", node.kind()));
+                empty()
+            }
+        };
+        let block = with_default_args(&block, &around, &mut shared);
+        let outer =
+            Mapping::new(around.entries.into_iter().filter(|entry| &*entry.key != "default_args").collect());
+
+        let mut reading = not_a_dag_file();
+        let mut named = Vec::new();
+        let mut weight = 0u64;
+        for entry in &root.entries {
+            let mut problems = Problems::default();
+            self.take_faults(entry, if &*entry.key == "default" { &mut shared } else { &mut problems });
+            if &*entry.key == "default" {
+                continue;
+            }
+            let id = DagId::from(&*entry.key);
+            let Some(dag) = self.own(entry, &block, &mut problems) else {
+                let (errors, _) = problems.finish(&self.documents, None);
+                reading.errors.extend(errors);
+                continue;
+            };
+            named.push(id.clone());
+            let dag = merge::merged(&merge::shallow(&dag, &outer), &block);
+            weight = weight.saturating_add(dag.size.weight);
+            let spec = if weight > MAX_WEIGHT {
+                let message = "the defaults of this file, put into each of its DAGs, come to more than 256 MiB: repeat less";
+                problems.error(entry.key_place, message);
+                None
+            } else {
+                let Options { namespace, check, now, .. } = self.options;
+                dag::read(entry, &dag, &Context { namespace, check: *check, now: *now }, &mut problems)
+            };
+            let (errors, warnings) = problems.finish(&self.documents, Some(&id));
+            reading.errors.extend(errors);
+            let position = self.documents.position(entry.key_place);
+            reading.dags.extend(spec.map(|spec| Read {
+                hash: hash(&spec),
+                spec: Arc::new(spec),
+                warnings,
+                position,
+            }));
+        }
+        if shared.has_errors() {
+            reading.dags.clear();
+        }
+        let (errors, _) = shared.finish(&self.documents, None);
+        reading.errors.splice(0..0, errors);
+        reading.named = Some(named);
+        reading
+    }
+
+    /// Puts what was found wrong within an entry among its problems.
+    fn take_faults(&mut self, entry: &Entry, problems: &mut Problems) {
+        let Place { document, serial, .. } = entry.key_place;
+        self.faults.retain(|fault| {
+            let within = fault.place.document == document && fault.under == serial;
+            if within {
+                problems.error(fault.place, fault.message.clone());
+            }
+            !within
+        });
+    }
+
+    /// An entry as a DAG, `None` where it is none.
+    fn own(&self, entry: &Entry, block: &Mapping, problems: &mut Problems) -> Option<Arc<Mapping>> {
+        // Where anchors are kept; Docker Compose has made these names a custom.
+        let keeps_anchors = entry.key.starts_with("x-") || entry.key.starts_with('.');
+        let dag = object::resolved(&entry.node);
+        let has_tasks = |map: &Mapping| map.get("tasks").is_some();
+        match dag.map() {
+            Some(map) if has_tasks(map) || has_tasks(block) && !keeps_anchors => Some(map.clone()),
+            _ if keeps_anchors || &*entry.key == "task_groups" => None,
+            _ => {
+                let near = did_you_mean(&entry.key, ["default"].into_iter());
+                let message = format!(
+                    "`{}` has no tasks: add them, or call it `x-{}` if it only keeps anchors{near}",
+                    entry.key, entry.key
+                );
+                problems.error(entry.key_place, message);
+                None
+            }
+        }
+    }
+
+    /// What the `defaults.yml` files say together, the inner over the outer, their tags added up.
+    fn around(
+        &mut self,
+        files: &'a [DefaultsFile],
+        problems: &mut Problems,
+    ) -> Result<Mapping, Box<ImportError>> {
+        let mut all = Mapping::new(Vec::new());
+        for file in files {
+            let root = object::resolved(&self.parse(file.name.clone(), &file.text, Format::Yaml)?);
+            if root.is_null() {
+                continue;
+            }
+            let Some(map) = root.map() else {
+                problems.error(root.place, format!("expected a mapping of defaults, found {}", root.kind()));
+                continue;
+            };
+            self.faults.retain(|fault| {
+                let here = fault.place.document == root.place.document;
+                if here {
+                    problems.error(fault.place, fault.message.clone());
+                }
+                !here
+            });
+            all = over(map, &all);
+        }
+        Ok(all)
+    }
+}
+
+/// Whether a document's root is that of a DAG file: one of its entries has tasks.
+fn is_dag_file(root: &Mapping) -> bool {
+    root.entries.iter().any(|entry| entry.node.map().is_some_and(|map| map.get("tasks").is_some()))
+}
+
+/// One `defaults.yml` over another: key by key, so too within `default_args`; tags are added up.
+fn over(inner: &Mapping, outer: &Mapping) -> Mapping {
+    let mut merged = merge::shallow(inner, outer);
+    for entry in &mut merged.entries {
+        let Some(other) = outer.get(&entry.key) else { continue };
+        let Some(own) = inner.get(&entry.key) else { continue };
+        if let ("default_args", Some(own), Some(other)) = (&*entry.key, own.map(), other.map()) {
+            entry.node.value = Value::Map(Arc::new(merge::shallow(own, other)));
+        } else if let ("tags", Some(own), Some(other)) = (&*entry.key, own.list(), other.list()) {
+            let mut tags: Vec<Node> = other.iter().chain(own).cloned().collect();
+            tags.sort_by(|a, b| a.text().cmp(&b.text()));
+            tags.dedup_by(|a, b| a.text().is_some() && a.text() == b.text());
+            entry.node.value = Value::List(Arc::new(List::new(tags)));
+        }
+    }
+    merged
+}
+
+/// The `default` block with the `default_args` of the files around beneath its own.
+fn with_default_args(block: &Mapping, around: &Mapping, problems: &mut Problems) -> Mapping {
+    let Some(outer) = around.entry("default_args").filter(|entry| !entry.node.is_null()) else {
+        return Mapping::new(block.entries.clone());
+    };
+    let Some(outer_args) = outer.node.map() else {
+        let message = format!("default_args is a mapping, and this is {}", outer.node.kind());
+        problems.error(outer.node.place, message);
+        return Mapping::new(block.entries.clone());
+    };
+    let mut entries = block.entries.clone();
+    match entries.iter_mut().find(|entry| &*entry.key == "default_args") {
+        None => entries.push(outer.clone()),
+        Some(own) => {
+            if let Some(args) = own.node.map() {
+                own.node.value = Value::Map(Arc::new(merge::shallow(args, outer_args)));
+            }
+        }
+    }
+    Mapping::new(entries)
+}
+
+/// SHA-256 of the spec as JSON, in hexadecimal. Its fields have a fixed order and its maps are sorted, so
+/// equal specs have equal hashes.
+fn hash(spec: &DagSpec) -> String {
+    let mut hasher = Hasher(Sha256::new());
+    // A spec is made of what JSON has, and the hasher takes all it is given.
+    let written = serde_json::to_writer(std::io::BufWriter::with_capacity(1 << 16, &mut hasher), spec);
+    debug_assert!(written.is_ok());
+    hasher.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+struct Hasher(Sha256);
+
+impl std::io::Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,255 @@
+//! Reading values as what they have to be. Each reader notes what is wrong and where, so that one look at
+//! a file shows all of it.
+
+use jiff::SignedDuration;
+use serde_json::{Map, Value as Json};
+use updraft_core::{AlertChannel, AlertOn, AlertSpec};
+
+use super::{
+    node::{Node, Value},
+    object,
+    problem::Problems,
+};
+
+/// The value can't be had; why, has been noted.
+#[derive(Debug)]
+pub(super) struct Noted;
+
+/// What was read; `None` for nothing (`null`), which everywhere means the default.
+pub(super) type Got<T> = Result<Option<T>, Noted>;
+
+/// Puts what was read in its place. What can't be had leaves it as it was: the DAG will not come to be.
+pub(super) fn set<T>(slot: &mut T, got: Got<T>, default: T) {
+    match got {
+        Ok(Some(value)) => *slot = value,
+        Ok(None) => *slot = default,
+        Err(Noted) => {}
+    }
+}
+
+/// The same for what may be absent.
+pub(super) fn set_option<T>(slot: &mut Option<T>, got: Got<T>) {
+    if let Ok(value) = got {
+        *slot = value;
+    }
+}
+
+fn wrong<T>(node: &Node, expected: &str, problems: &mut Problems) -> Got<T> {
+    let quote = match &node.value {
+        Value::Bool(_) | Value::Number(_) | Value::Date(_) | Value::DateTime(..) if expected == "text" => {
+            ": put it in quotes"
+        }
+        _ => "",
+    };
+    problems.error(node.place, format!("expected {expected}, found {}{quote}", node.kind()));
+    Err(Noted)
+}
+
+pub(super) fn text(node: &Node, problems: &mut Problems) -> Got<String> {
+    match &node.value {
+        Value::Null => Ok(None),
+        Value::Text(text) => Ok(Some(text.to_string())),
+        _ => wrong(node, "text", problems),
+    }
+}
+
+pub(super) fn boolean(node: &Node, problems: &mut Problems) -> Got<bool> {
+    match &node.value {
+        Value::Null => Ok(None),
+        Value::Bool(value) => Ok(Some(*value)),
+        _ => wrong(node, "true or false", problems),
+    }
+}
+
+/// A whole number in the range of its type.
+pub(super) fn whole<T: TryFrom<i64>>(node: &Node, expected: &str, problems: &mut Problems) -> Got<T> {
+    let number = match &node.value {
+        Value::Null => return Ok(None),
+        Value::Number(number) => number.as_i64(),
+        _ => None,
+    };
+    match number.and_then(|number| T::try_from(number).ok()) {
+        Some(number) => Ok(Some(number)),
+        None => wrong(node, expected, problems),
+    }
+}
+
+/// A whole number, zero or more.
+pub(super) fn count(node: &Node, problems: &mut Problems) -> Got<u32> {
+    whole(node, "a whole number, 0 or more", problems)
+}
+
+/// A length of time, zero or more: a number of seconds, a `timedelta`, or words (`5 minutes`, `PT5M`).
+pub(super) fn duration(node: &Node, problems: &mut Problems) -> Got<SignedDuration> {
+    let found = match &node.value {
+        Value::Null => return Ok(None),
+        Value::Duration(duration) => Some(*duration),
+        Value::Number(number) => object::times(SignedDuration::from_secs(1), number),
+        Value::Text(text) => words(text),
+        _ => None,
+    };
+    match found.filter(|duration| !duration.is_negative()) {
+        Some(duration) => Ok(Some(duration)),
+        None => {
+            let expected = "a length of time (seconds as a number, `5 minutes`, or a timedelta)";
+            wrong(node, expected, problems)
+        }
+    }
+}
+
+/// A length of time in words. A day has 24 hours: nothing here is counted along a calendar.
+fn words(text: &str) -> Option<SignedDuration> {
+    let span: jiff::Span = text.trim().parse().ok()?;
+    if span.get_years() != 0 || span.get_months() != 0 {
+        return None;
+    }
+    span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()
+}
+
+/// One text or several.
+pub(super) fn texts(node: &Node, problems: &mut Problems) -> Got<Vec<String>> {
+    match &node.value {
+        Value::Null => Ok(None),
+        Value::Text(text) => Ok(Some(vec![text.to_string()])),
+        Value::List(list) => {
+            let mut all = Vec::with_capacity(list.items.len());
+            for item in &list.items {
+                match text(item, problems)? {
+                    Some(text) => all.push(text),
+                    None => return wrong(item, "text", problems),
+                }
+            }
+            Ok(Some(all))
+        }
+        _ => wrong(node, "text or a list of texts", problems),
+    }
+}
+
+/// Mail addresses: one, several parted by commas or semicolons, or a list of such.
+pub(super) fn addresses(node: &Node, problems: &mut Problems) -> Got<Vec<String>> {
+    let Some(texts) = texts(node, problems)? else { return Ok(None) };
+    let all: Vec<String> = texts
+        .iter()
+        .flat_map(|text| text.split([',', ';']))
+        .map(str::trim)
+        .filter(|address| !address.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let looks_right = |address: &&String| address.contains('@') || address.contains("{{");
+    if let Some(wrong) = all.iter().find(|address| !looks_right(address)) {
+        problems.error(node.place, format!("`{wrong}` is no mail address: it has no `@`"));
+        return Err(Noted);
+    }
+    Ok(Some(all))
+}
+
+/// Whole numbers: one or several.
+pub(super) fn exit_codes(node: &Node, problems: &mut Problems) -> Got<Vec<i32>> {
+    let expected = "an exit code (a whole number)";
+    let Some(items) = node.list() else {
+        return Ok(whole(node, expected, problems)?.map(|code| vec![code]));
+    };
+    let mut all = Vec::with_capacity(items.len());
+    for item in items {
+        match whole(item, expected, problems)? {
+            Some(code) => all.push(code),
+            None => return wrong(item, expected, problems),
+        }
+    }
+    Ok(Some(all))
+}
+
+/// One of a set of words, as serde knows them.
+pub(super) fn word<T: serde::de::DeserializeOwned>(
+    node: &Node,
+    known: &[&str],
+    problems: &mut Problems,
+) -> Got<T> {
+    let Some(text) = text(node, problems)? else { return Ok(None) };
+    if let Ok(value) = serde_json::from_value(Json::String(text.clone())) {
+        return Ok(Some(value));
+    }
+    let hint = did_you_mean(&text, known.iter().copied());
+    problems.error(node.place, format!("`{text}` is none of {}{hint}", known.join(", ")));
+    Err(Noted)
+}
+
+/// `; did you mean …?` for a name that is nearly one of these.
+pub(super) fn did_you_mean<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let near = |known: &str| strsim::damerau_levenshtein(written, known);
+    known
+        .map(|known| (near(known), known))
+        .filter(|(distance, known)| *distance <= 1 + known.len() / 4)
+        .min()
+        .map(|(_, known)| format!("; did you mean `{known}`?"))
+        .unwrap_or_default()
+}
+
+/// A value as JSON. Dates become ISO 8601 text, a timedelta an ISO 8601 duration.
+pub(super) fn json(node: &Node, problems: &mut Problems) -> Result<Json, Noted> {
+    Ok(match &node.value {
+        Value::Null => Json::Null,
+        Value::Bool(value) => Json::Bool(*value),
+        Value::Number(number) => Json::Number(number.clone()),
+        Value::Date(date) => Json::String(date.to_string()),
+        Value::DateTime(time, None) => Json::String(time.to_string()),
+        Value::DateTime(time, Some(offset)) => Json::String(format!("{time}{offset}")),
+        Value::Text(text) => Json::String(text.to_string()),
+        Value::Duration(duration) => Json::String(duration.to_string()),
+        Value::List(list) => {
+            Json::Array(list.items.iter().map(|item| json(item, problems)).collect::<Result<_, _>>()?)
+        }
+        Value::Map(map) => {
+            let mut all = Map::new();
+            for entry in &map.entries {
+                all.insert(entry.key.to_string(), json(&entry.node, problems)?);
+            }
+            Json::Object(all)
+        }
+        Value::Object(object) => {
+            let class = &object.class;
+            let message =
+                format!("a Python object of the class `{class}` can't be made here: write plain values");
+            problems.error(node.place, message);
+            return Err(Noted);
+        }
+        Value::Bad(reason) => {
+            problems.error(node.place, format!("this is {reason}"));
+            return Err(Noted);
+        }
+    })
+}
+
+/// Who is told of what: a list of `{on: …, email: …}`, `on` one word or several.
+pub(super) fn alerts(node: &Node, problems: &mut Problems) -> Got<Vec<AlertSpec>> {
+    if node.is_null() {
+        return Ok(None);
+    }
+    let Some(items) = node.list() else {
+        return wrong(node, "a list of `{on: failure, email: who@example.com}`", problems);
+    };
+    let mut all = Vec::new();
+    for item in items {
+        let Some(map) = item.map() else {
+            return wrong(item, "`{on: failure, email: who@example.com}`", problems);
+        };
+        let known = |key: &str| matches!(key, "on" | "email");
+        if let Some(unknown) = map.entries.iter().find(|entry| !known(&entry.key)) {
+            problems
+                .error(unknown.key_place, format!("an alert has `on` and `email`, and no `{}`", unknown.key));
+            return Err(Noted);
+        }
+        let (Some(on), Some(email)) = (map.get("on"), map.get("email")) else {
+            problems.error(item.place, "an alert needs both `on` (failure, retry, success) and `email`");
+            return Err(Noted);
+        };
+        let to = addresses(email, problems)?.unwrap_or_default();
+        for on in on.list().unwrap_or(std::slice::from_ref(on)) {
+            let known = ["failure", "retry", "success"];
+            if let Some(on) = word::<AlertOn>(on, &known, problems)? {
+                all.push(AlertSpec { on, channel: AlertChannel::Email { to: to.clone() } });
+            }
+        }
+    }
+    Ok(Some(all))
+}

@@ -1,0 +1,190 @@
+//! The keys of the dialect that are not read, and what becomes of each: nothing is passed over in silence.
+
+/// What becomes of a key that is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It changes nothing about what runs and when.
+    Harmless,
+    /// It has no effect here, which its author should know.
+    NoEffect(&'static str),
+    /// It can't be had; the mend.
+    Refused(&'static str),
+}
+
+use Fate::{Harmless, NoEffect, Refused};
+
+/// The keys of a DAG that are read.
+pub(super) const DAG: [&str; 29] = [
+    "alerts",
+    "catchup",
+    "concurrency",
+    "dag_display_name",
+    "dag_id",
+    "dagrun_timeout",
+    "dagrun_timeout_sec",
+    "default_args",
+    "description",
+    "doc_md",
+    "end_date",
+    "fail_fast",
+    "fail_stop",
+    "is_paused_upon_creation",
+    "max_active_runs",
+    "max_active_tasks",
+    "max_consecutive_failed_dag_runs",
+    "params",
+    "render_template_as_native_obj",
+    "schedule",
+    "schedule_interval",
+    "start_date",
+    "tags",
+    "task_groups",
+    "tasks",
+    "template_undefined",
+    "timetable",
+    "timezone",
+    "vars",
+];
+
+/// The keys of every task that are read; what is not among them is its operator's.
+pub(super) const TASK: [&str; 36] = [
+    "alerts",
+    "dependencies",
+    "depends_on_past",
+    "do_xcom_push",
+    "doc_md",
+    "email",
+    "email_on_failure",
+    "email_on_retry",
+    "execution_timeout",
+    "execution_timeout_sec",
+    "execution_timeout_secs",
+    "expand",
+    "expand_kwargs",
+    "expected_duration",
+    "ignore_first_depends_on_past",
+    "is_setup",
+    "is_teardown",
+    "map_index_template",
+    "max_active_tis_per_dag",
+    "max_active_tis_per_dagrun",
+    "max_lost",
+    "max_retry_delay",
+    "on_failure_fail_dagrun",
+    "operator",
+    "owner",
+    "partial",
+    "pool",
+    "pool_slots",
+    "priority_weight",
+    "queue",
+    "retries",
+    "retry_delay",
+    "retry_exponential_backoff",
+    "retry_on_exit_codes",
+    "task_group_name",
+    "trigger_rule",
+];
+
+/// The keys of a task group that are read.
+pub(super) const GROUP: [&str; 7] = [
+    "default_args",
+    "dependencies",
+    "group_id",
+    "group_name",
+    "parent_group_name",
+    "prefix_group_id",
+    "tooltip",
+];
+
+const CALLBACKS: &str = "callbacks are Python and are not run yet; take it out, and use `email` or `alerts` \
+                         to be told of failures";
+const ASSETS: &str = "assets come with a later version; no DAG is started by them yet";
+const DOC: &str = "the page shows `doc_md`; write the text there to see it";
+
+fn is_callback(key: &str) -> bool {
+    let key = key.strip_suffix("_name").or_else(|| key.strip_suffix("_file")).unwrap_or(key);
+    key.starts_with("on_") && key.ends_with("_callback")
+}
+
+/// What becomes of a DAG's key that is not read, `None` where it is not known.
+pub(super) fn of_dag(key: &str) -> Option<Fate> {
+    Some(match key {
+        "default_view"
+        | "orientation"
+        | "owner_links"
+        | "auto_register"
+        | "disable_bundle_versioning"
+        | "ui_color"
+        | "ui_fgcolor" => Harmless,
+        "doc_md_file_path"
+        | "doc_md_python_callable_name"
+        | "doc_md_python_callable_file"
+        | "doc_md_python_arguments" => NoEffect(DOC),
+        "sla_miss_callback" | "sla_miss_callback_name" | "sla_miss_callback_file" => {
+            NoEffect("Airflow 3 has no SLAs either")
+        }
+        "access_control" => Refused("who may do what is set by roles, not by a DAG file; take it out"),
+        "user_defined_macros" | "user_defined_filters" => {
+            Refused("macros are Python and are not run yet; write the value, or take it from a task's result")
+        }
+        "template_searchpath" => Refused("templates in files are not read yet; write the text itself"),
+        "jinja_environment_kwargs" | "jinja_environment" => {
+            Refused("Jinja is as Airflow sets it up; take it out")
+        }
+        "deadline" => Refused("deadlines come later; use `dagrun_timeout`"),
+        "allowed_run_types" => Refused("runs of every type are allowed; take it out"),
+        "rerun_with_latest_version" => Refused("a run stays on the version it began with; take it out"),
+        key if is_callback(key) => Refused(CALLBACKS),
+        _ => return None,
+    })
+}
+
+/// What becomes of a task's key that is not read, `None` where it is the operator's.
+pub(super) fn of_task(key: &str) -> Option<Fate> {
+    Some(match key {
+        "doc"
+        | "doc_json"
+        | "doc_yaml"
+        | "doc_rst"
+        | "task_display_name"
+        | "logger_name"
+        | "allow_nested_operators"
+        | "ui_color"
+        | "ui_fgcolor" => Harmless,
+        "sla" | "sla_secs" => {
+            NoEffect("Airflow 3 has no SLAs either; `expected_duration` shows what is late")
+        }
+        "inlets" | "outlets" => NoEffect(ASSETS),
+        "executor_config" => {
+            NoEffect("there are no executors here; a task's worker is chosen by its `queue`")
+        }
+        "executor" => Refused("there are no executors here; choose a task's worker by its `queue`"),
+        "decorator" => Refused("TaskFlow decorators come later; write `operator: PythonOperator`"),
+        "variables_as_arguments" => Refused("write `\"{{ var.value.NAME }}\"` as the argument itself"),
+        "params" => Refused("a task has no params of its own yet; write them at the DAG"),
+        "start_date" | "end_date" => Refused("a task has no dates of its own; write it at the DAG"),
+        "render_template_as_native_obj" => Refused("this is set for a whole DAG; write it there"),
+        "retry_policy" => Refused("write `retries`, `retry_delay` and `retry_on_exit_codes`"),
+        "pre_execute" | "post_execute" => {
+            Refused("hooks are Python and are not run yet; write a task for it")
+        }
+        "resources" => Refused("resources are not counted; use a `pool`"),
+        "default_args" | "dag" | "task_group" => Refused("this belongs to the DAG or to a task group"),
+        key if is_callback(key) => Refused(CALLBACKS),
+        _ => return None,
+    })
+}
+
+/// What becomes of a task group's key that is not read, `None` where it is not known.
+pub(super) fn of_group(key: &str) -> Option<Fate> {
+    Some(match key {
+        "ui_color" | "ui_fgcolor" | "group_display_name" => Harmless,
+        "expand" | "expand_kwargs" | "partial" => {
+            Refused("mapping a whole group comes later; map its tasks one by one")
+        }
+        "add_suffix_on_collision" => Refused("give each group a name of its own"),
+        key if is_callback(key) => Refused(CALLBACKS),
+        _ => return None,
+    })
+}

@@ -1,0 +1,284 @@
+//! The tasks of a DAG: their names, operators and arguments.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Map, Value as Json};
+use updraft_core::{EdgeSpec, GroupSpec, Mapping as TaskMapping, TaskId, TaskSpec};
+use updraft_operators::catalog::{BadOperator, Checked};
+
+use super::{
+    common::Common,
+    edges::{self, Graph},
+    expand,
+    field::{self, did_you_mean},
+    groups::{self, Group},
+    keys,
+    names::{self, Names, Target},
+    node::{Entry, Mapping, Node, Place},
+    operators::Check,
+    problem::Problems,
+};
+
+/// What a DAG is made of.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub tasks: Vec<TaskSpec>,
+    pub edges: Vec<EdgeSpec>,
+    pub groups: Vec<GroupSpec>,
+    /// Where each task stands.
+    pub places: HashMap<TaskId, Place>,
+}
+
+/// Reads the tasks and groups of a DAG and what follows what.
+pub(super) fn read(
+    dag: &Mapping,
+    common: &Common,
+    zone: &str,
+    check: &Check,
+    problems: &mut Problems,
+) -> Parts {
+    let groups = groups::read(dag.get("task_groups"), common, problems);
+    let written = names::entries(dag.get("tasks"), "task_id", "task", problems);
+    let groups_of = groups_of(&written, &groups, problems);
+    let (names, ids) = name(&written, &groups_of, &groups, problems);
+    let mut reader =
+        Reader { check, zone, names: &names, ids: &ids, passed_over: HashMap::new(), taken: HashSet::new() };
+    let mut parts = Parts::default();
+    for (at, entry) in written.iter().enumerate() {
+        let common = groups_of[at].map_or(common, |group| &groups[group].common);
+        let mut task = reader.task(at, entry, common, problems);
+        task.group = groups_of[at].map(|group| (&*groups[group].id).into());
+        parts.places.insert(task.task_id.clone(), entry.key_place);
+        parts.tasks.push(task);
+    }
+    for unused in
+        common.for_operators.iter().filter(|entry| !written.is_empty() && !reader.taken.contains(&entry.key))
+    {
+        let near = did_you_mean(&unused.key, keys::TASK.into_iter());
+        problems.warn(unused.key_place, format!("no task takes the default argument `{}`{near}", unused.key));
+    }
+    let mut dependencies = Vec::new();
+    for (at, entry) in written.iter().enumerate() {
+        let node = entry.node.map().and_then(|map| map.get("dependencies"));
+        edges::read(Target::Task(at), node, &names, &mut dependencies, problems);
+    }
+    for (at, group) in groups.iter().enumerate() {
+        let node = group.entry.node.map().and_then(|map| map.get("dependencies"));
+        edges::read(Target::Group(at), node, &names, &mut dependencies, problems);
+    }
+    parts.edges = Graph::new(&parts.tasks, &groups_of, &groups).edges(dependencies, problems);
+    parts.groups = groups.iter().map(|group| group.spec(&groups)).collect();
+    parts
+}
+
+/// The innermost group of each task.
+fn groups_of(written: &[Entry], groups: &[Group], problems: &mut Problems) -> Vec<Option<usize>> {
+    let by_name: HashMap<&str, usize> =
+        groups.iter().enumerate().map(|(at, group)| (&*group.entry.key, at)).collect();
+    let mut all = Vec::with_capacity(written.len());
+    for entry in written {
+        let node = entry.node.map().and_then(|map| map.get("task_group_name"));
+        all.push(node.and_then(|node| {
+            let name = field::text(node, problems).ok().flatten().filter(|name| !name.is_empty())?;
+            let found = by_name.get(&*name).copied();
+            if found.is_none() {
+                let near = did_you_mean(&name, by_name.keys().copied());
+                problems.error(node.place, format!("there is no task group `{name}`{near}"));
+            }
+            found
+        }));
+    }
+    all
+}
+
+/// What each name stands for, and the full names of the tasks.
+fn name(
+    written: &[Entry],
+    groups_of: &[Option<usize>],
+    groups: &[Group],
+    problems: &mut Problems,
+) -> (Names, Vec<TaskId>) {
+    let mut names = Names::default();
+    let mut ids = Vec::with_capacity(written.len());
+    let mut seen: HashSet<std::sync::Arc<str>> = groups.iter().map(|group| group.id.clone()).collect();
+    for (at, entry) in written.iter().enumerate() {
+        let id = groups_of[at].map_or_else(|| entry.key.clone(), |group| groups[group].child_id(&entry.key));
+        names::check(&entry.key, "task", true, 250, entry.key_place, problems);
+        if !seen.insert(id.clone()) {
+            let message = format!("two tasks or task groups are called `{id}`: give one another name");
+            problems.error(entry.key_place, message);
+        }
+        names.add(entry.key.clone(), Target::Task(at));
+        names.add(id.clone(), Target::Task(at));
+        ids.push((&*id).into());
+    }
+    for (at, group) in groups.iter().enumerate() {
+        names.add(group.entry.key.clone(), Target::Group(at));
+        names.add(group.id.clone(), Target::Group(at));
+    }
+    (names, ids)
+}
+
+struct Reader<'a> {
+    check: &'a Check,
+    zone: &'a str,
+    names: &'a Names,
+    ids: &'a [TaskId],
+    /// For each operator, the defaults that it does not take.
+    passed_over: HashMap<String, HashSet<String>>,
+    /// The defaults that some operator took.
+    taken: HashSet<std::sync::Arc<str>>,
+}
+
+impl Reader<'_> {
+    fn task(&mut self, at: usize, entry: &Entry, common: &Common, problems: &mut Problems) -> TaskSpec {
+        let empty = Mapping::new(Vec::new());
+        let fields = entry.node.map().map_or(&empty, |map| map);
+        let mut common = common.clone();
+        let mut own: Vec<&Entry> = Vec::new();
+        for entry in &fields.entries {
+            match &*entry.key {
+                "operator" | "task_id" | "dependencies" | "task_group_name" | "parent_group_name"
+                | "expand" | "expand_kwargs" | "partial" => {}
+                key if common.set(key, entry, problems) => {}
+                _ => own.push(entry),
+            }
+        }
+        own.extend(partial(fields, &mut common, problems));
+        let mapping =
+            expand::read(fields.get("expand"), fields.get("expand_kwargs"), self.names, self.ids, problems);
+        let defaults = std::mem::take(&mut common.for_operators);
+        let mut spec = common.finish(entry, problems);
+        spec.task_id = self.ids[at].clone();
+        let operator = match fields.get("operator") {
+            Some(node) => field::text(node, problems).ok().flatten().map(|name| (name, node.place)),
+            None if fields.get("decorator").is_some() => None,
+            None => {
+                let message = "this task has no `operator`: write, for example, `operator: BashOperator`. (A list of \
+                               tasks is not merged with that of `default`; mappings of tasks are.)";
+                problems.error(entry.key_place, message);
+                None
+            }
+        };
+        let mut args = Map::new();
+        let mut all_are_read = true;
+        for entry in &own {
+            match field::json(&entry.node, problems) {
+                Ok(value) => _ = args.insert(entry.key.to_string(), value),
+                Err(field::Noted) => all_are_read = false,
+            }
+        }
+        let (Some((operator, place)), Ok(mapping), true) = (operator, mapping, all_are_read) else {
+            return spec;
+        };
+        if let Some(twice) = mapped_twice(mapping.as_ref(), &args) {
+            let message =
+                format!("`{twice}` is mapped by `expand`, and is given here as well: keep one of the two");
+            problems.error(entry.key_place, message);
+            return spec;
+        }
+        match self.checked(&operator, args, &defaults, mapping.as_ref(), problems) {
+            Ok(checked) => {
+                let checked = checked.in_zone(self.zone);
+                spec.operator = checked.operator.into();
+                spec.args = checked.args;
+                spec.kind = checked.kind;
+            }
+            Err(error) => refuse(error, place, entry, &own, problems),
+        }
+        spec.map = mapping;
+        spec
+    }
+
+    /// The operator with its own arguments and the defaults that it takes.
+    fn checked(
+        &mut self,
+        operator: &str,
+        own: Map<String, Json>,
+        defaults: &[Entry],
+        mapping: Option<&TaskMapping>,
+        problems: &mut Problems,
+    ) -> Result<Checked, BadOperator> {
+        if defaults.is_empty() {
+            return (self.check)(operator, &own, mapping);
+        }
+        let mut args = own.clone();
+        let mapped = |key: &str| mapping.is_some_and(|mapping| names_argument(mapping, key));
+        let passed_over = self.passed_over.entry(operator.to_owned()).or_default();
+        for entry in defaults {
+            let wanted =
+                !args.contains_key(&*entry.key) && !mapped(&entry.key) && !passed_over.contains(&*entry.key);
+            if let (true, Ok(value)) = (wanted, field::json(&entry.node, problems)) {
+                args.insert(entry.key.to_string(), value);
+            }
+        }
+        loop {
+            match (self.check)(operator, &args, mapping) {
+                // A default is for those that take it, as in Airflow.
+                Err(BadOperator::Arguments { argument: Some(argument), .. })
+                    if args.contains_key(&argument) && !own.contains_key(&argument) =>
+                {
+                    args.remove(&argument);
+                    passed_over.insert(argument);
+                }
+                result => {
+                    let given =
+                        |entry: &&Entry| args.contains_key(&*entry.key) && !own.contains_key(&*entry.key);
+                    self.taken.extend(defaults.iter().filter(given).map(|entry| entry.key.clone()));
+                    return result;
+                }
+            }
+        }
+    }
+}
+
+/// The arguments under `partial`, which are those of the task itself.
+fn partial<'a>(fields: &'a Mapping, common: &mut Common, problems: &mut Problems) -> Vec<&'a Entry> {
+    let Some(node) = fields.get("partial").filter(|node| !node.is_null()) else { return Vec::new() };
+    if fields.get("expand").or_else(|| fields.get("expand_kwargs")).is_none_or(Node::is_null) {
+        let message = "`partial` is for a task with `expand`: write these arguments at the task itself";
+        problems.error(node.place, message);
+    }
+    let Some(map) = node.map() else {
+        problems.error(node.place, format!("expected `partial` as a mapping, found {}", node.kind()));
+        return Vec::new();
+    };
+    let mut own = Vec::new();
+    for entry in &map.entries {
+        if fields.get(&entry.key).is_some() {
+            let message = format!("`{}` is given at the task as well: keep one of the two", entry.key);
+            problems.error(entry.key_place, message);
+        } else if !common.set(&entry.key, entry, problems) {
+            own.push(entry);
+        }
+    }
+    own
+}
+
+fn names_argument(mapping: &TaskMapping, key: &str) -> bool {
+    match mapping {
+        TaskMapping::Product(sources) => sources.iter().any(|(name, _)| name == key),
+        TaskMapping::Kwargs(_) => false,
+    }
+}
+
+fn mapped_twice<'a>(mapping: Option<&TaskMapping>, args: &'a Map<String, Json>) -> Option<&'a String> {
+    args.keys().find(|key| mapping.is_some_and(|mapping| names_argument(mapping, key)))
+}
+
+fn refuse(error: BadOperator, operator: Place, task: &Entry, own: &[&Entry], problems: &mut Problems) {
+    let place = match &error {
+        BadOperator::Unknown { .. } => operator,
+        BadOperator::Arguments { argument, .. } => own
+            .iter()
+            .find(|entry| argument.as_deref() == Some(&entry.key))
+            .map_or(task.key_place, |entry| entry.key_place),
+    };
+    let near = match &error {
+        BadOperator::Arguments { argument: Some(argument), .. } => {
+            did_you_mean(argument, keys::TASK.into_iter())
+        }
+        BadOperator::Arguments { argument: None, .. } | BadOperator::Unknown { .. } => String::new(),
+    };
+    problems.error(place, format!("{error}{near}"));
+}

@@ -1,0 +1,300 @@
+//! Watching a folder of DAG files.
+//!
+//! The kernel's notices only say that it is time to look; what has changed is told by looking at the whole
+//! folder, so that renames over a file, swapped links and lost notices all come to the same. A file is read
+//! once two looks in a row found it the same: half-written ones settle first.
+
+mod ignore;
+mod registry;
+mod scan;
+mod settle;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use notify::{RecursiveMode, Watcher};
+use tokio::sync::{Notify, mpsc};
+use updraft_core::{DagId, Namespace};
+
+use self::{
+    registry::Registry,
+    scan::{Found, Scan},
+    settle::{Files, SETTLE},
+};
+use super::{
+    Check, Format, ImportError, Options, Read, Reading, Variable,
+    document::{self, DefaultsFile},
+};
+
+/// A folder of DAG files, and what they are read with.
+#[derive(Clone)]
+pub struct Folder {
+    /// The folder. It need not be there yet.
+    pub root: PathBuf,
+    /// The namespace its DAGs belong to.
+    pub namespace: Namespace,
+    /// The operators its tasks may name.
+    pub check: Arc<Check>,
+    /// The environment variables its files may see.
+    pub variable: Arc<Variable>,
+    /// The files from which DAGs came before: where two files name a DAG, such a one keeps it.
+    pub owners: BTreeMap<DagId, Arc<str>>,
+    /// How often to look where nothing was noticed: network file systems give no notice of what other
+    /// machines do. Ten seconds are a good value.
+    pub look_every: Duration,
+}
+
+/// What became of the files of a folder.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A file is new or reads otherwise than before.
+    Changed {
+        /// The file.
+        source: Arc<str>,
+        /// All its DAGs that read well.
+        dags: Vec<Read>,
+        /// What is wrong with others, or with all of it.
+        errors: Vec<ImportError>,
+        /// All DAGs that it names, good and bad. What came from it and is not among them is to be retired;
+        /// `None`: it can't be read so far, so all of them stay as they are.
+        named: Option<Vec<DagId>>,
+    },
+    /// A file is gone, and its DAGs with it.
+    Removed {
+        /// The file.
+        source: Arc<str>,
+    },
+    /// Everything in the folder was looked at once.
+    Scanned {
+        /// The files there are. DAGs that came from others are to be retired. Comes only when the folder can be read.
+        sources: Vec<Arc<str>>,
+    },
+}
+
+/// How long after a notice to look, so that one look sees all that was done together.
+const GATHER: Duration = Duration::from_millis(50);
+/// How often to look where the kernel can't be asked for notices.
+const WITHOUT_NOTICES: Duration = Duration::from_secs(1);
+
+/// Watches a folder until nobody listens any more: first tells what is there, then what changes.
+pub async fn watch(folder: Folder, events: mpsc::Sender<Event>) {
+    let noticed = Arc::new(Notify::new());
+    let look_every = folder.look_every;
+    let mut watching = Watching::new(folder, &noticed);
+    loop {
+        let look = tokio::task::spawn_blocking(move || {
+            let news = watching.look();
+            (watching, news)
+        });
+        let news;
+        (watching, news) = match look.await {
+            Ok(looked) => looked,
+            // A bug in the reading of files is not hidden; on shutdown the look is cancelled.
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => return,
+            },
+        };
+        for event in news {
+            if events.send(event).await.is_err() {
+                return;
+            }
+        }
+        let pause = match (watching.files.are_settled(), watching.has_notices) {
+            (false, _) => SETTLE,
+            (true, true) => look_every,
+            (true, false) => look_every.min(WITHOUT_NOTICES),
+        };
+        tokio::select! {
+            () = events.closed() => return,
+            () = tokio::time::sleep(pause) => {}
+            () = noticed.notified() => tokio::time::sleep(GATHER).await,
+        }
+    }
+}
+
+struct Watching {
+    folder: Folder,
+    notices: Option<notify::RecommendedWatcher>,
+    has_notices: bool,
+    watched: BTreeMap<PathBuf, (u64, u64)>,
+    files: Files,
+    registry: Registry,
+    /// Whether all there is has been told once.
+    scanned: bool,
+}
+
+impl Watching {
+    fn new(folder: Folder, noticed: &Arc<Notify>) -> Self {
+        let noticed = Arc::clone(noticed);
+        let notices = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Reading files gives notices too, which would go round for ever.
+            let only_read = event.is_ok_and(|event| {
+                use notify::event::{AccessKind, AccessMode, EventKind};
+                let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
+                matches!(event.kind, EventKind::Access(_)) && event.kind != written
+            });
+            if !only_read {
+                noticed.notify_one();
+            }
+        });
+        let registry = Registry::new(folder.owners.clone());
+        Self {
+            folder,
+            has_notices: notices.is_ok(),
+            notices: notices.ok(),
+            watched: BTreeMap::new(),
+            files: Files::default(),
+            registry,
+            scanned: false,
+        }
+    }
+
+    /// Looks at the folder, reads what has changed and settled, and tells what is new. Blocks.
+    fn look(&mut self) -> Vec<Event> {
+        let mut scan = Scan::of(&self.folder.root);
+        if self.follow(&scan) {
+            // What came into a folder before it was watched has given no notice.
+            scan = Scan::of(&self.folder.root);
+            self.follow(&scan);
+        }
+        // At the first look nothing is known of before, and what is there has to be there at once.
+        let (to_read, gone) = self.files.settle(&scan, !self.scanned, Instant::now());
+        let mut changes: Vec<(Arc<str>, Option<Reading>)> =
+            gone.iter().map(|path| (source(path), None)).collect();
+        changes.extend(self.read_all(&to_read));
+        self.tell_unreadable(&scan, &mut changes);
+        let complete = self.scanned || scan.unreadable.is_empty();
+        let mut events = self.registry.take(changes, complete);
+        if !self.scanned && complete {
+            self.scanned = true;
+            events.push(Event::Scanned { sources: self.registry.sources() });
+        }
+        events
+    }
+
+    /// Asks for notices of all folders in which a change shows; whether any is new.
+    fn follow(&mut self, scan: &Scan) -> bool {
+        let Some(notices) = &mut self.notices else { return false };
+        self.watched.retain(|folder, identity| {
+            let stays = scan.folders.get(folder) == Some(identity);
+            if !stays {
+                // The folder may be gone, and its watch with it.
+                let _ = notices.unwatch(folder);
+            }
+            stays
+        });
+        self.has_notices = true;
+        let mut any_new = false;
+        for (folder, identity) in &scan.folders {
+            if self.watched.contains_key(folder) {
+                continue;
+            }
+            match notices.watch(folder, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    any_new = true;
+                    self.watched.insert(folder.clone(), *identity);
+                }
+                Err(error) => {
+                    if self.scanned {
+                        tracing::debug!(folder = %folder.display(), %error, "no notice of changes in a folder");
+                    } else {
+                        tracing::warn!(folder = %folder.display(), %error, "no notice of changes in a folder");
+                    }
+                    self.has_notices = false;
+                }
+            }
+        }
+        any_new
+    }
+
+    /// Reads files, as many at once as there are processors.
+    fn read_all(&mut self, files: &[(PathBuf, Found)]) -> Vec<(Arc<str>, Option<Reading>)> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(files.len());
+        let next = AtomicUsize::new(0);
+        let all = Mutex::new(Vec::with_capacity(files.len()));
+        let folder = &self.folder;
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while let Some((path, found)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let reading = read(path, found, folder);
+                        all.lock().unwrap_or_else(PoisonError::into_inner).push((path, found, reading));
+                    }
+                });
+            }
+        });
+        let mut changes = Vec::new();
+        for (path, found, reading) in all.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            match reading {
+                Some(reading) => {
+                    self.files.was_read(path, found);
+                    changes.push((source(path), Some(reading)));
+                }
+                None => self.files.was_gone(path, Instant::now()),
+            }
+        }
+        changes
+    }
+
+    /// A folder that can't be looked into is told of like a file that can't be read.
+    fn tell_unreadable(&self, scan: &Scan, changes: &mut Vec<(Arc<str>, Option<Reading>)>) {
+        for (folder, reason) in &scan.unreadable {
+            let message = format!("this folder can't be read ({reason}): its DAGs stay as they are");
+            let errors = vec![ImportError::of_file(source(folder), message)];
+            changes
+                .push((source(folder), Some(Reading { dags: Vec::new(), errors, named: Some(Vec::new()) })));
+        }
+        // Once it can be, nothing is wrong with it.
+        for folder in scan.folders.keys().filter(|folder| !scan.unreadable.contains_key(*folder)) {
+            changes.push((source(folder), None));
+        }
+    }
+}
+
+/// The name under which a file is known.
+fn source(path: &Path) -> Arc<str> {
+    path.to_string_lossy().into()
+}
+
+/// Reads a file; `None` where it is not there.
+fn read(path: &Path, found: &Found, folder: &Folder) -> Option<Reading> {
+    let mut defaults = Vec::new();
+    let unreadable = |path: &Path, error: &io::Error| {
+        let reason = match error.kind() {
+            io::ErrorKind::InvalidData => "it is not UTF-8; save it as UTF-8".to_owned(),
+            io::ErrorKind::PermissionDenied => "permission denied; let the server's user read it".to_owned(),
+            _ => error.to_string(),
+        };
+        let errors = vec![ImportError::of_file(source(path), format!("this file can't be read: {reason}"))];
+        Some(Reading { dags: Vec::new(), errors, named: None })
+    };
+    for (path, _) in &found.defaults {
+        match std::fs::read_to_string(path) {
+            Ok(text) => defaults.push(DefaultsFile { name: source(path), text: text.into() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => return unreadable(path, &error),
+        }
+    }
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => return unreadable(path, &error),
+    };
+    let options = Options {
+        namespace: folder.namespace.clone(),
+        check: &*folder.check,
+        variable: &*folder.variable,
+        now: Timestamp::now(),
+    };
+    Some(document::read(source(path), &text, Format::Yaml, &defaults, &options))
+}

@@ -1,0 +1,232 @@
+//! The dialect beyond what the comparison with dag-factory shows.
+
+use jiff::SignedDuration;
+use serde_json::json;
+use updraft_core::{
+    AlertChannel, AlertOn, AlertSpec, Dag, DagId, GroupId, MapSource, Mapping, Role, TaskKind, TriggerRule,
+    WaitRule,
+};
+use updraft_server::authoring::Format;
+
+use super::{dag, errors, messages, read, read_as, task};
+
+#[test]
+fn operators_go_by_their_alias_too() {
+    let dag = dag("d: {tasks: {t: {operator: bash, bash_command: echo}}}");
+    assert_eq!(task(&dag, "t").operator, "BashOperator");
+    assert_eq!(task(&dag, "t").args["bash_command"], json!("echo"));
+}
+
+#[test]
+fn a_time_of_the_day_is_on_the_clock_of_the_dag() {
+    let dag = dag("d:\n  timezone: Asia/Tokyo\n  start_date: 2026-01-01\n  tasks:\n    \
+                   t: {operator: TimeSensor, target_time: '08:30:00'}\n");
+    let TaskKind::Wait(WaitRule::TimeOfDay { zone, .. }) = &task(&dag, "t").kind else { panic!("no wait") };
+    assert_eq!(zone, "Asia/Tokyo");
+}
+
+#[test]
+fn email_becomes_alerts() {
+    let dag =
+        dag("d:\n  default_args: {email: 'a@x.org, b@x.org;c@x.org', email_on_retry: false}\n  tasks:\n    \
+                   told: {operator: empty}\n    \
+                   both: {operator: empty, email: [d@x.org], email_on_retry: true}\n    \
+                   none: {operator: empty, email: null}\n");
+    let mail = |on, to: &[&str]| AlertSpec {
+        on,
+        channel: AlertChannel::Email { to: to.iter().map(|&to| to.to_owned()).collect() },
+    };
+    assert_eq!(task(&dag, "told").alerts, [mail(AlertOn::Failure, &["a@x.org", "b@x.org", "c@x.org"])]);
+    assert_eq!(
+        task(&dag, "both").alerts,
+        [mail(AlertOn::Failure, &["d@x.org"]), mail(AlertOn::Retry, &["d@x.org"])]
+    );
+    assert!(task(&dag, "none").alerts.is_empty());
+}
+
+#[test]
+fn nothing_means_airflows_default_whatever_the_dag_says() {
+    let dag = dag("d:\n  default_args: {retries: 3, pool: heavy, execution_timeout: 60}\n  tasks:\n    \
+                   t: {operator: empty, retries: null, pool: ~, execution_timeout: }\n");
+    let task = task(&dag, "t");
+    assert_eq!((task.retry.retries, &*task.pool, task.execution_timeout), (0, "default_pool", None));
+}
+
+#[test]
+fn lengths_of_time_are_seconds_words_or_timedeltas() {
+    for written in ["5400", "90 minutes", "PT1H30M", "1h 30m", "{__type__: datetime.timedelta, hours: 1.5}"] {
+        let dag = dag(&format!("d: {{tasks: {{t: {{operator: empty, execution_timeout: {written}}}}}}}"));
+        assert_eq!(task(&dag, "t").execution_timeout, Some(SignedDuration::from_mins(90)), "{written}");
+    }
+}
+
+#[test]
+fn default_arguments_are_for_the_operators_that_take_them() {
+    let reading = read(
+        "d:\n  default_args: {cwd: /tmp, retrys: 2}\n  tasks:\n    \
+                        b: {operator: bash, bash_command: echo}\n    e: {operator: empty}\n",
+    );
+    assert_eq!(messages(&reading.errors), <[&str; 0]>::default());
+    let spec = &reading.dags[0].spec;
+    assert_eq!(task(spec, "b").args["cwd"], json!("/tmp"));
+    assert!(task(spec, "e").args.is_empty());
+    assert_eq!(
+        messages(&reading.dags[0].warnings),
+        ["dags.yml:2:29: d.default_args.retrys: no task takes the default argument `retrys`; did you mean \
+          `retries`?"]
+    );
+}
+
+#[test]
+fn teardowns_clean_up_after_their_setups() {
+    let dag = dag("d:\n  tasks:\n    make: {operator: empty, is_setup: true}\n    \
+                   work: {operator: empty, dependencies: [make]}\n    \
+                   clean: {operator: empty, is_teardown: true, on_failure_fail_dagrun: yes, dependencies: [work, make]}\n");
+    assert_eq!(task(&dag, "make").role, Role::Setup);
+    assert_eq!(task(&dag, "clean").role, Role::Teardown { on_failure_fail_dagrun: true });
+    assert_eq!(task(&dag, "clean").trigger_rule, TriggerRule::AllDoneSetupSuccess);
+}
+
+#[test]
+fn what_follows_a_group_does_not_wait_for_its_teardown() {
+    let dag = dag("d:\n  task_groups: {g: {}}\n  tasks:\n    \
+                   work: {operator: empty, task_group_name: g}\n    \
+                   clean: {operator: empty, task_group_name: g, is_teardown: true, dependencies: [work]}\n    \
+                   after: {operator: empty, dependencies: [g]}\n");
+    let compiled = Dag::compile(dag).unwrap();
+    let after = compiled.find("after").unwrap();
+    assert_eq!(compiled.upstream(after), [compiled.find("g.work").unwrap()]);
+}
+
+#[test]
+fn groups_may_be_named_before_those_around_them_and_leave_names_alone() {
+    let dag = dag("d:\n  task_groups:\n    inner: {parent_group_name: outer, prefix_group_id: false}\n    \
+                   outer: {tooltip: around}\n  tasks:\n    \
+                   t: {operator: empty, task_group_name: inner}\n");
+    let groups: Vec<_> = dag.groups.iter().map(|group| (&*group.group_id, group.parent.as_deref())).collect();
+    assert_eq!(groups, [("outer", None), ("outer.inner", Some("outer"))]);
+    assert_eq!(dag.groups[0].tooltip.as_deref(), Some("around"));
+    assert_eq!(&*dag.tasks[0].task_id, "t");
+    assert_eq!(dag.tasks[0].group, Some(GroupId::from("outer.inner")));
+}
+
+#[test]
+fn a_task_is_mapped_over_lists_mappings_and_results() {
+    let dag = dag("d:\n  tasks:\n    list: {operator: bash, bash_command: echo}\n    \
+                   t:\n      operator: Anything\n      partial: {fixed: 1, retries: 2}\n      \
+                   expand: {a: [1, 2], b: {k: v}, c: list.output, d: XcomArg(list), e: +list}\n    \
+                   k: {operator: Anything, expand_kwargs: [{a: 1}, {a: 2}]}\n");
+    let result = || MapSource::Result("list".into());
+    let Some(Mapping::Product(sources)) = &task(&dag, "t").map else { panic!("not mapped") };
+    let pairs = json!({"k": "v"}).as_object().unwrap().clone();
+    assert_eq!(
+        sources,
+        &[
+            ("a".to_owned(), MapSource::List(vec![json!(1), json!(2)])),
+            ("b".to_owned(), MapSource::Dict(pairs)),
+            ("c".to_owned(), result()),
+            ("d".to_owned(), result()),
+            ("e".to_owned(), result()),
+        ]
+    );
+    assert_eq!(task(&dag, "t").args["fixed"], json!(1));
+    assert_eq!(task(&dag, "t").retry.retries, 2);
+    let kwargs = MapSource::List(vec![json!({"a": 1}), json!({"a": 2})]);
+    assert_eq!(task(&dag, "k").map, Some(Mapping::Kwargs(kwargs)));
+}
+
+#[test]
+fn params_may_say_what_they_have_to_be() {
+    let dag = dag("d:\n  params:\n    plain: [1, 2]\n    size:\n      __type__: airflow.sdk.Param\n      \
+                   __args__: [3]\n      type: integer\n      minimum: 1\n      description: how many\n  \
+                   tasks: {t: {operator: empty}}\n");
+    assert_eq!(dag.params["plain"].value, json!([1, 2]));
+    let size = &dag.params["size"];
+    assert_eq!(size.value, json!(3));
+    assert_eq!(size.description.as_deref(), Some("how many"));
+    assert_eq!(size.schema, json!({"type": "integer", "minimum": 1}));
+}
+
+#[test]
+fn what_is_harmless_is_taken_and_what_has_no_effect_is_told() {
+    let reading = read(
+        "d:\n  default_view: tree\n  orientation: LR\n  doc_md_file_path: /x.md\n  tasks:\n    \
+                        t: {operator: empty, ui_color: red, doc: x, outlets: ['s3://x']}\n",
+    );
+    assert_eq!(reading.dags.len(), 1);
+    let warnings = messages(&reading.dags[0].warnings);
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].starts_with("dags.yml:4:3: d.doc_md_file_path: `doc_md_file_path` has no effect"));
+    assert!(warnings[1].starts_with("dags.yml:6:49: d.tasks.t.outlets: `outlets` has no effect"));
+}
+
+#[test]
+fn relative_dates_count_from_the_beginning_of_today_in_their_zone() {
+    let dag =
+        dag("d:\n  timezone: Pacific/Auckland\n  start_date: 2 days\n  tasks: {t: {operator: empty}}\n");
+    // It is the 1st of February there, just after midnight, in summer time.
+    assert_eq!(dag.start_date.unwrap().to_string(), "2026-01-29T11:00:00Z");
+}
+
+#[test]
+fn anchors_may_be_kept_in_entries_of_their_own() {
+    let dag = dag("x-common: &common {operator: empty, retries: 2}\nd: {tasks: {t: *common}}\n");
+    assert_eq!(task(&dag, "t").retry.retries, 2);
+}
+
+#[test]
+fn a_file_without_tasks_is_no_dag_file_but_a_document_has_to_have_some() {
+    assert_eq!(
+        errors("services: {web: {image: nginx}}"),
+        ["dags.yml: no entry of this document has `tasks`: write `my_dag: {tasks: …}`"]
+    );
+}
+
+#[test]
+fn json_is_read_like_yaml() {
+    let reading =
+        read_as(r#"{"d": {"schedule": "@daily", "tasks": {"t": {"operator": "empty"}}}}"#, Format::Json);
+    assert_eq!(reading.errors, []);
+    let yaml = dag("d: {schedule: '@daily', tasks: {t: {operator: empty}}}");
+    assert_eq!(*reading.dags[0].spec, yaml);
+    assert_eq!(
+        reading.dags[0].hash,
+        read("d: {schedule: '@daily', tasks: {t: {operator: empty}}}").dags[0].hash
+    );
+
+    let wrong = read_as(r#"{"d": {"tasks": {"t": {"operator": "empty", "retries": "x"}}}}"#, Format::Json);
+    assert_eq!(
+        messages(&wrong.errors),
+        ["dags.yml: d.tasks.t.retries: expected a whole number, 0 or more, found the text `x`"]
+    );
+}
+
+#[test]
+fn equal_dags_have_equal_hashes_and_others_others() {
+    let hash = |text: &str| read(text).dags[0].hash.clone();
+    let one = hash("d: {tasks: {t: {operator: bash, bash_command: echo, env: {A: a, B: b}}}}");
+    assert_eq!(one.len(), 64);
+    assert_eq!(
+        one,
+        hash("d:\n  tasks:\n    t: {env: {B: b, A: a}, bash_command: echo, operator: BashOperator}\n")
+    );
+    assert_ne!(one, hash("d: {tasks: {t: {operator: bash, bash_command: echo, env: {A: a, B: c}}}}"));
+}
+
+#[test]
+fn an_error_hides_neither_the_other_dags_nor_the_other_errors() {
+    let reading = read(
+        "a: {tasks: {t: {operator: empty, retries: x, pool_slots: -1}}}\nb: {tasks: {t: {operator: empty}}}\n",
+    );
+    assert_eq!(
+        messages(&reading.errors),
+        [
+            "dags.yml:1:43: a.tasks.t.retries: expected a whole number, 0 or more, found the text `x`",
+            "dags.yml:1:58: a.tasks.t.pool_slots: expected a whole number, 0 or more, found the number -1",
+        ]
+    );
+    assert_eq!(reading.errors[0].dag_id, Some(DagId::from("a")));
+    assert_eq!(reading.dags.len(), 1);
+    assert_eq!(&*reading.dags[0].spec.dag_id, "b");
+    assert_eq!(reading.named, Some(vec!["a".into(), "b".into()]));
+}

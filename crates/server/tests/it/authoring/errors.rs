@@ -1,0 +1,319 @@
+//! Each kind of error: what it says, and where.
+
+use super::errors;
+
+/// The errors of a DAG with this one task.
+fn of_task(fields: &str) -> Vec<String> {
+    errors(&format!("d:\n  tasks:\n    t: {{operator: empty, {fields}}}\n"))
+}
+
+/// The errors of a DAG with this setting.
+fn of_dag(setting: &str) -> Vec<String> {
+    errors(&format!("d:\n  {setting}\n  tasks: {{t: {{operator: empty}}}}\n"))
+}
+
+#[track_caller]
+fn assert_one(errors: &[String], expected: &str) {
+    assert_eq!(errors, [expected]);
+}
+
+#[test]
+fn what_is_no_yaml_is_told_with_its_line() {
+    assert_one(&errors("a: 1\nb: [1, 2\n"), "dags.yml:2:4: this is not YAML: unclosed bracket '['");
+    assert_one(
+        &errors("a:\n\t- b\n"),
+        "dags.yml:2:2: this is not YAML: tabs disallowed within this context (block indentation)",
+    );
+}
+
+#[test]
+fn two_documents_in_a_file_are_refused() {
+    assert_one(
+        &errors("a: {tasks: {}}\n---\nb: {tasks: {}}\n"),
+        "dags.yml:2:1: a DAG file is one document: take this `---` out, or split the file",
+    );
+}
+
+#[test]
+fn a_key_that_stands_twice_is_refused_for_its_dag_alone() {
+    let text = "a: {tasks: {t: {operator: empty}}}\nb:\n  catchup: true\n  tasks: {t: {operator: empty}}\n  catchup: false\n";
+    let reading = super::read(text);
+    assert_one(
+        &super::messages(&reading.errors),
+        "dags.yml:5:3: b.catchup: the key `catchup` stands here twice: keep one of the two",
+    );
+    assert_eq!(reading.dags.len(), 1);
+    assert_one(
+        &errors("a: {tasks: {t: {operator: empty}}}\nb: {tasks: {t: {operator: empty}}}\na: {tasks: {}}\n"),
+        "dags.yml:3:1: a: the key `a` stands here twice: keep one of the two",
+    );
+}
+
+#[test]
+fn a_template_without_quotes_is_explained() {
+    assert_one(
+        &errors("d:\n  tasks:\n    t:\n      operator: bash\n      bash_command: {{ ds }}\n"),
+        "dags.yml:5:21: d.tasks.t.bash_command: this is a mapping with a mapping as a key: if it is a template (`{{ … }}`), put it in quotes",
+    );
+}
+
+#[test]
+fn tags_of_old_dag_factory_and_of_python_are_refused_with_the_mend() {
+    assert_one(
+        &of_task("doc_md: !join [a, b]"),
+        "dags.yml:3:40: d.tasks.t.doc_md: expected text, found the tag `!join`, which is not read here: write \
+         `__join__:` with a list",
+    );
+}
+
+#[test]
+fn unknown_keys_come_with_the_nearest_one() {
+    assert_one(
+        &of_dag("shedule: '@daily'"),
+        "dags.yml:2:3: d.shedule: a DAG has no `shedule`; did you mean `schedule`?",
+    );
+    assert_one(
+        &of_dag("retries: 3"),
+        "dags.yml:2:3: d.retries: a DAG has no `retries`; it belongs to a task, or in default_args",
+    );
+    let unknown = of_task("retrys: 3");
+    assert!(
+        unknown[0].starts_with("dags.yml:3:26: d.tasks.t.retrys: EmptyOperator: ")
+            && unknown[0].ends_with("did you mean `retries`?"),
+        "{unknown:?}"
+    );
+    assert_one(
+        &of_dag("task_groups: {g: {tooltipp: x}}"),
+        "dags.yml:2:21: d.task_groups.g.tooltipp: a task group has no `tooltipp`; did you mean `tooltip`?",
+    );
+    assert_one(
+        &errors("defualt: {catchup: true}\nd: {tasks: {t: {operator: empty}}}\n"),
+        "dags.yml:1:1: defualt: `defualt` has no tasks: add them, or call it `x-defualt` if it only keeps anchors; \
+         did you mean `default`?",
+    );
+}
+
+#[test]
+fn unknown_operators_come_with_the_nearest_one() {
+    let unknown = errors("d: {tasks: {t: {operator: BashOperater}}}");
+    assert_eq!(unknown.len(), 1);
+    assert!(
+        unknown[0].starts_with("dags.yml:1:27: d.tasks.t.operator: there is no operator `BashOperater`"),
+        "{unknown:?}"
+    );
+    assert!(unknown[0].contains("`BashOperator`"), "{unknown:?}");
+    assert_one(
+        &errors("d:\n  tasks:\n    t: {retries: 1}\n"),
+        "dags.yml:3:5: d.tasks.t: this task has no `operator`: write, for example, `operator: BashOperator`. (A list \
+         of tasks is not merged with that of `default`; mappings of tasks are.)",
+    );
+}
+
+#[test]
+fn an_operators_arguments_are_checked_where_they_stand() {
+    let missing = errors("d:\n  tasks:\n    t: {operator: bash}\n");
+    assert!(missing[0].starts_with("dags.yml:3:5: d.tasks.t: BashOperator: `bash_command`"), "{missing:?}");
+    let template = errors("d:\n  tasks:\n    t: {operator: bash, bash_command: 1}\n");
+    assert!(template[0].starts_with("dags.yml:3:25: d.tasks.t.bash_command: BashOperator: "), "{template:?}");
+}
+
+#[test]
+fn wrong_types_say_what_was_expected_and_found() {
+    assert_one(
+        &of_task("owner: yes"),
+        "dags.yml:3:33: d.tasks.t.owner: expected text, found the boolean `true`: put it in quotes",
+    );
+    assert_one(
+        &of_task("depends_on_past: 'yes'"),
+        "dags.yml:3:43: d.tasks.t.depends_on_past: expected true or false, found the text `yes`",
+    );
+    assert_one(
+        &of_task("retry_delay: -5"),
+        "dags.yml:3:39: d.tasks.t.retry_delay: expected a length of time (seconds as a number, `5 minutes`, or a \
+         timedelta), found the number -5",
+    );
+    assert_one(
+        &of_task("retry_exponential_backoff: x"),
+        "dags.yml:3:53: d.tasks.t.retry_exponential_backoff: expected true, false or a number, 0 or more, found the text `x`",
+    );
+    assert_one(
+        &of_task("email: nobody"),
+        "dags.yml:3:33: d.tasks.t.email: `nobody` is no mail address: it has no `@`",
+    );
+    assert_one(
+        &of_task("trigger_rule: all_sucess"),
+        "dags.yml:3:40: d.tasks.t.trigger_rule: `all_sucess` is none of all_success, all_failed, all_done, \
+         all_done_min_one_success, all_done_setup_success, all_skipped, one_failed, one_success, one_done, none_failed, \
+         none_failed_min_one_success, none_skipped, always; did you mean `all_success`?",
+    );
+    assert_one(
+        &of_task("dependencies: t"),
+        "dags.yml:3:40: d.tasks.t.dependencies: expected a list of tasks and task groups (`[extract]`), found the text `t`",
+    );
+    assert_one(
+        &of_dag("tags: {a: b}"),
+        "dags.yml:2:9: d.tags: expected text or a list of texts, found a mapping",
+    );
+    assert_one(&of_dag("params: [a]"), "dags.yml:2:11: d.params: expected params as a mapping, found a list");
+    assert_one(
+        &of_dag("default_args: 5"),
+        "dags.yml:2:17: d.default_args: default_args is a mapping, and this is the number 5",
+    );
+    assert_one(
+        &of_task("alerts: [{on: failure, mail: x@y}]"),
+        "dags.yml:3:49: d.tasks.t.alerts[0].mail: an alert has `on` and `email`, and no `mail`",
+    );
+    assert_one(
+        &errors("d: {tasks: 5}"),
+        "dags.yml:1:12: d.tasks: expected a mapping from names to tasks or a list of tasks, found the number 5",
+    );
+}
+
+#[test]
+fn names_are_checked() {
+    assert_one(
+        &errors("d: {tasks: {'a task': {operator: empty}}}"),
+        "dags.yml:1:13: d.tasks.a task: `a task` can't be a task: its name is made of letters, digits, dashes, dots \
+         and underscores",
+    );
+    assert_one(
+        &errors("d/e: {tasks: {t: {operator: empty}}}"),
+        "dags.yml:1:1: d/e: `d/e` can't be a DAG: its name is made of letters, digits, dashes, dots and underscores",
+    );
+    assert_one(
+        &errors("d:\n  tasks:\n    - {task_id: a, operator: empty}\n    - {task_id: a, operator: empty}\n"),
+        "dags.yml:4:17: d.tasks[1].task_id: two tasks are called `a`: give one another name",
+    );
+}
+
+#[test]
+fn unknown_neighbours_come_with_the_nearest_one() {
+    assert_one(
+        &errors(
+            "d:\n  tasks:\n    extract: {operator: empty}\n    load: {operator: empty, dependencies: [extrakt]}\n",
+        ),
+        "dags.yml:4:44: d.tasks.load.dependencies[0]: there is no task and no task group `extrakt`; did you mean \
+         `extract`?",
+    );
+    assert_one(
+        &of_task("task_group_name: g"),
+        "dags.yml:3:43: d.tasks.t.task_group_name: there is no task group `g`",
+    );
+}
+
+#[test]
+fn circles_are_named() {
+    assert_one(
+        &errors(
+            "d:\n  tasks:\n    a: {operator: empty, dependencies: [b]}\n    b: {operator: empty, dependencies: [a]}\n",
+        ),
+        "dags.yml:4:5: d.tasks.b: these tasks wait for each other in a circle: b -> a -> b; take one of these \
+         dependencies out",
+    );
+    assert_one(
+        &of_dag("task_groups: {g: {parent_group_name: h}, h: {parent_group_name: g}}"),
+        "dags.yml:2:17: d.task_groups.g: the task group `g` lies in itself: take its parent_group_name out",
+    );
+}
+
+#[test]
+fn dates_zones_and_crons_are_checked() {
+    assert_one(
+        &of_dag("start_date: yesterday"),
+        "dags.yml:2:15: d.start_date: expected a date (`2026-01-31`, `2026-01-31T06:00:00`, or `2 days` for so long \
+         before today), found the text `yesterday`",
+    );
+    assert_one(
+        &of_dag("start_date: 2026-02-30"),
+        "dags.yml:2:15: d.start_date: expected a date (`2026-01-31`, `2026-01-31T06:00:00`, or `2 days` for so long \
+         before today), found `2026-02-30`, which is no date of the calendar",
+    );
+    assert_one(
+        &of_dag("timezone: Europe/Berlim"),
+        "dags.yml:2:13: d.timezone: there is no time zone `Europe/Berlim`: write an IANA name, like `Europe/Berlin`",
+    );
+    let cron = of_dag("schedule: '61 * * * *'");
+    assert!(cron[0].starts_with("dags.yml:2:13: d.schedule: cron \"61 * * * *\""), "{cron:?}");
+    assert_one(
+        &of_dag("schedule: 5"),
+        "dags.yml:2:13: d.schedule: expected a cron, a preset (`@daily`), a timedelta or a list of crons, found the \
+         number 5",
+    );
+    assert_one(
+        &of_dag("schedule: {__type__: my.Timetable}"),
+        "dags.yml:2:13: d.schedule: the timetable `my.Timetable` is not known: write a cron, a timedelta or one of \
+         Airflow's timetables",
+    );
+}
+
+#[test]
+fn mappings_are_checked() {
+    assert_one(
+        &of_task("expand: {x: nowhere.output}"),
+        "dags.yml:3:38: d.tasks.t.expand.x: there is no task and no task group `nowhere`",
+    );
+    assert_one(
+        &of_task("expand: {x: 5}"),
+        "dags.yml:3:38: d.tasks.t.expand.x: expected a list, a mapping, or a task's result (`task.output`), found the \
+         number 5",
+    );
+    assert_one(
+        &of_task("partial: {}"),
+        "dags.yml:3:35: d.tasks.t.partial: `partial` is for a task with `expand`: write these arguments at the task \
+         itself",
+    );
+}
+
+#[test]
+fn setups_and_teardowns_are_checked() {
+    assert_one(
+        &of_task("is_setup: true, is_teardown: true"),
+        "dags.yml:3:5: d.tasks.t: a task is a setup or a teardown, not both: take one of the two out",
+    );
+    assert_one(
+        &of_task("is_teardown: true, trigger_rule: always"),
+        "dags.yml:3:59: d.tasks.t.trigger_rule: a teardown runs when all before it is done and its setup has succeeded: \
+         take its trigger_rule out",
+    );
+}
+
+#[test]
+fn what_is_not_there_yet_is_refused_by_name() {
+    assert_one(
+        &of_dag("on_failure_callback: my.module.tell"),
+        "dags.yml:2:3: d.on_failure_callback: `on_failure_callback` can't be had here: callbacks are Python and are not \
+         run yet; take it out, and use `email` or `alerts` to be told of failures",
+    );
+    assert_one(
+        &of_dag("schedule: ['s3://bucket/key']"),
+        "dags.yml:2:14: d.schedule[0]: a schedule by assets comes with a later version: write a cron, or start the DAG \
+         by TriggerDagRunOperator or the API",
+    );
+    assert_one(
+        &errors("d: {tasks: {t: {decorator: airflow.sdk.task}}}"),
+        "dags.yml:1:17: d.tasks.t.decorator: `decorator` can't be had here: TaskFlow decorators come later; write \
+         `operator: PythonOperator`",
+    );
+    for (key, fields) in [
+        ("variables_as_arguments", "variables_as_arguments: []"),
+        ("params", "params: {a: 1}"),
+        ("executor", "executor: X"),
+        ("start_date", "start_date: 2026-01-01"),
+    ] {
+        let refused = of_task(fields);
+        assert!(refused[0].contains(&format!("`{key}` can't be had here")), "{refused:?}");
+    }
+    for key in ["user_defined_macros", "template_searchpath", "access_control"] {
+        let refused = of_dag(&format!("{key}: x"));
+        assert!(refused[0].contains(&format!("`{key}` can't be had here")), "{refused:?}");
+    }
+}
+
+#[test]
+fn an_error_of_the_default_block_is_told_of_each_dag_at_its_own_place() {
+    let text = "default:\n  default_args:\n    retries: many\na: {tasks: {t: {operator: empty}}}\nb: {tasks: {t: {operator: empty}}}\n";
+    let reading = super::read(text);
+    let place = "dags.yml:3:14: default.default_args.retries: expected a whole number, 0 or more, found the text `many`";
+    assert_eq!(super::messages(&reading.errors), [place, place]);
+    assert!(reading.dags.is_empty());
+}

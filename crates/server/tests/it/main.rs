@@ -1,0 +1,3 @@
+//! What the server does, as seen from outside.
+
+mod authoring;

@@ -1,0 +1,65 @@
+//! What holds for every store, tested on each.
+
+mod clean;
+mod commit;
+mod leadership;
+mod lists;
+mod outbox;
+mod record;
+
+/// Each of these tests on each store.
+macro_rules! on_every_store {
+    ($($module:ident :: $name:ident,)*) => {
+        mod memory {
+            use super::*;
+            $(#[test] fn $name() { fixture::run(async { $module::$name(TestStore::memory().await).await }); })*
+        }
+        mod sqlite {
+            use super::*;
+            $(#[test] fn $name() { fixture::run(async { $module::$name(TestStore::sqlite().await).await }); })*
+        }
+        mod postgres {
+            use super::*;
+            $(#[test] fn $name() { fixture::run(async { $module::$name(TestStore::postgres().await).await }); })*
+        }
+    };
+}
+
+use crate::fixture::{self, TestStore};
+
+on_every_store! {
+    commit::what_is_committed_is_loaded,
+    commit::deletions_take_all_that_is_theirs,
+    commit::deletions_come_before_the_rest,
+    commit::of_two_values_for_a_key_the_last_counts,
+    commit::a_batch_that_refers_to_nothing_is_a_bug_and_writes_nothing,
+    commit::a_nul_in_a_text_is_no_obstacle,
+    commit::numbers_are_never_given_twice,
+    commit::a_leader_loads_what_is_unfinished_and_the_runs_before,
+    commit::subscribers_hear_what_was_written,
+    commit::a_version_is_written_once,
+    leadership::one_of_two_contenders_leads,
+    leadership::a_stale_fence_writes_nothing,
+    leadership::who_comes_back_under_its_name_leads_at_once,
+    leadership::of_many_contenders_at_once_one_leads,
+    lists::dags_by_what_they_are,
+    lists::runs_by_what_they_are,
+    lists::task_instances_by_what_they_are,
+    lists::what_a_task_instance_left,
+    lists::pools_with_the_slots_taken,
+    lists::ticks_that_reach_into_a_time,
+    lists::a_page_counts_no_further_than_asked,
+    outbox::a_delivery_is_claimed_once_and_ends,
+    outbox::the_outbox_can_be_searched,
+    record::connections_are_put_as_allowed,
+    record::a_new_key_replaces_every_secret,
+    record::accounts_and_their_tokens,
+    record::import_errors_keep_their_number,
+    record::notes_stay_when_a_run_is_written,
+    record::configuration_is_made_once,
+    record::the_audit_log_has_what_changed_and_nothing_else,
+    clean::runs_go_with_all_that_is_theirs_but_never_the_latest,
+    clean::a_run_that_is_larger_than_a_step_goes_in_several,
+    clean::the_rest_goes_by_age,
+    clean::versions_go_with_their_last_run,
+}

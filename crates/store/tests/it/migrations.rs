@@ -1,0 +1,180 @@
+//! The schema and its versions.
+
+use std::collections::BTreeSet;
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
+use updraft_store::{Error, SCHEMA_VERSION, SqlStore, Upkeep, restore, test_postgres::TestPostgres};
+
+use crate::fixture;
+
+type Columns = BTreeSet<(String, String, bool)>;
+
+/// Table, column and whether it may be null.
+async fn sqlite_columns(connection: &mut SqliteConnection) -> Columns {
+    let sql = "SELECT t.name, c.name, c.\"notnull\" = 0 FROM sqlite_schema t, pragma_table_info(t.name) c
+        WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'";
+    let rows = sqlx::query(sql).fetch_all(connection).await.unwrap();
+    rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+}
+
+async fn postgres_columns(connection: &mut PgConnection) -> Columns {
+    let sql =
+        "SELECT table_name::text, column_name::text, is_nullable = 'YES' FROM information_schema.columns
+        WHERE table_schema = 'public'";
+    let rows = sqlx::query(sql).fetch_all(connection).await.unwrap();
+    rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+}
+
+#[test]
+fn both_databases_have_the_same_tables_columns_and_indexes() {
+    fixture::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("updraft.db");
+        let sqlite = SqlStore::sqlite(&path).await.unwrap();
+        sqlite.migrate().await.unwrap();
+        let server = TestPostgres::start();
+        let url = server.database();
+        let postgres = SqlStore::postgres(&url).await.unwrap();
+        postgres.migrate().await.unwrap();
+
+        let mut one = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+        let mut other = PgConnection::connect(&url).await.unwrap();
+        let columns = sqlite_columns(&mut one).await;
+        assert!(columns.len() > 150, "{}", columns.len());
+        assert_eq!(columns, postgres_columns(&mut other).await);
+
+        // Indexes that keys make have no names of ours.
+        let sql = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL";
+        let indexes: BTreeSet<String> =
+            sqlx::query_scalar(sql).fetch_all(&mut one).await.unwrap().into_iter().collect();
+        let sql = "SELECT indexname::text FROM pg_indexes WHERE schemaname = 'public'
+            AND indexname !~ '_(pkey|key)$'";
+        let others: BTreeSet<String> =
+            sqlx::query_scalar(sql).fetch_all(&mut other).await.unwrap().into_iter().collect();
+        // "run_dag_key" ends like one that a key makes.
+        let others = &others | &BTreeSet::from(["run_dag_key".to_owned()]);
+        assert_eq!(indexes, others);
+    });
+}
+
+#[test]
+fn states_that_are_not_in_the_enums_are_refused_by_both_databases() {
+    fixture::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("updraft.db");
+        SqlStore::sqlite(&path).await.unwrap().migrate().await.unwrap();
+        let server = TestPostgres::start();
+        let url = server.database();
+        SqlStore::postgres(&url).await.unwrap().migrate().await.unwrap();
+        let mut one = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+        let mut other = PgConnection::connect(&url).await.unwrap();
+        let row = |from: &str, to: &str| {
+            format!(
+                "INSERT INTO transition (run, task, map_index, try_number, from_state, to_state, at)
+                 VALUES (1, 0, -1, 1, '{from}', '{to}', 0)"
+            )
+        };
+        for state in updraft_core::TiStateName::ALL {
+            let state = state.as_str();
+            sqlx::query(AssertSqlSafe(row(state, state))).execute(&mut one).await.unwrap();
+            sqlx::query(AssertSqlSafe(row(state, state))).execute(&mut other).await.unwrap();
+        }
+        let half = "INSERT INTO ti (run, task, map_index, task_id, state, try_number, max_tries, lost, lease,
+            paused_us) VALUES (1, 0, -1, 't', 'running', 1, 0, 0, 1, 0)";
+        for bad in [row("none", "sleeping"), row("sleeping", "none"), half.to_owned()] {
+            let error = sqlx::query(AssertSqlSafe(bad.clone())).execute(&mut one).await.unwrap_err();
+            assert!(error.as_database_error().unwrap().is_check_violation(), "{error}");
+            let error = sqlx::query(AssertSqlSafe(bad)).execute(&mut other).await.unwrap_err();
+            assert!(error.as_database_error().unwrap().is_check_violation(), "{error}");
+        }
+    });
+}
+
+#[test]
+fn migrating_again_changes_nothing_and_two_at_once_is_as_good_as_one() {
+    fixture::run(async {
+        let server = TestPostgres::start();
+        let url = server.database();
+        let (one, other) = (SqlStore::postgres(&url).await.unwrap(), SqlStore::postgres(&url).await.unwrap());
+        assert_eq!(one.schema_version().await.unwrap(), 0);
+        let (first, second) = tokio::join!(one.migrate(), other.migrate());
+        first.unwrap();
+        second.unwrap();
+        one.migrate().await.unwrap();
+        assert_eq!(one.schema_version().await.unwrap(), SCHEMA_VERSION);
+    });
+}
+
+#[test]
+fn a_database_that_is_newer_or_was_changed_is_refused() {
+    fixture::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("updraft.db");
+        let store = SqlStore::sqlite(&path).await.unwrap();
+        store.migrate().await.unwrap();
+        let mut raw = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+        sqlx::query("INSERT INTO schema_migration SELECT version + 1, 'later', 'x' FROM schema_migration")
+            .execute(&mut raw)
+            .await
+            .unwrap();
+        let error = store.migrate().await.unwrap_err();
+        assert!(matches!(error, Error::NewerSchema { .. }));
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "the database is at schema version {} and this program knows versions up to {SCHEMA_VERSION}: \
+                 run the newer program, or restore a backup made before its migration",
+                SCHEMA_VERSION + 1
+            )
+        );
+        sqlx::query("DELETE FROM schema_migration WHERE name = 'later'").execute(&mut raw).await.unwrap();
+        store.migrate().await.unwrap();
+        sqlx::query("UPDATE schema_migration SET checksum = 'x'").execute(&mut raw).await.unwrap();
+        let error = store.migrate().await.unwrap_err();
+        assert!(matches!(error, Error::ChangedMigration { version: 1, .. }), "{error}");
+    });
+}
+
+#[test]
+fn a_backup_is_made_while_the_server_goes_on_and_can_be_restored() {
+    use crate::{fixture::TestStore, rows};
+    fixture::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let (backup, restored) = (folder.path().join("backup.db"), folder.path().join("restored.db"));
+        let on = TestStore::sqlite().await;
+        on.commit(&rows::everything()).await;
+        let before = on.store.load().await.unwrap();
+        on.store.backup(&backup).await.unwrap();
+        let error = on.store.backup(&backup).await.unwrap_err();
+        assert!(matches!(error, Error::Invalid(_)), "{error}");
+        let runs = [updraft_core::RunKey(1)].into();
+        on.commit(&updraft_core::record::Batch { deleted_runs: runs, ..Default::default() }).await;
+
+        assert_eq!(restore(&backup, &restored).await.unwrap(), SCHEMA_VERSION);
+        let again = SqlStore::open(&format!("sqlite://{}", restored.display())).await.unwrap();
+        again.migrate().await.unwrap();
+        assert_eq!(updraft_store::Ledger::load(&again).await.unwrap(), before);
+        assert!(matches!(restore(&backup, &restored).await.unwrap_err(), Error::Invalid(_)));
+
+        let other = folder.path().join("other.db");
+        let missing = restore(&folder.path().join("missing.db"), &other).await.unwrap_err();
+        assert!(missing.to_string().contains("there is no backup"), "{missing}");
+        std::fs::write(folder.path().join("text.db"), "not a database, but long enough to be read").unwrap();
+        assert!(restore(&folder.path().join("text.db"), &other).await.is_err());
+        assert!(!other.exists());
+    });
+}
+
+#[test]
+fn postgres_is_backed_up_by_its_own_programs() {
+    use crate::fixture::TestStore;
+    fixture::run(async {
+        let on = TestStore::postgres().await;
+        let error = on.store.backup(std::path::Path::new("/tmp/never")).await.unwrap_err();
+        assert!(error.to_string().contains("pg_dump"), "{error}");
+        for (url, said) in [("mysql://localhost/x", "postgres://"), ("postgres://[", "can't be read")] {
+            let error = SqlStore::open(url).await.unwrap_err();
+            assert!(matches!(&error, Error::Invalid(_)) && error.to_string().contains(said), "{error}");
+        }
+    });
+}

@@ -1,0 +1,340 @@
+//! The worker: holds attempts until their ends are acknowledged, and keeps a connection to the server.
+//!
+//! Everything that an attempt came to is kept here until the server says that it is in the store. So a
+//! server may be gone for any time: what ends meanwhile is told when it is back.
+
+mod attempt;
+mod connection;
+mod held;
+mod host;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+use updraft_core::{
+    AttemptId, Incarnation, QueueName, WorkerId,
+    input::{AttemptEnd, Outcome, Report, WorkerEvent},
+    protocol::{FromServer, FromWorker, VERSION},
+};
+use updraft_operators::work::Shared;
+
+pub use self::connection::Endpoint;
+use self::{
+    attempt::{Running, Tools},
+    connection::Connection,
+    held::{Held, Phase},
+    host::Client,
+};
+use crate::process::{Guard, GuardPolicy, Spawner, SpawnerConfig, end_survivor, survivors};
+
+/// How often a worker says that it is there.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
+
+/// Between two tries to reach the server.
+const RECONNECT_EVERY: Duration = Duration::from_millis(100);
+
+/// What survived an earlier life has so long to end after SIGTERM.
+const SURVIVOR_GRACE: Duration = Duration::from_secs(5);
+
+/// So many events at most go into one message.
+const MOST_PER_MESSAGE: usize = 1024;
+
+/// How a worker is set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The name it joins under.
+    pub id: WorkerId,
+    /// How many attempts it runs at once.
+    pub slots: u32,
+    /// The queues it serves.
+    pub queues: Vec<QueueName>,
+    /// Where the server is.
+    pub endpoint: Endpoint,
+    /// What it shows the server.
+    pub token: String,
+    /// The folder of logs.
+    pub logs: PathBuf,
+    /// The folder for attempts' private folders.
+    pub scratch: PathBuf,
+    /// What tells this installation's processes from another's on the same machine.
+    pub installation: String,
+    /// Folders that no task may look into.
+    pub denied: Vec<PathBuf>,
+    /// An idle worker that has not reached a server for so long goes.
+    pub alone_for: Option<Duration>,
+}
+
+/// Why a worker could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The machine refused something.
+    #[error("can't {doing}: {source}")]
+    Io {
+        /// What.
+        doing: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The guard can't be set up.
+    #[error("can't keep tasks out of the server's folders: {0}")]
+    Guard(#[from] crate::process::GuardError),
+    /// The server does not take it.
+    #[error("the server refused this worker: {0}")]
+    Refused(String),
+    /// The client for look-ups can't be made.
+    #[error("can't make a client for the server: {0}")]
+    Client(String),
+}
+
+/// Something that an attempt came to.
+struct Happened {
+    attempt: AttemptId,
+    at: jiff::Timestamp,
+    report: Report,
+}
+
+/// Runs a worker until it is told to stop, has nothing to do and nobody to do it for, or is refused.
+pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+    let io = |doing| move |source| Error::Io { doing, source };
+    let spawner = Spawner::new(&SpawnerConfig::new(&config.scratch)).map_err(io("start processes"))?;
+    let guard = Guard::new(GuardPolicy { denied: config.denied.clone(), ..GuardPolicy::default() })?;
+    info!(guard = ?guard.status(), "tasks are guarded");
+    let (sender, happened) = mpsc::unbounded_channel();
+    let tools = Arc::new(Tools {
+        spawner,
+        guard: Arc::new(guard),
+        client: Client::new(&config.endpoint, &config.token).map_err(Error::Client)?,
+        shared: Arc::new(Shared::default()),
+        logs: config.logs.clone(),
+        installation: config.installation.clone(),
+        happened: sender,
+    });
+    let mut worker = Worker {
+        incarnation: Incarnation(jiff::Timestamp::now().as_microsecond()),
+        held: Held::default(),
+        config,
+        tools,
+        happened,
+        draining: false,
+    };
+    worker.take_over_survivors().await?;
+    worker.serve(&mut stop).await
+}
+
+struct Worker {
+    config: Config,
+    incarnation: Incarnation,
+    held: Held,
+    tools: Arc<Tools>,
+    happened: mpsc::UnboundedReceiver<Happened>,
+    draining: bool,
+}
+
+/// How a connection's time ended.
+enum Over {
+    Disconnected,
+    Refused(String),
+    Stopped,
+}
+
+impl Worker {
+    /// Ends what an earlier life of this worker began and left, so that it can be told what became of it.
+    async fn take_over_survivors(&mut self) -> Result<(), Error> {
+        let prefix = format!("{}/", self.config.installation);
+        let found = survivors(&prefix)
+            .map_err(|source| Error::Io { doing: "look for processes that were left behind", source })?;
+        for survivor in found {
+            let pids = survivor.pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+            warn!(attempt = survivor.attempt, pids, "ending what an earlier worker left behind");
+            let ended = end_survivor(&survivor.attempt, SURVIVOR_GRACE).await;
+            if let Err(error) = ended {
+                warn!(%error, attempt = survivor.attempt, "could not end it");
+            }
+            let Ok(attempt) = survivor.attempt.trim_start_matches(&prefix).parse::<AttemptId>() else {
+                continue;
+            };
+            let message = format!("its worker was killed; its processes ({pids}) were ended");
+            let outcome = Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Lost) };
+            self.held.end(attempt, jiff::Timestamp::now(), Report::Ended(Box::new(outcome)));
+        }
+        Ok(())
+    }
+
+    async fn serve(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
+        let mut alone_since = std::time::Instant::now();
+        loop {
+            if let Ok(connection) = Connection::open(&self.config.endpoint, &self.config.token).await {
+                match self.converse(connection, stop).await {
+                    Over::Stopped => return Ok(()),
+                    Over::Refused(why) => return Err(Error::Refused(why)),
+                    Over::Disconnected => alone_since = std::time::Instant::now(),
+                }
+            }
+            let lonely = self.config.alone_for.is_some_and(|limit| alone_since.elapsed() > limit);
+            if lonely && self.held.is_empty() {
+                info!("no server for a while, and nothing to do: going");
+                return Ok(());
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RECONNECT_EVERY) => {}
+                Some(happened) = self.happened.recv() => self.note(happened),
+                _ = stop.wait_for(|stop| *stop) => {
+                    if self.held.is_empty() {
+                        return Ok(());
+                    }
+                    self.end_all();
+                    tokio::time::sleep(RECONNECT_EVERY).await;
+                }
+            }
+        }
+    }
+
+    /// Talks with the server for as long as the connection lasts.
+    async fn converse(&mut self, mut connection: Connection, stop: &mut watch::Receiver<bool>) -> Over {
+        let hello = FromWorker::Hello {
+            protocol: VERSION,
+            worker: self.config.id.clone(),
+            incarnation: self.incarnation,
+            version: env!("CARGO_PKG_VERSION").into(),
+            hostname: nix::unistd::gethostname()
+                .map(|n| n.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+            pid: std::process::id(),
+        };
+        if !connection.send(&hello).await {
+            return Over::Disconnected;
+        }
+        let mut beat = tokio::time::interval(HEARTBEAT_EVERY);
+        let mut joined = false;
+        let mut told_to_stop = *stop.borrow();
+        loop {
+            let events = tokio::select! {
+                said = connection.receive() => match said {
+                    None => return Over::Disconnected,
+                    Some(FromServer::Refused(why)) => return Over::Refused(why),
+                    Some(FromServer::Welcome { .. } | FromServer::Rejoin) => {
+                        joined = true;
+                        self.joining()
+                    }
+                    Some(message) => {
+                        self.obey(message);
+                        Vec::new()
+                    }
+                },
+                Some(first) = self.happened.recv() => {
+                    let mut events = vec![self.event(first)];
+                    while events.len() < MOST_PER_MESSAGE && let Ok(next) = self.happened.try_recv() {
+                        events.push(self.event(next));
+                    }
+                    events
+                }
+                _ = beat.tick(), if joined => vec![WorkerEvent::Heartbeat],
+                _ = stop.wait_for(|stop| *stop), if !told_to_stop => {
+                    told_to_stop = true;
+                    self.draining = true;
+                    self.end_all();
+                    vec![WorkerEvent::Draining]
+                }
+            };
+            // What happens before the server knows this worker is told when it joins.
+            if joined && !events.is_empty() && !connection.send(&FromWorker::Events(events)).await {
+                return Over::Disconnected;
+            }
+            if told_to_stop && self.held.is_empty() {
+                connection.send(&FromWorker::Events(vec![WorkerEvent::Left])).await;
+                connection.close().await;
+                return Over::Stopped;
+            }
+        }
+    }
+
+    /// What a server is told that does not know this worker, or no longer.
+    fn joining(&self) -> Vec<WorkerEvent> {
+        let mut events = vec![WorkerEvent::Joined {
+            slots: self.config.slots,
+            queues: self.config.queues.clone(),
+            held: self.held.ids(),
+        }];
+        events.extend(self.held.reports().map(|(attempt, at, report)| WorkerEvent::Report {
+            attempt,
+            at,
+            report,
+        }));
+        if self.draining {
+            events.push(WorkerEvent::Draining);
+        }
+        events
+    }
+
+    fn note(&mut self, Happened { attempt, at, report }: Happened) {
+        match report {
+            Report::Started => self.held.started(attempt, at),
+            Report::Deferred { .. } | Report::Ended(_) => self.held.end(attempt, at, report),
+        }
+    }
+
+    fn event(&mut self, happened: Happened) -> WorkerEvent {
+        let event = WorkerEvent::Report {
+            attempt: happened.attempt,
+            at: happened.at,
+            report: happened.report.clone(),
+        };
+        self.note(happened);
+        event
+    }
+
+    fn obey(&mut self, message: FromServer) {
+        match message {
+            FromServer::Assign(orders) => {
+                for order in orders {
+                    // Told again, it is the same attempt and not another.
+                    if self.held.get(order.attempt).is_none() {
+                        let running = attempt::begin(order.clone(), self.tools.clone());
+                        self.held.begin(order.attempt, running);
+                    }
+                }
+            }
+            FromServer::Cancel(attempts) => {
+                for attempt in attempts {
+                    match self.held.get(attempt) {
+                        Some(Phase::Running(running, _)) => running.cancel(),
+                        Some(Phase::Over(..)) => {}
+                        None => self.not_here(attempt),
+                    }
+                }
+            }
+            FromServer::Pause(attempts) => self.each_running(&attempts, |running| running.pause(true)),
+            FromServer::Continue(attempts) => self.each_running(&attempts, |running| running.pause(false)),
+            FromServer::Acknowledge(attempts) => {
+                for attempt in attempts {
+                    self.held.forget(attempt);
+                }
+            }
+            FromServer::Welcome { .. }
+            | FromServer::Refused(_)
+            | FromServer::Rejoin
+            | FromServer::Heartbeat => {}
+        }
+    }
+
+    /// The server wants something ended that this worker does not have: so it has ended.
+    fn not_here(&mut self, attempt: AttemptId) {
+        let message = Some("its worker does not have it".into());
+        let outcome = Outcome { message, ..Outcome::new(AttemptEnd::Cancelled) };
+        let report = Report::Ended(Box::new(outcome));
+        let _ = self.tools.happened.send(Happened { attempt, at: jiff::Timestamp::now(), report });
+    }
+
+    fn each_running(&self, attempts: &[AttemptId], act: impl Fn(&Running)) {
+        for attempt in attempts {
+            if let Some(Phase::Running(running, _)) = self.held.get(*attempt) {
+                act(running);
+            }
+        }
+    }
+
+    fn end_all(&self) {
+        self.each_running(&self.held.ids(), Running::cancel);
+    }
+}

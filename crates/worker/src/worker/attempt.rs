@@ -1,0 +1,324 @@
+//! One attempt, from its order to its end.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+};
+use updraft_core::{
+    XcomValue,
+    input::{AttemptEnd, Outcome, Report},
+    protocol::{Order, log_path},
+};
+use updraft_operators::{
+    Prepared, ProcessPlan, Work,
+    outcome::ProcessEnd,
+    prepare,
+    work::{Command, ResultRule, Shared, TaskContext, TaskLog},
+};
+
+use super::{
+    Happened,
+    host::{AttemptHost, Client},
+};
+use crate::process::{
+    self, DEFAULT_KILL_GRACE, Exit, Guard, Marker, ProcessSpec, Program, ResultValue, Secret, Spawner, Stdin,
+    Streams, log::TaskLogFile,
+};
+
+/// A value that takes more than this as JSON goes into the blob store.
+const INLINE_BYTES: usize = 64 * 1024;
+
+/// What all attempts of a worker share.
+pub(super) struct Tools {
+    pub spawner: Spawner,
+    pub guard: Arc<Guard>,
+    pub client: Client,
+    pub shared: Arc<Shared>,
+    pub logs: PathBuf,
+    pub installation: String,
+    pub happened: mpsc::UnboundedSender<Happened>,
+}
+
+/// An attempt at work.
+pub(super) struct Running {
+    wanted: watch::Sender<Wanted>,
+}
+
+/// What is wanted of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Run,
+    Pause,
+    End,
+}
+
+impl Running {
+    /// Ends it.
+    pub fn cancel(&self) {
+        self.wanted.send_replace(Wanted::End);
+    }
+
+    /// Stops it for now, or lets it go on.
+    pub fn pause(&self, paused: bool) {
+        let to = if paused { Wanted::Pause } else { Wanted::Run };
+        self.wanted.send_if_modified(|wanted| {
+            let change = *wanted != to && *wanted != Wanted::End;
+            if change {
+                *wanted = to;
+            }
+            change
+        });
+    }
+}
+
+/// Begins an attempt.
+pub(super) fn begin(order: Arc<Order>, tools: Arc<Tools>) -> Running {
+    let (sender, wanted) = watch::channel(Wanted::Run);
+    tokio::spawn(async move {
+        let attempt = order.attempt;
+        let report = carry_out(order, &tools, wanted).await;
+        // Nobody to tell only when the worker itself is going.
+        let _ = tools.happened.send(Happened { attempt, at: Timestamp::now(), report });
+    });
+    Running { wanted: sender }
+}
+
+async fn carry_out(order: Arc<Order>, tools: &Arc<Tools>, wanted: watch::Receiver<Wanted>) -> Report {
+    let log = log_file(&order, tools);
+    let host = AttemptHost {
+        client: tools.client.clone(),
+        namespace: order.run.namespace.clone(),
+        attempt: order.attempt,
+        runtime: Handle::current(),
+    };
+    let preparing = {
+        let order = order.clone();
+        tokio::task::spawn_blocking(move || prepare(&order, &host))
+    };
+    let prepared = match preparing.await {
+        Ok(Ok(prepared)) => prepared,
+        Ok(Err(refused)) => {
+            let outcome = Outcome::from(refused);
+            TaskLogFile::new(log).line(outcome.message.as_deref().unwrap_or_default());
+            return Report::Ended(Box::new(outcome));
+        }
+        Err(panic) => {
+            let message = format!("preparing it failed in a way it should not; please report this: {panic}");
+            return ended(AttemptEnd::Failed, message);
+        }
+    };
+    let rendered = prepared.rendered.clone();
+    let mut report = match prepared {
+        Prepared { work: Work::Until(until), .. } => Report::Deferred { until },
+        Prepared { work: Work::Process(plan), secrets, .. } => {
+            Report::Ended(Box::new(run_process(&order, tools, plan, secrets, log, wanted).await))
+        }
+        Prepared { work: Work::Native(task), secrets, .. } => {
+            let log = Arc::new(TaskLogFile::masked(log, secrets));
+            let context = TaskContext { log: log.clone(), shared: tools.shared.clone() };
+            started(&order, tools);
+            let outcome = run_native(&order, task.run(context), wanted).await;
+            if let Some(message) = &outcome.message {
+                log.line(message);
+            }
+            Report::Ended(Box::new(outcome))
+        }
+    };
+    if let Report::Ended(outcome) = &mut report {
+        outcome.rendered = Some(rendered);
+        if let Err(error) = store_large(&order, tools, outcome).await {
+            return ended(AttemptEnd::Failed, format!("its result could not be stored: {error}"));
+        }
+    }
+    report
+}
+
+fn ended(end: AttemptEnd, message: String) -> Report {
+    Report::Ended(Box::new(Outcome { message: Some(message), ..Outcome::new(end) }))
+}
+
+fn started(order: &Order, tools: &Tools) {
+    let happened = Happened { attempt: order.attempt, at: Timestamp::now(), report: Report::Started };
+    let _ = tools.happened.send(happened);
+}
+
+fn log_file(order: &Order, tools: &Tools) -> PathBuf {
+    let run = &order.run;
+    let names = (&run.namespace, &run.dag_id, &run.run_id);
+    let path = log_path(names, &order.task.task_id, order.attempt.ti.map_index, order.attempt.try_number);
+    tools.logs.join(path)
+}
+
+async fn run_native(
+    order: &Order,
+    task: impl Future<Output = Outcome>,
+    mut wanted: watch::Receiver<Wanted>,
+) -> Outcome {
+    let limit = order.task.execution_timeout.and_then(|limit| Duration::try_from(limit).ok());
+    let timeout = async {
+        match limit {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        outcome = task => outcome,
+        () = timeout => Outcome {
+            message: Some(timed_out(limit)),
+            ..Outcome::new(AttemptEnd::Failed)
+        },
+        _ = wanted.wait_for(|wanted| *wanted == Wanted::End) => Outcome::new(AttemptEnd::Cancelled),
+    }
+}
+
+fn timed_out(limit: Option<Duration>) -> String {
+    format!("it took longer than its execution_timeout of {:?} and was ended", limit.unwrap_or_default())
+}
+
+async fn run_process(
+    order: &Order,
+    tools: &Tools,
+    plan: ProcessPlan,
+    secrets: Vec<String>,
+    log: PathBuf,
+    mut wanted: watch::Receiver<Wanted>,
+) -> Outcome {
+    let spec = match process_spec(order, tools, &plan, secrets, log.clone()) {
+        Ok(spec) => spec,
+        Err(message) => return Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Failed) },
+    };
+    if *wanted.borrow() == Wanted::End {
+        return Outcome::new(AttemptEnd::Cancelled);
+    }
+    let running = match tools.spawner.spawn(spec).await {
+        Ok(running) => running,
+        Err(error) => {
+            let message = error.to_string();
+            TaskLogFile::new(log).line(&message);
+            return Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Failed) };
+        }
+    };
+    started(order, tools);
+    let control = running.control();
+    let steering = async {
+        while wanted.changed().await.is_ok() {
+            let now = *wanted.borrow_and_update();
+            // A process that has ended needs no steering.
+            let _ = match now {
+                Wanted::Run => control.resume().await,
+                Wanted::Pause => control.pause().await,
+                Wanted::End => {
+                    control.kill(DEFAULT_KILL_GRACE);
+                    Ok(())
+                }
+            };
+        }
+        std::future::pending::<()>().await
+    };
+    tokio::select! {
+        end = running.wait() => match end {
+            Ok(end) => judge(order, &plan, end),
+            Err(error) => Outcome { message: Some(error.to_string()), ..Outcome::new(AttemptEnd::Lost) },
+        },
+        () = steering => Outcome::new(AttemptEnd::Cancelled),
+    }
+}
+
+fn process_spec(
+    order: &Order,
+    tools: &Tools,
+    plan: &ProcessPlan,
+    secrets: Vec<String>,
+    log: PathBuf,
+) -> Result<ProcessSpec, String> {
+    let marker =
+        Marker::new(format!("{}/{}", tools.installation, order.attempt)).map_err(|e| e.to_string())?;
+    let program = match &plan.command {
+        Command::Argv(argv) => Program::Argv(argv.clone()),
+        Command::Script { text, interpreter, arguments } => Program::Script {
+            body: text.clone(),
+            interpreter: (!interpreter.is_empty()).then(|| interpreter.clone()),
+            args: arguments.clone(),
+        },
+    };
+    let mut spec = ProcessSpec::new(marker, program, log);
+    spec.env = plan.env.clone();
+    spec.cwd = plan.cwd.clone();
+    spec.stdin = plan.stdin.clone().map_or(Stdin::Empty, Stdin::Bytes);
+    spec.streams = match plan.result {
+        ResultRule::LastLine => Streams::Merged,
+        ResultRule::Output | ResultRule::File | ResultRule::Envelope | ResultRule::None => Streams::Apart,
+    };
+    spec.result = match plan.result {
+        ResultRule::LastLine => process::ResultRule::LastLine,
+        ResultRule::Output => process::ResultRule::WholeOutput,
+        ResultRule::File | ResultRule::Envelope => process::ResultRule::File,
+        ResultRule::None => process::ResultRule::Nothing,
+    };
+    spec.skip_codes = plan.skip_exit_codes.clone();
+    spec.timeout = order.task.execution_timeout.and_then(|limit| Duration::try_from(limit).ok());
+    spec.masked = secrets.into_iter().map(Secret::new).collect();
+    spec.guard = Some(tools.guard.clone());
+    Ok(spec)
+}
+
+/// What the end of a process means for the attempt.
+fn judge(order: &Order, plan: &ProcessPlan, end: process::Ended) -> Outcome {
+    let (exit_code, signal) = match end.exit {
+        Exit::Code(code) => (Some(code), None),
+        Exit::Signal { signal, .. } => (None, Some(signal)),
+        Exit::Unknown => (None, None),
+    };
+    let failed = |end, message: Option<String>| Outcome { message, exit_code, ..Outcome::new(end) };
+    match end.outcome {
+        process::Outcome::Killed => return failed(AttemptEnd::Cancelled, None),
+        process::Outcome::TimedOut => {
+            let limit = order.task.execution_timeout.and_then(|limit| Duration::try_from(limit).ok());
+            return failed(AttemptEnd::Failed, Some(timed_out(limit)));
+        }
+        process::Outcome::Succeeded
+        | process::Outcome::Skipped { .. }
+        | process::Outcome::Failed { .. }
+        | process::Outcome::Signaled { .. }
+        | process::Outcome::Unknown => {}
+    }
+    let result = match end.result {
+        Ok(None) => None,
+        Ok(Some(ResultValue::Inline(bytes))) => Some(bytes),
+        Ok(Some(ResultValue::Spilled(file))) => match std::fs::read(file.path()) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                let message = format!("its result can't be read back: {error}");
+                return failed(AttemptEnd::Failed, Some(message));
+            }
+        },
+        Err(error) => return failed(AttemptEnd::Failed, Some(error.to_string())),
+    };
+    let in_file = matches!(plan.result, ResultRule::File | ResultRule::Envelope);
+    let (output, result_file) = match result {
+        Some(bytes) if in_file => (None, Some(bytes)),
+        Some(bytes) => (Some(String::from_utf8_lossy(&bytes).into_owned()), None),
+        None => (None, None),
+    };
+    plan.outcome(ProcessEnd { exit_code, signal, output, result_file })
+}
+
+/// Puts the values that are too large for a row into the blob store.
+async fn store_large(
+    order: &Order,
+    tools: &Tools,
+    outcome: &mut Outcome,
+) -> Result<(), updraft_operators::HostError> {
+    for (name, value) in &mut outcome.xcoms {
+        let XcomValue::Inline(json) = value else { continue };
+        let large = serde_json::to_string(&**json).is_ok_and(|text| text.len() > INLINE_BYTES);
+        if large {
+            let (path, bytes) = tools.client.put_blob(order.attempt, name, json).await?;
+            *value = XcomValue::Blob { path, bytes };
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! Look-ups that an attempt makes with the server, over HTTP.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::runtime::Handle;
+use updraft_core::{
+    AttemptId, Namespace,
+    protocol::{Connection, XcomFound, XcomQuery},
+};
+use updraft_operators::{Host, HostError, PreviousSuccess, Smtp, Variable};
+
+use super::connection::Endpoint;
+
+/// A client of the server's routes for workers.
+#[derive(Clone)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    token: String,
+}
+
+impl Client {
+    pub fn new(endpoint: &Endpoint, token: &str) -> Result<Self, String> {
+        let Endpoint::Unix(path) = endpoint;
+        let http = reqwest::Client::builder()
+            .unix_socket(path.clone())
+            .no_proxy()
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self { http, token: token.into() })
+    }
+
+    fn url(path: &str) -> String {
+        format!("http://localhost/worker/v1/{path}")
+    }
+
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Option<T>, HostError> {
+        let failed = |error: reqwest::Error| HostError(format!("the server did not answer: {error}"));
+        let response = request.bearer_auth(&self.token).send().await.map_err(failed)?;
+        if response.status() == reqwest::StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let response = response.error_for_status().map_err(failed)?;
+        response.json().await.map(Some).map_err(failed)
+    }
+
+    /// Puts a large value into the blob store.
+    pub async fn put_blob(
+        &self,
+        attempt: AttemptId,
+        name: &str,
+        value: &Value,
+    ) -> Result<(String, u64), HostError> {
+        #[derive(serde::Deserialize)]
+        struct Stored {
+            path: String,
+            bytes: u64,
+        }
+        let mut url =
+            reqwest::Url::parse(&Self::url("blobs")).map_err(|error| HostError(error.to_string()))?;
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.push(&attempt.to_string()).push(name);
+        }
+        let stored: Option<Stored> = self.answer(self.http.put(url).json(value)).await?;
+        let stored = stored.ok_or_else(|| HostError("the server does not store blobs".into()))?;
+        Ok((stored.path, stored.bytes))
+    }
+}
+
+/// What one attempt looks things up through.
+pub(super) struct AttemptHost {
+    pub client: Client,
+    pub namespace: Namespace,
+    pub attempt: AttemptId,
+    pub runtime: Handle,
+}
+
+impl AttemptHost {
+    fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<Option<T>, HostError> {
+        let mut url = reqwest::Url::parse(&Client::url("")).map_err(|error| HostError(error.to_string()))?;
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        let query = [("namespace", &*self.namespace), ("attempt", &self.attempt.to_string())];
+        let request = self.client.http.get(url).query(&query);
+        self.runtime.block_on(self.client.answer(request))
+    }
+}
+
+impl Host for AttemptHost {
+    fn xcom(&self, query: &XcomQuery) -> Result<Vec<XcomFound>, HostError> {
+        #[derive(serde::Deserialize)]
+        struct Found {
+            values: Vec<XcomFound>,
+        }
+        let request = self.client.http.post(Client::url("xcom")).json(query);
+        let found: Option<Found> = self.runtime.block_on(self.client.answer(request))?;
+        Ok(found.map(|found| found.values).unwrap_or_default())
+    }
+
+    fn variable(&self, key: &str) -> Result<Option<Variable>, HostError> {
+        self.get(&["variables", key])
+    }
+
+    fn connection(&self, conn_id: &str) -> Result<Option<Connection>, HostError> {
+        self.get(&["connections", conn_id])
+    }
+
+    fn previous_success(&self) -> Result<Option<PreviousSuccess>, HostError> {
+        self.get(&["previous-success"])
+    }
+
+    fn smtp(&self) -> Result<Option<Smtp>, HostError> {
+        self.get(&["smtp"])
+    }
+}

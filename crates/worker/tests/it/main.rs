@@ -1,0 +1,5 @@
+//! The worker's tests against real processes.
+#![expect(clippy::unwrap_used, reason = "a test fails by it, helpers included")]
+
+#[cfg(target_os = "linux")]
+mod process;

@@ -1,0 +1,69 @@
+//! Survivors of a program that is gone.
+
+use std::process::Command;
+use std::time::Duration;
+
+use updraft_worker::process::{MARKER_VARIABLE, end_survivor, survivors};
+
+use super::{Lab, is_alive};
+
+/// What a former program has started: here, a plain child with a marker, in a session of its own as tasks are.
+fn leave(marker: &str, text: &str) -> std::process::Child {
+    Command::new("setsid").args(["sh", "-c", text]).env(MARKER_VARIABLE, marker).spawn().unwrap()
+}
+
+#[tokio::test]
+async fn survivors_are_found_by_the_beginning_of_their_marker_and_ended() {
+    let lab = Lab::new();
+    let prefix = lab.marker("").to_string();
+    let (bell, other_bell) = (lab.bell("bell"), lab.bell("other"));
+    // One process of the session has wiped its environment.
+    let text = format!("env -i sleep 1000 & echo $$ $! > {}; wait", bell.path());
+    let mut child = leave(&format!("{prefix}7"), &text);
+    let mut other = leave(&format!("x{prefix}7"), &format!("echo > {}; exec sleep 1000", other_bell.path()));
+    let pids = bell.rung().await;
+    let pids: Vec<u32> = pids.split(' ').map(|pid| pid.parse().unwrap()).collect();
+    other_bell.rung().await;
+
+    let found = survivors(&prefix).unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((found[0].attempt.as_str(), found[0].has_leader), (format!("{prefix}7").as_str(), true));
+    assert!(pids.iter().all(|pid| found[0].pids.contains(pid)), "{found:?} has {pids:?}");
+
+    let waited = tokio::task::spawn_blocking(move || child.wait().unwrap());
+    let left = end_survivor(&found[0].attempt, Duration::from_secs(20)).await.unwrap();
+    assert!(left.ended >= 2 && left.surviving.is_empty(), "{left:?}");
+    waited.await.unwrap();
+    assert!(!pids.iter().any(|pid| is_alive(*pid)));
+    assert!(survivors(&prefix).unwrap().is_empty());
+    assert!(is_alive(other.id()));
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_survivor_that_does_not_listen_is_killed() {
+    let lab = Lab::new();
+    let marker = lab.marker("7").to_string();
+    let bell = lab.bell("bell");
+    let mut child =
+        leave(&marker, &format!("trap '' TERM; echo > {}; while :; do sleep 1; done", bell.path()));
+    bell.rung().await;
+    let waited = tokio::task::spawn_blocking(move || child.wait().unwrap());
+    end_survivor(&marker, Duration::from_millis(100)).await.unwrap();
+    assert!(survivors(&marker).unwrap().is_empty());
+    waited.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_running_tasks_processes_carry_its_marker() {
+    let lab = Lab::new();
+    let (bell, done) = (lab.bell("bell"), lab.bell("done"));
+    let running = lab.spawn(lab.sh(&format!("echo > {}; read x < {}", bell.path(), done.path()))).await;
+    bell.rung().await;
+    let found = survivors(lab.marker("1").as_str()).unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].pids.as_slice(), found[0].has_leader), ([running.pid()].as_slice(), true));
+    done.ring().await;
+    running.wait().await.unwrap();
+}

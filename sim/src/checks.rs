@@ -1,0 +1,123 @@
+//! What must hold, told from what was written and from what workers saw.
+
+use std::collections::BTreeMap;
+
+use updraft_core::{
+    AttemptId, DeliveryId, Engine, Incarnation, WorkerId,
+    input::{Report, ToWorker},
+    record::Batch,
+};
+
+use crate::{Micros, disk::Disk, worker::Worker};
+
+type Check = Result<(), String>;
+
+#[derive(Debug)]
+pub(crate) struct Checks {
+    /// The fault that came last, and when.
+    fault: Option<(Micros, &'static str)>,
+    handed: BTreeMap<AttemptId, (WorkerId, Incarnation)>,
+    started: BTreeMap<AttemptId, usize>,
+    ended: BTreeMap<AttemptId, Vec<Report>>,
+}
+
+impl Checks {
+    pub fn new() -> Self {
+        Self { fault: None, handed: BTreeMap::new(), started: BTreeMap::new(), ended: BTreeMap::new() }
+    }
+
+    pub fn note_fault(&mut self, now: Micros, fault: &'static str) {
+        self.fault = Some((now, fault));
+    }
+
+    pub fn fault_in_force(&self, now: Micros) -> &'static str {
+        match self.fault {
+            Some((at, fault)) if now - at < 60 * crate::SECOND => fault,
+            Some(_) | None => "none",
+        }
+    }
+
+    pub fn fence_is_ignored(&self) -> bool {
+        false
+    }
+
+    pub fn before_commit(&mut self, _disk: &Disk, _batch: &Batch) -> Check {
+        Ok(())
+    }
+
+    pub fn after_commit(&mut self, _disk: &Disk, _batch: &Batch) -> Check {
+        Ok(())
+    }
+
+    /// The engine's mind and the store are the same.
+    pub fn same(&self, engine: &Engine, disk: &Disk) -> Check {
+        for run in disk.unfinished() {
+            let Some((known, _)) = engine.run(run.key) else {
+                return Err(format!("the engine does not know run {} any more", run.key));
+            };
+            if known != run {
+                return Err(format!("the engine and the store differ: {known:?} is stored as {run:?}"));
+            }
+            for ti in disk.tis_of(run.key) {
+                if engine.ti(ti.key) != Some(ti) {
+                    return Err(format!(
+                        "the engine and the store differ: {:?} is stored as {ti:?}",
+                        engine.ti(ti.key)
+                    ));
+                }
+            }
+        }
+        for (known, _) in engine.dags() {
+            if disk.dags.get(&known.key) != Some(known) {
+                return Err(format!("the engine and the store differ about {}: {known:?}", known.key));
+            }
+        }
+        if engine.dags().count() != disk.dags.len() {
+            return Err("the engine and the store have different DAGs".into());
+        }
+        Ok(())
+    }
+
+    /// An attempt is handed out.
+    pub fn on_send(&mut self, disk: &Disk, worker: &WorkerId, message: &ToWorker) -> Check {
+        let ToWorker::Assign(attempt) = message else { return Ok(()) };
+        let Some(ti) = disk.tis.get(&attempt.ti) else { return Ok(()) };
+        let Some(given) = ti.state.assignment().filter(|a| a.lease == attempt.lease) else { return Ok(()) };
+        let to = (worker.clone(), given.incarnation);
+        match self.handed.insert(*attempt, to.clone()) {
+            Some(before) if before != to => {
+                Err(format!("attempt {attempt} is handed to {to:?}, and was handed to {before:?}"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub fn on_deliver(&mut self, _disk: &Disk, _id: DeliveryId) -> Check {
+        Ok(())
+    }
+
+    /// A worker begins an attempt.
+    pub fn on_start(&mut self, _disk: &Disk, workers: &[Worker], w: usize, attempt: AttemptId) -> Check {
+        if let Some(before) = self.started.insert(attempt, w) {
+            return Err(format!("attempt {attempt} is begun by w{w}, and w{before} began it before"));
+        }
+        let worker = &workers[w];
+        let running = worker.held.values().filter(|held| held.is_running() && !held.watch).count();
+        let watch = worker.held.get(&attempt).is_some_and(|held| held.watch);
+        if !watch && running >= worker.slots as usize {
+            return Err(format!(
+                "{} has {} slots, {running} of them taken, and begins {attempt}",
+                worker.id, worker.slots
+            ));
+        }
+        Ok(())
+    }
+
+    pub fn on_end(&mut self, attempt: AttemptId, report: &Report) {
+        self.ended.entry(attempt).or_default().push(report.clone());
+    }
+
+    pub fn at_the_end(&mut self, _disk: &Disk) -> Check {
+        Ok(())
+    }
+}

@@ -1,0 +1,167 @@
+//! What was seen: which input met a task instance in which state, while what was wrong.
+
+use std::{collections::BTreeSet, fmt};
+
+use updraft_core::{
+    Engine, TiKey, TiStateName,
+    input::{AttemptEnd, Command, Input, Report, ToWorker, WorkerEvent},
+    record::Batch,
+};
+
+/// What was seen in one world or in several.
+#[derive(Clone, Debug, Default)]
+pub struct Coverage {
+    /// A task instance's state, the input that concerned it, and what was going wrong.
+    pub triples: BTreeSet<(TiStateName, &'static str, &'static str)>,
+    /// Changes of state, from and to.
+    pub transitions: BTreeSet<(TiStateName, TiStateName)>,
+    told: BTreeSet<(&'static str, &'static str)>,
+}
+
+impl Coverage {
+    /// Takes in what was seen elsewhere.
+    pub fn merge(&mut self, other: &Self) {
+        self.triples.extend(&other.triples);
+        self.transitions.extend(&other.transitions);
+        self.told.extend(&other.told);
+    }
+
+    pub(crate) fn note(&mut self, engine: &Engine, input: &Input, fault: &'static str) {
+        let (kind, concerned) = concerns(input);
+        for key in concerned {
+            if let Some(ti) = engine.ti(key) {
+                self.triples.insert((ti.state.name(), kind, fault));
+            }
+        }
+    }
+
+    pub(crate) fn note_batch(&mut self, batch: &Batch) {
+        self.transitions.extend(batch.transitions.iter().map(|row| (row.from, row.to)));
+    }
+
+    pub(crate) fn note_told(&mut self, message: ToWorker, phase: &'static str) {
+        let name = match message {
+            ToWorker::Assign(_) => "assign",
+            ToWorker::Cancel(_) => "cancel",
+            ToWorker::Pause(_) => "pause",
+            ToWorker::Continue(_) => "continue",
+            ToWorker::Acknowledge(_) => "acknowledge",
+            ToWorker::Rejoin => "rejoin",
+        };
+        self.told.insert((name, phase));
+    }
+}
+
+/// The kind of an input, and the task instances that it is directly about.
+fn concerns(input: &Input) -> (&'static str, Vec<TiKey>) {
+    match input {
+        Input::Clock => ("clock", Vec::new()),
+        Input::Loaded { .. } => ("loaded", Vec::new()),
+        Input::Past { .. } => ("past", Vec::new()),
+        Input::Command { command, .. } => match command {
+            Command::Mark { tis, state } => {
+                let kind = match state {
+                    updraft_core::End::Success => "mark success",
+                    updraft_core::End::Failed => "mark failed",
+                    updraft_core::End::Skipped => "mark skipped",
+                    updraft_core::End::UpstreamFailed | updraft_core::End::Removed => "mark otherwise",
+                };
+                (kind, tis.clone())
+            }
+            Command::Pause(ti) => ("pause", vec![*ti]),
+            Command::Continue(ti) => ("continue", vec![*ti]),
+            Command::Stop(ti) => ("stop", vec![*ti]),
+            _ => ("command", Vec::new()),
+        },
+        Input::Worker { event, .. } => match event {
+            WorkerEvent::Joined { held, .. } => ("joined with it", held.iter().map(|a| a.ti).collect()),
+            WorkerEvent::Heartbeat => ("heartbeat", Vec::new()),
+            WorkerEvent::Draining => ("draining", Vec::new()),
+            WorkerEvent::Left => ("left", Vec::new()),
+            WorkerEvent::Report { attempt, report, .. } => (report_kind(report), vec![attempt.ti]),
+        },
+    }
+}
+
+fn report_kind(report: &Report) -> &'static str {
+    match report {
+        Report::Started => "started",
+        Report::Deferred { .. } => "deferred",
+        Report::Ended(outcome) => match outcome.end {
+            AttemptEnd::Success => "ended success",
+            AttemptEnd::Skipped => "ended skipped",
+            AttemptEnd::Failed => "ended failed",
+            AttemptEnd::FailedForGood => "ended failed for good",
+            AttemptEnd::Rescheduled(_) => "ended rescheduled",
+            AttemptEnd::Cancelled => "ended cancelled",
+            AttemptEnd::Lost => "ended lost",
+        },
+    }
+}
+
+/// An input in one line.
+pub(crate) struct Shown<'a>(pub &'a Input);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Input::Clock => f.write_str("the time"),
+            Input::Loaded { run, .. } => write!(f, "run {} from the store", run.run.key),
+            Input::Past { of, found } => {
+                write!(f, "what is before run {of}: {:?}", found.as_ref().map(|found| found.1.run.key))
+            }
+            Input::Command { id, command, .. } => match command {
+                Command::PutDag { spec, hash, .. } => write!(f, "command {id}: put {} {hash}", spec.dag_id),
+                command => write!(f, "command {id}: {command:?}"),
+            },
+            Input::Worker { worker, incarnation, event } => match event {
+                WorkerEvent::Report { attempt, report, .. } => {
+                    write!(f, "{worker}/{incarnation}: {attempt} {}", ShownReport(report))
+                }
+                event => write!(f, "{worker}/{incarnation}: {event:?}"),
+            },
+        }
+    }
+}
+
+/// A report in a few words.
+pub(crate) struct ShownReport<'a>(pub &'a Report);
+
+impl fmt::Display for ShownReport<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(report_kind(self.0))?;
+        match self.0 {
+            Report::Ended(outcome) => match &outcome.branch {
+                Some(branch) => write!(f, " {:?} {branch:?}", outcome.result_length),
+                None => write!(f, " {:?} {:?}", outcome.exit_code, outcome.result_length),
+            },
+            Report::Started | Report::Deferred { .. } => Ok(()),
+        }
+    }
+}
+
+/// What a batch changes, in one line.
+pub(crate) struct ShownBatch<'a>(pub &'a Batch);
+
+impl fmt::Display for ShownBatch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let batch = self.0;
+        for (key, dag) in &batch.dags {
+            write!(f, "{key} v{} ", dag.version)?;
+        }
+        for (key, run) in &batch.runs {
+            write!(f, "run {key} {} ", run.state)?;
+        }
+        for t in &batch.transitions {
+            write!(f, "{}.{}.{} {}->{}, ", t.ti.run, t.ti.task, t.ti.map_index, t.from, t.to)?;
+        }
+        write!(f, "({} tis)", batch.tis.len())?;
+        if !batch.deleted_tis.is_empty() {
+            write!(f, " gone: {:?}", batch.deleted_tis)?;
+        }
+        if !batch.deleted_runs.is_empty() || !batch.deleted_dags.is_empty() {
+            write!(f, " gone: {:?} {:?}", batch.deleted_runs, batch.deleted_dags)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,217 @@
+//! The world of one seed: its clock, its events, and what happens at each.
+
+/// Writes a line of the trace. A macro, so that the line may tell of anything in the world.
+macro_rules! say {
+    ($world:expr, $($what:tt)*) => {
+        $world.trace.line($world.now, format_args!($($what)*))
+    };
+}
+
+mod faults;
+mod server;
+mod users;
+mod workers;
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use updraft_core::{AttemptId, Config};
+
+use crate::{
+    Failure, Micros, Options, SECOND, Summary,
+    checks::Checks,
+    coverage::Coverage,
+    disk::Disk,
+    net::{Conn, ConnId, Down, Up},
+    plan::Plan,
+    rng::Rng,
+    trace::Trace,
+    worker::Worker,
+    workload::outcome::Order,
+};
+use server::Server;
+
+/// What happens at a time.
+#[derive(Clone, Debug)]
+enum Event {
+    /// Something arrives at a server.
+    Arrives { conn: ConnId, up: Up },
+    /// Something arrives at a worker.
+    Told { conn: ConnId, down: Down },
+    /// A server takes what has arrived.
+    Turn { server: usize, epoch: u64 },
+    /// A server's engine wanted to be woken.
+    Wake { server: usize, epoch: u64, plan: u64 },
+    /// A server tries to become the leader, or to remain it.
+    Lead { server: usize, epoch: u64, plan: u64 },
+    /// A server starts.
+    ServerUp { server: usize },
+    /// A worker says that it is there, or tries to reach a server.
+    Beat { worker: usize, life: u64, plan: u64 },
+    /// A worker looks whether its lease is over.
+    Lease { worker: usize, life: u64 },
+    /// An attempt's process begins.
+    Begin { worker: usize, life: u64, attempt: AttemptId },
+    /// An attempt's process ends.
+    End { worker: usize, life: u64, attempt: AttemptId, plan: u64 },
+    /// A worker starts anew.
+    WorkerUp { worker: usize },
+    /// Something goes wrong.
+    Fault(faults::Fault),
+    /// Somebody wants something.
+    User,
+    /// Somebody looks after what is stuck, when the faults have stopped.
+    Care,
+}
+
+pub(crate) struct World {
+    seed: u64,
+    plan: Plan,
+    rng: Rng,
+    now: Micros,
+    queue: BTreeMap<(Micros, u64), Event>,
+    planned: u64,
+    events: u64,
+    disk: Disk,
+    store_down_until: Micros,
+    /// The highest fence, who has it, and until when nobody else may take it.
+    fence: u64,
+    leader: usize,
+    reign_until: Micros,
+    servers: Vec<Server>,
+    workers: Vec<Worker>,
+    conns: Vec<Conn>,
+    /// What workers are told about the attempts that they are given.
+    orders: BTreeMap<AttemptId, Order>,
+    users: users::Users,
+    checks: Checks,
+    coverage: Coverage,
+    trace: Trace,
+    /// Faults and commands have stopped.
+    calm: bool,
+    done: bool,
+}
+
+type Step = Result<(), String>;
+
+impl World {
+    pub fn new(seed: u64, options: &Options) -> Self {
+        let mut rng = Rng::new(seed);
+        let plan = Plan::draw(&mut rng);
+        let users = users::Users::new(rng.fork());
+        Self {
+            seed,
+            now: 0,
+            queue: BTreeMap::new(),
+            planned: 0,
+            events: 0,
+            disk: Disk::default(),
+            store_down_until: 0,
+            fence: 0,
+            leader: 0,
+            reign_until: 0,
+            servers: vec![Server::new(), Server::new()],
+            workers: Vec::new(),
+            conns: Vec::new(),
+            orders: BTreeMap::new(),
+            users,
+            checks: Checks::new(),
+            coverage: Coverage::default(),
+            trace: Trace::new(options.trace),
+            calm: false,
+            done: false,
+            plan,
+            rng,
+        }
+    }
+
+    /// Lets the world go its way until all is over.
+    pub fn run(mut self) -> Result<Summary, Box<Failure>> {
+        match self.live() {
+            Ok(()) => Ok(Summary {
+                seed: self.seed,
+                events: self.events,
+                virtual_time: SignedDuration::from_micros(self.now),
+                trace_hash: self.trace.hash(),
+                coverage: self.coverage,
+            }),
+            Err(message) => Err(Box::new(Failure {
+                seed: self.seed,
+                message,
+                at: SignedDuration::from_micros(self.now),
+                events: self.events,
+                trace: self.trace.into_tail(),
+            })),
+        }
+    }
+
+    fn live(&mut self) -> Step {
+        say!(self, "{:?}", self.plan);
+        self.begin();
+        while let Some(((at, _), event)) = self.queue.pop_first() {
+            if self.done {
+                break;
+            }
+            self.now = at;
+            self.events += 1;
+            if !self.calm && self.now >= self.plan.active {
+                self.calm_down();
+            }
+            self.happen(event)?;
+        }
+        self.checks.at_the_end(&self.disk)
+    }
+
+    fn begin(&mut self) {
+        self.hire_workers();
+        self.after(0, Event::ServerUp { server: 0 });
+        let second = self.rng.between(0, 60 * SECOND);
+        self.after(second, Event::ServerUp { server: 1 });
+        self.after(SECOND, Event::User);
+        self.plan_faults();
+    }
+
+    fn happen(&mut self, event: Event) -> Step {
+        match event {
+            Event::Arrives { conn, up } => self.on_arrival(conn, up),
+            Event::Told { conn, down } => return self.on_told(conn, down),
+            Event::Turn { server, epoch } => return self.on_turn(server, epoch),
+            Event::Wake { server, epoch, plan } => self.on_wake(server, epoch, plan),
+            Event::Lead { server, epoch, plan } => return self.on_lead(server, epoch, plan),
+            Event::ServerUp { server } => self.on_server_up(server),
+            Event::Beat { worker, life, plan } => self.on_beat(worker, life, plan),
+            Event::Lease { worker, life } => self.on_lease(worker, life),
+            Event::Begin { worker, life, attempt } => return self.on_begin(worker, life, attempt),
+            Event::End { worker, life, attempt, plan } => self.on_end(worker, life, attempt, plan),
+            Event::WorkerUp { worker } => self.on_worker_up(worker),
+            Event::Fault(fault) => self.on_fault(fault),
+            Event::User => self.on_user(),
+            Event::Care => return self.on_care(),
+        }
+        Ok(())
+    }
+
+    fn after(&mut self, delay: Micros, event: Event) {
+        self.planned += 1;
+        self.queue.insert((self.now + delay.max(0), self.planned), event);
+    }
+
+    fn at(&mut self, time: Micros, event: Event) {
+        self.after(time - self.now, event);
+    }
+
+    /// What a server's clock shows.
+    fn wall(&self, server: usize) -> Timestamp {
+        wall(self.now + self.servers[server].skew)
+    }
+
+    fn config(&self) -> Config {
+        Config { lease: SignedDuration::from_micros(self.plan.lease), ..Config::default() }
+    }
+}
+
+/// A time of the world on a clock that was never set.
+pub(crate) fn wall(at: Micros) -> Timestamp {
+    const BEGINNING: i64 = 1_767_225_600_000_000;
+    Timestamp::from_microsecond(BEGINNING + at).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,183 @@
+//! People: what they want while the world is active, and how they tidy up when it has become calm.
+
+use updraft_core::{
+    DagKey, End, RunState, TiKey, TiState,
+    input::{Command, CommandError, Reply},
+};
+
+use super::{Event, Step, World, server::In};
+use crate::{
+    Micros, SECOND,
+    rng::Rng,
+    workload::{commands, dags},
+};
+
+/// How long everything may take to finish once the faults have stopped.
+const PATIENCE: Micros = 48 * 3600 * SECOND;
+
+#[derive(Debug)]
+pub(crate) struct Users {
+    rng: Rng,
+    asked: u64,
+    pub obeyed: u64,
+    pub refused: u64,
+}
+
+impl Users {
+    pub fn new(rng: Rng) -> Self {
+        Self { rng, asked: 0, obeyed: 0, refused: 0 }
+    }
+
+    pub fn on_reply(&mut self, _id: u64, reply: &Result<Reply, CommandError>) {
+        match reply {
+            Ok(_) => self.obeyed += 1,
+            Err(_) => self.refused += 1,
+        }
+    }
+}
+
+impl World {
+    pub(super) fn on_user(&mut self) {
+        if self.calm {
+            return;
+        }
+        let number = self.users.asked;
+        let (now, active) = (self.now, self.plan.active);
+        let (rng, disk) = (&mut self.users.rng, &self.disk);
+        let known = disk.dags.len() as u64;
+        let fresh = known < self.plan.dags && rng.chance(0.5);
+        let command = if known == 0 || fresh {
+            let name = format!("d{}", rng.below(self.plan.dags + 1));
+            Some(commands::put(dags::draw(rng, &name, active), number))
+        } else {
+            commands::draw(rng, disk, number, now, active)
+        };
+        if let Some(command) = command {
+            self.ask(command);
+        }
+        let mean = self.plan.command_every;
+        let next = if known == 0 { SECOND } else { self.users.rng.between(0, 2 * mean) };
+        self.after(next, Event::User);
+    }
+
+    /// Gives a command to a server that leads, or thinks so.
+    fn ask(&mut self, command: Command) {
+        self.users.asked += 1;
+        let id = self.users.asked;
+        let leads = |s: &usize| self.servers[*s].up && self.servers[*s].engine.is_some();
+        let leaders: Vec<usize> = (0..self.servers.len()).filter(leads).collect();
+        if let Some(&s) = self.rng.pick(&leaders) {
+            self.hand_in(s, In::Command { id, command });
+        }
+    }
+
+    /// Faults and commands stop; whatever was broken is mended.
+    pub(super) fn calm_down(&mut self) {
+        self.calm = true;
+        say!(self, "the world becomes calm");
+        self.store_down_until = 0;
+        for server in &mut self.servers {
+            server.stalled_until = server.stalled_until.min(self.now);
+        }
+        for w in 0..self.workers.len() {
+            let worker = &mut self.workers[w];
+            worker.cut_off_until = 0;
+            worker.frozen_until = worker.frozen_until.min(self.now);
+        }
+        let worker = &mut self.workers[0];
+        worker.slots = worker.slots.max(2);
+        worker.queues = vec!["default".into(), "gpu".into()];
+        if let Some(conn) = worker.conn {
+            // So that it says anew what it can do.
+            self.break_connection(conn, false);
+        }
+        self.after(SECOND, Event::Care);
+    }
+
+    /// In a calm world somebody sees to what only a person can settle, until nothing is left to do.
+    pub(super) fn on_care(&mut self) -> Step {
+        if self.now > self.plan.active + PATIENCE {
+            return Err(self.why_unfinished());
+        }
+        let runs_left = self.disk.unfinished().count();
+        let stale = self.disk.dags.values().all(|dag| dag.is_stale && !dag.is_paused);
+        let leads = self.servers.iter().any(|server| server.engine.is_some());
+        if runs_left == 0 && stale && leads {
+            say!(self, "all is over");
+            self.done = true;
+            return Ok(());
+        }
+        for command in self.wanted() {
+            self.ask(command);
+        }
+        self.after(10 * SECOND, Event::Care);
+        Ok(())
+    }
+
+    fn wanted(&self) -> Vec<Command> {
+        let mut wanted = Vec::new();
+        for name in ["small", "wide", "default_pool"] {
+            let pool = self.disk.pools.get(&(Default::default(), name.into()));
+            if pool.is_none_or(|pool| pool.slots.is_some_and(|slots| slots < 3)) {
+                wanted.push(commands::pool(name, Some(8), false));
+            }
+        }
+        for (key, dag) in &self.disk.dags {
+            if !dag.is_stale {
+                wanted.push(Command::RetireDag(key.clone()));
+            }
+            if dag.is_paused {
+                wanted.push(Command::PauseDag { dag: key.clone(), paused: false });
+            }
+        }
+        for ti in self.disk.tis.values().filter(|ti| matches!(ti.state, TiState::Paused(_))) {
+            wanted.push(Command::Continue(ti.key));
+        }
+        wanted.extend(self.past_to_settle());
+        wanted
+    }
+
+    /// What failed in an earlier run and keeps a later one waiting for ever.
+    fn past_to_settle(&self) -> Option<Command> {
+        let mut stuck: Vec<DagKey> = Vec::new();
+        for run in self.disk.unfinished().filter(|run| run.state == RunState::Running) {
+            let version = self.disk.version_of(run)?;
+            let waits = |ti: &updraft_core::record::TiRow| {
+                let spec = &version.spec.tasks[ti.key.task.usize()];
+                ti.state == TiState::None && (spec.depends_on_past || spec.wait_for_downstream)
+            };
+            let moves =
+                |ti: &updraft_core::record::TiRow| ti.state != TiState::None && !ti.state.is_finished();
+            let tis: Vec<_> = self.disk.tis_of(run.key).collect();
+            if tis.iter().any(|ti| waits(ti)) && !tis.iter().any(|ti| moves(ti)) {
+                stuck.push(run.dag.clone());
+            }
+        }
+        for dag in stuck {
+            for run in self.disk.runs.values().filter(|run| run.dag == dag && run.state.is_finished()) {
+                let bad = |ti: &&updraft_core::record::TiRow| {
+                    !matches!(ti.state, TiState::Success | TiState::Skipped)
+                };
+                let tis: Vec<TiKey> = self.disk.tis_of(run.key).filter(bad).map(|ti| ti.key).collect();
+                if !tis.is_empty() {
+                    return Some(Command::Mark { tis, state: End::Success });
+                }
+            }
+        }
+        None
+    }
+
+    fn why_unfinished(&self) -> String {
+        let mut why = String::from("not everything is over, long after the faults have stopped:");
+        let engine = self.servers.iter().find_map(|server| server.engine.as_ref());
+        for run in self.disk.unfinished().take(3) {
+            why += &format!("\n  run {} ({}) is {}", run.run_id, run.key, run.state);
+            for ti in self.disk.tis_of(run.key).filter(|ti| !ti.state.is_finished()).take(6) {
+                let explained = engine.and_then(|engine| engine.explain(ti.key));
+                let reasons = explained.map(|why| why.reasons).unwrap_or_default();
+                why += &format!("\n    {}[{}] is {:?}: {reasons:?}", ti.task_id, ti.key.map_index, ti.state);
+            }
+        }
+        why
+    }
+}
