@@ -8,6 +8,11 @@ use std::{
 use updraft_sim::{Coverage, Options, run};
 
 fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        if let Some(place) = panic.location() {
+            eprintln!("a panic at {place}");
+        }
+    }));
     let args: Vec<String> = std::env::args().skip(1).collect();
     let value = |name: &str| args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1));
     let number = |name: &str| value(name).and_then(|text| text.parse::<u64>().ok());

@@ -94,6 +94,9 @@ pub(crate) struct World {
 
 type Step = Result<(), String>;
 
+/// So many events at one and the same time are no longer chance.
+const SPINS: u32 = 100_000;
+
 impl World {
     pub fn new(seed: u64, options: &Options) -> Self {
         let mut rng = Rng::new(seed);
@@ -127,7 +130,9 @@ impl World {
 
     /// Lets the world go its way until all is over.
     pub fn run(mut self) -> Result<Summary, Box<Failure>> {
-        match self.live() {
+        // A panic is a failure like another; what is left of the world is only looked at.
+        let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.live()));
+        match lived.unwrap_or_else(|panic| Err(format!("a panic: {}", told_by(&*panic)))) {
             Ok(()) => Ok(Summary {
                 seed: self.seed,
                 events: self.events,
@@ -148,9 +153,14 @@ impl World {
     fn live(&mut self) -> Step {
         say!(self, "{:?}", self.plan);
         self.begin();
+        let mut at_once = 0;
         while let Some(((at, _), event)) = self.queue.pop_first() {
             if self.done {
                 break;
+            }
+            at_once = if at == self.now { at_once + 1 } else { 0 };
+            if at_once > SPINS {
+                return Err("the world spins: no time passes".into());
             }
             self.now = at;
             self.events += 1;
@@ -208,6 +218,11 @@ impl World {
     fn config(&self) -> Config {
         Config { lease: SignedDuration::from_micros(self.plan.lease), ..Config::default() }
     }
+}
+
+fn told_by(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or(panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default()
 }
 
 /// A time of the world on a clock that was never set.

@@ -98,7 +98,7 @@ struct DagState {
     running: BTreeSet<RunKey>,
     /// Runs that have not begun, by the time they may.
     queued: BTreeSet<(Timestamp, RunKey)>,
-    /// Active instances of each task that limits them over all runs.
+    /// Active instances of each task over all runs, whichever version they are on.
     active: BTreeMap<TaskId, u32>,
     /// Why a tick that is due has no run yet.
     held: Option<ticks::Passed>,

@@ -313,7 +313,7 @@ impl TiState {
                 _ => illegal(TiEvent::Assigned(to)),
             },
             TiEvent::Deferred(wait) => match self {
-                S::None | S::Scheduled | S::Queued(_) | S::Running(_) => Ok(S::Deferred(wait)),
+                S::None | S::Scheduled | S::Queued(_) | S::Running(_) | S::Paused(_) => Ok(S::Deferred(wait)),
                 S::Deferred(Wait::Worker(_)) => Ok(S::Deferred(wait)),
                 _ => illegal(TiEvent::Deferred(wait)),
             },

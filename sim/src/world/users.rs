@@ -1,8 +1,9 @@
 //! People: what they want while the world is active, and how they tidy up when it has become calm.
 
 use updraft_core::{
-    DagKey, End, RunState, TiKey, TiState,
+    End, RunState, TiKey, TiState,
     input::{Command, CommandError, Reply},
+    record::TiRow,
 };
 
 use super::{Event, Step, World, server::In};
@@ -137,30 +138,35 @@ impl World {
         wanted
     }
 
-    /// What failed in an earlier run and keeps a later one waiting for ever.
+    /// What settles that a run waits for ever for the run before it.
     fn past_to_settle(&self) -> Option<Command> {
-        let mut stuck: Vec<DagKey> = Vec::new();
         for run in self.disk.unfinished().filter(|run| run.state == RunState::Running) {
             let version = self.disk.version_of(run)?;
-            let waits = |ti: &updraft_core::record::TiRow| {
+            let waits = |ti: &TiRow| {
                 let spec = &version.spec.tasks[ti.key.task.usize()];
                 ti.state == TiState::None && (spec.depends_on_past || spec.wait_for_downstream)
             };
-            let moves =
-                |ti: &updraft_core::record::TiRow| ti.state != TiState::None && !ti.state.is_finished();
+            let moves = |ti: &TiRow| ti.state != TiState::None && !ti.state.is_finished();
             let tis: Vec<_> = self.disk.tis_of(run.key).collect();
-            if tis.iter().any(|ti| waits(ti)) && !tis.iter().any(|ti| moves(ti)) {
-                stuck.push(run.dag.clone());
+            if !tis.iter().any(|ti| waits(ti)) || tis.iter().any(|ti| moves(ti)) {
+                continue;
             }
-        }
-        for dag in stuck {
-            for run in self.disk.runs.values().filter(|run| run.dag == dag && run.state.is_finished()) {
-                let bad = |ti: &&updraft_core::record::TiRow| {
-                    !matches!(ti.state, TiState::Success | TiState::Skipped)
-                };
-                let tis: Vec<TiKey> = self.disk.tis_of(run.key).filter(bad).map(|ti| ti.key).collect();
-                if !tis.is_empty() {
-                    return Some(Command::Mark { tis, state: End::Success });
+            let date = run.logical_date.unwrap_or(run.run_after);
+            let before = self.disk.run_before(&run.dag, date, version.spec.catchup);
+            let Some(before) = before.and_then(|run| self.disk.runs.get(&run)) else { continue };
+            match before.state {
+                // The one that waits takes the place of the one that it waits for.
+                RunState::Queued => return Some(Command::MarkRun { run: run.key, state: RunState::Failed }),
+                RunState::Running => {}
+                RunState::Success | RunState::Failed => {
+                    let bad = |ti: &&TiRow| !matches!(ti.state, TiState::Success | TiState::Skipped);
+                    let mut settle: Vec<TiKey> =
+                        self.disk.tis_of(before.key).filter(bad).map(|ti| ti.key).collect();
+                    if settle.is_empty() {
+                        // That run left the task out, and `ignore_first_depends_on_past` is off.
+                        settle = tis.iter().filter(|ti| waits(ti)).map(|ti| ti.key).collect();
+                    }
+                    return Some(Command::Mark { tis: settle, state: End::Success });
                 }
             }
         }

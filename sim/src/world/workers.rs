@@ -52,6 +52,7 @@ impl World {
         if self.workers[w].conn.is_some() {
             self.send_up(w, vec![WorkerEvent::Heartbeat], true);
             self.plan_beat(w, third);
+            self.leave_if_drained(w);
         } else if self.connect(w) {
             self.plan_beat(w, third);
         } else {

@@ -341,7 +341,7 @@ impl Engine {
                 self.succeed_at_once(now, key);
             }
             TiState::UpForRetry(_) => {
-                self.archive(key);
+                self.archive(now, key, None);
                 self.transition(now, key, TiEvent::Ready, None);
             }
             TiState::UpForReschedule(_) => {
@@ -364,14 +364,23 @@ impl Engine {
 
     /// An attempt that had to end for its task instance to begin anew has ended.
     fn restart(&mut self, now: Timestamp, key: TiKey) {
-        self.renew(key);
+        self.renew(now, key);
         self.transition(now, key, TiEvent::Stopped, None);
     }
 
-    /// Puts the try that is over into the history and makes the row ready for the next one.
-    pub(super) fn archive(&mut self, key: TiKey) {
+    /// Puts the try that is over into the history, where one was begun and is not there yet, and makes the
+    /// row ready for the next one. What did not end by itself stands there as failed (as Airflow has it).
+    pub(super) fn archive(&mut self, now: Timestamp, key: TiKey, reason: Option<Arc<str>>) {
         let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) else { return };
-        self.out.batch.history.push(ti.clone());
+        if ti.queued_at.is_some() || ti.started_at.is_some() {
+            let mut over = ti.clone();
+            if !over.state.is_finished() {
+                over.state = TiState::Failed;
+                over.ended_at = over.ended_at.or(Some(now));
+            }
+            over.reason = reason.or(over.reason);
+            self.out.batch.history.push(over);
+        }
         ti.queued_at = None;
         ti.started_at = None;
         ti.ended_at = None;
@@ -382,10 +391,10 @@ impl Engine {
     }
 
     /// Makes a task instance as if it had never run, but for its tries.
-    pub(super) fn renew(&mut self, key: TiKey) {
+    pub(super) fn renew(&mut self, now: Timestamp, key: TiKey) {
         let Some((_, spec)) = self.spec(key) else { return };
         let retries = spec.retry.retries;
-        self.archive(key);
+        self.archive(now, key, None);
         let Some(run) = self.runs.get_mut(&key.run) else { return };
         run.set_skips(key, [].into());
         if let Some(ti) = run.ti_mut(key) {
@@ -395,6 +404,8 @@ impl Engine {
             ti.result_length = None;
             ti.worker = None;
         }
+        // Those of a step before that is still to be written go too: a batch clears before it writes.
+        self.out.batch.xcoms.retain(|xcom| xcom.ti != key);
         self.out.batch.cleared_xcoms.insert(key);
     }
 }

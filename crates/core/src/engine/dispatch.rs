@@ -48,7 +48,7 @@ impl Engine {
         let (run, spec) = self.spec(key)?;
         let ready = Ready {
             priority: Reverse(run.dag.priority(key.task)),
-            run_after: run.row.logical_date.unwrap_or(run.row.run_after),
+            run_after: run.date(),
             ti: key,
         };
         Some(((spec.queue.clone(), spec.kind == TaskKind::Run), run.row.owner.clone(), ready))
@@ -165,7 +165,14 @@ impl Engine {
         for _ in 0..room {
             let Some(waiting) = self.parked.get_mut(limit) else { break };
             match waiting.pop_first() {
-                Some(ready) => self.enqueue(ready.ti),
+                Some(ready) => {
+                    self.enqueue(ready.ti);
+                    // What stood in the way does so no more.
+                    if let Some(ti) = self.runs.get_mut(&ready.ti.run).and_then(|run| run.ti_mut(ready.ti)) {
+                        ti.reason = None;
+                        self.changed.tis.insert(ready.ti);
+                    }
+                }
                 None => {
                     self.parked.remove(limit);
                     break;

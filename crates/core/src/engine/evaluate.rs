@@ -18,6 +18,8 @@ use crate::{
 /// What was found out about a task instance that has not begun.
 enum Decision {
     Wait,
+    /// Only the run before stands in the way.
+    WaitForPast,
     /// The run before has to be looked up.
     AskForPast,
     Become(End, Arc<str>),
@@ -45,7 +47,7 @@ impl Engine {
         for key in waiting {
             let Some(run) = self.runs.get(&run_key) else { return };
             match self.decide(run, key) {
-                Decision::Wait => {}
+                Decision::Wait | Decision::WaitForPast => {}
                 Decision::AskForPast => self.ask_for_past(run_key),
                 Decision::Become(end, reason) => {
                     self.end(now, key, end, reason);
@@ -57,6 +59,11 @@ impl Engine {
                 Decision::Ready => self.make_ready(now, key),
             }
         }
+    }
+
+    /// Whether nothing but the run before keeps a task instance that has not begun from beginning.
+    pub(super) fn waits_for_past(&self, run: &Run, key: TiKey) -> bool {
+        matches!(self.decide(run, key), Decision::WaitForPast | Decision::AskForPast)
     }
 
     fn decide(&self, run: &Run, key: TiKey) -> Decision {
@@ -82,7 +89,7 @@ impl Engine {
         }
         match self.past(run, key) {
             Ok(true) => {}
-            Ok(false) => return Decision::Wait,
+            Ok(false) => return Decision::WaitForPast,
             Err(()) => return Decision::AskForPast,
         }
         if key.map_index == MapIndex::NONE && run.dag.mapping(key.task).is_some() {
@@ -125,7 +132,7 @@ impl Engine {
         let want = Want {
             before: key,
             dag: run.row.dag.clone(),
-            logical_date: run.row.logical_date.unwrap_or(run.row.run_after),
+            logical_date: run.date(),
             only_scheduled: run.dag.spec().catchup,
         };
         self.out.wants.push(want);
@@ -168,8 +175,12 @@ impl Engine {
             self.end(now, key, End::Removed, "what it is mapped over became shorter");
         }
         if let Some(run) = self.runs.get_mut(&run_key) {
+            // A copy of this index may have been there before the task was mapped anew: its tries stay used.
+            let tries = run.tasks[task.usize()].instances.iter().map(|ti| ti.try_number).max().unwrap_or(0);
             for index in last + 1..length as i32 {
-                let fresh = run.fresh(task, MapIndex(index));
+                let mut fresh = run.fresh(task, MapIndex(index));
+                fresh.try_number = tries;
+                fresh.max_tries += tries;
                 self.changed.tis.insert(fresh.key);
                 run.insert(fresh);
             }

@@ -103,14 +103,15 @@ impl Engine {
             match run.row.state {
                 RunState::Queued => {
                     dag.queued.insert((run.row.run_after, key));
-                    self.timers.insert((run.row.run_after, Timer::RunDue(key)));
                 }
                 RunState::Running => {
                     dag.running.insert(key);
                     self.touched.insert(key);
                     self.todo.extend(run.dag.tasks().map(|task| (key, task)));
                 }
-                RunState::Success | RunState::Failed => {}
+                RunState::Success | RunState::Failed => {
+                    self.over.insert(key);
+                }
             }
             let began = run.row.started_at.zip(run.dag.spec().dagrun_timeout);
             if let Some(at) = began.and_then(|(began, timeout)| began.saturating_add(timeout).ok()) {
@@ -135,14 +136,14 @@ impl Engine {
         let Some((run, spec)) = self.spec(ti.key) else { return };
         let (dag_key, owner) = (run.row.dag.clone(), run.row.owner.clone());
         let pool = (dag_key.namespace.clone(), spec.pool.clone());
-        let (slots, task) = (spec.pool_slots, spec.max_active_tis_per_dag.map(|_| spec.task_id.clone()));
+        let (slots, task) = (spec.pool_slots, spec.task_id.clone());
         if let Some(pool) = self.pools.get_mut(&pool) {
             let deferred = matches!(ti.state, TiState::Deferred(_)) && pool.row.include_deferred;
             if ti.state.holds_slots() || deferred {
                 pool.used += slots;
             }
         }
-        if let Some(task) = task.filter(|_| is_active(&ti.state))
+        if is_active(&ti.state)
             && let Some(dag) = self.dags.get_mut(&dag_key)
         {
             *dag.active.entry(task).or_default() += 1;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     Dag, MapIndex, Role, RunKey, TaskIx, TiKey, TiState,
@@ -61,6 +61,11 @@ impl Run {
         let tasks = dag.tasks().map(|_| TaskState::default()).collect();
         let past = if dag.looks_at_past() { Past::Unknown } else { Past::None };
         Self { row, dag, tasks, unfinished: 0, moving: 0, holding: 0, past, successors: Vec::new() }
+    }
+
+    /// The date by which runs of a DAG come one after the other.
+    pub fn date(&self) -> Timestamp {
+        self.row.logical_date.unwrap_or(self.row.run_after)
     }
 
     /// Makes the task instances of a new run.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     AlertOn, Dag, DagKey, End, RunKey, RunState, TiKey, TiState,
     input::ToWorker,
-    record::{DagVersionRow, RunRow, RunSnapshot},
+    record::{DagVersionRow, RunRow, RunSnapshot, RunType},
 };
 
 impl Engine {
@@ -24,17 +24,27 @@ impl Engine {
         run.populate();
         self.changed.tis.extend(run.all().map(|ti| ti.key));
         self.changed.runs.insert(key);
-        self.queue_run(now, &run);
+        self.queue_run(&run);
+        self.come_between(&run);
         self.runs.insert(key, run);
         self.begin_runs(now, &dag_key);
     }
 
-    fn queue_run(&mut self, now: Timestamp, run: &Run) {
+    /// A new run may be the one before runs that have looked already.
+    fn come_between(&mut self, new: &Run) {
+        let Some(dag) = self.dags.get(&new.row.dag) else { return };
+        for key in &dag.running {
+            let Some(run) = self.runs.get_mut(key) else { continue };
+            if matches!(run.past, Past::Is(_) | Past::None) && run.dag.looks_at_past() && new.date() < run.date() {
+                run.past = Past::Unknown;
+                self.todo.extend(run.dag.tasks().map(|task| (*key, task)));
+            }
+        }
+    }
+
+    fn queue_run(&mut self, run: &Run) {
         if let Some(dag) = self.dags.get_mut(&run.row.dag) {
             dag.queued.insert((run.row.run_after, run.row.key));
-        }
-        if run.row.run_after > now {
-            self.timers.insert((run.row.run_after, Timer::RunDue(run.row.key)));
         }
     }
 
@@ -54,6 +64,8 @@ impl Engine {
             }
             let Some((run_after, next)) = dag.queued.first().copied() else { return };
             if run_after > now {
+                // Its timer may have come before, on a clock that has been set back since.
+                self.timers.insert((run_after, Timer::RunDue(next)));
                 return;
             }
             dag.queued.pop_first();
@@ -95,7 +107,7 @@ impl Engine {
         if run.moving == 0 && !paused {
             let stuck: Vec<&crate::record::TiRow> =
                 run.all().filter(|ti| ti.state == TiState::None).collect();
-            if stuck.iter().all(|ti| !run.dag.task(ti.key.task).looks_at_past()) {
+            if stuck.iter().all(|ti| !self.waits_for_past(run, ti.key)) {
                 let first = stuck.first().map(|ti| ti.task_id.clone());
                 let reason = format!(
                     "nothing can run any more: {} task instances wait for what will not happen, the first is `{}`",
@@ -171,26 +183,45 @@ impl Engine {
         }
     }
 
-    /// Lets go of runs that are over, unless a later one depends on them.
+    /// Lets go of runs that are over, unless one that is not depends on them.
     pub(super) fn forget_finished(&mut self) {
         while let Some(key) = self.over.pop_first() {
             let Some(run) = self.runs.get(&key) else { continue };
-            let needed = run.successors.iter().any(|next| self.runs.contains_key(next));
-            if !run.row.state.is_finished() || needed {
+            if !run.row.state.is_finished() {
                 continue;
             }
-            let Some(run) = self.runs.remove(&key) else { continue };
-            self.run_ids.remove(&(run.row.dag.clone(), run.row.run_id.clone()));
+            // What this one depended on is no more needed by it.
             if let Past::Is(before) = run.past {
                 self.over.insert(before);
             }
+            let open = |next: &RunKey| self.runs.get(next).is_some_and(|run| !run.row.state.is_finished());
+            if !run.successors.iter().any(open)
+                && let Some(run) = self.runs.remove(&key)
+            {
+                self.leave_no_past(&run);
+            }
+        }
+    }
+
+    /// A run is out of mind: its name is free, and who took it for its past has to look again.
+    pub(super) fn leave_no_past(&mut self, gone: &Run) {
+        self.run_ids.remove(&(gone.row.dag.clone(), gone.row.run_id.clone()));
+        for next in &gone.successors {
+            let Some(run) = self.runs.get_mut(next).filter(|run| run.past == Past::Is(gone.row.key)) else {
+                continue;
+            };
+            run.past = Past::Unknown;
+            self.todo.extend(run.dag.tasks().map(|task| (*next, task)));
         }
     }
 
     /// Takes in a run from the store, since a command is about it.
     pub(super) fn on_loaded(&mut self, version: &DagVersionRow, loaded: RunSnapshot) {
         let key = loaded.run.key;
-        if self.runs.contains_key(&key) {
+        // What is deleted is still in the store until this is written.
+        let batch = &self.out.batch;
+        let deleted = batch.deleted_runs.contains(&key) || batch.deleted_dags.contains(&loaded.run.dag);
+        if deleted || self.runs.contains_key(&key) {
             return;
         }
         let Some(dag) = self.compiled(version) else { return };
@@ -198,21 +229,41 @@ impl Engine {
         self.over.insert(key);
     }
 
-    /// Takes in the answer to what run is before another.
+    /// Takes in the answer to what run is before another, as far as the store can know it.
     pub(super) fn on_past(&mut self, of: RunKey, found: Option<Box<(DagVersionRow, RunSnapshot)>>) {
-        let before = found.map(|found| {
+        let found = found.map(|found| {
             let key = found.1.run.key;
             self.on_loaded(&found.0, found.1);
             key
         });
-        if let Some(before) = before.and_then(|key| self.runs.get_mut(&key)) {
+        let Some(run) = self.runs.get(&of) else { return };
+        let tasks: Vec<_> = run.dag.tasks().collect();
+        let past = match found {
+            // It has been deleted since: the one before that is looked for when this is written.
+            Some(gone) if !self.runs.contains_key(&gone) => Past::Unknown,
+            Some(_) | None => self.latest_before(run).map_or(Past::None, Past::Is),
+        };
+        if let Past::Is(before) = past
+            && let Some(before) = self.runs.get_mut(&before)
+        {
             before.successors.push(of);
         }
-        let Some(run) = self.runs.get_mut(&of) else { return };
-        run.past = before.map_or(Past::None, Past::Is);
-        let tasks: Vec<_> = run.dag.tasks().collect();
+        if let Some(run) = self.runs.get_mut(&of) {
+            run.past = past;
+        }
         self.todo.extend(tasks.into_iter().map(|task| (of, task)));
         self.touched.insert(of);
+    }
+
+    /// Of the runs in mind, the last one of the same DAG before this one.
+    fn latest_before(&self, run: &Run) -> Option<RunKey> {
+        let only_scheduled = run.dag.spec().catchup;
+        self.runs
+            .values()
+            .filter(|other| other.row.dag == run.row.dag && other.date() < run.date())
+            .filter(|other| !only_scheduled || other.row.run_type == RunType::Scheduled)
+            .max_by_key(|other| (other.date(), other.row.key))
+            .map(|other| other.row.key)
     }
 }
 

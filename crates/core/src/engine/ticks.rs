@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{DagState, Engine, Timer};
 use crate::{
     DagKey, RunKey, RunState,
     record::{RunRow, RunType, TickOutcome, TickRow},
-    schedule::{Tick, TimeRestriction},
+    schedule::{DataInterval, Schedule, Tick, TimeRestriction},
 };
+
+/// Continuous runs begin at least so long after one another.
+const SHORTEST: SignedDuration = SignedDuration::from_secs(1);
 
 /// No more ticks than this are counted when many were passed over at once.
 const COUNTED: usize = 100_000;
@@ -67,8 +70,10 @@ impl Engine {
             return None;
         }
         let latest = next_tick(dag, now);
-        let chosen = if dag.dag.spec().catchup { Some(first) } else { latest };
-        if chosen.is_none_or(|chosen| chosen.run_after > first.run_after) {
+        // When the run before ends is not known before: what was planned is no tick that could be missed.
+        let continuous = dag.dag.spec().schedule == Schedule::Continuous;
+        let chosen = if dag.dag.spec().catchup && !continuous { Some(first) } else { latest };
+        if !continuous && chosen.is_none_or(|chosen| chosen.run_after > first.run_after) {
             self.pass_over(key, first, chosen.map(|tick| tick.run_after), now);
         }
         let dag = self.dags.get_mut(key)?;
@@ -190,7 +195,15 @@ fn restriction(dag: &DagState) -> TimeRestriction {
 
 fn next_tick(dag: &DagState, now: Timestamp) -> Option<Tick> {
     let last = dag.row.last_tick.map(|tick| tick.data_interval);
-    dag.dag.spec().schedule.next_tick(last, &restriction(dag), now)
+    let schedule = &dag.dag.spec().schedule;
+    let tick = schedule.next_tick(last, &restriction(dag), now)?;
+    if *schedule != Schedule::Continuous {
+        return Some(tick);
+    }
+    // Runs that have nothing to do would follow one another within the same moment.
+    let earliest = last.map_or(tick.run_after, |last| last.end.saturating_add(SHORTEST).unwrap_or(last.end));
+    let run_after = tick.run_after.max(earliest);
+    Some(Tick { run_after, data_interval: DataInterval { end: run_after, ..tick.data_interval } })
 }
 
 /// Whether the schedule still has this tick: it may have changed since the tick was planned.

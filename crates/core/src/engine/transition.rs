@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Engine, Timer, dispatch::Limit, run::is_active};
-use crate::{End, TiEvent, TiKey, TiState, TiStateName, record::TransitionRow};
+use crate::{End, TaskIx, TiEvent, TiKey, TiState, TiStateName, record::TransitionRow};
 
 impl Engine {
     /// Lets `event` happen to a task instance: its state, its times, every sum, the row and the change to
@@ -67,7 +67,6 @@ impl Engine {
         let Some((run, spec)) = self.spec(key) else { return };
         let (dag, namespace) = (run.row.dag.clone(), run.row.dag.namespace.clone());
         let (pool, slots, task) = (spec.pool.clone(), spec.pool_slots, spec.task_id.clone());
-        let limits_task = spec.max_active_tis_per_dag.is_some();
         let pool_key = (namespace, pool);
         if let Some(pool) = self.pools.get_mut(&pool_key) {
             let takes = |state: &TiState| {
@@ -86,20 +85,20 @@ impl Engine {
             self.unpark(&Limit::RunTasks(key.run));
         }
         match (is_active(old), is_active(new)) {
-            (false, true) if limits_task => {
+            (false, true) => {
                 if let Some(dag) = self.dags.get_mut(&dag) {
                     *dag.active.entry(task).or_default() += 1;
                 }
             }
             (true, false) => {
-                if limits_task && let Some(dag) = self.dags.get_mut(&dag) {
+                if let Some(dag) = self.dags.get_mut(&dag) {
                     let active = dag.active.entry(task.clone()).or_default();
                     *active = active.saturating_sub(1);
                 }
                 self.unpark(&Limit::TaskInDag(dag, task));
                 self.unpark(&Limit::TaskInRun(key.run, key.task));
             }
-            (false, true) | (true, true) | (false, false) => {}
+            (true, true) | (false, false) => {}
         }
     }
 
@@ -111,13 +110,12 @@ impl Engine {
         for task in node.downstream.iter().chain(&node.watched_by).chain(&node.mapped_by) {
             self.todo.insert((key.run, *task));
         }
-        if dag.looks_at_past() {
-            for next in run.successors.clone() {
-                self.todo.insert((next, key.task));
-                for up in &node.upstream {
-                    self.todo.insert((next, *up));
-                }
-            }
+        // The run after may be on another version, where the same task has another place.
+        for next in run.successors.clone() {
+            let Some(after) = self.runs.get(&next).map(|run| run.dag.clone()) else { continue };
+            let same = |task: &TaskIx| after.find(&dag.task(*task).task_id);
+            let tasks = std::iter::once(&key.task).chain(&node.upstream).filter_map(same);
+            self.todo.extend(tasks.map(|task| (next, task)));
         }
     }
 }

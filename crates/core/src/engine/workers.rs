@@ -1,6 +1,9 @@
 //! Workers: who is there, what each has, and what happens when one is gone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
@@ -251,7 +254,7 @@ impl Engine {
         let most = spec.max_lost;
         let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) else { return };
         if matches!(ti.state, TiState::Restarting(_)) {
-            self.renew(key);
+            self.renew(now, key);
             self.transition(now, key, TiEvent::Lost, None);
             return;
         }
@@ -261,9 +264,9 @@ impl Engine {
             let reason = format!("lost {} times in a row, the last time because {why}", ti.lost);
             self.fail_for_good(now, key, None, reason.into());
         } else {
-            let reason = format!("attempt {} was lost: {why}", ti.try_number);
-            self.transition(now, key, TiEvent::Lost, Some(reason.into()));
-            self.archive(key);
+            let reason: Arc<str> = format!("attempt {} was lost: {why}", ti.try_number).into();
+            self.archive(now, key, Some(reason.clone()));
+            self.transition(now, key, TiEvent::Lost, Some(reason));
         }
     }
 

@@ -59,7 +59,6 @@ impl Engine {
                     next_tick: None,
                     consecutive_failures: 0,
                 };
-                self.out.batch.deleted_dags.remove(&key);
                 self.insert_dag(row, dag, hash);
             }
         }
@@ -81,10 +80,11 @@ impl Engine {
         if !self.dags.contains_key(key) {
             return Err(Self::no_dag(key));
         }
+        // First of all, so that no run of it begins in the place of one that goes.
+        self.dags.remove(key);
         for run in self.runs_of(key) {
             self.erase_run(now, run);
         }
-        self.dags.remove(key);
         let batch = &mut self.out.batch;
         batch.versions.retain(|version| version.key != *key);
         batch.ticks.retain(|(dag, _), _| dag != key);
@@ -97,7 +97,7 @@ impl Engine {
     pub(super) fn erase_run(&mut self, now: Timestamp, key: crate::RunKey) {
         self.stop_run(now, key, End::Skipped, "the run was deleted");
         let Some(run) = self.runs.remove(&key) else { return };
-        self.run_ids.remove(&(run.row.dag.clone(), run.row.run_id.clone()));
+        self.leave_no_past(&run);
         if let Some(dag) = self.dags.get_mut(&run.row.dag) {
             dag.running.remove(&key);
             dag.queued.remove(&(run.row.run_after, key));
@@ -113,6 +113,7 @@ impl Engine {
         batch.deliveries.retain(|delivery| delivery.run != key);
         batch.deleted_runs.insert(key);
         self.begin_runs(now, &run.row.dag);
+        self.make_held_ticks(now, &run.row.dag);
     }
 
     pub(super) fn pause_dag(

@@ -26,6 +26,13 @@ impl Engine {
                 "`{run_id}` can't name a run: it is empty or has slashes"
             )));
         }
+        // Airflow refuses it too: a tick would find its name taken.
+        let reserved = format!("{}__", RunType::Scheduled.as_str());
+        if t.run_type != RunType::Scheduled && run_id.starts_with(&reserved) {
+            return Err(CommandError::Invalid(format!(
+                "`{run_id}` can't name this run: `{reserved}` begins the names of scheduled runs"
+            )));
+        }
         if self.run_ids.contains_key(&(t.dag.clone(), run_id.clone())) {
             let message = format!("the DAG `{}` has a run `{run_id}` already; choose another run_id", t.dag);
             return Err(CommandError::Conflict(message));

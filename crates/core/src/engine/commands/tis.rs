@@ -76,7 +76,7 @@ impl Engine {
             // Its row is made new when the attempt has ended.
             self.tell_holder(key, ToWorker::Cancel);
         } else if state != TiState::None {
-            self.renew(key);
+            self.renew(now, key);
         }
         if state != TiState::None {
             self.transition(now, key, TiEvent::Cleared, None);
@@ -104,8 +104,11 @@ impl Engine {
         for copy in copies {
             run.take(copy);
             self.changed.tis.remove(&copy);
-            self.out.batch.tis.remove(&copy);
-            self.out.batch.deleted_tis.insert(copy);
+            let batch = &mut self.out.batch;
+            batch.history.retain(|ti| ti.key != copy);
+            batch.xcoms.retain(|xcom| xcom.ti != copy);
+            batch.rendered.remove(&copy);
+            batch.deleted_tis.insert(copy);
         }
         let mut one = run.fresh(key.task, MapIndex::NONE);
         one.try_number = tries;
