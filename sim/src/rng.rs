@@ -6,7 +6,7 @@ pub(crate) struct Rng(u64);
 
 impl Rng {
     pub fn new(seed: u64) -> Self {
-        let mut rng = Self(seed ^ 0x5eed_0f_a_d4f7_u64);
+        let mut rng = Self(seed ^ 0x5eed_0fad_4f70_u64);
         rng.next();
         rng
     }

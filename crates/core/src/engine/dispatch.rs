@@ -46,11 +46,7 @@ impl Engine {
     /// Where a task instance waits, and how urgently.
     fn lane(&self, key: TiKey) -> Option<(Lane, Owner, Ready)> {
         let (run, spec) = self.spec(key)?;
-        let ready = Ready {
-            priority: Reverse(run.dag.priority(key.task)),
-            run_after: run.date(),
-            ti: key,
-        };
+        let ready = Ready { priority: Reverse(run.dag.priority(key.task)), run_after: run.date(), ti: key };
         Some(((spec.queue.clone(), spec.kind == TaskKind::Run), run.row.owner.clone(), ready))
     }
 

@@ -35,7 +35,10 @@ impl Engine {
         let Some(dag) = self.dags.get(&new.row.dag) else { return };
         for key in &dag.running {
             let Some(run) = self.runs.get_mut(key) else { continue };
-            if matches!(run.past, Past::Is(_) | Past::None) && run.dag.looks_at_past() && new.date() < run.date() {
+            if matches!(run.past, Past::Is(_) | Past::None)
+                && run.dag.looks_at_past()
+                && new.date() < run.date()
+            {
                 run.past = Past::Unknown;
                 self.todo.extend(run.dag.tasks().map(|task| (*key, task)));
             }

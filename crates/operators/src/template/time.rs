@@ -380,6 +380,7 @@ pub(super) fn method(of: &Value, name: &str, args: Args) -> Result<Option<Value>
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table: one arm a method")]
 fn datetime_method(time: &DateTime, name: &str, args: Args) -> Result<Option<Value>> {
     let civil = time.civil();
     let whole = Value::from(time.clone());

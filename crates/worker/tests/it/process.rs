@@ -121,6 +121,7 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !holds() {
         assert!(Instant::now() < deadline, "not within ten seconds: {what}");
+        // tidy: sleep because the kernel gives no notice of what is waited for here
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

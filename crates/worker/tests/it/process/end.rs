@@ -233,6 +233,7 @@ async fn a_paused_task_stands_still_and_its_timeout_with_it() {
     let stopped = |pid: &u32| state(*pid) == Some('T');
     eventually("all are stopped", || pids.iter().all(stopped)).await;
     // The pause is the thing under test: it must outlast the timeout.
+    // tidy: sleep because the passing of time is what is tested
     tokio::time::sleep(Duration::from_millis(2100)).await;
     assert!(pids.iter().all(stopped));
     control.resume().await.unwrap();
