@@ -21,11 +21,16 @@ has_postgresql() {
 packages=''
 command -v cc >/dev/null || packages="$packages gcc libc6-dev"
 command -v python3 >/dev/null || packages="$packages python3"
+# Airflow's own client, which a test of the HTTP API asks with: in a virtual environment of its own.
+client="${CARGO_TARGET_DIR:-target}/airflow-client"
+requirements=crates/server/tests/it/http/requirements.txt
 case "${1:-}" in
 run) ;;
 test)
     command -v git >/dev/null || packages="$packages git"
     has_postgresql || packages="$packages postgresql"
+    # Debian parts `venv` from Python.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
     ;;
 *)
     say 'usage: scripts/setup.sh run|test'
@@ -54,4 +59,12 @@ fi
 if ! cargo --version >/dev/null; then
     say 'missing: the toolchain that rust-toolchain.toml names. Install it with: rustup toolchain install'
     exit 1
+fi
+
+if [ "$1" = test ] && ! cmp -s "$requirements" "$client/requirements.txt"; then
+    say "installing Airflow's client into $client"
+    python3 -m venv --clear "$client"
+    "$client/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements"
+    # Written last: a broken installation is made anew.
+    cp "$requirements" "$client/requirements.txt"
 fi

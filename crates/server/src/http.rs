@@ -27,7 +27,6 @@ mod versions;
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
-use updraft_core::{DagSpec, Namespace};
 use updraft_store::Store;
 
 pub use self::metrics::Metrics;
@@ -39,35 +38,13 @@ pub(crate) use self::{
 };
 use crate::{
     accounts::Accounts,
+    authoring::Check,
     blobs::Blobs,
     leader::Handle,
     logs::Logs,
     secrets::Secrets,
     workers::{self, Workers},
 };
-
-/// A DAG that was read from a document.
-#[derive(Clone, Debug)]
-pub struct ReadDag {
-    /// The DAG. It compiles.
-    pub spec: Arc<DagSpec>,
-    /// SHA-256 of the spec as JSON, in hexadecimal.
-    pub hash: String,
-    /// What was accepted and may not mean what its author expects.
-    pub warnings: Vec<String>,
-}
-
-/// How a document is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// YAML.
-    Yaml,
-    /// JSON.
-    Json,
-}
-
-/// Reads the DAGs of a document for a namespace, or says what is wrong with it, line by line.
-pub type ReadDocument = dyn Fn(&str, Format, &Namespace) -> Result<Vec<ReadDag>, Vec<String>> + Send + Sync;
 
 /// What can be set about the API.
 #[derive(Clone, Debug)]
@@ -127,8 +104,8 @@ pub struct State {
     pub logs: Arc<dyn Logs>,
     /// Values that are too large for the store.
     pub blobs: Arc<Blobs>,
-    /// Reads DAGs that are put.
-    pub read_document: Box<ReadDocument>,
+    /// The operators that DAGs which are put may name.
+    pub check: Arc<Check>,
     /// What is counted and measured.
     pub metrics: Arc<Metrics>,
     /// The settings.
@@ -156,7 +133,6 @@ pub fn router(state: State) -> Router {
     let (routes, _) = routes().split_for_parts();
     let routes = routes
         .fallback(error::no_route)
-        .method_not_allowed_fallback(error::no_method)
         .route_layer(middleware::from_fn_with_state(shared.clone(), edge::time_out))
         .route_layer(middleware::from_fn_with_state(shared.clone(), access::authorize))
         .route_layer(middleware::from_fn_with_state(shared.clone(), metrics::measure))

@@ -11,7 +11,7 @@ use axum::{
 use subtle::ConstantTimeEq as _;
 use updraft_core::Namespace;
 
-use super::{Error, Shared};
+use super::{Error, Shared, error};
 use crate::accounts::Role::{self, Admin, Op, User, Viewer};
 
 /// Who may use a route.
@@ -203,7 +203,7 @@ pub(super) async fn authorize(
     next: Next,
 ) -> Result<Response, Error> {
     let access = access_to(request.method(), route.as_str());
-    match access.ok_or_else(|| Error::forbidden("Forbidden"))? {
+    match access.ok_or_else(|| no_access(route.as_str()))? {
         Open => {}
         Worker => {
             let token = bearer(request.headers()).ok_or_else(not_authenticated)?;
@@ -227,6 +227,14 @@ pub(super) async fn authorize(
         }
     }
     Ok(next.run(request).await)
+}
+
+/// A route that is known takes other methods only; any other is nobody's.
+fn no_access(route: &str) -> Error {
+    match TABLE.iter().any(|(_, known, _)| *known == route) {
+        true => error::method_not_allowed(),
+        false => Error::forbidden("Forbidden"),
+    }
 }
 
 fn not_authenticated() -> Error {

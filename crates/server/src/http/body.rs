@@ -47,11 +47,11 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
             serde_json::error::Category::Data => kind_of(&error.inner().to_string()),
             _ => "json_invalid",
         };
-        Error::from(Invalid { r#type, loc, msg: error.inner().to_string(), input: Value::Null })
+        Error::from(Invalid { r#type, loc, msg: error.inner().to_string(), input: Box::default() })
     })?;
     reader.end().map_err(|error| {
         let (loc, msg) = (vec!["body".into()], error.to_string());
-        Invalid { r#type: "json_invalid", loc, msg, input: Value::Null }
+        Invalid { r#type: "json_invalid", loc, msg, input: Box::default() }
     })?;
     Ok(read)
 }

@@ -43,18 +43,20 @@ pub(crate) struct Invalid {
     /// What is wrong.
     pub msg: String,
     /// What was there.
-    pub input: Value,
+    #[schema(value_type = Object)]
+    pub input: Box<Value>,
 }
 
 impl Invalid {
     /// A fault of a value in a body.
     pub fn body(field: &str, r#type: &'static str, msg: impl Into<String>, input: Value) -> Self {
-        Self { r#type, loc: vec!["body".into(), field.into()], msg: msg.into(), input }
+        Self { r#type, loc: vec!["body".into(), field.into()], msg: msg.into(), input: input.into() }
     }
 
     /// A fault of a parameter in the query.
     pub fn query(name: &str, r#type: &'static str, msg: impl Into<String>, input: &str) -> Self {
-        Self { r#type, loc: vec!["query".into(), name.into()], msg: msg.into(), input: input.into() }
+        let input = Box::new(input.into());
+        Self { r#type, loc: vec!["query".into(), name.into()], msg: msg.into(), input }
     }
 
     /// A value that its own rule refuses, in Pydantic's words.
@@ -204,7 +206,7 @@ pub(super) async fn no_route() -> Error {
     Error::not_found("Not Found")
 }
 
-pub(super) async fn no_method() -> Error {
+pub(super) fn method_not_allowed() -> Error {
     Error::Status(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed".into())
 }
 

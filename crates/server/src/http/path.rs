@@ -27,7 +27,8 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
                     _ => Value::Null,
                 };
                 let msg = "Input should be a valid integer, unable to parse string as an integer".into();
-                Err(Invalid { r#type: "int_parsing", loc: vec!["path".into()], msg, input }.into())
+                Err(Invalid { r#type: "int_parsing", loc: vec!["path".into()], msg, input: Box::new(input) }
+                    .into())
             }
             Err(other) => Err(Error::Internal(other.to_string())),
         }

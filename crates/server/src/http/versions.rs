@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -21,10 +21,12 @@ pub(super) struct Version {
     pub dag: Dag,
 }
 
+type Kept = HashMap<(DagKey, u32), (Instant, Arc<Version>)>;
+
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Versions {
-    kept: Mutex<HashMap<(DagKey, u32), (Instant, Arc<Version>)>>,
+    kept: Mutex<Kept>,
 }
 
 impl Shared {
@@ -59,7 +61,7 @@ impl Versions {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(DagKey, u32), (Instant, Arc<Version>)>> {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
         // A map is whole whatever panicked while it was held.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -194,7 +194,7 @@ struct PreviousSuccess {
     end_date: Option<Timestamp>,
 }
 
-/// The last run of the asker's DAG before its own that succeeded; `null` where there is none. Before is by
+/// The last run of the asker's DAG before its own that succeeded; 404 where there is none. Before is by
 /// logical date, where its run has one, else by when they were made.
 #[utoipa::path(
     get, path = "/worker/v1/previous-success", tag = "Worker", params(AttemptQuery),
@@ -203,7 +203,7 @@ struct PreviousSuccess {
 async fn find_previous_success(
     State(shared): State<Arc<Shared>>,
     query: AttemptQuery,
-) -> Result<Json<Option<PreviousSuccess>>, Error> {
+) -> Result<Json<PreviousSuccess>, Error> {
     let asker = held(&shared, query.attempt.0).await?;
     let asked = RunQuery {
         namespace: asker.dag.namespace,
@@ -221,11 +221,12 @@ async fn find_previous_success(
     let runs = shared.store.runs(&asked).await?.rows;
     let dated = asker.logical_date.is_some();
     let before = runs.into_iter().map(|run| run.row).find(|run| dated || run.key < asker.row.key.run);
-    Ok(Json(before.map(|run| PreviousSuccess {
+    let run = before.ok_or_else(|| Error::not_found("no run before has succeeded"))?;
+    Ok(Json(PreviousSuccess {
         data_interval: run.data_interval,
         start_date: run.started_at,
         end_date: run.ended_at,
-    })))
+    }))
 }
 
 /// The configuration's mail server.
@@ -235,15 +236,14 @@ struct Smtp {
     from: Option<String>,
 }
 
-/// Where mail goes when no connection says so; `null` where the configuration does not say.
+/// Where mail goes when no connection says so; 404 where the configuration does not say.
 #[utoipa::path(
     get, path = "/worker/v1/smtp", tag = "Worker", params(AttemptQuery),
     responses((status = 200, body = Object), Reads),
 )]
-async fn find_smtp(
-    State(shared): State<Arc<Shared>>,
-    query: AttemptQuery,
-) -> Result<Json<Option<Smtp>>, Error> {
+async fn find_smtp(State(shared): State<Arc<Shared>>, query: AttemptQuery) -> Result<Json<Smtp>, Error> {
     held(&shared, query.attempt.0).await?;
-    Ok(Json(shared.config.smtp.clone().map(|(url, from)| Smtp { url, from })))
+    let smtp = shared.config.smtp.clone();
+    let (url, from) = smtp.ok_or_else(|| Error::not_found("the configuration names no mail server"))?;
+    Ok(Json(Smtp { url, from }))
 }

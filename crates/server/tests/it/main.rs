@@ -3,3 +3,4 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has to end")]
 
 mod authoring;
+mod http;

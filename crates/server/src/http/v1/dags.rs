@@ -21,10 +21,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::super::{
     Body, Error, Path, Shared, Writes, body, call::Call, error::Invalid, time::Time, v2::RunResponse,
 };
-use crate::http::{Format, ReadDag};
-
-/// What a DAG's source is called that was put by the API.
-const SOURCE: &str = "api";
+use crate::{
+    authoring::{Format, Options, Read, Reading, read_document},
+    dags::API,
+    leader::now,
+};
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new().routes(routes!(put_dags)).routes(routes!(trigger_run))
@@ -69,33 +70,56 @@ async fn put_dags(call: Call, request: Request) -> Result<Json<PutsResponse>, Er
         }
     };
     let bytes = body::bytes(request, &()).await?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| Error::bad_request("the document is not UTF-8"))?;
-    let read = (call.shared.read_document)(text, format, &call.namespace);
-    let read: Vec<ReadDag> = read.map_err(|faults| {
-        let fault =
-            |msg| Invalid { r#type: "value_error", loc: vec!["body".into()], msg, input: Value::Null };
-        Error::Invalid(faults.into_iter().map(fault).collect())
-    })?;
+    let read = read(&call, bytes, format).await?;
     for dag in &read {
         let key = DagKey::new(call.namespace.clone(), dag.spec.dag_id.clone());
-        let other =
-            call.store().dag(&key).await?.filter(|known| !known.row.is_stale && known.row.source != SOURCE);
-        if let Some(other) = other {
-            let detail = format!("the DAG `{key}` comes from {}: change it there", other.row.source);
+        let known = call.store().dag(&key).await?.map(|dag| dag.row).filter(|row| !row.is_stale);
+        if let Some(row) = known.filter(|row| row.source != API) {
+            let detail = format!("the DAG `{key}` comes from {}: change it there", row.source);
             return Err(Error::conflict(detail));
         }
     }
     let mut dags = Vec::with_capacity(read.len());
-    for ReadDag { spec, hash, warnings } in read {
+    for Read { spec, hash, warnings, .. } in read {
         let dag_id = spec.dag_id.to_string();
         let paused = call.shared.config.paused_at_creation;
-        let command = Command::PutDag { spec, hash, source: SOURCE.into(), paused };
+        let command = Command::PutDag { spec, hash, source: API.into(), paused };
         let Reply::Version(version, changed) = call.command(command).await? else {
             return Err(Error::Internal("a DAG that was put has no version".into()));
         };
-        dags.push(PutResponse { dag_id, version, changed, warnings });
+        dags.push(PutResponse {
+            dag_id,
+            version,
+            changed,
+            warnings: warnings.iter().map(ToString::to_string).collect(),
+        });
     }
     Ok(Json(PutsResponse { dags }))
+}
+
+/// The DAGs of a document; all that is wrong, where anything is. Its text sees no variable of the server's
+/// environment.
+async fn read(call: &Call, bytes: bytes::Bytes, format: Format) -> Result<Vec<Read>, Error> {
+    let (namespace, check) = (call.namespace.clone(), call.shared.check.clone());
+    // A large document takes its time.
+    let reading = tokio::task::spawn_blocking(move || {
+        let text =
+            std::str::from_utf8(&bytes).map_err(|_| Error::bad_request("the document is not UTF-8"))?;
+        let options = Options { namespace, check: &*check, variable: &|_| None, now: now() };
+        Ok::<_, Error>(read_document(API, text, format, &options))
+    });
+    let Reading { dags, errors, .. } =
+        reading.await.map_err(|error| Error::Internal(error.to_string()))??;
+    if errors.is_empty() {
+        return Ok(dags);
+    }
+    let fault = |error: &crate::authoring::ImportError| Invalid {
+        r#type: "value_error",
+        loc: vec!["body".into()],
+        msg: error.to_string(),
+        input: Box::default(),
+    };
+    Err(Error::Invalid(errors.iter().map(fault).collect()))
 }
 
 /// A run that is wanted.

@@ -16,6 +16,9 @@ use crate::leader::now;
 /// What is still going on is never shown as complete.
 const MOST_PERCENT: f64 = 99.0;
 
+/// What takes no time at all counts as so many seconds, so that a run of such tasks gets on, too.
+const LEAST_WEIGHT: f64 = 0.001;
+
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new().routes(routes!(get_progress))
 }
@@ -139,8 +142,9 @@ impl TaskProgress {
 fn percent_of(tasks: &[TaskProgress]) -> Option<f64> {
     let (mut done, mut all) = (0.0, 0.0);
     for (mean, percent) in tasks.iter().filter_map(|task| Some((task.mean?, task.percent?))) {
-        done += mean * percent / 100.0;
-        all += mean;
+        let weight = mean.max(LEAST_WEIGHT);
+        done += weight * percent / 100.0;
+        all += weight;
     }
     (all > 0.0).then(|| (100.0 * done / all).min(MOST_PERCENT))
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use updraft_core::{
     MapIndex, TaskId, TiKey, TiStateName,
     input::{Clear, Command, Reply},
@@ -114,7 +113,7 @@ impl ClearBody {
             return Ok(());
         };
         let msg = format!("Value error, {fault}");
-        Err(Invalid { r#type: "value_error", loc: vec!["body".into()], msg, input: Value::Null }.into())
+        Err(Invalid { r#type: "value_error", loc: vec!["body".into()], msg, input: Box::default() }.into())
     }
 }
 

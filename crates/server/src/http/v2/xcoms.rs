@@ -158,8 +158,6 @@ query! {
     XcomQueryOne {
         /// The copy of a mapped task; -1 for a task that is not mapped.
         map_index: Option<i32>,
-        /// Has no effect: values are JSON here already.
-        deserialize: Option<bool>,
         /// As text.
         stringify: Option<bool>,
     }

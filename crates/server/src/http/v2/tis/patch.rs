@@ -174,7 +174,7 @@ async fn apply(
     if version.dag.find(task_id).is_none() {
         return Err(Error::not_found(format!("Task '{task_id}' not found in Dag '{dag_id}'")));
     }
-    let named = instances(call, run.row.key, &[task_id.clone()], map_index).await?;
+    let named = instances(call, run.row.key, std::slice::from_ref(task_id), map_index).await?;
     if named.is_empty() {
         let copy = map_index.map_or("None".to_owned(), |index| index.to_string());
         return Err(Error::not_found(format!(
@@ -203,7 +203,7 @@ async fn apply(
                 }
             }
             relatives.remove(&here);
-            let mut tis = instances(call, run.key, &[task_id.clone()], map_index).await?;
+            let mut tis = instances(call, run.key, std::slice::from_ref(task_id), map_index).await?;
             let names: Vec<String> =
                 relatives.iter().map(|ix| version.dag.task(*ix).task_id.to_string()).collect();
             if !names.is_empty() {

@@ -1,0 +1,73 @@
+//! Logs of attempts.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::io::Write as _;
+use updraft_core::{
+    input::{AttemptEnd, Outcome},
+    protocol::log_path,
+};
+
+use super::{Server, runs::at_work, worker::Worker};
+
+const LOG: &str = "/api/v2/dags/work/dagRuns/r/taskInstances/first/logs/1";
+
+fn log_of(server: &Server) -> std::fs::File {
+    let names = (&"default".into(), &"work".into(), &"r".into());
+    let path = log_path(names, &"first".into(), updraft_core::MapIndex::NONE, 1);
+    let path = server.home.path().join("logs").join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::File::create(path).unwrap()
+}
+
+#[tokio::test]
+async fn a_log_is_read_in_pages_until_the_attempt_is_over() {
+    let server = at_work().await;
+    let mut worker = Worker::join(&server).await;
+    server.trigger("work", "r").await;
+    let order = worker.begin().await;
+    server.until("/api/v2/dags/work/dagRuns/r/taskInstances/first", |ti| ti["state"] == "running").await;
+    let mut log = log_of(&server);
+    writeln!(log, "2026-01-31T12:00:00.000000Z\tout\thello").unwrap();
+    let page = server.get(LOG).await.shape("TaskInstancesLogResponse");
+    assert_eq!(
+        page["content"],
+        json!([{"timestamp": "2026-01-31T12:00:00Z", "event": "hello", "level": "info", "logger": "task.stdout"}])
+    );
+    let token = page["continuation_token"].as_str().unwrap().to_owned();
+    writeln!(log, "2026-01-31T12:00:01.000000Z\terr\toh").unwrap();
+    worker.end(order.attempt, Outcome::new(AttemptEnd::FailedForGood)).await;
+    server.until("/api/v2/dags/work/dagRuns/r", |run| run["state"] == "failed").await;
+    let page = server.get(&format!("{LOG}?token={token}")).await.shape("TaskInstancesLogResponse");
+    assert_eq!((&page["content"][0]["event"], &page["continuation_token"]), (&json!("oh"), &Value::Null));
+    assert_eq!(page["content"][0]["level"], "error");
+    server.get(&format!("{LOG}?token=nonsense")).await.refused(400);
+    server.get(&LOG.replace("logs/1", "logs/2")).await.refused(404);
+    server.get(&LOG.replace("logs/1", "logs/x")).await.refused(422);
+    server.get(&LOG.replace("first", "none")).await.refused(404);
+}
+
+#[tokio::test]
+async fn a_log_is_followed_while_it_is_written() {
+    let server = at_work().await;
+    let mut worker = Worker::join(&server).await;
+    server.trigger("work", "r").await;
+    let order = worker.begin().await;
+    server.until("/api/v2/dags/work/dagRuns/r/taskInstances/first", |ti| ti["state"] == "running").await;
+    let mut log = log_of(&server);
+    writeln!(log, "2026-01-31T12:00:00.000000Z\tout\tone").unwrap();
+    let request = server.request(Method::GET, LOG, "viewer").header("accept", "application/x-ndjson");
+    let mut lines = request.send().await.unwrap();
+    let first = lines.chunk().await.unwrap().unwrap();
+    let first: Value = serde_json::from_slice(&first).unwrap();
+    assert_eq!(first["event"], "one");
+    writeln!(log, "2026-01-31T12:00:01.000000Z\tout\ttwo").unwrap();
+    let second = lines.chunk().await.unwrap().unwrap();
+    assert!(std::str::from_utf8(&second).unwrap().contains("two"));
+    worker.end(order.attempt, Outcome::new(AttemptEnd::Success)).await;
+    assert!(lines.chunk().await.unwrap().is_none(), "it ends with the attempt");
+    let text =
+        server.request(Method::GET, LOG, "viewer").header("accept", "text/plain").send().await.unwrap();
+    let expected = "2026-01-31T12:00:00.000000Z one\n2026-01-31T12:00:01.000000Z two\n";
+    assert_eq!(text.text().await.unwrap(), expected);
+}

@@ -1,0 +1,130 @@
+//! What workers ask for.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use updraft_core::{
+    AttemptId, XcomValue,
+    input::{AttemptEnd, Outcome},
+};
+
+use super::{Server, runs::at_work, server::WORKER_TOKEN, worker::Worker};
+
+/// A server with a run whose first task runs.
+async fn running() -> (Server, Worker, AttemptId) {
+    let server = at_work().await;
+    let mut worker = Worker::join(&server).await;
+    server.trigger("work", "r").await;
+    let attempt = worker.begin().await.attempt;
+    (server, worker, attempt)
+}
+
+async fn ask(server: &Server, path: &str, attempt: AttemptId) -> super::server::Answer {
+    server.ask("GET", &format!("/worker/v1/{path}?attempt={attempt}"), WORKER_TOKEN, None).await
+}
+
+#[tokio::test]
+async fn only_a_workers_token_opens_its_routes() {
+    let (server, _worker, attempt) = running().await;
+    for who in ["admin", "nonsense", "updraft_join_0"] {
+        let path = format!("/worker/v1/variables/x?attempt={attempt}");
+        server.ask("GET", &path, who, None).await.refused(403);
+    }
+    server.ask("GET", "/worker/v1/smtp", "", None).await.refused(401);
+    assert!(Worker::connect(&server, "nonsense").await.is_err());
+    let body = json!({"name": "worker", "purpose": "join"});
+    let token = server.post("/api/v1/tokens", body).await.ok()["token"].as_str().unwrap().to_owned();
+    assert!(Worker::connect(&server, &token).await.is_ok());
+    server.ask("GET", "/api/v2/dags", WORKER_TOKEN, None).await.refused(403);
+    server.ask("GET", "/api/v2/dags", &token, None).await.refused(403);
+}
+
+#[tokio::test]
+async fn connections_and_variables_are_given_to_an_attempt_that_is_held_and_to_no_other() {
+    let (server, mut worker, attempt) = running().await;
+    let body =
+        json!({"connection_id": "db", "conn_type": "postgres", "password": "s3cret", "extra": "{\"a\": 1}"});
+    server.post("/api/v2/connections", body).await.ok();
+    server.post("/api/v2/variables", json!({"key": "api_token", "value": "t"})).await.ok();
+    let connection = ask(&server, "connections/db", attempt).await.ok();
+    assert_eq!((&connection["password"], &connection["extra"]), (&json!("s3cret"), &json!({"a": 1})));
+    let from_env = ask(&server, "connections/from_env", attempt).await.ok();
+    assert_eq!((&from_env["host"], &from_env["password"]), (&json!("example.com"), &json!("secret")));
+    let variable = ask(&server, "variables/api_token", attempt).await.ok();
+    assert_eq!(variable, json!({"key": "api_token", "value": "t", "secret": true}));
+    assert_eq!(ask(&server, "variables/from_env", attempt).await.ok()["value"], "env");
+    ask(&server, "connections/none", attempt).await.refused(404);
+    ask(&server, "variables/none", attempt).await.refused(404);
+    ask(&server, "smtp", attempt).await.refused(404);
+    ask(&server, "previous-success", attempt).await.refused(404);
+    let other = AttemptId { lease: attempt.lease + 1, ..attempt };
+    ask(&server, "connections/db", other).await.refused(403);
+    server.ask("GET", "/worker/v1/connections/db", WORKER_TOKEN, None).await.refused(422);
+    worker.end(attempt, Outcome::new(AttemptEnd::Success)).await;
+    server.until("/api/v2/dags/work/dagRuns/r/taskInstances/first", |ti| ti["state"] == "success").await;
+    ask(&server, "connections/db", attempt).await.refused(403);
+}
+
+#[tokio::test]
+async fn a_large_value_goes_to_the_blob_store_and_comes_back_to_tasks_and_people() {
+    let (server, mut worker, attempt) = running().await;
+    let value = json!({"text": "x".repeat(100_000)});
+    let request =
+        server.request(Method::PUT, &format!("/worker/v1/blobs/{attempt}/return_value"), WORKER_TOKEN);
+    let stored = request.json(&value).send().await.unwrap();
+    assert_eq!(stored.status(), 201);
+    let stored: Value = stored.json().await.unwrap();
+    let path = stored["path"].as_str().unwrap().to_owned();
+    let bytes = stored["bytes"].as_u64().unwrap();
+    assert_eq!(bytes, value.to_string().len() as u64);
+    let mut outcome = Outcome::new(AttemptEnd::Success);
+    outcome.xcoms = vec![("return_value".into(), XcomValue::Blob { path, bytes })];
+    worker.end(attempt, outcome).await;
+    let second = worker.begin().await.attempt;
+    let query = json!({"attempt": second, "task_id": "first", "key": "return_value"});
+    let found = server.ask("POST", "/worker/v1/xcom", WORKER_TOKEN, Some(query)).await.ok();
+    assert_eq!(found["values"][0], json!({"map_index": -1, "value": value}));
+    let shown = server.get("/api/v2/dags/work/dagRuns/r/taskInstances/first/xcomEntries/return_value").await;
+    assert_eq!(shown.shape("XComResponseNative")["value"], value);
+    for query in [
+        json!({"attempt": second, "task_id": "none", "key": "return_value"}),
+        json!({"attempt": second, "task_id": "first", "key": "none"}),
+        json!({"attempt": second, "task_id": "first", "key": "return_value", "run_id": "none"}),
+        json!({"attempt": second, "task_id": "first", "key": "return_value", "map_index": 3}),
+    ] {
+        let found = server.ask("POST", "/worker/v1/xcom", WORKER_TOKEN, Some(query)).await.ok();
+        assert_eq!(found, json!({"values": []}));
+    }
+    let late = json!({"attempt": attempt, "task_id": "first", "key": "return_value"});
+    server.ask("POST", "/worker/v1/xcom", WORKER_TOKEN, Some(late)).await.refused(403);
+}
+
+#[tokio::test]
+async fn an_upload_with_a_bad_name_or_of_a_stranger_is_refused() {
+    let (server, _worker, attempt) = running().await;
+    let put = async |path: String| {
+        let request = server.request(Method::PUT, &format!("/worker/v1/blobs/{path}"), WORKER_TOKEN);
+        request.body("1").send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(put(format!("{attempt}/..%2F..%2Fkey")).await, 400);
+    assert_eq!(put("nonsense/name".into()).await, 400);
+    assert_eq!(put(format!("{}/name", AttemptId { lease: 99, ..attempt })).await, 403);
+}
+
+#[tokio::test]
+async fn the_run_before_that_succeeded_is_found() {
+    let server = at_work().await;
+    let mut worker = Worker::join(&server).await;
+    for (run, date) in [("early", "2026-01-01T00:00:00Z"), ("late", "2026-01-03T00:00:00Z")] {
+        let body = json!({"dag_run_id": run, "logical_date": date});
+        server.post("/api/v2/dags/work/dagRuns", body).await.ok();
+        worker.run_one(AttemptEnd::Success).await;
+        worker.run_one(AttemptEnd::Success).await;
+        server.until(&format!("/api/v2/dags/work/dagRuns/{run}"), |run| run["state"] == "success").await;
+    }
+    let body = json!({"dag_run_id": "between", "logical_date": "2026-01-02T00:00:00Z"});
+    server.post("/api/v2/dags/work/dagRuns", body).await.ok();
+    let attempt = worker.begin().await.attempt;
+    let found = ask(&server, "previous-success", attempt).await.ok();
+    assert_eq!(found["data_interval"][1], "2026-01-01T00:00:00Z");
+    assert!(found["start_date"].is_string() && found["end_date"].is_string());
+}
