@@ -28,7 +28,7 @@ class Handler:
         mail = {
             "from": envelope.mail_from,
             "to": envelope.rcpt_tos,
-            "tls": session.ssl is not None,
+            "tls": server.transport.get_extra_info("ssl_object") is not None,
             "login": session.auth_data and session.auth_data.login.decode(),
             "content": envelope.content.decode(),
         }

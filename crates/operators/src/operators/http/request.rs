@@ -101,6 +101,8 @@ fn address(connection: &Connection, endpoint: &str) -> Result<Url, String> {
     let host = connection.host.as_deref().unwrap_or_default();
     let base = if host.is_empty() && endpoint.contains("://") {
         String::new()
+    } else if host.is_empty() {
+        return Err(format!("leads to {endpoint}, and its connection names no host"));
     } else {
         let schema = connection.schema.as_deref().filter(|schema| !schema.is_empty()).unwrap_or("http");
         let base = if host.contains("://") { host.to_owned() } else { format!("{schema}://{host}") };
