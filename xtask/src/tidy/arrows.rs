@@ -37,7 +37,8 @@ pub fn check(project: &Project) -> Vec<Finding> {
             }
         };
         for to in package.dependencies.iter().map(|name| room(name)) {
-            if rooms.contains(&to) && !allowed.contains(&to) {
+            // A crate names itself to have a feature of its own in its tests; cargo allows it nothing else.
+            if to != from && rooms.contains(&to) && !allowed.contains(&to) {
                 let message = format!(
                     "`{from}` must not depend on `{to}`: {}. Move what both need to where both may look; \
                      ARCHITECTURE.md draws the arrows",
@@ -84,7 +85,7 @@ mod tests {
     fn arrows_of_the_table_and_crates_of_others_are_fine() {
         let found = found(&[
             ("updraft-core", &["serde"]),
-            ("updraft-store", &["updraft-core"]),
+            ("updraft-store", &["updraft-core", "updraft-store"]),
             ("updraft-worker", &["updraft-core", "tokio"]),
             ("updraft-server", &["updraft-core", "updraft-store"]),
             ("updraft-cli", &["updraft-server", "updraft-worker"]),

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, Executor, SqlitePool,
+    SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -149,7 +149,8 @@ impl SqlStore {
         let failed = |error| classify("limiting growth", error);
         let (now,): (i64,) = sqlx::query_as("PRAGMA page_count").fetch_one(write).await.map_err(failed)?;
         let most = pages.map_or(4_294_967_294, |pages| now + i64::from(pages));
-        write.execute(AssertSqlSafe(format!("PRAGMA max_page_count = {most}"))).await.map_err(failed)?;
+        let limit = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {most}"));
+        sqlx::raw_sql(limit).execute(write).await.map_err(failed)?;
         Ok(())
     }
 }

@@ -19,10 +19,15 @@ const FROM: &str = " FROM ti t JOIN run r ON r.key = t.run
         ON k.namespace = r.namespace AND k.dag_id = r.dag_id AND k.version = r.version AND k.task = t.task
     LEFT JOIN ti_note n ON n.run = t.run AND n.task = t.task AND n.map_index = t.map_index";
 
+// A task that its version does not have has none of these.
+const OPERATOR: &str = "coalesce(k.operator, '')";
+const POOL: &str = "coalesce(k.pool, '')";
+const QUEUE: &str = "coalesce(k.queue, '')";
+
 fn select() -> String {
     format!(
         "{}, r.namespace, r.dag_id, r.run_id, r.version, r.logical_date, r.run_after,
-         coalesce(k.operator, ''), coalesce(k.pool, ''), coalesce(k.pool_slots, 0), coalesce(k.queue, ''),
+         {OPERATOR}, {POOL}, coalesce(k.pool_slots, 0), {QUEUE},
          n.text, n.account, n.at",
         TI.select("t")
     )
@@ -67,9 +72,9 @@ pub(super) async fn tis(db: &Db, query: &TiQuery) -> Result<Page<TiListing>, Err
     text_filter(db, &mut from, "r.run_id", &query.run_id);
     text_filter(db, &mut from, "t.task_id", &query.task_id);
     one_of(&mut from, "t.state", query.states.iter().map(|state| state.as_str()));
-    text_filter(db, &mut from, "k.pool", &query.pool);
-    text_filter(db, &mut from, "k.queue", &query.queue);
-    text_filter(db, &mut from, "k.operator", &query.operator);
+    text_filter(db, &mut from, POOL, &query.pool);
+    text_filter(db, &mut from, QUEUE, &query.queue);
+    text_filter(db, &mut from, OPERATOR, &query.operator);
     one_of(&mut from, "t.map_index", query.map_indexes.iter().map(|index| index.0));
     one_of(&mut from, "t.try_number", query.try_numbers.iter().copied());
     one_of(&mut from, "r.version", query.versions.iter().copied());
@@ -93,9 +98,9 @@ fn column(field: TiField) -> (&'static str, bool) {
         TiField::MapIndex => ("t.map_index", false),
         TiField::State => ("t.state", false),
         TiField::TryNumber => ("t.try_number", false),
-        TiField::Operator => ("coalesce(k.operator, '')", false),
-        TiField::Pool => ("coalesce(k.pool, '')", false),
-        TiField::Queue => ("coalesce(k.queue, '')", false),
+        TiField::Operator => (OPERATOR, false),
+        TiField::Pool => (POOL, false),
+        TiField::Queue => (QUEUE, false),
         TiField::LogicalDate => ("r.logical_date", true),
         TiField::RunAfter => ("r.run_after", false),
         TiField::QueuedAt => ("t.queued_at", true),
