@@ -1,9 +1,21 @@
 //! What must hold, told from what was written and from what workers saw.
 
+mod attempts;
+mod ends;
+mod limits;
+mod order;
+mod restored;
+mod rules;
+mod shape;
+mod shapes;
+mod ticks;
+
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use updraft_core::{
-    AttemptId, DeliveryId, Engine, Incarnation, WorkerId,
+    AttemptId, Config, DeliveryId, Engine, Incarnation, TiStateName, WorkerId,
     input::{Report, ToWorker},
     record::Batch,
 };
@@ -18,12 +30,23 @@ pub(crate) struct Checks {
     fault: Option<(Micros, &'static str)>,
     handed: BTreeMap<AttemptId, (WorkerId, Incarnation)>,
     started: BTreeMap<AttemptId, usize>,
-    ended: BTreeMap<AttemptId, Vec<Report>>,
+    shapes: shapes::Shapes,
+    attempts: attempts::Attempts,
+    ticks: ticks::Ticks,
+    before: limits::Before,
 }
 
 impl Checks {
     pub fn new() -> Self {
-        Self { fault: None, handed: BTreeMap::new(), started: BTreeMap::new(), ended: BTreeMap::new() }
+        Self {
+            fault: None,
+            handed: BTreeMap::new(),
+            started: BTreeMap::new(),
+            shapes: shapes::Shapes::default(),
+            attempts: attempts::Attempts::default(),
+            ticks: ticks::Ticks::default(),
+            before: limits::Before::default(),
+        }
     }
 
     pub fn note_fault(&mut self, now: Micros, fault: &'static str) {
@@ -41,12 +64,38 @@ impl Checks {
         false
     }
 
-    pub fn before_commit(&mut self, _disk: &Disk, _batch: &Batch) -> Check {
+    /// A batch is about to be written.
+    pub fn before_commit(&mut self, disk: &Disk, batch: &Batch, workers: &[Worker], now: Micros) -> Check {
+        let mut replay = order::Replay::new(disk, batch);
+        for change in &batch.transitions {
+            if change.from == TiStateName::None && change.to == TiStateName::Scheduled {
+                order::may_begin(&replay, &self.shapes, change.ti)?;
+            }
+            self.attempts.on_change(&replay, &self.shapes, change, workers, now)?;
+            replay.apply(change)?;
+        }
+        replay.ends_as_written()?;
+        for (key, ti) in &batch.tis {
+            let before = disk.tis.get(key).filter(|_| !batch.deleted_tis.contains(key));
+            if before.is_some_and(|before| before.try_number > ti.try_number || before.lease > ti.lease) {
+                return Err(format!("{key:?} goes back to try {} and lease {}", ti.try_number, ti.lease));
+            }
+        }
+        self.ticks.before(disk, batch);
+        self.before = limits::Before::of(disk, batch);
         Ok(())
     }
 
-    pub fn after_commit(&mut self, _disk: &Disk, _batch: &Batch) -> Check {
-        Ok(())
+    /// A batch was written.
+    pub fn after_commit(&mut self, disk: &Disk, batch: &Batch) -> Check {
+        limits::hold(disk, &self.shapes, batch, &self.before)?;
+        ends::fit(disk, &self.shapes, batch)?;
+        self.ticks.after(disk, batch)
+    }
+
+    /// An engine made anew has nothing to decide.
+    pub fn restored(&self, config: Config, disk: &Disk, now: Timestamp) -> Check {
+        restored::decides_nothing(config, disk, now)
     }
 
     /// The engine's mind and the store are the same.
@@ -114,10 +163,10 @@ impl Checks {
     }
 
     pub fn on_end(&mut self, attempt: AttemptId, report: &Report) {
-        self.ended.entry(attempt).or_default().push(report.clone());
+        self.attempts.reported.entry(attempt).or_default().push(report.clone());
     }
 
-    pub fn at_the_end(&mut self, _disk: &Disk) -> Check {
-        Ok(())
+    pub fn at_the_end(&mut self, disk: &Disk) -> Check {
+        self.ticks.at_the_end(disk)
     }
 }

@@ -56,6 +56,7 @@ impl Coverage {
 fn concerns(input: &Input) -> (&'static str, Vec<TiKey>) {
     match input {
         Input::Clock => ("clock", Vec::new()),
+        Input::ClockSet { .. } => ("clock set", Vec::new()),
         Input::Loaded { .. } => ("loaded", Vec::new()),
         Input::Past { .. } => ("past", Vec::new()),
         Input::Command { command, .. } => match command {
@@ -106,6 +107,7 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Input::Clock => f.write_str("the time"),
+            Input::ClockSet { by } => write!(f, "that its clock was set by {by}"),
             Input::Loaded { run, .. } => write!(f, "run {} from the store", run.run.key),
             Input::Past { of, found } => {
                 write!(f, "what is before run {of}: {:?}", found.as_ref().map(|found| found.1.run.key))

@@ -176,6 +176,12 @@ impl Disk {
         self.tis.range(keys_of(run)).map(|(_, ti)| ti)
     }
 
+    /// The instances of a task of a run.
+    pub fn instances(&self, run: RunKey, task: TaskIx) -> impl Iterator<Item = &TiRow> {
+        let key = |map_index| TiKey { run, task, map_index: MapIndex(map_index) };
+        self.tis.range(key(i32::MIN)..=key(i32::MAX)).map(|(_, ti)| ti)
+    }
+
     /// The version a run is on.
     pub fn version_of(&self, run: &RunRow) -> Option<&DagVersionRow> {
         self.versions.get(&(run.dag.clone(), run.version))

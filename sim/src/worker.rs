@@ -100,6 +100,12 @@ impl Worker {
         self.alive && self.frozen_until <= now
     }
 
+    /// Whether the process of an attempt runs here, under a lease that holds.
+    pub fn runs(&self, attempt: AttemptId, now: Micros) -> bool {
+        let runs = self.held.get(&attempt).is_some_and(Held::is_running);
+        self.acts(now) && runs && now < self.lease_until
+    }
+
     /// Where the attempt stands that a message is about.
     pub fn phase_name(&self, message: ToWorker) -> &'static str {
         let attempt = match message {

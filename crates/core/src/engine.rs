@@ -172,6 +172,7 @@ impl Engine {
     pub fn step(&mut self, now: Timestamp, input: Input) {
         match input {
             Input::Clock => {}
+            Input::ClockSet { by } => self.move_leases(by),
             Input::Command { id, by, command } => self.on_command(now, id, &by, command),
             Input::Worker { worker, incarnation, event } => {
                 self.on_worker_event(now, worker, incarnation, event);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -17,6 +17,15 @@ use crate::{
 pub enum Input {
     /// Time went by; whatever is due now happens.
     Clock,
+    /// The clock was set: since the input before it has moved by so much more (or, negative, less) than
+    /// the time that has passed. Comes before the first input that has the new time.
+    ///
+    /// What is due at a time of day follows the clock. Leases are lengths of time: workers count them on
+    /// clocks that are never set, and must not lose their tasks because the server's clock was.
+    ClockSet {
+        /// By how much.
+        by: SignedDuration,
+    },
     /// Somebody wants something.
     Command {
         /// Comes back with the reply.

@@ -13,20 +13,20 @@ impl RetryPolicy {
         self.on_exit_codes.is_empty() || exit_code.is_some_and(|code| self.on_exit_codes.contains(&code))
     }
 
-    /// How long to wait after attempt `try_number` has failed.
+    /// How long to wait after the failure with this number, from 1.
     ///
-    /// With a backoff the delay grows by the factor with each try, and up to as much again is added to
+    /// With a backoff the delay grows by the factor with each failure, and up to as much again is added to
     /// it, so that tasks that failed together do not come back together (as Airflow does). How much is
-    /// drawn from the task's names and the try, so that it is the same each time it is asked.
-    pub fn delay_after(&self, try_number: u32, dag: &DagKey, run_id: &str, task: &TaskId) -> SignedDuration {
+    /// drawn from the task's names and the number, so that it is the same each time it is asked.
+    pub fn delay_after(&self, failures: u32, dag: &DagKey, run_id: &str, task: &TaskId) -> SignedDuration {
         let grows = self.backoff > 0.0 && (self.backoff - 1.0).abs() > f64::EPSILON;
         if !grows {
             return self.delay;
         }
-        let power = f64::from(try_number.saturating_sub(1));
+        let power = f64::from(failures.saturating_sub(1));
         let least =
             (self.delay.as_secs_f64() * self.backoff.powf(power)).ceil().clamp(1.0, LONGEST.as_secs_f64());
-        let seed = format!("{dag}#{task}#{run_id}#{try_number}");
+        let seed = format!("{dag}#{task}#{run_id}#{failures}");
         let seconds = least + (fnv1a(seed.as_bytes()) % least as u64) as f64;
         let delay = SignedDuration::from_secs_f64(seconds.min(LONGEST.as_secs_f64()));
         self.max_delay.map_or(delay, |most| delay.min(most))
@@ -36,12 +36,12 @@ impl RetryPolicy {
     pub fn next_at(
         &self,
         ended: Timestamp,
-        try_number: u32,
+        failures: u32,
         dag: &DagKey,
         run_id: &str,
         task: &TaskId,
     ) -> Timestamp {
-        ended.saturating_add(self.delay_after(try_number, dag, run_id, task)).unwrap_or(Timestamp::MAX)
+        ended.saturating_add(self.delay_after(failures, dag, run_id, task)).unwrap_or(Timestamp::MAX)
     }
 }
 

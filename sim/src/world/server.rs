@@ -12,7 +12,7 @@ use super::{Event, Step, World};
 use crate::{
     Micros, SECOND,
     net::{ConnId, Down, Up},
-    workload::outcome::Order,
+    workload::outcome::{Order, span},
 };
 
 /// A server process.
@@ -27,8 +27,9 @@ pub(crate) struct Server {
     /// Until when it may count on being the leader, by its own clock that is never set.
     pub reign_until: Micros,
     pub stalled_until: Micros,
-    /// How much its wall clock is ahead.
+    /// How much its wall clock is ahead, and how much it was when the engine was last told the time.
     pub skew: Micros,
+    told_skew: Micros,
     pub inbox: VecDeque<In>,
     turn_planned: bool,
     wake_plan: u64,
@@ -68,6 +69,7 @@ impl Server {
             reign_until: 0,
             stalled_until: 0,
             skew: 0,
+            told_skew: 0,
             inbox: VecDeque::new(),
             turn_planned: false,
             wake_plan: 0,
@@ -174,6 +176,7 @@ impl World {
         server.fence = self.fence;
         server.reign_until = until;
         say!(self, "server {s} leads with fence {}", self.fence);
+        self.servers[s].told_skew = self.servers[s].skew;
         let engine = Engine::restore(self.config(), self.disk.snapshot(), self.wall(s));
         self.commit_and_act(s, engine, &[])
     }
@@ -241,6 +244,11 @@ impl World {
             self.servers[s].inbox.clear();
             return Ok(());
         };
+        let set = self.servers[s].skew - self.servers[s].told_skew;
+        if set != 0 {
+            self.servers[s].told_skew += set;
+            self.step(s, &mut engine, Input::ClockSet { by: span(set) })?;
+        }
         let most = self.rng.between(1, self.plan.batch as i64);
         let mut beats = Vec::new();
         for _ in 0..most {
@@ -351,7 +359,7 @@ impl World {
                 return Ok(());
             }
             say!(self, "server {s} commits {}", crate::coverage::ShownBatch(&out.batch));
-            self.checks.before_commit(&self.disk, &out.batch)?;
+            self.checks.before_commit(&self.disk, &out.batch, &self.workers, self.now)?;
             self.disk.apply(&out.batch)?;
             self.checks.after_commit(&self.disk, &out.batch)?;
             self.coverage.note_batch(&out.batch);
@@ -369,6 +377,9 @@ impl World {
             Fate::Refused | Fate::CrashBefore => return Ok(()),
         }
         self.checks.same(&engine, &self.disk)?;
+        if !says_nothing && self.rng.chance(0.05) {
+            self.checks.restored(self.config(), &self.disk, self.wall(s))?;
+        }
         for (done, effect) in out.effects.iter().enumerate() {
             if fate == Fate::CrashAmid(done) {
                 self.crash(s, "amid its effects");

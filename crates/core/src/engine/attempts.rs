@@ -141,8 +141,10 @@ impl Engine {
         let Some((run, spec)) = self.spec(key) else { return };
         let Some(ti) = run.ti(key) else { return };
         let again = ti.try_number <= ti.max_tries && spec.retry.covers(outcome.exit_code);
-        // The backoff counts the tries that failed, not those that were lost.
-        let next = spec.retry.next_at(now, ti.try_number, &run.row.dag, &run.row.run_id, &spec.task_id);
+        // The backoff counts the tries that failed since it last began anew: those before and those that
+        // were lost have raised both numbers.
+        let failures = (ti.try_number + spec.retry.retries).saturating_sub(ti.max_tries).max(1);
+        let next = spec.retry.next_at(now, failures, &run.row.dag, &run.row.run_id, &spec.task_id);
         if !again {
             self.follow_conditions(now, key, outcome, TiStateName::Failed);
             let reason = reason.unwrap_or_else(|| "it failed".into());

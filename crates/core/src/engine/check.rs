@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Engine, run::Run, run::is_active};
-use crate::{Owner, TaskKind, TiState, Wait, trigger_rule::Counts};
+use jiff::Timestamp;
+
+use super::{Engine, Timer, run::Run, run::is_active};
+use crate::{Owner, RunState, TaskKind, TiState, Wait, trigger_rule::Counts};
 
 /// An invariant that does not hold: a bug of the engine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +21,43 @@ impl Engine {
         self.check_pools()?;
         self.check_dags()?;
         self.check_workers()?;
-        self.check_queues()
+        self.check_queues()?;
+        self.check_timers()
+    }
+
+    /// Whatever waits for a time has a timer.
+    fn check_timers(&self) -> Result<(), Broken> {
+        let has = |at: Timestamp, timer: Timer| match self.timers.contains(&(at, timer.clone())) {
+            true => Ok(()),
+            false => Err(Broken(format!("nothing will wake {timer:?} at {at}"))),
+        };
+        for run in self.runs.values() {
+            for ti in run.all() {
+                ti.state.wakes_at().map_or(Ok(()), |at| has(at, Timer::Wake(ti.key)))?;
+            }
+            let began = run.row.started_at.filter(|_| run.row.state == RunState::Running);
+            let due =
+                began.zip(run.dag.spec().dagrun_timeout).map(|(at, timeout)| at.saturating_add(timeout));
+            if let Some(Ok(at)) = due {
+                has(at, Timer::RunTimeout(run.row.key))?;
+            }
+        }
+        for (key, dag) in &self.dags {
+            if let Some(tick) = dag.row.next_tick.filter(|_| dag.held.is_none()) {
+                has(tick.run_after, Timer::Tick(key.clone()))?;
+            }
+            let room = dag.running.len() < dag.dag.spec().max_active_runs as usize && !dag.row.is_paused;
+            if let Some((at, run)) = dag.queued.first().filter(|_| room) {
+                has(*at, Timer::RunDue(*run))?;
+            }
+        }
+        for (id, worker) in &self.workers {
+            let mut timers = self.timers.iter().filter(|(_, timer)| *timer == Timer::Lease(id.clone()));
+            if !timers.any(|(at, _)| *at <= worker.lease_until()) {
+                return Err(Broken(format!("nobody will notice that worker {id} is silent")));
+            }
+        }
+        Ok(())
     }
 
     fn check_pools(&self) -> Result<(), Broken> {

@@ -24,8 +24,16 @@ pub(super) struct Ready {
     pub(super) ti: TiKey,
 }
 
-/// Those that are served together: a queue, and whether they need a slot of a worker.
-pub(super) type Lane = (QueueName, bool);
+/// Those that are served together, since they need the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lane {
+    /// Nothing but what the limits allow: waits for a time.
+    Wait,
+    /// A worker of this queue that watches.
+    Watch(QueueName),
+    /// A slot of a worker of this queue.
+    Slot(QueueName),
+}
 
 /// What can stand in the way of a task instance that is ready.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +55,12 @@ impl Engine {
     fn lane(&self, key: TiKey) -> Option<(Lane, Owner, Ready)> {
         let (run, spec) = self.spec(key)?;
         let ready = Ready { priority: Reverse(run.dag.priority(key.task)), run_after: run.date(), ti: key };
-        Some(((spec.queue.clone(), spec.kind == TaskKind::Run), run.row.owner.clone(), ready))
+        let lane = match spec.kind {
+            TaskKind::Empty | TaskKind::Wait(_) => Lane::Wait,
+            TaskKind::Watch => Lane::Watch(spec.queue.clone()),
+            TaskKind::Run => Lane::Slot(spec.queue.clone()),
+        };
+        Some((lane, run.row.owner.clone(), ready))
     }
 
     /// Puts a task instance among those that wait for a slot.
@@ -138,7 +151,7 @@ impl Engine {
         };
         let Some(slots) = pool.row.slots else { return Ok(u32::MAX) };
         let Some((_, spec)) = self.spec(key) else { return Ok(1) };
-        if spec.kind == TaskKind::Watch && !pool.row.include_deferred {
+        if spec.kind != TaskKind::Run && !pool.row.include_deferred {
             return Ok(u32::MAX);
         }
         if spec.pool_slots > slots {
@@ -202,8 +215,15 @@ impl Engine {
                 return true;
             }
         }
-        let slots = u32::from(lane.1);
-        match self.free_worker(&lane.0, slots) {
+        let (queue, slots) = match lane {
+            Lane::Wait => {
+                self.begin_wait(now, next.ti);
+                return true;
+            }
+            Lane::Watch(queue) => (queue, 0),
+            Lane::Slot(queue) => (queue, 1),
+        };
+        match self.free_worker(queue, slots) {
             Some(worker) => {
                 self.assign(now, next.ti, worker, slots);
                 true

@@ -197,7 +197,7 @@ impl Engine {
     }
 
     fn make_ready(&mut self, now: Timestamp, key: TiKey) {
-        let Some((run, spec)) = self.spec(key) else { return };
+        let Some((_, spec)) = self.spec(key) else { return };
         match &spec.kind {
             TaskKind::Empty => {
                 self.begin_try(now, key);
@@ -205,19 +205,22 @@ impl Engine {
                     self.succeed_at_once(now, key);
                 }
             }
-            TaskKind::Wait(rule) => {
-                let until = wait_until(rule, run, now);
-                self.begin_try(now, key);
-                self.transition(now, key, TiEvent::Ready, None);
-                if until <= now {
-                    self.succeed_at_once(now, key);
-                } else {
-                    self.transition(now, key, TiEvent::Deferred(Wait::Until(until)), None);
-                }
-            }
-            TaskKind::Run | TaskKind::Watch => {
+            TaskKind::Run | TaskKind::Watch | TaskKind::Wait(_) => {
                 self.transition(now, key, TiEvent::Ready, None);
             }
+        }
+    }
+
+    /// Begins to wait for a time, now that the limits allow it.
+    pub(super) fn begin_wait(&mut self, now: Timestamp, key: TiKey) {
+        let Some((run, spec)) = self.spec(key) else { return };
+        let TaskKind::Wait(rule) = &spec.kind else { return };
+        let until = wait_until(rule, run, now);
+        self.begin_try(now, key);
+        if until <= now {
+            self.succeed_at_once(now, key);
+        } else {
+            self.transition(now, key, TiEvent::Deferred(Wait::Until(until)), None);
         }
     }
 

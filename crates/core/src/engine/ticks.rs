@@ -155,6 +155,11 @@ impl Engine {
             None => (TickOutcome::Missed, "nothing was there to make its run when it was due"),
         };
         self.record_ticks(key, (first.run_after, last.run_after, count), outcome, reason, None);
+        // They are decided, also for a server whose clock is behind.
+        if let Some(dag) = self.dags.get_mut(key) {
+            dag.row.last_tick = Some(last);
+            self.changed.dags.insert(key.clone());
+        }
     }
 
     fn record_ticks(

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Engine, Timer};
 use crate::{
@@ -52,6 +52,11 @@ impl Worker {
         self.lease_until = until;
     }
 
+    /// Until when it has to be heard of.
+    pub fn lease_until(&self) -> Timestamp {
+        self.lease_until
+    }
+
     /// Whether it takes work from this queue.
     pub fn takes(&self, queue: &QueueName) -> bool {
         self.joined && !self.draining && self.queues.contains(queue)
@@ -89,7 +94,12 @@ impl Engine {
         else {
             return self.tell(&id, ToWorker::Rejoin);
         };
-        worker.lease_until = now.saturating_add(lease).unwrap_or(Timestamp::MAX);
+        let until = now.saturating_add(lease).unwrap_or(Timestamp::MAX);
+        if until < worker.lease_until {
+            // The clock has been set back, and its timer is late.
+            self.timers.insert((until, Timer::Lease(id.clone())));
+        }
+        worker.lease_until = until;
         match event {
             // Taken care of above.
             WorkerEvent::Joined { .. } | WorkerEvent::Heartbeat => {}
@@ -189,6 +199,14 @@ impl Engine {
             self.hold(id, attempt, slots, owner);
         }
         self.tell(id, message);
+    }
+
+    /// The clock was set; leases end after the same time as before.
+    pub(super) fn move_leases(&mut self, by: SignedDuration) {
+        for (id, worker) in &mut self.workers {
+            worker.lease_until = worker.lease_until.saturating_add(by).unwrap_or(worker.lease_until);
+            self.timers.insert((worker.lease_until, Timer::Lease(id.clone())));
+        }
     }
 
     /// A worker's lease is over, unless it has been heard of since.

@@ -1,0 +1,187 @@
+//! Nothing begins before what it depends on allows it: the changes of a batch, one after the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use updraft_core::{
+    AttemptId, MapIndex, RunKey, RunState, TaskIx, TiKey, TiStateName as S,
+    record::{Batch, RunRow, TransitionRow},
+};
+
+use super::{Check, rules, shape::Shape, shapes::Shapes};
+use crate::disk::Disk;
+
+/// The task instances as they are amid a batch.
+pub(super) struct Replay<'a> {
+    pub disk: &'a Disk,
+    pub batch: &'a Batch,
+    /// Where this batch has taken a task instance; nowhere, where it is gone.
+    now: BTreeMap<TiKey, Option<S>>,
+    /// How many changes each task instance has yet to go through.
+    to_come: BTreeMap<TiKey, u32>,
+    /// Those that have left the worker that had them before the batch.
+    left: BTreeSet<TiKey>,
+}
+
+impl<'a> Replay<'a> {
+    pub fn new(disk: &'a Disk, batch: &'a Batch) -> Self {
+        let mut to_come: BTreeMap<TiKey, u32> = BTreeMap::new();
+        let mut first: BTreeMap<TiKey, S> = BTreeMap::new();
+        for change in &batch.transitions {
+            *to_come.entry(change.ti).or_default() += 1;
+            first.entry(change.ti).or_insert(change.from);
+        }
+        let mut now = BTreeMap::new();
+        for (key, row) in batch.tis.iter().filter(|(key, _)| !disk.tis.contains_key(key)) {
+            now.insert(*key, Some(first.get(key).copied().unwrap_or(row.state.name())));
+        }
+        for key in &batch.deleted_tis {
+            let known = disk.tis.contains_key(key);
+            if !batch.tis.contains_key(key) && (!to_come.contains_key(key) || !known) {
+                // Made and gone within the batch, or gone before anything else.
+                now.insert(*key, first.get(key).copied());
+            }
+        }
+        Self { disk, batch, now, to_come, left: BTreeSet::new() }
+    }
+
+    pub fn state(&self, key: TiKey) -> Option<S> {
+        match self.now.get(&key) {
+            Some(state) => *state,
+            None => self.disk.tis.get(&key).map(|ti| ti.state.name()),
+        }
+    }
+
+    /// Takes a task instance through a change.
+    pub fn apply(&mut self, change: &TransitionRow) -> Check {
+        let before = self.state(change.ti);
+        if before != Some(change.from) {
+            return Err(format!(
+                "{:?} was {before:?}, and goes from {} to {}",
+                change.ti, change.from, change.to
+            ));
+        }
+        let left = self.to_come.entry(change.ti).or_insert(1);
+        *left -= 1;
+        if !with_worker(change.to) || (change.from, change.to) == (S::Scheduled, S::Deferred) {
+            self.left.insert(change.ti);
+        }
+        let gone = *left == 0
+            && self.batch.deleted_tis.contains(&change.ti)
+            && !self.batch.tis.contains_key(&change.ti);
+        self.now.insert(change.ti, (!gone).then_some(change.to));
+        Ok(())
+    }
+
+    /// Every row says what the changes lead to.
+    pub fn ends_as_written(&self) -> Check {
+        for (key, row) in &self.batch.tis {
+            if self.state(*key) != Some(row.state.name()) {
+                return Err(format!(
+                    "{key:?} is {:?} by its changes, and written as {:?}",
+                    self.state(*key),
+                    row.state
+                ));
+            }
+        }
+        for (key, state) in &self.now {
+            let written = self.batch.tis.contains_key(key) || state.is_none();
+            if !written && !self.batch.deleted_tis.contains(key) {
+                return Err(format!("{key:?} became {state:?}, and that is not written"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The instances of a task.
+    pub fn instances(&self, run: RunKey, task: usize) -> Vec<(MapIndex, S)> {
+        let task = TaskIx(task as u32);
+        let key = |map_index| TiKey { run, task, map_index: MapIndex(map_index) };
+        let new = self.now.range(key(i32::MIN)..=key(i32::MAX)).map(|(key, _)| *key);
+        let keys: BTreeSet<TiKey> = self.disk.instances(run, task).map(|ti| ti.key).chain(new).collect();
+        keys.into_iter().filter_map(|key| Some((key.map_index, self.state(key)?))).collect()
+    }
+
+    pub fn run(&self, run: RunKey) -> Option<&'a RunRow> {
+        self.batch.runs.get(&run).or_else(|| self.disk.runs.get(&run))
+    }
+
+    /// The attempt that a worker has had since before the batch, where it still has it.
+    pub fn attempt(&self, key: TiKey) -> Option<AttemptId> {
+        let ti = self.disk.tis.get(&key).filter(|_| !self.left.contains(&key))?;
+        let assignment = ti.state.assignment()?;
+        Some(AttemptId { ti: key, try_number: ti.try_number, lease: assignment.lease })
+    }
+
+    /// The task instances that tell this task to be skipped, as far as that is sure amid the batch.
+    fn skipped_by(&self, run: RunKey, task: TaskIx) -> Option<TiKey> {
+        let settled = |key: &TiKey| self.to_come.get(key).is_none_or(|left| *left == 0);
+        let new = self.batch.tis.range(crate::disk::keys_of(run)).map(|(_, ti)| ti);
+        let rows = self.disk.tis_of(run).filter(|ti| !self.batch.tis.contains_key(&ti.key)).chain(new);
+        rows.filter(|ti| ti.skips.contains(&task) && settled(&ti.key) && self.state(ti.key).is_some())
+            .map(|ti| ti.key)
+            .next()
+    }
+}
+
+/// Whether a worker may have what is in this state.
+pub(super) fn with_worker(state: S) -> bool {
+    matches!(state, S::Queued | S::Running | S::Paused | S::Deferred | S::Restarting)
+}
+
+/// A task instance is about to begin: everything before it allows that.
+pub(super) fn may_begin(replay: &Replay<'_>, shapes: &Shapes, key: TiKey) -> Check {
+    let Some(run) = replay.run(key.run) else { return Err(format!("{key:?} begins and has no run")) };
+    let Some(shape) = shapes.of(replay.disk, replay.batch, run) else { return Ok(()) };
+    let task = key.task.usize();
+    let spec = &shape.spec.tasks[task];
+    let name = format!("{}[{}] of run {} ({})", spec.task_id, key.map_index, run.run_id, key.run);
+    let was_running = replay.disk.runs.get(&key.run).is_some_and(|run| run.state == RunState::Running);
+    if !was_running && run.started_at.is_none() {
+        return Err(format!("{name} begins, and its run has not"));
+    }
+    let dag = replay.disk.dags.get(&run.dag).filter(|_| !replay.batch.dags.contains_key(&run.dag));
+    if dag.is_some_and(|dag| dag.is_paused) {
+        return Err(format!("{name} begins, and its DAG is paused"));
+    }
+    if key.map_index == MapIndex::NONE && shape.mapping(task).is_some() {
+        return Err(format!("{name} begins, and should have become copies"));
+    }
+    let before = before(replay, &shape, key);
+    if !rules::may_begin(spec.trigger_rule, &before) {
+        return Err(format!("{name} begins by {}, and before it there are {before:?}", spec.trigger_rule));
+    }
+    if let Some(by) = replay.skipped_by(key.run, key.task) {
+        return Err(format!("{name} begins, and {by:?} chose another way"));
+    }
+    for setup in shape.setups[task].difference(&shape.up[task]) {
+        let good = |(_, state): &(MapIndex, S)| matches!(state, S::Success | S::Removed);
+        if !replay.instances(key.run, *setup).iter().all(good) {
+            return Err(format!("{name} begins, and its setup t{setup} has not succeeded"));
+        }
+    }
+    for between in &shape.scope[task] {
+        if !replay.instances(key.run, *between).iter().all(|(_, state)| state.is_finished()) {
+            return Err(format!("teardown {name} begins, and t{between} is not over"));
+        }
+    }
+    Ok(())
+}
+
+/// The states of all that is directly before a task instance, setups marked.
+pub(super) fn before(replay: &Replay<'_>, shape: &Shape, key: TiKey) -> Vec<(S, bool)> {
+    let task = key.task.usize();
+    let mut found = Vec::new();
+    for up in &shape.up[task] {
+        let setup = shape.spec.tasks[*up].role == updraft_core::Role::Setup;
+        let beside = shape.group[task].is_some()
+            && shape.group[task] == shape.group[*up]
+            && key.map_index != MapIndex::NONE;
+        for (map_index, state) in replay.instances(key.run, *up) {
+            // In a mapped group each copy depends on those of its own index.
+            if !beside || map_index == key.map_index || map_index == MapIndex::NONE {
+                found.push((state, setup));
+            }
+        }
+    }
+    found
+}
