@@ -19,11 +19,11 @@ use updraft_core::Namespace;
 use updraft_operators::mail::MailServer;
 use updraft_server::{
     accounts::{Accounts, ensure_admin},
-    authoring::{self, Folder, Options},
+    authoring::{self, Folder},
     blobs::Blobs,
     dags::Loader,
     deliveries::Deliverer,
-    http::{self, Metrics, ReadDag},
+    http::{self, Metrics},
     leader::{self, Ended, Handle, Inbox, Leader, Surroundings},
     leadership::Reign,
     logs::LogFolder,
@@ -262,7 +262,7 @@ fn state(
         accounts: Arc::new(accounts),
         logs: Arc::new(LogFolder::new(home.logs())),
         blobs: Arc::new(Blobs::in_folder(&home.blobs()).context("can't use the folder of blobs")?),
-        read_document: Box::new(read_document),
+        check: Arc::new(authoring::native),
         metrics,
         config: http::Config {
             worker_tokens: vec![worker_token(&home.worker_token())?],
@@ -272,34 +272,6 @@ fn state(
             ..http::Config::default()
         },
     })
-}
-
-fn read_document(
-    text: &str,
-    format: http::Format,
-    namespace: &Namespace,
-) -> Result<Vec<ReadDag>, Vec<String>> {
-    let options = Options {
-        namespace: namespace.clone(),
-        check: &authoring::native,
-        // What is put by others must not read this process's environment.
-        variable: &|_| None,
-        now: leader::now(),
-    };
-    let format = match format {
-        http::Format::Yaml => authoring::Format::Yaml,
-        http::Format::Json => authoring::Format::Json,
-    };
-    let reading = authoring::read_document("the document", text, format, &options);
-    if !reading.errors.is_empty() {
-        return Err(reading.errors.iter().map(ToString::to_string).collect());
-    }
-    let dags = reading.dags.into_iter().map(|read| ReadDag {
-        spec: read.spec,
-        hash: read.hash,
-        warnings: read.warnings.iter().map(ToString::to_string).collect(),
-    });
-    Ok(dags.collect())
 }
 
 /// What a signal asks for.

@@ -176,9 +176,7 @@ async fn get_xcom_entry(
     let copy = MapIndex(query.map_index.unwrap_or(-1));
     let missing = |_| Error::not_found(format!("XCom entry with key: `{key}` not found"));
     let listing = call.ti((&dag_id, &dag_run_id, &task_id), copy).await.map_err(missing)?;
-    // Values are JSON already: there is nothing to deserialize.
-    let XcomQueryOne { stringify, deserialize: _, .. } = query;
-    let stringify = stringify.unwrap_or(false);
+    let stringify = query.stringify.unwrap_or(false);
     Ok(Json(one(&call, &listing, &key, stringify).await?))
 }
 
