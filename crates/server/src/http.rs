@@ -5,7 +5,7 @@
 //!
 //! # Architecture Invariant
 //!
-//! A route that [`access`] does not name is refused to everybody. Nothing here writes what the engine decides:
+//! A route that `access` does not name is refused to everybody. Nothing here writes what the engine decides:
 //! it hands the leader a command, and answers when what it led to is in the store.
 
 mod access;
