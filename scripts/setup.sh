@@ -4,6 +4,7 @@
 #
 # Usage: scripts/setup.sh run|test
 set -eu
+cd "$(dirname "$0")/.."
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -21,9 +22,9 @@ has_postgresql() {
 packages=''
 command -v cc >/dev/null || packages="$packages gcc libc6-dev"
 command -v python3 >/dev/null || packages="$packages python3"
-# Airflow's own client, which a test of the HTTP API asks with: in a virtual environment of its own.
-client="${CARGO_TARGET_DIR:-target}/airflow-client"
-requirements=crates/server/tests/it/http/requirements.txt
+# What tests need of PyPI, in a virtual environment of its own: where UPDRAFT_TEST_PYTHON of .cargo/config.toml says.
+python=target/test-python
+requirements=tests/requirements.txt
 case "${1:-}" in
 run) ;;
 test)
@@ -61,10 +62,10 @@ if ! cargo --version >/dev/null; then
     exit 1
 fi
 
-if [ "$1" = test ] && ! cmp -s "$requirements" "$client/requirements.txt"; then
-    say "installing Airflow's client into $client"
-    python3 -m venv --clear "$client"
-    "$client/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements"
+if [ "$1" = test ] && ! cmp -s "$requirements" "$python/requirements.txt"; then
+    say "installing what tests need of PyPI into $python"
+    python3 -m venv --clear "$python"
+    "$python/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements"
     # Written last: a broken installation is made anew.
-    cp "$requirements" "$client/requirements.txt"
+    cp "$requirements" "$python/requirements.txt"
 fi

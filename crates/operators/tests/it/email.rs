@@ -26,7 +26,9 @@ struct Server {
 impl Server {
     fn start(arguments: &[&str]) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/smtp/server.py");
-        let mut process = Command::new("python3")
+        let python = std::env::var_os("UPDRAFT_TEST_PYTHON").expect("cargo sets it");
+        assert!(Path::new(&python).exists(), "aiosmtpd is not there: run `scripts/setup.sh test`");
+        let mut process = Command::new(python)
             .arg(script)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -37,7 +39,7 @@ impl Server {
         let mut port = String::new();
         output.read_line(&mut port).unwrap();
         let port = port.trim().parse();
-        let port = port.expect("the mail server did not start: pip install -r tests/requirements.txt");
+        let port = port.expect("the mail server did not start");
         Self { output, _input: process.stdin.take().unwrap(), process, port }
     }
 

@@ -75,6 +75,14 @@ impl Stat {
     }
 }
 
+/// The session of this program. It is 0 where the session's leader is outside of our namespace of process ids,
+/// as when a container's or a sandbox's first process has not opened a session of its own.
+fn own_session() -> io::Result<i32> {
+    let stat = Stat::of(rustix::process::getpid());
+    stat.map(|stat| stat.session)
+        .ok_or_else(|| io::Error::other("/proc/self/stat can't be read; this needs a mounted /proc"))
+}
+
 /// The orphans of all our tasks: the children of this program's first thread, which starts none itself.
 pub(super) struct Orphans {
     children: File,
@@ -93,8 +101,7 @@ impl Orphans {
                 format!("{path}: {error}; this needs a kernel with CONFIG_PROC_CHILDREN and a mounted /proc"),
             )
         })?;
-        let own_session = rustix::process::getsid(None)?.as_raw_nonzero().get();
-        Ok(Self { children, own_session })
+        Ok(Self { children, own_session: own_session()? })
     }
 
     /// Whether there is not one, dead or alive: then whatever a task that has ended had started has ended,
@@ -196,7 +203,7 @@ pub(super) fn marker_of(pid: Pid) -> Option<String> {
 
 /// Every process of this machine that carries a marker for which `wanted` holds, and what shares its session.
 pub(super) fn marked(wanted: impl Fn(&str) -> bool) -> io::Result<Vec<(Member, Stat, String)>> {
-    let own_session = rustix::process::getsid(None)?.as_raw_nonzero().get();
+    let own_session = own_session()?;
     let mut marked: Vec<(Member, Stat, String)> = Vec::new();
     let mut unmarked = Vec::new();
     for entry in std::fs::read_dir("/proc")?.flatten() {

@@ -1,27 +1,16 @@
 //! The API as Airflow's own Python client sees it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 use tokio::process::Command;
 
 use super::{runs::at_work, worker::Worker};
 
-/// Where `scripts/setup.sh test` puts the client.
-fn python() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    target.join("airflow-client/bin/python")
-}
-
 #[tokio::test]
 async fn airflows_own_client_gets_what_it_expects() {
-    let python = python();
-    assert!(
-        python.exists(),
-        "Airflow's client is not installed at {}: run `scripts/setup.sh test`",
-        python.display()
-    );
+    let python = std::env::var_os("UPDRAFT_TEST_PYTHON").expect("cargo sets it");
+    assert!(Path::new(&python).exists(), "Airflow's client is not there: run `scripts/setup.sh test`");
     let server = at_work().await;
     let token = server.account("client", "admin", None).await;
     let mut worker = Worker::join(&server).await;

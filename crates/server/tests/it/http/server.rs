@@ -100,6 +100,8 @@ impl Server {
         for (token, role) in tokens.iter_mut().zip(["viewer", "user", "op", "admin"]) {
             *token = account(&store, &accounts, role, role, None).await;
         }
+        // Another test of this process may have done it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         Self {
             address,

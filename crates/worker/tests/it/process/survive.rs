@@ -79,3 +79,17 @@ async fn what_a_former_program_left_in_the_scratch_folder_can_be_removed() {
     assert_eq!(lab.spawner.clear_former().unwrap(), 2);
     assert_eq!(std::fs::read_dir(&scratch).unwrap().count(), 1, "what is ours has stayed");
 }
+
+/// As in a sandbox whose first process has not opened a session: ours is then one that has no number here.
+#[test]
+fn a_session_that_began_outside_of_the_namespace_of_process_ids_is_no_hindrance() {
+    let mut unshare = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        unshare.args(["--user", "--map-root-user"]);
+    }
+    unshare.args(["--pid", "--fork", "--kill-child", "--mount-proc"]).arg(std::env::current_exe().unwrap());
+    unshare.args(["--exact", "process::survive::a_running_tasks_processes_carry_its_marker"]);
+    let inside = unshare.output().unwrap();
+    let said = String::from_utf8_lossy(&inside.stdout);
+    assert!(inside.status.success() && said.contains("1 passed"), "{inside:?}");
+}
