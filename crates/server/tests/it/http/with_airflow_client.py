@@ -72,7 +72,8 @@ def runs(there):
     equal(tis.post_clear_task_instances("work", body).total_entries, 2)
     xcoms = api.XComApi(there)
     equal(xcoms.get_xcom_entries("work", "r", "first").total_entries, 1)
-    equal(xcoms.get_xcom_entry("work", "r", "first", "return_value").actual_instance.value, {"rows": 3})
+    entry = xcoms.get_xcom_entry(dag_id="work", dag_run_id="r", task_id="first", xcom_key="return_value")
+    equal(entry.actual_instance.value, {"rows": 3})
     assert api.EventLogApi(there).get_event_logs(dag_id="work").total_entries > 0
 
 
