@@ -64,11 +64,14 @@ pub struct Worker {
     pub slots: u32,
     /// From which queues.
     pub queues: Vec<String>,
+    /// The folder for the folders in which tasks run; within the home folder, where nothing is said. Where
+    /// tasks run as other users (`run_as_user`), these must be able to pass through all folders above it.
+    pub scratch: Option<PathBuf>,
 }
 
 impl Default for Worker {
     fn default() -> Self {
-        Self { slots: 32, queues: vec!["default".into()] }
+        Self { slots: 32, queues: vec!["default".into()], scratch: None }
     }
 }
 

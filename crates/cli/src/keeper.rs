@@ -30,6 +30,12 @@ pub struct Args {
     /// The queues it serves.
     #[arg(long, value_delimiter = ',', default_value = "default")]
     queues: Vec<String>,
+    /// What tasks may read although it is in the home folder: the folder of DAG files.
+    #[arg(long, value_name = "DIR")]
+    readable: Vec<PathBuf>,
+    /// The folder for the folders in which tasks run.
+    #[arg(long, value_name = "DIR")]
+    scratch: PathBuf,
 }
 
 /// Runs the keeper.
@@ -52,9 +58,10 @@ pub fn main(home: &Path, args: Args) -> Result<()> {
         endpoint: Endpoint::Unix(home.socket()),
         token,
         logs: home.logs(),
-        scratch: home.scratch(),
+        scratch: args.scratch.clone(),
         installation: home.installation(),
-        denied: vec![home.0.clone()],
+        denied: vec![home.0.clone(), args.scratch],
+        readable: args.readable,
         alone_for: Some(ALONE_FOR),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -108,6 +115,10 @@ pub struct Supervisor {
     pub slots: u32,
     /// The queues it serves.
     pub queues: Vec<String>,
+    /// The folder of DAG files, which tasks may read.
+    pub dags: PathBuf,
+    /// The folder for the folders in which tasks run.
+    pub scratch: PathBuf,
 }
 
 impl Supervisor {
@@ -149,6 +160,10 @@ impl Supervisor {
             .arg(&self.home)
             .arg("keeper")
             .args(["--slots", &self.slots.to_string(), "--queues", &self.queues.join(",")])
+            .arg("--readable")
+            .arg(&self.dags)
+            .arg("--scratch")
+            .arg(&self.scratch)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -73,6 +73,7 @@ pub fn main(home: PathBuf, args: Args) -> Result<()> {
     config.server.host = args.host.unwrap_or(config.server.host);
     config.worker.slots = args.slots.unwrap_or(config.worker.slots);
     let dags = args.dags.or(config.dags.folder).unwrap_or_else(|| home.0.join("dags"));
+    let dags = std::path::absolute(dags).context("can't tell where the folder of DAG files is")?;
     std::fs::create_dir_all(&dags).with_context(|| format!("can't make the folder {}", dags.display()))?;
     if args.examples {
         put_examples(&dags).context("can't put the examples into the folder of DAG files")?;
@@ -140,9 +141,10 @@ async fn serve(home: Home, config: Config) -> Result<()> {
         println!("(kept in {})", home.0.join("admin-password").display());
     }
 
+    let dags = config.dags.folder.clone().unwrap_or_else(|| home.0.join("dags"));
     let loader = Loader {
         folder: Folder {
-            root: config.dags.folder.clone().unwrap_or_else(|| home.0.join("dags")),
+            root: dags.clone(),
             namespace: Namespace::default(),
             check: Arc::new(authoring::native),
             variable: Arc::new(authoring::environment),
@@ -159,6 +161,8 @@ async fn serve(home: Home, config: Config) -> Result<()> {
         lock: home.keeper_lock(),
         slots: config.worker.slots,
         queues: config.worker.queues.clone(),
+        dags,
+        scratch: config.worker.scratch.clone().unwrap_or_else(|| home.scratch()),
     };
     let supervising = tokio::spawn(supervisor.run());
     info!(%address, home = %home.0.display(), "ready");

@@ -109,6 +109,9 @@ pub struct OrderTask {
     /// When the first attempt of this try began: a sensor's timeout counts from here over its looks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_started_at: Option<Timestamp>,
+    /// The user of the worker's machine that its process becomes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_as_user: Option<String>,
     /// Who answers for it.
     pub owner: String,
 }

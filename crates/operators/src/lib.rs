@@ -12,7 +12,7 @@ mod nearest;
 mod operators;
 pub mod outcome;
 mod prepare;
-mod secrets;
+pub mod secrets;
 mod sensor;
 pub mod template;
 pub mod work;

@@ -181,6 +181,8 @@ mod tests {
             command: Command::Argv(vec!["true".into()]),
             env: BTreeMap::new(),
             inherit_env: true,
+            secrets: BTreeMap::new(),
+            asks: false,
             cwd: None,
             stdin: None,
             result,

@@ -127,6 +127,12 @@ impl Job<'_> {
         }
     }
 
+    /// Secrets to be handed over. They are masked from now on.
+    pub(crate) fn secrets(&self, secrets: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        secrets.values().for_each(|text| self.keep_secret(text));
+        secrets
+    }
+
     /// Where a result is, if it is kept at all.
     pub(crate) fn result_rule(&self, rule: ResultRule) -> ResultRule {
         if self.order.task.do_xcom_push { rule } else { ResultRule::None }

@@ -25,7 +25,7 @@ const SENSITIVE: &[&str] = &[
 ];
 
 /// The secrets of a connection: its password, and what its extra fields keep under a telling name.
-pub(crate) fn of_connection(connection: &Connection) -> Vec<String> {
+pub fn of_connection(connection: &Connection) -> Vec<String> {
     let mut found: Vec<String> = connection.password.iter().cloned().collect();
     of_extra(&connection.extra, &mut found);
     found.retain(|secret| !secret.is_empty());
@@ -46,7 +46,7 @@ fn of_extra(extra: &Map<String, Value>, found: &mut Vec<String>) {
 }
 
 /// The texts in a secret variable: all of it, and the strings in it where it is JSON.
-pub(crate) fn of_variable(text: &str) -> Vec<String> {
+pub fn of_variable(text: &str) -> Vec<String> {
     let mut found = vec![text.to_owned()];
     if let Ok(value) = serde_json::from_str(text) {
         strings(&value, &mut found);

@@ -25,6 +25,11 @@ pub struct ProcessPlan {
     pub env: BTreeMap<String, String>,
     /// Whether it gets the worker's (scrubbed) environment below `env`, or `env` alone.
     pub inherit_env: bool,
+    /// Secrets that it reads from a descriptor: for `PASSWORD` its environment has the descriptor's number as
+    /// `PASSWORD_FD`.
+    pub secrets: BTreeMap<String, String>,
+    /// Whether it may ask the worker for variables, connections and other tasks' results while it runs.
+    pub asks: bool,
     /// Where it starts: `None` is a new, empty folder that is removed at its end.
     pub cwd: Option<PathBuf>,
     /// What it reads; nothing (`/dev/null`) where this is `None`. May hold secrets, and may be large.

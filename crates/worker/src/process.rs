@@ -38,6 +38,7 @@ pub use env::{BASE_ENV, MARKER_VARIABLE, RESULT_VARIABLE};
 pub use error::SpawnError;
 pub use guard::{Guard, GuardError, GuardPolicy, GuardStatus};
 pub use harden::harden_self;
+pub use mask::{MaskError, Masks};
 pub use result::{INLINE_RESULT_BYTES, ResultError, ResultValue, SpilledResult};
 pub use running::{Control, NotRunning, Running, Unwatched};
 pub use spawner::{Spawner, SpawnerConfig};

@@ -3,6 +3,7 @@
 //! Everything that an attempt came to is kept here until the server says that it is in the store. So a
 //! server may be gone for any time: what ends meanwhile is told when it is back.
 
+mod api;
 mod attempt;
 mod connection;
 mod held;
@@ -21,6 +22,7 @@ use updraft_operators::work::Shared;
 
 pub use self::connection::Endpoint;
 use self::{
+    api::TaskApi,
     attempt::{Running, Tools},
     connection::Connection,
     held::{Held, Phase},
@@ -61,6 +63,8 @@ pub struct Config {
     pub installation: String,
     /// Folders that no task may look into.
     pub denied: Vec<PathBuf>,
+    /// Below these: what they may read all the same.
+    pub readable: Vec<PathBuf>,
     /// An idle worker that has not reached a server for so long goes.
     pub alone_for: Option<Duration>,
 }
@@ -98,13 +102,23 @@ struct Happened {
 pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
     let io = |doing| move |source| Error::Io { doing, source };
     let spawner = Spawner::new(&SpawnerConfig::new(&config.scratch)).map_err(io("start processes"))?;
-    let guard = Guard::new(GuardPolicy { denied: config.denied.clone(), ..GuardPolicy::default() })?;
+    let client = Client::new(&config.endpoint, &config.token).map_err(Error::Client)?;
+    let api =
+        TaskApi::start(spawner.api_socket(), client.clone()).map_err(io("listen for what tasks ask"))?;
+    let policy = GuardPolicy {
+        denied: config.denied.clone(),
+        readable: config.readable.clone(),
+        writable: vec![spawner.api_socket()],
+        ..GuardPolicy::default()
+    };
+    let guard = Guard::new(policy)?;
     info!(guard = ?guard.status(), "tasks are guarded");
     let (sender, happened) = mpsc::unbounded_channel();
     let tools = Arc::new(Tools {
         spawner,
         guard: Arc::new(guard),
-        client: Client::new(&config.endpoint, &config.token).map_err(Error::Client)?,
+        client,
+        api,
         shared: Arc::new(Shared::default()),
         logs: config.logs.clone(),
         installation: config.installation.clone(),

@@ -3,4 +3,5 @@
 #![cfg(test)]
 
 mod kill;
+mod scripts;
 mod system;

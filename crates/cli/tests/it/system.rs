@@ -13,6 +13,7 @@ use updraft_store::{Queries, RunQuery, SqlStore, TiListing, TiQuery, Window};
 /// An installation. What it started is ended when this goes.
 pub struct System {
     folder: tempfile::TempDir,
+    environment: Vec<(String, String)>,
     server: Option<Child>,
 }
 
@@ -20,12 +21,25 @@ impl System {
     /// An installation with these DAG files, not yet started.
     pub fn new(files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let system = Self { folder, server: None };
+        let system = Self { folder, environment: Vec::new(), server: None };
         std::fs::create_dir_all(system.home().join("dags")).unwrap();
         for (name, text) in files {
             std::fs::write(system.home().join("dags").join(name), text).unwrap();
         }
         system
+    }
+
+    /// A variable of the server's environment.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.environment.push((name.into(), value.into()));
+    }
+
+    /// The log of an attempt, as it is kept.
+    pub fn log(&self, ti: &TiListing) -> String {
+        let names = (&ti.dag.namespace, &ti.dag.dag_id, &ti.run_id);
+        let (key, try_number) = (ti.row.key, ti.row.try_number);
+        let path = updraft_core::protocol::log_path(names, &ti.row.task_id, key.map_index, try_number);
+        std::fs::read_to_string(self.home().join("logs").join(path)).unwrap_or_default()
     }
 
     pub fn home(&self) -> PathBuf {
@@ -46,6 +60,7 @@ impl System {
             .arg("--home")
             .arg(self.home())
             .args(["standalone", "--port", "0", "--slots", &slots.to_string()])
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

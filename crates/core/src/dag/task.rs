@@ -83,6 +83,10 @@ pub struct TaskSpec {
     /// Who is told what becomes of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<AlertSpec>,
+    /// The user of the worker's machine that its process becomes; the worker's own where it does not say
+    /// (Airflow's `run_as_user`). Only a worker that runs as root can do it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_as_user: Option<String>,
     /// Who answers for it, for display; the DAG's owner where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
@@ -139,6 +143,7 @@ impl TaskSpec {
             do_xcom_push: true,
             expected_duration: None,
             alerts: Vec::new(),
+            run_as_user: None,
             owner: None,
             doc_md: None,
         }

@@ -64,7 +64,7 @@ fn unknown_missing_and_mistyped_arguments_are_named_with_the_mend() {
     assert_eq!(
         error("bash", json!({"bash_comand": "true"})),
         "BashOperator: `bash_comand` is no argument of it; did you mean `bash_command`? It takes: \
-         bash_command, env, append_env, cwd, skip_on_exit_code, output_encoding"
+         bash_command, env, append_env, secrets, cwd, skip_on_exit_code, output_encoding"
     );
     assert_eq!(error("bash", json!({})), "BashOperator: `bash_command` is required");
     assert_eq!(

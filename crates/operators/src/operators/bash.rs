@@ -22,6 +22,9 @@ arguments! {
         templated env: Option<Strings>,
         /// Whether `env` is added to the worker's environment.
         plain append_env: bool = false,
+        /// Secrets, handed over where no other process sees them: for `PASSWORD: "{{ conn.db.password }}"` the
+        /// command reads the text from the descriptor whose number is in `$PASSWORD_FD` (`cat <&$PASSWORD_FD`).
+        templated secrets: Strings = Strings::new(),
         /// The folder it runs in. A new one that goes when it ends, where none is named.
         templated cwd: Option<String>,
         /// It is skipped where it ends with this exit code, or one of these; null for none.
@@ -78,6 +81,8 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
         command,
         env,
         inherit_env,
+        secrets: job.secrets(args.secrets),
+        asks: false,
         cwd: args.cwd.map(Into::into),
         stdin: None,
         result: job.result_rule(ResultRule::LastLine),

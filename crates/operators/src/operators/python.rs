@@ -8,7 +8,7 @@ use crate::{
     Refused, Work,
     catalog::{
         Entry, Written,
-        argument::{BadArgument, arguments},
+        argument::{BadArgument, Strings, arguments},
     },
     prepare::Job,
     template::isoformat,
@@ -33,6 +33,9 @@ arguments! {
         templated templates_dict: Option<Map<String, Value>>,
         /// Whether its result is shown in the log.
         plain show_return_value_in_logs: bool = true,
+        /// Secrets, handed over where no other process sees them: for `PASSWORD: "{{ conn.db.password }}"` the
+        /// function reads the text from the descriptor whose number is in `PASSWORD_FD` of its environment.
+        templated secrets: Strings = Strings::new(),
     }
 }
 
@@ -162,6 +165,8 @@ fn plan(job: &Job<'_>, mode: &str, skip_all: bool) -> Result<Work, Refused> {
         },
         env: job.airflow_variables(),
         inherit_env: true,
+        secrets: job.secrets(args.secrets),
+        asks: true,
         cwd: None,
         stdin: Some(orders.to_string().into_bytes()),
         result: ResultRule::Envelope,

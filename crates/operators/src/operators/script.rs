@@ -34,6 +34,9 @@ arguments! {
         templated env: Strings = Strings::new(),
         /// Whether `env` is added to the worker's environment or is all there is.
         plain append_env: bool = true,
+        /// Secrets, handed over where no other process sees them: for `PASSWORD: "{{ conn.db.password }}"` the
+        /// script reads the text from the descriptor whose number is in `$PASSWORD_FD` (`cat <&$PASSWORD_FD`).
+        templated secrets: Strings = Strings::new(),
         /// The folder it runs in. A new one that goes when it ends, where none is named.
         templated cwd: Option<String>,
         /// Where its result is: `last_line` of its output, all its `output`, or the `file` that
@@ -111,6 +114,8 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
         command,
         env,
         inherit_env: args.append_env,
+        secrets: job.secrets(args.secrets),
+        asks: false,
         cwd: args.cwd.map(Into::into),
         stdin: args.stdin.map(|value| as_text(&value).into_bytes()),
         result: job.result_rule(result),

@@ -97,6 +97,7 @@ pub fn order(operator: &str, args: Value) -> Order {
             upstream: vec!["load".into()],
             downstream: vec!["left".into(), "right".into()],
             first_started_at: None,
+            run_as_user: None,
             owner: "data".into(),
         },
         run: Arc::new(OrderRun {

@@ -47,7 +47,7 @@ pub(super) const DAG: [&str; 29] = [
 ];
 
 /// The keys of every task that are read; what is not among them is its operator's.
-pub(super) const TASK: [&str; 36] = [
+pub(super) const TASK: [&str; 37] = [
     "alerts",
     "dependencies",
     "depends_on_past",
@@ -82,6 +82,7 @@ pub(super) const TASK: [&str; 36] = [
     "retry_delay",
     "retry_exponential_backoff",
     "retry_on_exit_codes",
+    "run_as_user",
     "task_group_name",
     "trigger_rule",
 ];

@@ -45,6 +45,7 @@ impl Orders {
             upstream: names(dag.upstream(attempt.ti.task)),
             downstream: names(dag.downstream(attempt.ti.task)),
             first_started_at: ti.started_at,
+            run_as_user: spec.run_as_user.clone(),
             owner: spec.owner.clone().unwrap_or_else(|| dag.spec().owner.to_string()),
         };
         let run = self.run(engine, row, dag);

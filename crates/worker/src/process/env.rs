@@ -48,12 +48,16 @@ impl BaseEnv {
         Self(base)
     }
 
-    /// A child's variables so far: the base, with `over` laid over it.
-    pub(super) fn with(&self, over: &BTreeMap<String, String>) -> Result<ChildEnv, SpawnError> {
+    /// A child's variables so far: `over`, laid over the base where that is inherited.
+    pub(super) fn with(
+        &self,
+        over: &BTreeMap<String, String>,
+        inherit: bool,
+    ) -> Result<ChildEnv, SpawnError> {
         for name in over.keys() {
             check_name(name)?;
         }
-        let mut variables = self.0.clone();
+        let mut variables = if inherit { self.0.clone() } else { BTreeMap::new() };
         variables.extend(over.iter().map(|(name, value)| (name.into(), value.into())));
         Ok(ChildEnv { variables })
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::guard::GuardError;
+use super::mask::MaskError;
 use super::spec::MAX_HANDED_SECRETS;
 
 /// A process that was not started; nothing of it is left.
@@ -73,8 +74,8 @@ pub enum SpawnError {
         count: usize,
     },
     /// The secrets cannot be searched for in the output.
-    #[error("the secrets to mask cannot be made ready for searching: {0}; mask fewer or shorter ones")]
-    Mask(String),
+    #[error("{0}; mask fewer or shorter ones")]
+    Mask(#[from] MaskError),
     /// The working folder cannot be entered.
     #[error("the working folder {} cannot be entered by {user}: {source}; create it or give {user} the right to enter it and the folders above", path.display())]
     Cwd {

@@ -14,6 +14,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::guard::Ruleset;
 
 const PRIVATE: u32 = 0o700;
+/// The socket at which tasks ask the worker.
+const API_SOCKET: &str = "api";
 /// More than these are removed rather than kept.
 const MOST_KEPT: usize = 1024;
 
@@ -47,6 +49,11 @@ impl Scratch {
         &self.root
     }
 
+    /// Where tasks can reach the worker.
+    pub(super) fn api_socket(&self) -> PathBuf {
+        self.root.join(API_SOCKET)
+    }
+
     /// A folder that only its owner can enter, with an empty one to work in.
     pub(super) fn folder(&self) -> io::Result<Folder> {
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,7 +75,8 @@ impl Scratch {
         let mut removed = 0;
         for entry in std::fs::read_dir(&self.root)? {
             let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(&self.prefix) {
+            let name = entry.file_name();
+            if name.to_string_lossy().starts_with(&self.prefix) || name == API_SOCKET {
                 continue;
             }
             if entry.file_type()?.is_dir() {

@@ -1,6 +1,7 @@
 //! Secrets replaced by `***` in a stream of bytes that arrives in pieces.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aho_corasick::{AhoCorasick, BuildError, MatchKind};
 
@@ -10,8 +11,55 @@ use super::spec::Secret;
 const MIN_CHARS: usize = 5;
 const STARS: &[u8] = b"***";
 
+/// Texts that must not appear in an attempt's log. There may come more while it runs: what a task asks for is
+/// hidden from then on. Clones are the same. Texts shorter than five characters are not masked, as in Airflow:
+/// they would blank out half of every log.
+#[derive(Clone, Default)]
+pub struct Masks(Arc<RwLock<Known>>);
+
+#[derive(Default)]
+struct Known {
+    secrets: Vec<Secret>,
+    mask: Option<Arc<Mask>>,
+}
+
+/// Secrets that can't be searched for: there are gigabytes of them.
+#[derive(Debug, thiserror::Error)]
+#[error("the secrets can't be masked: {0}")]
+pub struct MaskError(#[from] BuildError);
+
+impl Masks {
+    /// These secrets.
+    pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Result<Self, MaskError> {
+        let masks = Self::default();
+        masks.add(secrets)?;
+        Ok(masks)
+    }
+
+    /// These too. What is captured after this does not show them.
+    pub fn add(&self, secrets: impl IntoIterator<Item = Secret>) -> Result<(), MaskError> {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let before = known.secrets.len();
+        known.secrets.extend(secrets);
+        if known.secrets.len() > before {
+            known.mask = Mask::new(known.secrets.iter())?;
+        }
+        Ok(())
+    }
+
+    fn current(&self) -> Option<Arc<Mask>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).mask.clone()
+    }
+}
+
+impl fmt::Debug for Masks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Masks(***)")
+    }
+}
+
 /// The secrets of one attempt, made ready for searching.
-pub(super) struct Mask {
+struct Mask {
     automaton: AhoCorasick,
     patterns: Vec<Vec<u8>>,
     longest: usize,
@@ -20,9 +68,7 @@ pub(super) struct Mask {
 impl Mask {
     /// `None` if there is nothing to mask; fails only for gigabytes of secrets. A secret of several lines is
     /// masked as a whole and line by line, since programs indent and prefix what they print.
-    pub(super) fn new<'a>(
-        secrets: impl Iterator<Item = &'a Secret>,
-    ) -> Result<Option<Arc<Self>>, BuildError> {
+    fn new<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Result<Option<Arc<Self>>, BuildError> {
         let mut patterns: Vec<Vec<u8>> = secrets
             .flat_map(|secret| {
                 let whole = secret.bytes().trim_ascii_end();
@@ -74,9 +120,9 @@ fn is_long_enough(text: &[u8]) -> bool {
     String::from_utf8_lossy(text).chars().count() >= MIN_CHARS
 }
 
-/// One stream on its way through a [`Mask`]. It holds back only what may be the beginning of a secret.
+/// One stream on its way through [`Masks`]. It holds back only what may be the beginning of a secret.
 pub(super) struct Masker {
-    mask: Option<Arc<Mask>>,
+    masks: Masks,
     held: Vec<u8>,
     /// How many of the held bytes belong to a secret whose stars have gone out.
     covered: usize,
@@ -85,8 +131,8 @@ pub(super) struct Masker {
 }
 
 impl Masker {
-    pub(super) fn new(mask: Option<Arc<Mask>>) -> Self {
-        Self { mask, held: Vec::new(), covered: 0, starred: false }
+    pub(super) fn new(masks: Masks) -> Self {
+        Self { masks, held: Vec::new(), covered: 0, starred: false }
     }
 
     /// Takes the stream's next piece and gives out what is safe to show.
@@ -100,7 +146,7 @@ impl Masker {
     }
 
     fn pass(&mut self, piece: &[u8], at_end: bool, mut show: impl FnMut(&[u8])) {
-        let Some(mask) = &self.mask else {
+        let Some(mask) = self.masks.current() else {
             if !piece.is_empty() {
                 show(piece);
             }

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -12,7 +11,7 @@ use tokio::net::unix::pipe::Receiver;
 
 use super::folder::Folder;
 use super::log::{Lines, LogReport, LogWriter, Stamp, Stream};
-use super::mask::{Mask, Masker};
+use super::mask::{Masker, Masks};
 use super::result::{Collector, ResultError, ResultValue};
 
 /// How long output may wait in memory for more before it is written for followers.
@@ -148,14 +147,14 @@ struct Channel {
 }
 
 impl Capture {
-    pub(super) fn new(log: LogWriter, result: Collector, folder: Folder, mask: Option<Arc<Mask>>) -> Self {
-        let channel = |mask| Channel {
-            masker: Masker::new(mask),
+    pub(super) fn new(log: LogWriter, result: Collector, folder: Folder, masks: Masks) -> Self {
+        let channel = |masks| Channel {
+            masker: Masker::new(masks),
             lines: Lines::default(),
             is_fresh: false,
             begun_at: None,
         };
-        Self { log, result, folder, out: channel(mask.clone()), err: channel(mask), unshown_since: None }
+        Self { log, result, folder, out: channel(masks.clone()), err: channel(masks), unshown_since: None }
     }
 
     fn push(&mut self, stream: Stream, bytes: &[u8]) {

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::process::{Gid, Uid};
@@ -13,7 +12,7 @@ use rustix::process::{Gid, Uid};
 use super::env::{BaseEnv, ChildEnv, RESULT_VARIABLE};
 use super::error::SpawnError;
 use super::folder::{Folder, Scratch};
-use super::mask::Mask;
+use super::mask::Masks;
 use super::output::output_pipe;
 use super::script::{self, c_string};
 use super::slots::Slots;
@@ -37,7 +36,7 @@ pub(super) struct Prepared {
     is_guarded: bool,
     identity: Option<Identity>,
     folder: Folder,
-    mask: Option<Arc<Mask>>,
+    masks: Masks,
 }
 
 /// A process that has been started, and our ends of its pipes.
@@ -46,7 +45,7 @@ pub(super) struct Started {
     pub(super) out: OwnedFd,
     pub(super) err: Option<OwnedFd>,
     pub(super) folder: Folder,
-    pub(super) mask: Option<Arc<Mask>>,
+    pub(super) masks: Masks,
     pub(super) uid: u32,
 }
 
@@ -57,10 +56,9 @@ impl Prepared {
         }
         let in_scratch = |source| SpawnError::Scratch { path: scratch.root().to_owned(), source };
         let identity = spec.run_as_user.as_deref().map(Identity::of).transpose()?;
-        let mask = Mask::new(spec.masked.iter().chain(spec.handed.values()));
-        let mask = mask.map_err(|error| SpawnError::Mask(error.to_string()))?;
-        let mut env = base.with(&spec.env)?;
-        if let Some(identity) = &identity {
+        spec.masked.add(spec.handed.values().cloned())?;
+        let mut env = base.with(&spec.env, spec.inherit_env)?;
+        if let Some(identity) = identity.as_ref().filter(|_| spec.inherit_env) {
             for (name, value) in [("HOME", &identity.home), ("SHELL", &identity.shell)] {
                 env.set_unless_given(&spec.env, name, value);
             }
@@ -92,7 +90,7 @@ impl Prepared {
             is_guarded: spec.guard.is_some(),
             identity,
             folder,
-            mask,
+            masks: spec.masked.clone(),
         })
     }
 
@@ -136,7 +134,7 @@ impl Prepared {
             .identity
             .map_or_else(|| rustix::process::geteuid().as_raw(), |identity| identity.credentials.uid);
         let err = self.err.map(|(reader, _)| reader);
-        Ok(Started { launched, out: self.out.0, err, folder: self.folder, mask: self.mask, uid })
+        Ok(Started { launched, out: self.out.0, err, folder: self.folder, masks: self.masks, uid })
     }
 
     fn explain(&self, step: Step, source: io::Error) -> SpawnError {

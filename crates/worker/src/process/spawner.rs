@@ -121,6 +121,12 @@ impl Spawner {
         self.shared.scratch.clear_former()
     }
 
+    /// A path for the socket at which tasks ask this program: beside their folders, where each can connect to
+    /// it, whichever user it runs as.
+    pub fn api_socket(&self) -> PathBuf {
+        self.shared.scratch.api_socket()
+    }
+
     pub(super) fn scratch(&self) -> &Scratch {
         &self.shared.scratch
     }
@@ -156,11 +162,11 @@ fn start(
     let shared = &spawner.shared;
     let prepared = Prepared::new(&spec, &shared.scratch, &shared.base_env)?;
     let own_max_rss_bytes = sys::own_max_rss_bytes();
-    let Started { launched, out, err, folder, mask, uid } =
+    let Started { launched, out, err, folder, masks, uid } =
         prepared.start(slots, stack, shared.open_files)?;
     let pid = launched.pid;
     let log = LogWriter::new(spec.log, spec.log_limit_bytes);
-    let capture = Capture::new(log, Collector::new(spec.result, spec.result_limit_bytes), folder, mask);
+    let capture = Capture::new(log, Collector::new(spec.result, spec.result_limit_bytes), folder, masks);
     let watch = || {
         let output = Output::new(out, err, capture)?;
         Ok((output, sys::awaitable(launched.pidfd)?))

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::guard::Guard;
+use super::mask::Masks;
 
 /// How long a task may go on after SIGTERM, as Airflow's `killed_task_cleanup_time`.
 pub const DEFAULT_KILL_GRACE: Duration = Duration::from_secs(60);
@@ -28,6 +29,8 @@ pub struct ProcessSpec {
     pub program: Program,
     /// Variables beyond the base environment. Names that are reserved or must never pass are refused.
     pub env: BTreeMap<String, String>,
+    /// Whether it gets the base environment at all.
+    pub inherit_env: bool,
     /// Where to run. `None`: a fresh folder, removed afterwards, as Airflow's BashOperator does.
     pub cwd: Option<PathBuf>,
     /// What the process reads.
@@ -44,9 +47,8 @@ pub struct ProcessSpec {
     pub timeout: Option<Duration>,
     /// Time between SIGTERM and SIGKILL, for a timeout and for what is left behind.
     pub kill_grace: Duration,
-    /// Texts that must not appear in the log. Those shorter than five characters are not masked, as in
-    /// Airflow: they would blank out half of every log.
-    pub masked: Vec<Secret>,
+    /// Texts that must not appear in the log.
+    pub masked: Masks,
     /// Secrets handed over by file descriptor: for `PASSWORD` the process gets `PASSWORD_FD=<number>` and
     /// reads `/dev/fd/<number>`, as often as it likes. They are masked too. At most [`MAX_HANDED_SECRETS`].
     pub handed: BTreeMap<String, Secret>,
@@ -69,6 +71,7 @@ impl ProcessSpec {
             marker,
             program,
             env: BTreeMap::new(),
+            inherit_env: true,
             cwd: None,
             stdin: Stdin::Empty,
             streams: Streams::Apart,
@@ -77,7 +80,7 @@ impl ProcessSpec {
             skip_codes: vec![DEFAULT_SKIP_CODE],
             timeout: None,
             kill_grace: DEFAULT_KILL_GRACE,
-            masked: Vec::new(),
+            masked: Masks::default(),
             handed: BTreeMap::new(),
             guard: None,
             run_as_user: None,

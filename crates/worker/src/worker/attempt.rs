@@ -21,11 +21,12 @@ use updraft_operators::{
 
 use super::{
     Happened,
+    api::{self, Granted, TaskApi},
     host::{AttemptHost, Client},
 };
 use crate::process::{
-    self, DEFAULT_KILL_GRACE, Exit, Guard, Marker, ProcessSpec, Program, ResultValue, Secret, Spawner, Stdin,
-    Streams, log::TaskLogFile,
+    self, DEFAULT_KILL_GRACE, Exit, Guard, Marker, Masks, ProcessSpec, Program, ResultValue, Secret, Spawner,
+    Stdin, Streams, log::TaskLogFile,
 };
 
 /// A value that takes more than this as JSON goes into the blob store.
@@ -36,6 +37,7 @@ pub(super) struct Tools {
     pub spawner: Spawner,
     pub guard: Arc<Guard>,
     pub client: Client,
+    pub api: Arc<TaskApi>,
     pub shared: Arc<Shared>,
     pub logs: PathBuf,
     pub installation: String,
@@ -88,12 +90,8 @@ pub(super) fn begin(order: Arc<Order>, tools: Arc<Tools>) -> Running {
 
 async fn carry_out(order: Arc<Order>, tools: &Arc<Tools>, wanted: watch::Receiver<Wanted>) -> Report {
     let log = log_file(&order, tools);
-    let host = AttemptHost {
-        client: tools.client.clone(),
-        namespace: order.run.namespace.clone(),
-        attempt: order.attempt,
-        runtime: Handle::current(),
-    };
+    let host =
+        AttemptHost { client: tools.client.clone(), attempt: order.attempt, runtime: Handle::current() };
     let preparing = {
         let order = order.clone();
         tokio::task::spawn_blocking(move || prepare(&order, &host))
@@ -186,8 +184,8 @@ async fn run_process(
     log: PathBuf,
     mut wanted: watch::Receiver<Wanted>,
 ) -> Outcome {
-    let spec = match process_spec(order, tools, &plan, secrets, log.clone()) {
-        Ok(spec) => spec,
+    let (spec, _granted) = match process_spec(order, tools, &plan, secrets, log.clone()) {
+        Ok(made) => made,
         Err(message) => return Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Failed) },
     };
     if *wanted.borrow() == Wanted::End {
@@ -234,7 +232,7 @@ fn process_spec(
     plan: &ProcessPlan,
     secrets: Vec<String>,
     log: PathBuf,
-) -> Result<ProcessSpec, String> {
+) -> Result<(ProcessSpec, Option<Granted>), String> {
     let marker =
         Marker::new(format!("{}/{}", tools.installation, order.attempt)).map_err(|e| e.to_string())?;
     let program = match &plan.command {
@@ -247,6 +245,9 @@ fn process_spec(
     };
     let mut spec = ProcessSpec::new(marker, program, log);
     spec.env = plan.env.clone();
+    spec.inherit_env = plan.inherit_env;
+    spec.handed = plan.secrets.iter().map(|(name, text)| (name.clone(), Secret::new(text.clone()))).collect();
+    spec.run_as_user = order.task.run_as_user.clone();
     spec.cwd = plan.cwd.clone();
     spec.stdin = plan.stdin.clone().map_or(Stdin::Empty, Stdin::Bytes);
     spec.streams = match plan.result {
@@ -261,9 +262,15 @@ fn process_spec(
     };
     spec.skip_codes = plan.skip_exit_codes.clone();
     spec.timeout = order.task.execution_timeout.and_then(|limit| Duration::try_from(limit).ok());
-    spec.masked = secrets.into_iter().map(Secret::new).collect();
+    spec.masked = Masks::new(secrets.into_iter().map(Secret::new)).map_err(|error| error.to_string())?;
     spec.guard = Some(tools.guard.clone());
-    Ok(spec)
+    if !plan.asks {
+        return Ok((spec, None));
+    }
+    let granted = tools.api.grant(order.attempt, spec.masked.clone()).map_err(|error| error.to_string())?;
+    spec.env.insert(api::SOCKET.into(), granted.socket());
+    spec.handed.insert(api::TOKEN.into(), granted.token());
+    Ok((spec, Some(granted)))
 }
 
 /// What the end of a process means for the attempt.

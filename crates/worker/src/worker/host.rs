@@ -1,10 +1,11 @@
 //! Look-ups that an attempt makes with the server, over HTTP.
 
+use reqwest::Url;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::runtime::Handle;
 use updraft_core::{
-    AttemptId, Namespace,
+    AttemptId,
     protocol::{Connection, XcomFound, XcomQuery},
 };
 use updraft_operators::{Host, HostError, PreviousSuccess, Smtp, Variable};
@@ -29,8 +30,13 @@ impl Client {
         Ok(Self { http, token: token.into() })
     }
 
-    fn url(path: &str) -> String {
-        format!("http://localhost/worker/v1/{path}")
+    fn url<'a>(segments: impl IntoIterator<Item = &'a str>) -> Result<Url, HostError> {
+        let mut url =
+            Url::parse("http://localhost/worker/v1").map_err(|error| HostError(error.to_string()))?;
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.extend(segments);
+        }
+        Ok(url)
     }
 
     async fn answer<T: DeserializeOwned>(
@@ -46,6 +52,26 @@ impl Client {
         response.json().await.map(Some).map_err(failed)
     }
 
+    /// Looks something up on behalf of an attempt, at this path below `/worker/v1`.
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        attempt: AttemptId,
+        segments: &[&str],
+    ) -> Result<Option<T>, HostError> {
+        let url = Self::url(segments.iter().copied())?;
+        self.answer(self.http.get(url).query(&[("attempt", attempt.to_string())])).await
+    }
+
+    /// Values that task instances left.
+    pub async fn xcom(&self, query: &XcomQuery) -> Result<Vec<XcomFound>, HostError> {
+        #[derive(serde::Deserialize)]
+        struct Found {
+            values: Vec<XcomFound>,
+        }
+        let found: Option<Found> = self.answer(self.http.post(Self::url(["xcom"])?).json(query)).await?;
+        Ok(found.map(|found| found.values).unwrap_or_default())
+    }
+
     /// Puts a large value into the blob store.
     pub async fn put_blob(
         &self,
@@ -58,46 +84,29 @@ impl Client {
             path: String,
             bytes: u64,
         }
-        let mut url =
-            reqwest::Url::parse(&Self::url("blobs")).map_err(|error| HostError(error.to_string()))?;
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.push(&attempt.to_string()).push(name);
-        }
+        let url = Self::url(["blobs", &attempt.to_string(), name])?;
         let stored: Option<Stored> = self.answer(self.http.put(url).json(value)).await?;
         let stored = stored.ok_or_else(|| HostError("the server does not store blobs".into()))?;
         Ok((stored.path, stored.bytes))
     }
 }
 
-/// What one attempt looks things up through.
+/// What one attempt looks things up through while it is prepared.
 pub(super) struct AttemptHost {
     pub client: Client,
-    pub namespace: Namespace,
     pub attempt: AttemptId,
     pub runtime: Handle,
 }
 
 impl AttemptHost {
     fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<Option<T>, HostError> {
-        let mut url = reqwest::Url::parse(&Client::url("")).map_err(|error| HostError(error.to_string()))?;
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(segments);
-        }
-        let query = [("namespace", &*self.namespace), ("attempt", &self.attempt.to_string())];
-        let request = self.client.http.get(url).query(&query);
-        self.runtime.block_on(self.client.answer(request))
+        self.runtime.block_on(self.client.get(self.attempt, segments))
     }
 }
 
 impl Host for AttemptHost {
     fn xcom(&self, query: &XcomQuery) -> Result<Vec<XcomFound>, HostError> {
-        #[derive(serde::Deserialize)]
-        struct Found {
-            values: Vec<XcomFound>,
-        }
-        let request = self.client.http.post(Client::url("xcom")).json(query);
-        let found: Option<Found> = self.runtime.block_on(self.client.answer(request))?;
-        Ok(found.map(|found| found.values).unwrap_or_default())
+        self.runtime.block_on(self.client.xcom(query))
     }
 
     fn variable(&self, key: &str) -> Result<Option<Variable>, HostError> {

@@ -3,8 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn masker(secrets: &[&str]) -> Masker {
-    let secrets: Vec<Secret> = secrets.iter().map(|secret| Secret::new(*secret)).collect();
-    Masker::new(Mask::new(secrets.iter()).unwrap())
+    Masker::new(Masks::new(secrets.iter().map(|secret| Secret::new(*secret))).unwrap())
 }
 
 /// What comes out at each piece, and at the end.
@@ -36,6 +35,18 @@ fn only_what_may_be_a_secret_is_held_back() {
 fn secrets_that_overlap_leave_nothing_of_each_other() {
     let pieces: [&[u8]; 3] = [b"xabcde", b"fgh", b"x"];
     assert_eq!(shown(masker(&["abcde", "cdefgh", "defgh"]), &pieces).concat(), "x***x");
+}
+
+#[test]
+fn a_secret_that_comes_later_is_masked_from_then_on() {
+    let masks = Masks::new([Secret::new("hunter2")]).unwrap();
+    let mut masker = Masker::new(masks.clone());
+    let mut text = Vec::new();
+    masker.push(b"swordfish hunt", |safe| text.extend_from_slice(safe));
+    masks.add([Secret::new("swordfish")]).unwrap();
+    masker.push(b"er2 swordfish sword", |safe| text.extend_from_slice(safe));
+    masker.finish(|safe| text.extend_from_slice(safe));
+    assert_eq!(String::from_utf8(text).unwrap(), "swordfish *** *** sword");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use updraft_worker::process::log::{Stream, read_page};
-use updraft_worker::process::{Outcome, ResultRule, Secret, Streams};
+use updraft_worker::process::{Masks, Outcome, ResultRule, Secret, Streams};
 
 use super::{Lab, alone, entries, eventually, inline, lines, own_peak_bytes};
 
@@ -67,7 +67,7 @@ async fn secrets_are_masked_in_both_streams_however_they_are_written() {
         "printf 'a hun'; sleep 0.15; printf 'ter'; sleep 0.15; echo '2 b'; echo hunter2 >&2; cat /dev/fd/$KEY_FD; ",
         "sed 's/^/> /' /dev/fd/$KEY_FD; echo abcd"
     ));
-    spec.masked = vec![Secret::new("hunter2"), Secret::new("abcd")];
+    spec.masked = Masks::new([Secret::new("hunter2"), Secret::new("abcd")]).unwrap();
     spec.handed.insert("KEY".into(), Secret::new("first line\nsecond line\n"));
     let ended = lab.run(spec).await;
     assert_eq!(lines(&lab.log(), Stream::Out), ["a *** b", "***", "> ***", "> ***", "abcd"]);
@@ -75,7 +75,7 @@ async fn secrets_are_masked_in_both_streams_however_they_are_written() {
     assert!(!format!("{ended:?}").contains("hunter2"));
     // A result is for the next task, which may need the secret.
     let mut spec = lab.sh("echo hunter2");
-    spec.masked = vec![Secret::new("hunter2")];
+    spec.masked = Masks::new([Secret::new("hunter2")]).unwrap();
     assert!(!format!("{spec:?}").contains("hunter2\")"));
     assert_eq!(inline(&lab.run(spec).await), "hunter2");
 }

@@ -1,0 +1,137 @@
+//! What tasks are given and what they are kept from, in a whole installation.
+
+use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
+
+use serde_json::{Value, json};
+use updraft_core::{RunState, TiStateName, XcomValue};
+use updraft_store::{Queries, TiListing};
+
+use crate::system::System;
+
+const PASSWORD: &str = "correct-horse";
+
+const DAG: &str = r#"
+given:
+  schedule: "@once"
+  default_args: {start_date: 2024-01-01, retries: 0}
+  tasks:
+    alone:
+      operator: bash
+      env: {COLOUR: red}
+      bash_command: /usr/bin/env | /usr/bin/sort | /usr/bin/cut -d= -f1 | /usr/bin/tr '\n' ' '
+    handed:
+      operator: bash
+      secrets: {PASSWORD: "{{ conn.shop.password }}"}
+      bash_command: env | grep -c correct-horse; cat <&$PASSWORD_FD; echo; cat /dev/fd/$PASSWORD_FD
+    rows:
+      operator: script
+      script_file: scripts/rows.sh
+      result: file
+    asks:
+      operator: python
+      python_callable_name: main
+      python_callable_file: scripts/asks.py
+      dependencies: [rows]
+    thief:
+      operator: bash
+      bash_command: |
+        for file in "$HOME_OF_SERVER"/{key,updraft.db,admin-password,run/worker-token}; do
+          cat "$file" && echo STOLEN
+        done
+        ls "$HOME_OF_SERVER"/logs "$HOME_OF_SERVER"/run/scratch && echo STOLEN
+        echo x >> "$HOME_OF_SERVER"/dags/evil.yaml && echo STOLEN
+        env | grep -E 'UPDRAFT__|AIRFLOW_CONN|AIRFLOW_VAR' && echo STOLEN
+        echo done
+      env: {HOME_OF_SERVER: "HOME_FOLDER"}
+      append_env: true
+"#;
+
+const ASKS: &str = r#"
+def main(ti, var, conn):
+    print("the password is", conn.shop.password)
+    print("no", var["value"].get("missing", "variable"))
+    return {"rows": ti.xcom_pull(task_ids="rows"), "colour": var["value"].colour, "password": conn.shop.password}
+"#;
+
+fn script(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+async fn result(system: &System, ti: &TiListing) -> Value {
+    let store = system.store().await;
+    let row = store.xcom(ti.row.key, "return_value").await.unwrap();
+    store.close().await;
+    match row.map(|row| row.value) {
+        Some(XcomValue::Inline(value)) => (*value).clone(),
+        other => panic!("{} left {other:?}", ti.row.task_id),
+    }
+}
+
+async fn ended(system: &System) -> Vec<TiListing> {
+    let runs = system.runs_over(1, Duration::from_secs(60)).await;
+    let tis = system.tis().await;
+    let logs: String = tis.iter().map(|ti| system.log(ti)).collect();
+    assert_eq!(runs[0].state, RunState::Success, "{logs}\n{}", system.said());
+    tis
+}
+
+#[tokio::test]
+async fn tasks_get_what_is_meant_for_them_and_nothing_else() {
+    let mut system = System::new(&[]);
+    let dags = system.home().join("dags");
+    let dag = DAG.replace("HOME_FOLDER", &system.home().display().to_string());
+    script(&dags.join("scripts/rows.sh"), "#!/bin/sh\necho '[1, 2]' > $UPDRAFT_RESULT\n");
+    script(&dags.join("scripts/asks.py"), ASKS);
+    std::fs::write(dags.join("given.yaml"), dag).unwrap();
+    system.set("AIRFLOW_CONN_SHOP", format!("ftp://luffy:{PASSWORD}@example.com"));
+    system.set("AIRFLOW_VAR_COLOUR", "blue");
+    system.start(4);
+    let tis = ended(&system).await;
+    let of = |task: &str| tis.iter().find(|ti| &*ti.row.task_id == task).unwrap();
+
+    let names = result(&system, of("alone")).await;
+    let names: Vec<&str> = names.as_str().unwrap().split_whitespace().collect();
+    assert!(names.contains(&"COLOUR") && names.contains(&"AIRFLOW_CTX_DAG_ID"), "{names:?}");
+    assert!(!names.contains(&"PATH") && !names.contains(&"HOME"), "{names:?}");
+
+    assert_eq!(result(&system, of("handed")).await, json!(PASSWORD));
+    let log = system.log(of("handed"));
+    assert!(log.contains("\tout\t0\n") && log.contains("\tout\t***\n") && !log.contains(PASSWORD), "{log}");
+
+    let asked = result(&system, of("asks")).await;
+    assert_eq!(asked, json!({"rows": [1, 2], "colour": "blue", "password": PASSWORD}));
+    let log = system.log(of("asks"));
+    assert!(log.contains("the password is ***") && log.contains("no variable"), "{log}");
+    assert!(!log.contains(PASSWORD), "{log}");
+
+    let log = system.log(of("thief"));
+    assert!(!log.contains("STOLEN") && log.contains("done"), "{log}");
+    assert!(tis.iter().all(|ti| ti.row.state.name() == TiStateName::Success));
+}
+
+/// Only root can make a process another user's.
+#[tokio::test]
+async fn a_task_runs_as_the_user_it_names() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dag = "
+other:
+  schedule: '@once'
+  default_args: {start_date: 2024-01-01, retries: 0, run_as_user: nobody}
+  tasks:
+    who: {operator: bash, bash_command: 'id -un; pwd > where; cat where > /dev/null; id -un'}
+    script: {operator: script, script: \"#!/bin/sh\\nid -un > $UPDRAFT_RESULT\", result: file}
+";
+    let mut system = System::new(&[("other.yaml", dag)]);
+    // Whoever a task runs as has to be able to get to where it runs.
+    let open = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(open.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    system.set("UPDRAFT__WORKER__SCRATCH", open.path().join("scratch").display().to_string());
+    system.start(4);
+    for ti in ended(&system).await {
+        assert_eq!(result(&system, &ti).await, json!("nobody"), "{}", system.log(&ti));
+    }
+}
