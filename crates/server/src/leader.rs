@@ -4,6 +4,7 @@
 //! engine through it, writes the rows of all of it in one commit, and then performs the effects. So the
 //! more there is to do, the more of it shares one commit.
 
+mod clock;
 mod handle;
 mod order;
 
@@ -27,7 +28,7 @@ use updraft_core::{
 use updraft_store::{Bounds, CommitError, Fence, Order, RunField, RunQuery, Store, Window};
 
 pub use self::handle::{Handle, Refusal};
-use self::{handle::Message, order::Orders};
+use self::{clock::Clock, handle::Message, order::Orders};
 use crate::workers::Workers;
 
 /// So many messages at most share one commit.
@@ -35,6 +36,9 @@ const MOST_PER_COMMIT: usize = 8192;
 
 /// Between two tries to write what the store could not take.
 const RETRY_EVERY: Duration = Duration::from_millis(200);
+
+/// The loop looks at the clock at least so often.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Why the loop ended.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +66,7 @@ pub struct Leader {
     next_command: u64,
     wants: Vec<Want>,
     orders: Orders,
+    clock: Clock,
 }
 
 /// What a [`Leader`] works with.
@@ -118,6 +123,7 @@ impl Leader {
             next_command: 0,
             wants: Vec::new(),
             orders: Orders::default(),
+            clock: Clock::new(now(), Instant::now()),
         })
     }
 
@@ -142,19 +148,26 @@ impl Leader {
         }
     }
 
+    /// The time. Where the clock has been set, the engine is told first.
+    fn now(&mut self) -> Timestamp {
+        let now = now();
+        if let Some(by) = self.clock.passed(now, Instant::now()) {
+            warn!(by = %by, "the clock was set");
+            self.engine.step(now, Input::ClockSet { by });
+        }
+        now
+    }
+
     /// Waits until there is something to do, and takes all of it.
     async fn gather(&mut self) -> Gathered {
         let mut messages = Vec::new();
         if self.wants.is_empty() {
-            let due = self.engine.next_wakeup().map(until);
-            let received = match due {
-                Some(wait) => tokio::time::timeout(wait, self.inbox.recv()).await,
-                None => Ok(self.inbox.recv().await),
-            };
-            match received {
+            // A clock that is set while this waits moves what is due at a time of day.
+            let wait = self.engine.next_wakeup().map_or(LONGEST_WAIT, |at| until(at).min(LONGEST_WAIT));
+            match tokio::time::timeout(wait, self.inbox.recv()).await {
                 Ok(Some(message)) => messages.push(message),
                 Ok(None) => return Gathered::Stop,
-                // Something is due.
+                // Something may be due.
                 Err(_) => {}
             }
         }
@@ -173,12 +186,14 @@ impl Leader {
     async fn turn(&mut self, messages: Vec<Message>) -> Result<(), Ended> {
         for want in std::mem::take(&mut self.wants) {
             let past = self.look_up(&want).await?;
-            self.engine.step(now(), past);
+            let now = self.now();
+            self.engine.step(now, past);
         }
         for message in messages {
             self.take(message).await?;
         }
-        self.engine.step(now(), Input::Clock);
+        let now = self.now();
+        self.engine.step(now, Input::Clock);
         self.conclude().await
     }
 
@@ -191,12 +206,14 @@ impl Leader {
                 self.next_command += 1;
                 let id = self.next_command;
                 self.waiting.insert(id, reply);
-                self.engine.step(now(), Input::Command { id, by, command });
+                let now = self.now();
+                self.engine.step(now, Input::Command { id, by, command });
             }
             Message::Worker { worker, incarnation, events } => {
                 for event in events {
                     let worker = worker.clone();
-                    self.engine.step(now(), Input::Worker { worker, incarnation, event });
+                    let now = self.now();
+                    self.engine.step(now, Input::Worker { worker, incarnation, event });
                 }
             }
             Message::Ask(question) => question(&self.engine),
@@ -328,7 +345,8 @@ impl Leader {
         };
         let Some(key) = key else { return Ok(()) };
         if let Some((version, run)) = self.patiently(|| store.load_run(key)).await? {
-            self.engine.step(now(), Input::Loaded { version, run: Box::new(run) });
+            let now = self.now();
+            self.engine.step(now, Input::Loaded { version, run: Box::new(run) });
         }
         Ok(())
     }

@@ -106,6 +106,15 @@ impl System {
         found
     }
 
+    /// What SQLite itself finds wrong with the database.
+    pub fn integrity(&self) -> String {
+        let code = "import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); \
+                    print(*(d.execute('PRAGMA integrity_check').fetchone() + tuple(d.execute('PRAGMA foreign_key_check'))))";
+        let output = Command::new("python3").args(["-c", code]).arg(self.home().join("updraft.db")).output();
+        let output = output.unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned() + &String::from_utf8_lossy(&output.stderr)
+    }
+
     /// What the database has.
     pub async fn store(&self) -> SqlStore {
         let url = format!("sqlite://{}", self.home().join("updraft.db").display());
