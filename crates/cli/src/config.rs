@@ -44,6 +44,8 @@ pub struct Server {
     pub host: IpAddr,
     /// The port it listens at; 0 for any that is free.
     pub port: u16,
+    /// Names by which it may be asked, beside `localhost` and addresses: behind a proxy, the proxy's.
+    pub hosts: Vec<String>,
     /// Seconds after which a silent worker is given up.
     pub lease_s: u64,
     /// Whether it may listen at more than this machine without TLS.
@@ -52,7 +54,7 @@ pub struct Server {
 
 impl Default for Server {
     fn default() -> Self {
-        Self { host: IpAddr::from([127, 0, 0, 1]), port: 8080, lease_s: 30, allow_insecure: false }
+        Self { host: IpAddr::from([127, 0, 0, 1]), port: 8080, hosts: Vec::new(), lease_s: 30, allow_insecure: false }
     }
 }
 

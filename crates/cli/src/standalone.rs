@@ -134,6 +134,8 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     let first = ensure_admin(&*store, &home.0).await.context("can't make the first account")?;
     let routes = http::router(state);
     let for_workers = routes.clone();
+    // Whoever guesses passwords is slowed down by the address he comes from.
+    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(socket, for_workers).await });
     tokio::spawn(async move { axum::serve(listener, routes).await });
     if let Some(password) = first {
@@ -269,6 +271,7 @@ fn state(
         check: Arc::new(authoring::native),
         metrics,
         config: http::Config {
+            hosts: config.server.hosts.clone(),
             worker_tokens: vec![worker_token(&home.worker_token())?],
             lease: Duration::from_secs(config.server.lease_s),
             paused_at_creation: config.dags.paused_at_creation,

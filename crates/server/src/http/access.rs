@@ -34,6 +34,7 @@ const DAG: &str = "/api/v2/dags/{dag_id}";
 const TABLE: &[(&str, &str, Access)] = &[
     ("POST", "/auth/token", Open),
     ("POST", "/auth/token/cli", Open),
+    ("GET", "/", Open),
     ("GET", "/docs", Open),
     ("GET", "/api/v1/openapi.json", Open),
     ("GET", "/api/v2/openapi.json", Open),

@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
-    response::{Html, IntoResponse},
+    response::{Html, IntoResponse, Redirect},
 };
 use serde_json::Value;
 use utoipa::{
@@ -22,7 +22,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{Shared, auth, error::Problem, v1, v2};
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
-    OpenApiRouter::new().routes(routes!(document_of_v2)).routes(routes!(document_of_v1)).routes(routes!(page))
+    OpenApiRouter::new().routes(routes!(document_of_v2)).routes(routes!(document_of_v1)).routes(routes!(page)).routes(routes!(front))
 }
 
 static V2: LazyLock<String> = LazyLock::new(|| {
@@ -84,6 +84,12 @@ async fn page() -> impl IntoResponse {
     });
     let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
     ([(CONTENT_SECURITY_POLICY, policy)], Html(PAGE.as_str()))
+}
+
+/// Leads whoever types in the server's address to what there is to see.
+#[utoipa::path(get, path = "/", tag = "Documents", responses((status = 307)), security(()))]
+async fn front() -> Redirect {
+    Redirect::temporary("/docs")
 }
 
 const HEAD: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Updraft: API</title>\
