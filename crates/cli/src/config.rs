@@ -54,7 +54,13 @@ pub struct Server {
 
 impl Default for Server {
     fn default() -> Self {
-        Self { host: IpAddr::from([127, 0, 0, 1]), port: 8080, hosts: Vec::new(), lease_s: 30, allow_insecure: false }
+        Self {
+            host: IpAddr::from([127, 0, 0, 1]),
+            port: 8080,
+            hosts: Vec::new(),
+            lease_s: 30,
+            allow_insecure: false,
+        }
     }
 }
 

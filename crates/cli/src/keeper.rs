@@ -11,6 +11,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::{signal::unix::SignalKind, sync::watch};
 use tracing::{info, warn};
+use updraft_core::protocol::Offer;
+use updraft_server::workers::Workers;
 use updraft_worker::worker::{Config, Endpoint, run};
 
 use crate::config::Home;
@@ -24,12 +26,6 @@ const WATCH_EVERY: Duration = Duration::from_millis(100);
 /// What a keeper is told.
 #[derive(clap::Args)]
 pub struct Args {
-    /// How many attempts it runs at once.
-    #[arg(long, default_value_t = 32)]
-    slots: u32,
-    /// The queues it serves.
-    #[arg(long, value_delimiter = ',', default_value = "default")]
-    queues: Vec<String>,
     /// What tasks may read although it is in the home folder: the folder of DAG files.
     #[arg(long, value_name = "DIR")]
     readable: Vec<PathBuf>,
@@ -52,9 +48,9 @@ pub fn main(home: &Path, args: Args) -> Result<()> {
     let token = std::fs::read_to_string(home.worker_token())
         .with_context(|| format!("can't read {}", home.worker_token().display()))?;
     let config = Config {
-        id: "keeper".into(),
-        slots: args.slots,
-        queues: args.queues.into_iter().map(Into::into).collect(),
+        id: Workers::KEEPER.into(),
+        // Each server says what it is to offer.
+        offer: Offer::default(),
         endpoint: Endpoint::Unix(home.socket()),
         token,
         logs: home.logs(),
@@ -111,10 +107,6 @@ pub struct Supervisor {
     pub home: PathBuf,
     /// The lock that a keeper holds.
     pub lock: PathBuf,
-    /// How many attempts it runs at once.
-    pub slots: u32,
-    /// The queues it serves.
-    pub queues: Vec<String>,
     /// The folder of DAG files, which tasks may read.
     pub dags: PathBuf,
     /// The folder for the folders in which tasks run.
@@ -159,7 +151,6 @@ impl Supervisor {
             .arg("--home")
             .arg(&self.home)
             .arg("keeper")
-            .args(["--slots", &self.slots.to_string(), "--queues", &self.queues.join(",")])
             .arg("--readable")
             .arg(&self.dags)
             .arg("--scratch")

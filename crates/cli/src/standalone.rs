@@ -15,7 +15,7 @@ use tokio::{
     sync::mpsc,
 };
 use tracing::{info, warn};
-use updraft_core::Namespace;
+use updraft_core::{Namespace, protocol::Offer};
 use updraft_operators::mail::MailServer;
 use updraft_server::{
     accounts::{Accounts, ensure_admin},
@@ -107,7 +107,8 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     let store = SqlStore::open(&url).await.context("can't open the database")?;
     store.migrate().await.context("can't bring the database up to date")?;
     let store: Arc<dyn Store> = Arc::new(store);
-    let workers = Arc::new(Workers::default());
+    let queues = config.worker.queues.iter().map(|queue| queue.as_str().into()).collect();
+    let workers = Arc::new(Workers::with_keeper(Offer { slots: config.worker.slots, queues }));
     let (handle, inbox) = leader::channel();
     let (deliveries, to_deliver) = mpsc::unbounded_channel();
     let engine = updraft_core::Config {
@@ -161,8 +162,6 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     let supervisor = Supervisor {
         home: home.0.clone(),
         lock: home.keeper_lock(),
-        slots: config.worker.slots,
-        queues: config.worker.queues.clone(),
         dags,
         scratch: config.worker.scratch.clone().unwrap_or_else(|| home.scratch()),
     };

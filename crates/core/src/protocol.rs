@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    AttemptId, DagId, Incarnation, MapIndex, Namespace, RunId, TaskId, WorkerId, input::WorkerEvent,
-    record::RunType,
+    AttemptId, DagId, Incarnation, MapIndex, Namespace, QueueName, RunId, TaskId, WorkerId,
+    input::WorkerEvent, record::RunType,
 };
 
 /// The version of this protocol. A server refuses a worker that speaks another, and says so.
@@ -46,6 +46,10 @@ pub enum FromServer {
     Welcome {
         /// A worker that hears nothing for so long has lost its lease.
         lease_ms: u64,
+        /// What the worker is to offer, where that is the server's to say: it is for the keeper, which
+        /// outlives servers and their settings.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        offer: Option<Offer>,
     },
     /// The worker can't be taken; why, and what to do.
     Refused(String),
@@ -63,6 +67,15 @@ pub enum FromServer {
     Acknowledge(Vec<AttemptId>),
     /// Still there.
     Heartbeat,
+}
+
+/// What a worker offers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// How many attempts it runs at once.
+    pub slots: u32,
+    /// The queues it serves.
+    pub queues: Vec<QueueName>,
 }
 
 /// One attempt as a worker is given it.

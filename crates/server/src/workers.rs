@@ -9,7 +9,10 @@ use std::{
 };
 
 use tokio::sync::mpsc;
-use updraft_core::{Incarnation, WorkerId, protocol::FromServer};
+use updraft_core::{
+    Incarnation, WorkerId,
+    protocol::{FromServer, Offer},
+};
 
 pub use self::socket::serve;
 
@@ -17,6 +20,7 @@ pub use self::socket::serve;
 #[derive(Default)]
 pub struct Workers {
     connections: Mutex<HashMap<WorkerId, Connection>>,
+    keeper: Option<Offer>,
 }
 
 struct Connection {
@@ -39,6 +43,19 @@ pub struct About {
 }
 
 impl Workers {
+    /// The name that the keeper joins under.
+    pub const KEEPER: &'static str = "keeper";
+
+    /// With a keeper, which is to offer this.
+    pub fn with_keeper(offer: Offer) -> Self {
+        Self { keeper: Some(offer), ..Self::default() }
+    }
+
+    /// What this worker is to offer, where that is this server's to say.
+    fn offer(&self, worker: &WorkerId) -> Option<Offer> {
+        self.keeper.clone().filter(|_| &**worker == Self::KEEPER)
+    }
+
     /// Sends a message to a worker, where it is connected. What does not reach it is told again when it
     /// joins.
     pub fn send(&self, worker: &WorkerId, message: FromServer) {

@@ -14,9 +14,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 use updraft_core::{
-    AttemptId, Incarnation, QueueName, WorkerId,
+    AttemptId, Incarnation, WorkerId,
     input::{AttemptEnd, Outcome, Report, WorkerEvent},
-    protocol::{FromServer, FromWorker, VERSION},
+    protocol::{FromServer, FromWorker, Offer, VERSION},
 };
 use updraft_operators::work::Shared;
 
@@ -47,10 +47,8 @@ const MOST_PER_MESSAGE: usize = 1024;
 pub struct Config {
     /// The name it joins under.
     pub id: WorkerId,
-    /// How many attempts it runs at once.
-    pub slots: u32,
-    /// The queues it serves.
-    pub queues: Vec<QueueName>,
+    /// What it offers; the keeper is told by each server that it meets.
+    pub offer: Offer,
     /// Where the server is.
     pub endpoint: Endpoint,
     /// What it shows the server.
@@ -227,7 +225,12 @@ impl Worker {
                 said = connection.receive() => match said {
                     None => return Over::Disconnected,
                     Some(FromServer::Refused(why)) => return Over::Refused(why),
-                    Some(FromServer::Welcome { .. } | FromServer::Rejoin) => {
+                    Some(FromServer::Welcome { offer, .. }) => {
+                        self.config.offer = offer.unwrap_or_else(|| self.config.offer.clone());
+                        joined = true;
+                        self.joining()
+                    }
+                    Some(FromServer::Rejoin) => {
                         joined = true;
                         self.joining()
                     }
@@ -266,8 +269,8 @@ impl Worker {
     /// What a server is told that does not know this worker, or no longer.
     fn joining(&self) -> Vec<WorkerEvent> {
         let mut events = vec![WorkerEvent::Joined {
-            slots: self.config.slots,
-            queues: self.config.queues.clone(),
+            slots: self.config.offer.slots,
+            queues: self.config.offer.queues.clone(),
             held: self.held.ids(),
         }];
         events.extend(self.held.reports().map(|(attempt, at, report)| WorkerEvent::Report {

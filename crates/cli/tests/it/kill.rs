@@ -104,7 +104,9 @@ async fn rounds(victim: Victim, count: u32) {
     }
     recovered.sort_unstable();
     let (median, longest) = (recovered[recovered.len() / 2], recovered[recovered.len() - 1]);
-    println!("{victim:?} killed {count} times; tasks began again after {median:?} (median), {longest:?} (longest)");
+    println!(
+        "{victim:?} killed {count} times; tasks began again after {median:?} (median), {longest:?} (longest)"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

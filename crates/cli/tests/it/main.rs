@@ -3,5 +3,6 @@
 #![cfg(test)]
 
 mod kill;
+mod restart;
 mod scripts;
 mod system;

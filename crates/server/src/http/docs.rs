@@ -22,7 +22,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{Shared, auth, error::Problem, v1, v2};
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
-    OpenApiRouter::new().routes(routes!(document_of_v2)).routes(routes!(document_of_v1)).routes(routes!(page)).routes(routes!(front))
+    OpenApiRouter::new()
+        .routes(routes!(document_of_v2))
+        .routes(routes!(document_of_v1))
+        .routes(routes!(page))
+        .routes(routes!(front))
 }
 
 static V2: LazyLock<String> = LazyLock::new(|| {

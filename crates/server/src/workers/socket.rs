@@ -36,7 +36,7 @@ pub async fn serve(mut socket: WebSocket, workers: Arc<Workers>, leader: Handle,
         return refuse(&mut socket, format!("a later life of worker `{worker}` is connected")).await;
     };
     info!(%worker, pid, "a worker connected");
-    let welcome = FromServer::Welcome { lease_ms: lease.as_millis() as u64 };
+    let welcome = FromServer::Welcome { lease_ms: lease.as_millis() as u64, offer: workers.offer(&worker) };
     let mut connected = send(&mut socket, &welcome).await;
     while connected {
         connected = tokio::select! {

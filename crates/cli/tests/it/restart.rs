@@ -1,0 +1,41 @@
+//! A server that is started again finds the keeper that it left.
+
+use std::time::Duration;
+
+use updraft_core::RunState;
+
+use crate::system::System;
+
+#[tokio::test]
+async fn a_keeper_that_outlived_its_server_offers_what_the_next_one_says() {
+    let mut system = System::new(&[]);
+    let shared = system.shared();
+    let notes = shared.join("notes").display().to_string();
+    system.start(8);
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    while system.processes("keeper").is_empty() {
+        tick.tick().await;
+    }
+    let keeper = system.processes("keeper");
+    system.kill_server();
+    let dag = format!(
+        "one_by_one:
+  schedule: '@once'
+  default_args: {{start_date: 2024-01-01, queue: special}}
+  tasks:
+    work:
+      operator: bash
+      bash_command: echo begin >> {notes}; sleep 0.02; echo end >> {notes}
+      append_env: true
+      expand: {{env: [{{N: '1'}}, {{N: '2'}}, {{N: '3'}}, {{N: '4'}}]}}
+"
+    );
+    std::fs::write(system.home().join("dags/dag.yaml"), dag).unwrap();
+    system.set("UPDRAFT__WORKER__QUEUES", "[default,special]");
+    system.start(1);
+    let runs = system.runs_over(1, Duration::from_secs(30)).await;
+    assert_eq!(runs[0].state, RunState::Success, "{}", system.said());
+    assert_eq!(system.processes("keeper"), keeper, "it is the same keeper");
+    let notes = std::fs::read_to_string(shared.join("notes")).unwrap();
+    assert_eq!(notes, "begin\nend\n".repeat(4));
+}
