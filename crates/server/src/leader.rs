@@ -33,6 +33,13 @@ use crate::workers::Workers;
 /// So many messages at most share one commit.
 const MOST_PER_COMMIT: usize = 8192;
 
+/// When workers have much to tell, one commit follows another no sooner than this, so that more shares one:
+/// each costs a sync of the disk and a dozen ways to the database and back, however little it writes.
+const PACE: Duration = Duration::from_millis(3);
+
+/// So many commits may come sooner before the pace is kept: where there is little to do, nobody waits.
+const UNPACED: u32 = 16;
+
 /// Between two tries to write what the store could not take.
 const RETRY_EVERY: Duration = Duration::from_millis(200);
 
@@ -62,6 +69,8 @@ pub struct Leader {
     next_command: u64,
     wants: Vec<Want>,
     orders: Orders,
+    /// When the commits so far would all have been made at their pace, one after the other.
+    paced_until: Instant,
 }
 
 /// What a [`Leader`] works with.
@@ -118,6 +127,7 @@ impl Leader {
             next_command: 0,
             wants: Vec::new(),
             orders: Orders::default(),
+            paced_until: Instant::now(),
         })
     }
 
@@ -158,6 +168,9 @@ impl Leader {
                 Err(_) => {}
             }
         }
+        if matches!(messages.first(), Some(Message::Worker { .. })) {
+            self.keep_pace().await;
+        }
         while messages.len() < MOST_PER_COMMIT {
             match self.inbox.try_recv() {
                 Ok(message) => messages.push(message),
@@ -167,6 +180,17 @@ impl Leader {
         match messages.iter().position(|message| matches!(message, Message::Stop)) {
             Some(_) => Gathered::Stop,
             None => Gathered::Messages(messages),
+        }
+    }
+
+    /// Waits where commits have come faster than their pace for a while.
+    async fn keep_pace(&mut self) {
+        let now = Instant::now();
+        // Idle time is not saved up.
+        self.paced_until = self.paced_until.max(now);
+        let early = (self.paced_until - now).saturating_sub(PACE * UNPACED);
+        if !early.is_zero() {
+            tokio::time::sleep(early).await;
         }
     }
 
@@ -211,6 +235,9 @@ impl Leader {
         let Output { batch, effects, wants, faults } = self.engine.take_output();
         for fault in faults {
             error!(%fault, "the engine met an event that can't have happened; please report this");
+        }
+        if !batch.is_empty() {
+            self.paced_until += PACE;
         }
         if !batch.is_empty() && !self.commit(batch).await? {
             return self.start_over().await;
