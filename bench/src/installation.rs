@@ -4,18 +4,29 @@ use std::{
     fs::File,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
+/// The folders of installations that are done with. They go when everything is measured: without a journal, ext4
+/// looks at each inode that was deleted in the last minutes before it makes a file, which is no affair of ours.
+static DONE_WITH: Mutex<Vec<tempfile::TempDir>> = Mutex::new(Vec::new());
+
+/// Removes what all installations have left.
+pub fn clean_up() {
+    DONE_WITH.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}
+
 /// How long anything may take that is no measurement.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An installation. What it started is ended when this goes.
 pub struct Installation {
-    folder: tempfile::TempDir,
+    folder: Option<tempfile::TempDir>,
+    path: PathBuf,
     server: Option<Child>,
     url: String,
     http: reqwest::Client,
@@ -33,7 +44,8 @@ impl Installation {
     pub fn new() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("updraft-bench-").tempdir()?;
         let http = reqwest::Client::builder().no_proxy().build()?;
-        Ok(Self { folder, server: None, url: String::new(), http, token: String::new() })
+        let path = folder.path().to_owned();
+        Ok(Self { folder: Some(folder), path, server: None, url: String::new(), http, token: String::new() })
     }
 
     /// One that is started and logged into.
@@ -45,11 +57,11 @@ impl Installation {
     }
 
     fn home(&self) -> PathBuf {
-        self.folder.path().join("home")
+        self.path.join("home")
     }
 
     fn log(&self) -> PathBuf {
-        self.folder.path().join("server.log")
+        self.path.join("server.log")
     }
 
     /// Starts the server and waits until it is healthy.
@@ -129,9 +141,10 @@ impl Installation {
         self.pids().await?.into_iter().map(super::machine::cpu_seconds).sum()
     }
 
-    /// What both processes take of memory.
-    pub async fn megabytes(&self) -> Result<f64> {
-        self.pids().await?.into_iter().map(super::machine::pss_megabytes).sum()
+    /// What the server and the keeper take of memory.
+    pub async fn megabytes(&self) -> Result<[f64; 2]> {
+        let [server, keeper] = self.pids().await?;
+        Ok([super::machine::pss_megabytes(server)?, super::machine::pss_megabytes(keeper)?])
     }
 
     pub async fn get(&self, path: &str) -> Result<Value> {
@@ -202,6 +215,7 @@ fn signal(pid: u32, signal: rustix::process::Signal) {
 
 impl Drop for Installation {
     fn drop(&mut self) {
+        DONE_WITH.lock().unwrap_or_else(PoisonError::into_inner).extend(self.folder.take());
         let Some(mut server) = self.server.take() else { return };
         let _ = server.kill();
         let _ = server.wait();

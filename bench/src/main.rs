@@ -78,5 +78,6 @@ fn main() -> ExitCode {
         }
         println!("({:.0} s; {})", began.elapsed().as_secs_f64(), machine::load());
     }
+    installation::clean_up();
     if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -27,7 +27,7 @@ pub async fn run() -> Result<Table> {
         updraft.log_in().await?;
         if round < 3 {
             tokio::time::sleep(IDLE_FOR).await;
-            memory.push(updraft.megabytes().await?);
+            memory.push(updraft.megabytes().await?.iter().sum());
         }
         updraft.stop().await?;
     }
