@@ -22,7 +22,7 @@ check: ## run the checks that are no tests: format, style, dependencies, lints, 
 fmt: ## format all code
 	cargo fmt --all
 
-bench: ## measure against the goals, some twelve minutes; ARGS=noop for one benchmark
+bench: ## measure against the goals, some eight minutes; ARGS=noop for one benchmark
 	@scripts/setup.sh bench
 	cargo build --release $(updraft)
 	cargo run --release --locked --package updraft-bench -- $(ARGS)
