@@ -1,7 +1,7 @@
 # The commands of the project. `make` alone lists them; ARGS='...' is passed on to what they start.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt dist
+.PHONY: help run test check fmt bench dist
 
 updraft := --locked --package updraft-cli --bin updraft
 
@@ -21,6 +21,11 @@ check: ## run the checks that are no tests: format, style, dependencies, lints, 
 
 fmt: ## format all code
 	cargo fmt --all
+
+bench: ## measure against the goals, some eight minutes; ARGS=noop for one benchmark
+	@scripts/setup.sh bench
+	cargo build --release $(updraft)
+	cargo run --release --locked --package updraft-bench -- $(ARGS)
 
 dist: ## build the stripped release binary; print its path and size
 	@scripts/setup.sh run

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Makes the machine ready for `make run` or `make test`: as root on Debian it installs what is missing, elsewhere it
-# names exactly that. Prints nothing where nothing is missing.
+# Makes the machine ready for `make run`, `make bench` or `make test`: as root on Debian it installs what is missing,
+# elsewhere it names exactly that. Prints nothing where nothing is missing.
 #
-# Usage: scripts/setup.sh run|test
+# Usage: scripts/setup.sh run|bench|test
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -27,6 +27,7 @@ python=target/test-python
 requirements=tests/requirements.txt
 case "${1:-}" in
 run) ;;
+bench) has_postgresql || packages="$packages postgresql" ;;
 test)
     command -v git >/dev/null || packages="$packages git"
     has_postgresql || packages="$packages postgresql"
@@ -34,7 +35,7 @@ test)
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
     ;;
 *)
-    say 'usage: scripts/setup.sh run|test'
+    say 'usage: scripts/setup.sh run|bench|test'
     exit 2
     ;;
 esac

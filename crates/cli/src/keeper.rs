@@ -71,7 +71,7 @@ pub fn main(home: &Path, args: Args) -> Result<()> {
             // For as long as the worker listens.
             std::future::pending::<()>().await;
         });
-        run(config, stopped).await.context("the keeper could not go on")
+        tokio::spawn(run(config, stopped)).await?.context("the keeper could not go on")
     })
 }
 

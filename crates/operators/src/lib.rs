@@ -19,6 +19,6 @@ pub mod work;
 
 pub use self::{
     host::{Host, HostError, PreviousSuccess, Smtp, Variable},
-    prepare::{Prepared, Refused, prepare},
+    prepare::{Prepared, Refused, is_literal, prepare},
     work::{NativeTask, ProcessPlan, Work},
 };

@@ -81,6 +81,27 @@ pub fn prepare(order: &Order, host: &dyn Host) -> Result<Prepared, Refused> {
     Ok(Prepared { rendered, secrets, work })
 }
 
+/// Whether an order can be prepared without reading a file or rendering anything. What its operator looks up
+/// by itself is not known before.
+pub fn is_literal(order: &Order) -> bool {
+    let Ok(entry) = find(&order.operator) else { return true };
+    order.task.mapping.is_none()
+        && order.task.inputs.is_empty()
+        && order.args.values().all(|value| plain(value, entry))
+}
+
+fn plain(value: &Value, entry: &Entry) -> bool {
+    match value {
+        Value::String(text) => {
+            let names_file = entry.template_ext.iter().any(|ext| text.ends_with(ext));
+            !names_file && !["{{", "{%", "{#"].iter().any(|mark| text.contains(mark))
+        }
+        Value::Array(items) => items.iter().all(|item| plain(item, entry)),
+        Value::Object(map) => map.values().all(|value| plain(value, entry)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    }
+}
+
 /// An order with its arguments rendered, for the operator to make work of.
 pub(crate) struct Job<'a> {
     pub(crate) order: &'a Order,

@@ -34,6 +34,13 @@ use crate::workers::Workers;
 /// So many messages at most share one commit.
 const MOST_PER_COMMIT: usize = 8192;
 
+/// When workers have much to tell, one commit follows another no sooner than this, so that more shares one:
+/// each costs a sync of the disk and a dozen ways to the database and back, however little it writes.
+const PACE: Duration = Duration::from_millis(3);
+
+/// So many commits may come sooner before the pace is kept: where there is little to do, nobody waits.
+const UNPACED: u32 = 16;
+
 /// Between two tries to write what the store could not take.
 const RETRY_EVERY: Duration = Duration::from_millis(200);
 
@@ -67,6 +74,8 @@ pub struct Leader {
     wants: Vec<Want>,
     orders: Orders,
     clock: Clock,
+    /// When the commits so far would all have been made at their pace, one after the other.
+    paced_until: Instant,
 }
 
 /// What a [`Leader`] works with.
@@ -124,6 +133,7 @@ impl Leader {
             wants: Vec::new(),
             orders: Orders::default(),
             clock: Clock::new(now(), Instant::now()),
+            paced_until: Instant::now(),
         })
     }
 
@@ -171,6 +181,9 @@ impl Leader {
                 Err(_) => {}
             }
         }
+        if matches!(messages.first(), Some(Message::Worker { .. })) {
+            self.keep_pace().await;
+        }
         while messages.len() < MOST_PER_COMMIT {
             match self.inbox.try_recv() {
                 Ok(message) => messages.push(message),
@@ -180,6 +193,17 @@ impl Leader {
         match messages.iter().position(|message| matches!(message, Message::Stop)) {
             Some(_) => Gathered::Stop,
             None => Gathered::Messages(messages),
+        }
+    }
+
+    /// Waits where commits have come faster than their pace for a while.
+    async fn keep_pace(&mut self) {
+        let now = Instant::now();
+        // Idle time is not saved up.
+        self.paced_until = self.paced_until.max(now);
+        let early = (self.paced_until - now).saturating_sub(PACE * UNPACED);
+        if !early.is_zero() {
+            tokio::time::sleep(early).await;
         }
     }
 
@@ -228,6 +252,9 @@ impl Leader {
         let Output { batch, effects, wants, faults } = self.engine.take_output();
         for fault in faults {
             error!(%fault, "the engine met an event that can't have happened; please report this");
+        }
+        if !batch.is_empty() {
+            self.paced_until += PACE;
         }
         if !batch.is_empty() && !self.commit(batch).await? {
             return self.start_over().await;

@@ -39,6 +39,10 @@ const RECONNECT_EVERY: Duration = Duration::from_millis(100);
 /// What survived an earlier life has so long to end after SIGTERM.
 const SURVIVOR_GRACE: Duration = Duration::from_secs(5);
 
+/// That an attempt has begun is told so much later, unless something else is to be told before: nobody waits
+/// for it, and that of many a short script goes with its end, in one message and one commit.
+const START_TOLD_AFTER: Duration = Duration::from_millis(5);
+
 /// So many events at most go into one message.
 const MOST_PER_MESSAGE: usize = 1024;
 
@@ -134,6 +138,16 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
     worker.serve(&mut stop).await
 }
 
+/// Whether an event says no more than that an attempt has begun.
+fn is_start(event: &WorkerEvent) -> bool {
+    matches!(event, WorkerEvent::Report { report: Report::Started, .. })
+}
+
+/// Waits until the worker is told to stop; also where nobody is left to tell it.
+async fn asked(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
 struct Worker {
     config: Config,
     incarnation: Incarnation,
@@ -191,7 +205,7 @@ impl Worker {
             tokio::select! {
                 () = tokio::time::sleep(RECONNECT_EVERY) => {}
                 Some(happened) = self.happened.recv() => self.note(happened),
-                _ = stop.wait_for(|stop| *stop) => {
+                () = asked(stop) => {
                     if self.held.is_empty() {
                         return Ok(());
                     }
@@ -220,8 +234,11 @@ impl Worker {
         let mut beat = tokio::time::interval(HEARTBEAT_EVERY);
         let mut joined = false;
         let mut told_to_stop = *stop.borrow();
+        // Attempts that have begun, of which nothing has been told.
+        let mut begun: Vec<WorkerEvent> = Vec::new();
+        let mut told_at = tokio::time::Instant::now();
         loop {
-            let events = tokio::select! {
+            let mut events = tokio::select! {
                 said = connection.receive() => match said {
                     None => return Over::Disconnected,
                     Some(FromServer::Refused(why)) => return Over::Refused(why),
@@ -232,6 +249,7 @@ impl Worker {
                     }
                     Some(FromServer::Rejoin) => {
                         joined = true;
+                        begun.clear();
                         self.joining()
                     }
                     Some(message) => {
@@ -244,16 +262,27 @@ impl Worker {
                     while events.len() < MOST_PER_MESSAGE && let Ok(next) = self.happened.try_recv() {
                         events.push(self.event(next));
                     }
+                    if begun.is_empty() {
+                        told_at = tokio::time::Instant::now() + START_TOLD_AFTER;
+                    }
+                    if begun.len() < MOST_PER_MESSAGE && events.iter().all(is_start) {
+                        begun.append(&mut events);
+                    }
                     events
                 }
+                () = tokio::time::sleep_until(told_at), if !begun.is_empty() => std::mem::take(&mut begun),
                 _ = beat.tick(), if joined => vec![WorkerEvent::Heartbeat],
-                _ = stop.wait_for(|stop| *stop), if !told_to_stop => {
+                () = asked(stop), if !told_to_stop => {
                     told_to_stop = true;
                     self.draining = true;
                     self.end_all();
                     vec![WorkerEvent::Draining]
                 }
             };
+            if !events.is_empty() && !begun.is_empty() {
+                begun.append(&mut events);
+                events = std::mem::take(&mut begun);
+            }
             // What happens before the server knows this worker is told when it joins.
             if joined && !events.is_empty() && !connection.send(&FromWorker::Events(events)).await {
                 return Over::Disconnected;

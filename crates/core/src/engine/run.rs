@@ -110,6 +110,10 @@ impl Run {
         self.count(task, &row.state, true);
         self.vote(&row.skips, true);
         let instances = &mut self.tasks[task.usize()].instances;
+        if instances.is_empty() {
+            // Most tasks have one instance for good, and room for four would be most of a waiting run's memory.
+            instances.reserve_exact(1);
+        }
         let at = instances.partition_point(|ti| ti.key.map_index < row.key.map_index);
         instances.insert(at, row);
     }

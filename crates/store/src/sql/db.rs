@@ -155,11 +155,10 @@ impl Tx {
         }
         match self {
             Self::Sqlite(tx) => {
-                let texts = [256, 32, 4, 1].map(|n| (n, format!("{head}{}{tail}", rows.values(n))));
+                let width = rows.width();
                 for (size, cells) in rows.blocks() {
-                    let text = texts.iter().find(|(n, _)| *n == size).map(|(_, text)| text.clone());
-                    let query =
-                        sqlx::query_with(AssertSqlSafe(text.unwrap_or_default()), sqlite_args(cells)?);
+                    let text = format!("{head}{}{tail}", Rows::values(size, width));
+                    let query = sqlx::query_with(AssertSqlSafe(text), sqlite_args(cells)?);
                     query.execute(&mut **tx).await.map_err(|error| classify("writing rows", error))?;
                 }
             }

@@ -68,14 +68,18 @@ impl Rows {
         self.cells.is_empty()
     }
 
+    pub fn width(&self) -> usize {
+        self.columns.len()
+    }
+
     pub fn names(&self) -> String {
         let names: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
         names.join(", ")
     }
 
-    /// `VALUES (?, …), …` for so many rows.
-    pub fn values(&self, rows: usize) -> String {
-        let row = format!("({})", vec!["?"; self.columns.len()].join(", "));
+    /// `VALUES (?, …), …` for so many rows of so many columns.
+    pub fn values(rows: usize, columns: usize) -> String {
+        let row = format!("({})", vec!["?"; columns].join(", "));
         let mut text = String::with_capacity(8 + rows * (row.len() + 2));
         text.push_str("VALUES ");
         for i in 0..rows {
@@ -87,14 +91,15 @@ impl Rows {
         text
     }
 
-    /// The cells in blocks of rows, with the number of rows in each.
+    /// The cells in blocks of rows, with the number of rows in each: a power of two, the largest first. So any
+    /// number of rows takes few statements, and few different ones stay prepared.
     pub fn blocks(self) -> impl Iterator<Item = (usize, Vec<Arg>)> {
-        const SIZES: [usize; 4] = [256, 32, 4, 1];
+        const LARGEST: u32 = 256_u32.ilog2();
         let width = self.columns.len();
         let mut cells = self.cells.into_iter();
         std::iter::from_fn(move || {
             let left = cells.len() / width;
-            let size = SIZES.into_iter().find(|size| *size <= left)?;
+            let size = 1 << left.checked_ilog2()?.min(LARGEST);
             Some((size, cells.by_ref().take(size * width).collect()))
         })
     }

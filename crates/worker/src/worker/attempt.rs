@@ -1,11 +1,12 @@
 //! One attempt, from its order to its end.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{
     runtime::Handle,
     sync::{mpsc, watch},
+    task::JoinError,
 };
 use updraft_core::{
     XcomValue,
@@ -13,7 +14,7 @@ use updraft_core::{
     protocol::{Order, log_path},
 };
 use updraft_operators::{
-    Prepared, ProcessPlan, Work,
+    Prepared, ProcessPlan, Refused, Work, is_literal,
     outcome::ProcessEnd,
     prepare,
     work::{Command, ResultRule, Shared, TaskContext, TaskLog},
@@ -22,7 +23,7 @@ use updraft_operators::{
 use super::{
     Happened,
     api::{self, Granted, TaskApi},
-    host::{AttemptHost, Client},
+    host::{AttemptHost, Client, NoLookUps},
 };
 use crate::process::{
     self, DEFAULT_KILL_GRACE, Exit, Guard, Marker, Masks, ProcessSpec, Program, ResultValue, Secret, Spawner,
@@ -90,13 +91,7 @@ pub(super) fn begin(order: Arc<Order>, tools: Arc<Tools>) -> Running {
 
 async fn carry_out(order: Arc<Order>, tools: &Arc<Tools>, wanted: watch::Receiver<Wanted>) -> Report {
     let log = log_file(&order, tools);
-    let host =
-        AttemptHost { client: tools.client.clone(), attempt: order.attempt, runtime: Handle::current() };
-    let preparing = {
-        let order = order.clone();
-        tokio::task::spawn_blocking(move || prepare(&order, &host))
-    };
-    let prepared = match preparing.await {
+    let prepared = match prepared(&order, tools).await {
         Ok(Ok(prepared)) => prepared,
         Ok(Err(refused)) => {
             let outcome = Outcome::from(refused);
@@ -132,6 +127,23 @@ async fn carry_out(order: Arc<Order>, tools: &Arc<Tools>, wanted: watch::Receive
         }
     }
     report
+}
+
+/// Prepares an order: at once where nothing has to be looked up, which most are, and otherwise where blocking
+/// is allowed. The way to another thread and back costs more than preparing a literal command.
+async fn prepared(order: &Arc<Order>, tools: &Tools) -> Result<Result<Prepared, Refused>, JoinError> {
+    if is_literal(order) {
+        let host = NoLookUps::default();
+        // One that panics does so again below, where that is told.
+        let prepared = std::panic::catch_unwind(AssertUnwindSafe(|| prepare(order, &host)));
+        if let (Ok(prepared), false) = (prepared, host.was_asked()) {
+            return Ok(prepared);
+        }
+    }
+    let host =
+        AttemptHost { client: tools.client.clone(), attempt: order.attempt, runtime: Handle::current() };
+    let order = order.clone();
+    tokio::task::spawn_blocking(move || prepare(&order, &host)).await
 }
 
 fn ended(end: AttemptEnd, message: String) -> Report {

@@ -1,5 +1,7 @@
 //! Look-ups that an attempt makes with the server, over HTTP.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use reqwest::Url;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -123,5 +125,42 @@ impl Host for AttemptHost {
 
     fn smtp(&self) -> Result<Option<Smtp>, HostError> {
         self.get(&["smtp"])
+    }
+}
+
+/// Looks nothing up, and notes that it should have.
+#[derive(Default)]
+pub(super) struct NoLookUps(AtomicBool);
+
+impl NoLookUps {
+    pub fn was_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn refuse<T>(&self) -> Result<T, HostError> {
+        self.0.store(true, Ordering::Relaxed);
+        Err(HostError("nothing is looked up here".into()))
+    }
+}
+
+impl Host for NoLookUps {
+    fn xcom(&self, _: &XcomQuery) -> Result<Vec<XcomFound>, HostError> {
+        self.refuse()
+    }
+
+    fn variable(&self, _: &str) -> Result<Option<Variable>, HostError> {
+        self.refuse()
+    }
+
+    fn connection(&self, _: &str) -> Result<Option<Connection>, HostError> {
+        self.refuse()
+    }
+
+    fn previous_success(&self) -> Result<Option<PreviousSuccess>, HostError> {
+        self.refuse()
+    }
+
+    fn smtp(&self) -> Result<Option<Smtp>, HostError> {
+        self.refuse()
     }
 }
