@@ -36,6 +36,10 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 /// Between two tries to reach the server.
 const RECONNECT_EVERY: Duration = Duration::from_millis(100);
 
+/// A worker that is to stop, and whose ended attempts no server hears of, goes after so long. The next server
+/// finds that they are lost, and has them run again.
+const UNHEARD_FOR: Duration = Duration::from_secs(5);
+
 /// What survived an earlier life has so long to end after SIGTERM.
 const SURVIVOR_GRACE: Duration = Duration::from_secs(5);
 
@@ -189,6 +193,7 @@ impl Worker {
 
     async fn serve(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
         let mut alone_since = std::time::Instant::now();
+        let mut stopping_since = None;
         loop {
             if let Ok(connection) = Connection::open(&self.config.endpoint, &self.config.token).await {
                 match self.converse(connection, stop).await {
@@ -206,11 +211,16 @@ impl Worker {
                 () = tokio::time::sleep(RECONNECT_EVERY) => {}
                 Some(happened) = self.happened.recv() => self.note(happened),
                 () = asked(stop) => {
-                    if self.held.is_empty() {
+                    let since = *stopping_since.get_or_insert_with(std::time::Instant::now);
+                    let unheard = !self.held.any_runs() && since.elapsed() > UNHEARD_FOR;
+                    if self.held.is_empty() || unheard {
                         return Ok(());
                     }
                     self.end_all();
                     tokio::time::sleep(RECONNECT_EVERY).await;
+                    while let Ok(happened) = self.happened.try_recv() {
+                        self.note(happened);
+                    }
                 }
             }
         }

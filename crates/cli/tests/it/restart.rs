@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use updraft_core::RunState;
 
-use crate::system::System;
+use crate::system::{System, signal, tasks_of};
 
 #[tokio::test]
 async fn a_keeper_that_outlived_its_server_offers_what_the_next_one_says() {
@@ -38,4 +38,32 @@ async fn a_keeper_that_outlived_its_server_offers_what_the_next_one_says() {
     assert_eq!(system.processes("keeper"), keeper, "it is the same keeper");
     let notes = std::fs::read_to_string(shared.join("notes")).unwrap();
     assert_eq!(notes, "begin\nend\n".repeat(4));
+}
+
+#[tokio::test]
+async fn a_keeper_that_is_stopped_while_no_server_is_there_ends_its_tasks_and_goes() {
+    let dag = "
+long:
+  schedule: '@once'
+  default_args: {start_date: 2024-01-01}
+  tasks:
+    work: {operator: bash, bash_command: 'echo > $NOTE; sleep 1000', append_env: true, env: {NOTE: SHARED}}
+";
+    let mut system = System::new(&[]);
+    let note = system.shared().join("note");
+    let dag = dag.replace("SHARED", &note.display().to_string());
+    std::fs::write(system.home().join("dags/long.yaml"), dag).unwrap();
+    system.start(1);
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    while !note.exists() {
+        tick.tick().await;
+    }
+    system.kill_server();
+    for keeper in system.processes("keeper") {
+        signal(keeper, "-TERM");
+    }
+    while !system.processes("keeper").is_empty() {
+        tick.tick().await;
+    }
+    assert!(tasks_of(&system.home()).is_empty());
 }

@@ -163,7 +163,7 @@ impl Drop for System {
 }
 
 /// Processes of tasks of this installation, by the marker in their environment.
-fn tasks_of(home: &Path) -> Vec<u32> {
+pub fn tasks_of(home: &Path) -> Vec<u32> {
     let mut found = Vec::new();
     let home = home.as_os_str().as_encoded_bytes();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -178,7 +178,8 @@ fn tasks_of(home: &Path) -> Vec<u32> {
     found
 }
 
-fn signal(pid: u32, which: &str) {
+/// Sends a signal to a process.
+pub fn signal(pid: u32, which: &str) {
     // One that has gone needs no signal.
     let _ = Command::new("kill").args([which, &pid.to_string()]).stderr(Stdio::null()).status();
 }

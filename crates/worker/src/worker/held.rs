@@ -28,6 +28,11 @@ impl Held {
         self.0.is_empty()
     }
 
+    /// Whether any of them is not over.
+    pub fn any_runs(&self) -> bool {
+        self.0.values().any(|phase| matches!(phase, Phase::Running(..)))
+    }
+
     pub fn ids(&self) -> Vec<AttemptId> {
         self.0.keys().copied().collect()
     }

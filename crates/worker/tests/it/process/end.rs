@@ -129,10 +129,13 @@ async fn who_ignores_a_hangup_after_a_normal_end_is_killed_after_the_grace() {
 #[tokio::test]
 async fn a_kill_is_heard_while_what_was_left_behind_is_waited_for() {
     let lab = Lab::new();
-    let bell = lab.bell("bell");
+    let (bell, go_on) = (lab.bell("bell"), lab.bell("go on"));
     let text = format!("trap '' TERM; exec >/dev/null; echo $$ > {}; while :; do sleep 1; done", bell.path());
-    let running = lab.spawn(lab.argv(&["sh", "-c", "(setsid sh -c \"$1\" &) ; exit 6", "sh", &text])).await;
+    // Not before what is left behind has closed its ears: it would be ended at once.
+    let first = format!("(setsid sh -c \"$1\" &); read x < '{}'; exit 6", go_on.path());
+    let running = lab.spawn(lab.argv(&["sh", "-c", &first, "sh", &text])).await;
     let stubborn = bell.rung().await.parse().unwrap();
+    go_on.ring().await;
     let control = running.control();
     eventually("the first process has ended", || state(running.pid()).is_none_or(|state| state == 'Z')).await;
     assert!(matches!(control.pause().await, Err(NotRunning)));
