@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod bad;
 mod kill;
 mod restart;
 mod scripts;

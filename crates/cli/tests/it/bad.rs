@@ -1,0 +1,69 @@
+//! Bad input, at work beside good: it fails by itself, says what to mend, and takes nothing else down.
+
+use std::{fmt::Write as _, time::Duration};
+
+use updraft_core::{RunState, TiStateName};
+
+use crate::system::System;
+
+const MIXED: &str = "
+mixed:
+  schedule: '@once'
+  default_args: {start_date: 2024-01-01, retries: 0}
+  tasks:
+    template: {operator: bash, bash_command: 'echo {{ dag_rum.run_id }}'}
+    connection: {operator: bash, bash_command: 'echo {{ conn.nothing.host }}'}
+    variable: {operator: bash, bash_command: 'echo {{ var.value.nothing }}'}
+    program: {operator: script, script: \"#!/no/such/interpreter\\n\"}
+    folder: {operator: bash, bash_command: pwd, cwd: /no/such/folder}
+    fine: {operator: bash, bash_command: echo fine}
+";
+
+#[tokio::test]
+async fn what_is_wrong_with_a_task_fails_it_alone_and_is_told() {
+    let mut system = System::new(&[("mixed.yaml", MIXED)]);
+    let dags = system.home().join("dags");
+    std::fs::write(dags.join("latin.yaml"), b"caf\xe9: {tasks: {}}").unwrap();
+    std::fs::create_dir(dags.join("folder.yaml")).unwrap();
+    std::os::unix::fs::symlink("/no/such/file", dags.join("link.yaml")).unwrap();
+    std::fs::write(dags.join("ring.yaml"), "ring: {tasks: {a: {operator: empty, dependencies: [a]}}}")
+        .unwrap();
+    system.start(4);
+    let runs = system.runs_over(1, Duration::from_secs(30)).await;
+    assert_eq!(runs[0].state, RunState::Failed);
+    for ti in system.tis().await {
+        let reason = ti.row.reason.as_deref().unwrap_or_default().to_owned();
+        let log = system.log(&ti);
+        let (state, says) = match &*ti.row.task_id {
+            "fine" => (TiStateName::Success, ""),
+            "template" => (TiStateName::Failed, "dag_run"),
+            "connection" => (TiStateName::Failed, "connection `nothing`"),
+            "variable" => (TiStateName::Failed, "variable `nothing`"),
+            "program" => (TiStateName::Failed, "/no/such/interpreter"),
+            "folder" => (TiStateName::Failed, "/no/such/folder"),
+            other => panic!("there is no task {other}"),
+        };
+        assert_eq!(ti.row.state.name(), state, "{}: {reason}", ti.row.task_id);
+        assert!(reason.contains(says) && log.contains(says), "{}: {reason}\n{log}", ti.row.task_id);
+    }
+    let said = system.said();
+    for file in ["latin.yaml", "ring.yaml"] {
+        assert!(said.contains(file), "{file} is not among the errors:\n{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_dag_of_a_hundred_thousand_tasks_is_read_and_run_beside_another() {
+    let mut big = String::from(
+        "big:\n  schedule: '@once'\n  default_args: {start_date: 2024-01-01}\n  tasks:\n    t0: {operator: empty}\n",
+    );
+    for task in 1..100_000 {
+        let after = if task % 100 > 0 { task - 1 } else { 0 };
+        writeln!(big, "    t{task}: {{operator: empty, dependencies: [t{after}]}}").unwrap();
+    }
+    let small = "small:\n  schedule: '@once'\n  default_args: {start_date: 2024-01-01}\n  tasks:\n    a: {operator: bash, bash_command: 'true'}\n";
+    let mut system = System::new(&[("big.yaml", &big), ("small.yaml", small)]);
+    system.start(4);
+    let runs = system.runs_over(2, Duration::from_secs(100)).await;
+    assert!(runs.iter().all(|run| run.state == RunState::Success), "{runs:?}");
+}
