@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod eztable;
 mod kill;
 mod restart;
 mod scripts;
