@@ -5,6 +5,11 @@ use std::{
     process::{Command, Output},
 };
 
+use jiff::Timestamp;
+use serde_json::json;
+use updraft_core::Namespace;
+use updraft_server::authoring::{Format, Options, environment, native, read_document};
+
 fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/eztable")
 }
@@ -71,4 +76,30 @@ fn what_fails_is_tried_once_more_and_then_reported_by_mail() {
     assert_eq!(lines(&printed, &told), 1, "{printed}");
     assert_eq!(lines(&printed, &["mail on failure"]), 1, "{printed}");
     assert_eq!(lines(&printed, &["mail ", " via EZTABLE"]), 4, "{printed}");
+}
+
+#[test]
+fn the_dag_is_that_of_the_shop() {
+    let text = std::fs::read_to_string(example().join("dags/mcwork.yaml")).unwrap();
+    let options = Options {
+        namespace: Namespace::default(),
+        check: &native,
+        variable: &environment,
+        now: Timestamp::now(),
+    };
+    let reading = read_document("mcwork.yaml", &text, Format::Yaml, &options);
+    assert!(reading.errors.is_empty(), "{:?}", reading.errors);
+    let [read] = &reading.dags[..] else { panic!("{} DAGs", reading.dags.len()) };
+    let dag = serde_json::to_value(&read.spec).unwrap();
+    assert_eq!(dag["schedule"]["crons"], json!(["*/10 * * * *"]), "{}", dag["schedule"]);
+    let edges = [("sync", "wait"), ("wait", "mail"), ("wait", "sms")];
+    assert_eq!(dag["edges"], json!(edges.map(|(from, to)| json!({"from": from, "to": to}))));
+    let told = json!([{"on": "failure", "channel": {"email": {"to": ["luffy@example.com"]}}}]);
+    for task in dag["tasks"].as_array().unwrap() {
+        let retry = (&task["retry"]["retries"], &task["retry"]["delay"]);
+        assert_eq!(retry, (&json!(1), &json!("PT5M")), "{task}");
+        assert_eq!(task["alerts"], told, "{task}");
+        let waits = task["task_id"] == "wait";
+        assert_eq!(task["kind"] == json!({"wait": {"after_ready": "PT2M"}}), waits, "{task}");
+    }
 }
