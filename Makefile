@@ -1,7 +1,7 @@
 # The commands of the project. `make` alone lists them; ARGS='...' is passed on to what they start.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench dist
+.PHONY: help run test check fmt bench dist eztable
 
 updraft := --locked --package updraft-cli --bin updraft
 
@@ -31,3 +31,7 @@ dist: ## build the stripped release binary; print its path and size
 	@scripts/setup.sh run
 	cargo build --profile dist $(updraft)
 	@cd "$${CARGO_TARGET_DIR:-target}/dist" && printf '%s: %s bytes\n' "$$(pwd)/updraft" "$$(wc -c < updraft)"
+
+eztable: ## show a shop's mailing from end to end; ARGS=--fast takes seconds
+	@scripts/setup.sh run
+	@examples/eztable/run $(ARGS)

@@ -1,68 +1,81 @@
 """The shop's surroundings on one machine: an FTP server, a mail server and an SMS gateway.
 
-Prints one line of JSON with their ports, then serves until it is ended. Every mail and text message that arrives
-is written to the folder given, one JSON object a line.
+Prints one JSON object a line: first the ports, then each file, mail and text message that arrives. Ends when its
+standard input does. With `--refuse-sms` the gateway refuses every message.
 """
 
+import asyncio
+import email
+import email.policy
 import json
 import pathlib
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP
 from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.handlers import FTPHandler
+from pyftpdlib.log import config_logging
 from pyftpdlib.servers import ThreadedFTPServer
 
 folder = pathlib.Path(sys.argv[1])
-(folder / "ftp").mkdir(parents=True, exist_ok=True)
+refuse_sms = "--refuse-sms" in sys.argv[2:]
 lock = threading.Lock()
 
 
-def note(name, entry):
-    with lock, (folder / name).open("a") as file:
-        file.write(json.dumps(entry) + "\n")
+def tell(**event):
+    with lock:
+        print(json.dumps(event), flush=True)
+
+
+class Ftp(FTPHandler):
+    authorizer = DummyAuthorizer()
+
+    def ftp_RNTO(self, path):
+        renamed = super().ftp_RNTO(path)
+        if renamed is not None:
+            tell(kind="file", name=pathlib.Path(path).name, text=pathlib.Path(path).read_text())
+        return renamed
 
 
 class Mail:
     async def handle_DATA(self, server, session, envelope):
-        note("mails.jsonl", {"to": envelope.rcpt_tos, "text": envelope.content.decode(errors="replace")})
+        mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        tell(kind="mail", sender=mail["From"], to=envelope.rcpt_tos, subject=mail["Subject"])
         return "250 OK"
 
 
 class Sms(BaseHTTPRequestHandler):
     def do_POST(self):
-        note("sms.jsonl", json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(202)
+        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        tell(kind="sms", refused=refuse_sms, to=message["to"], text=message["text"])
+        self.send_response(503 if refuse_sms else 202)
+        self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, *args):
         pass
 
 
-authorizer = DummyAuthorizer()
-authorizer.add_user("shop", "shop", str(folder / "ftp"), perm="elradfmwMT")
-
-
-class Ftp(FTPHandler):
-    pass
-
-
-Ftp.authorizer = authorizer
+config_logging(level="WARNING")
+Ftp.authorizer.add_user("shop", "shop", str(folder), perm="elradfmwMT")
 ftp = ThreadedFTPServer(("127.0.0.1", 0), Ftp)
-threading.Thread(target=ftp.serve_forever, daemon=True).start()
-
 sms = ThreadingHTTPServer(("127.0.0.1", 0), Sms)
-threading.Thread(target=sms.serve_forever, daemon=True).start()
+for server in (ftp, sms):
+    threading.Thread(target=server.serve_forever, daemon=True).start()
 
-smtp = Controller(Mail(), hostname="127.0.0.1", port=0)
-smtp.start()
 
-ports = {
-    "ftp": ftp.socket.getsockname()[1],
-    "smtp": smtp.server.sockets[0].getsockname()[1],
-    "sms": sms.server_address[1],
-}
-print(json.dumps(ports), flush=True)
-threading.Event().wait()
+async def main():
+    loop = asyncio.get_running_loop()
+    smtp = await loop.create_server(lambda: SMTP(Mail(), hostname="localhost"), "127.0.0.1", 0)
+    tell(
+        kind="ports",
+        ftp=ftp.socket.getsockname()[1],
+        smtp=smtp.sockets[0].getsockname()[1],
+        sms=sms.server_address[1],
+    )
+    await asyncio.to_thread(sys.stdin.read)
+
+
+asyncio.run(main())

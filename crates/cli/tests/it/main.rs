@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod bad;
+mod eztable;
 mod kill;
 mod restart;
 mod scripts;

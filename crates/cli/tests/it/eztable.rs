@@ -1,0 +1,105 @@
+//! The example of a shop's mailing, as a user starts it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use jiff::Timestamp;
+use serde_json::json;
+use updraft_core::Namespace;
+use updraft_server::authoring::{Format, Options, environment, native, read_document};
+
+fn example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/eztable")
+}
+
+fn run(arguments: &[&str]) -> Output {
+    let python = std::env::var("UPDRAFT_TEST_PYTHON").unwrap();
+    assert!(Path::new(&python).exists(), "there is no {python}: run `scripts/setup.sh test`");
+    Command::new(python)
+        .arg(example().join("run"))
+        .args(arguments)
+        .env("UPDRAFT", env!("CARGO_BIN_EXE_updraft"))
+        .output()
+        .unwrap()
+}
+
+/// What was printed, where it went well.
+fn printed(output: &Output) -> String {
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    printed
+}
+
+/// How many lines have these words in them, in this order.
+fn lines(printed: &str, words: &[&str]) -> usize {
+    let has =
+        |line: &&str| words.iter().try_fold(*line, |rest, word| Some(rest.split_once(word)?.1)).is_some();
+    printed.lines().filter(has).count()
+}
+
+#[test]
+fn subscribers_are_uploaded_and_then_mails_and_text_messages_sent() {
+    let printed = printed(&run(&["--fast"]));
+    assert_eq!(lines(&printed, &["file by FTP", "subscribers.csv"]), 1, "{printed}");
+    assert_eq!(lines(&printed, &["luffy,Luffy,luffy@example.com,+886900000001"]), 1, "{printed}");
+    assert_eq!(
+        lines(&printed, &["mail ", "Luffy via EZTABLE", "to nami@example.com", "207"]),
+        1,
+        "{printed}"
+    );
+    assert_eq!(
+        lines(&printed, &["mail ", "Nami via EZTABLE", "to luffy@example.com", "207"]),
+        1,
+        "{printed}"
+    );
+    assert_eq!(lines(&printed, &["mail ", " via EZTABLE"]), 4, "{printed}");
+    assert_eq!(lines(&printed, &["text message", "to +8869"]), 2, "{printed}");
+    for step in ["sync", "wait", "mail", "sms"] {
+        assert_eq!(lines(&printed, &[&format!("step {step} "), "success"]), 1, "{printed}");
+    }
+    let first = |what: &str| printed.find(what).unwrap_or_else(|| panic!("no {what}: {printed}"));
+    assert!(
+        first("file by FTP") < first("step wait") && first("step wait") < first("via EZTABLE"),
+        "{printed}"
+    );
+    assert_eq!(lines(&printed, &["mail on failure"]), 0, "{printed}");
+}
+
+#[test]
+fn what_fails_is_tried_once_more_and_then_reported_by_mail() {
+    let printed = printed(&run(&["--fast", "--fail", "sms"]));
+    assert_eq!(lines(&printed, &["text refused"]), 2, "{printed}");
+    assert_eq!(lines(&printed, &["step sms", "failed, attempt 2"]), 1, "{printed}");
+    let told = ["mail on failure", "to luffy@example.com", "[Updraft] task sms of MCWork failed"];
+    assert_eq!(lines(&printed, &told), 1, "{printed}");
+    assert_eq!(lines(&printed, &["mail on failure"]), 1, "{printed}");
+    assert_eq!(lines(&printed, &["mail ", " via EZTABLE"]), 4, "{printed}");
+}
+
+#[test]
+fn the_dag_is_that_of_the_shop() {
+    let text = std::fs::read_to_string(example().join("dags/mcwork.yaml")).unwrap();
+    let options = Options {
+        namespace: Namespace::default(),
+        check: &native,
+        variable: &environment,
+        now: Timestamp::now(),
+    };
+    let reading = read_document("mcwork.yaml", &text, Format::Yaml, &options);
+    assert!(reading.errors.is_empty(), "{:?}", reading.errors);
+    let [read] = &reading.dags[..] else { panic!("{} DAGs", reading.dags.len()) };
+    let dag = serde_json::to_value(&read.spec).unwrap();
+    assert_eq!(dag["schedule"]["crons"], json!(["*/10 * * * *"]), "{}", dag["schedule"]);
+    let edges = [("sync", "wait"), ("wait", "mail"), ("wait", "sms")];
+    assert_eq!(dag["edges"], json!(edges.map(|(from, to)| json!({"from": from, "to": to}))));
+    let told = json!([{"on": "failure", "channel": {"email": {"to": ["luffy@example.com"]}}}]);
+    for task in dag["tasks"].as_array().unwrap() {
+        let retry = (&task["retry"]["retries"], &task["retry"]["delay"]);
+        assert_eq!(retry, (&json!(1), &json!("PT5M")), "{task}");
+        assert_eq!(task["alerts"], told, "{task}");
+        let waits = task["task_id"] == "wait";
+        assert_eq!(task["kind"] == json!({"wait": {"after_ready": "PT2M"}}), waits, "{task}");
+    }
+}
