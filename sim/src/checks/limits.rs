@@ -52,10 +52,10 @@ pub(super) fn hold(disk: &Disk, shapes: &Shapes, batch: &Batch, before: &Before)
                 task.task_id, key.run, task.max_active_tis_per_dagrun
             ));
         }
-        if let Some(most) = task.max_active_tis_per_dag {
-            let at = per_dag.entry((run.dag.clone(), task.task_id.clone())).or_default();
-            *at = most.max(*at);
-        }
+        // Runs of several versions may begin instances at once, each under the limit of its own.
+        let most = task.max_active_tis_per_dag.unwrap_or(u32::MAX);
+        let at = per_dag.entry((run.dag.clone(), task.task_id.clone())).or_default();
+        *at = most.max(*at);
         let takes = disk.tis.get(&key).is_some_and(|ti| takes_slots(task, &ti.state));
         let at = (updraft_core::Namespace::default(), task.pool.clone());
         let counts_deferred = disk.pools.get(&at).is_none_or(|pool| pool.include_deferred);

@@ -25,8 +25,11 @@ impl Engine {
         let next = if dag.row.is_stale { None } else { next_tick(dag, now) };
         // With catch-up off the schedule names the latest tick that has passed; what came before it is
         // looked at when that is made.
+        // It also stays where no other follows, so that the ledger tells what became of it.
         let kept = dag.row.next_tick.filter(|kept| {
-            next.is_some_and(|next| kept.run_after <= next.run_after) && is_tick_of(dag, kept)
+            !dag.row.is_stale
+                && next.is_none_or(|next| kept.run_after <= next.run_after)
+                && is_tick_of(dag, kept)
         });
         let planned = kept.or(next);
         if dag.row.next_tick != planned {
@@ -213,6 +216,9 @@ fn next_tick(dag: &DagState, now: Timestamp) -> Option<Tick> {
 
 /// Whether the schedule still has this tick: it may have changed since the tick was planned.
 fn is_tick_of(dag: &DagState, tick: &Tick) -> bool {
+    if dag.dag.spec().schedule == Schedule::Continuous {
+        return next_tick(dag, tick.run_after) == Some(*tick);
+    }
     let last = dag.row.last_tick.map(|tick| tick.data_interval);
     let restriction = TimeRestriction { catchup: true, ..restriction(dag) };
     match last {
