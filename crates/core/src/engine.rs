@@ -28,13 +28,13 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use self::{check::Broken, commands::Need, explain::Why};
 use self::{
-    dispatch::{Lane, Limit, Ready},
+    dispatch::{Group, Lane, Limit, Ready},
     run::Run,
     workers::Worker,
 };
 use crate::{
     Dag, DagKey, Namespace, Owner, PoolName, RunId, RunKey, TaskId, TaskIx, TiKey, WorkerId,
-    input::{Effect, Input, Want},
+    input::{Effect, Input, ToWorker, Want},
     record::{Batch, DagRow, PoolRow, TaskStatsRow, TickRow},
     state::IllegalTransition,
 };
@@ -73,7 +73,7 @@ pub struct Engine {
     /// Task instances that wait for a worker, by lane and owner, the most urgent first.
     ready: BTreeMap<Lane, BTreeMap<Owner, BTreeSet<Ready>>>,
     /// Those that wait for a limit.
-    parked: BTreeMap<Limit, BTreeSet<Ready>>,
+    parked: BTreeMap<Limit, BTreeMap<Group, BTreeSet<Ready>>>,
     /// Worker slots that each owner's task instances hold.
     held_by_owner: BTreeMap<Owner, u32>,
     /// Tasks whose instances may have become decidable.
@@ -220,6 +220,13 @@ impl Engine {
                 out.batch.tis.insert(key, ti.clone());
             }
         }
+        // What a later step took away again is not handed out.
+        out.effects.retain(|effect| match effect {
+            Effect::Send { worker, message: ToWorker::Assign(attempt), .. } => {
+                self.is_current(worker, *attempt)
+            }
+            Effect::Send { .. } | Effect::Reply { .. } | Effect::Deliver(_) => true,
+        });
         self.forget_finished();
         out
     }

@@ -349,6 +349,8 @@ pub enum Effect {
     Send {
         /// Which.
         worker: WorkerId,
+        /// In which of its lives: a later one is not told what an earlier one was to know.
+        incarnation: Incarnation,
         /// What.
         message: ToWorker,
     },

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 use updraft_core::{
-    Config, DeliveryId, Engine, Output, WorkerId,
+    Config, DeliveryId, Engine, Incarnation, Output, WorkerId,
     engine::Need,
     input::{Effect, Input, Reply, ToWorker, Want},
     protocol::FromServer,
@@ -316,7 +316,7 @@ impl Leader {
     }
 
     fn perform(&mut self, effects: Vec<Effect>) {
-        let mut messages: HashMap<WorkerId, Vec<ToWorker>> = HashMap::new();
+        let mut messages: HashMap<(WorkerId, Incarnation), Vec<ToWorker>> = HashMap::new();
         for effect in effects {
             match effect {
                 Effect::Reply { id, reply } => {
@@ -324,15 +324,17 @@ impl Leader {
                         let _ = waiting.send(reply.map_err(Refusal::Command));
                     }
                 }
-                Effect::Send { worker, message } => messages.entry(worker).or_default().push(message),
+                Effect::Send { worker, incarnation, message } => {
+                    messages.entry((worker, incarnation)).or_default().push(message);
+                }
                 Effect::Deliver(id) => {
                     let _ = self.deliveries.send(id);
                 }
             }
         }
-        for (worker, messages) in messages {
+        for ((worker, incarnation), messages) in messages {
             for message in self.compose(messages) {
-                self.workers.send(&worker, message);
+                self.workers.send(&worker, incarnation, message);
             }
         }
     }

@@ -56,10 +56,12 @@ impl Workers {
         self.keeper.clone().filter(|_| &**worker == Self::KEEPER)
     }
 
-    /// Sends a message to a worker, where it is connected. What does not reach it is told again when it
-    /// joins.
-    pub fn send(&self, worker: &WorkerId, message: FromServer) {
-        if let Some(connection) = self.lock().get(worker) {
+    /// Sends a message to a worker, where it is connected in this life. What does not reach it is told again
+    /// when it joins.
+    pub fn send(&self, worker: &WorkerId, incarnation: Incarnation, message: FromServer) {
+        let connections = self.lock();
+        let same = |connection: &&Connection| connection.incarnation == incarnation;
+        if let Some(connection) = connections.get(worker).filter(same) {
             let _ = connection.sender.send(message);
         }
     }

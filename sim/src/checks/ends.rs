@@ -33,8 +33,11 @@ fn by_leaves(disk: &Disk, shapes: &Shapes, batch: &Batch, run: &RunRow) -> Check
     let Some(shape) = shapes.of(disk, batch, run) else { return Ok(()) };
     let chosen =
         |task: usize| run.selection.as_ref().is_none_or(|chosen| chosen.iter().any(|ix| ix.usize() == task));
-    // What is cleared without its run stays open in a run that is over.
-    let cleared = |key| batch.transitions.iter().any(|change| change.ti == key && change.to == S::None);
+    // What is cleared without its run stays open in a run that is over, and what is marked is as it is marked.
+    let cleared = |key| {
+        let mut of_it = batch.transitions.iter().filter(|change| change.ti == key);
+        of_it.any(|change| change.to == S::None || change.from.is_finished())
+    };
     let mut failed = false;
     for ti in disk.tis_of(run.key) {
         let state = ti.state.name();

@@ -118,7 +118,10 @@ impl Before {
             if disk.runs.get(key).is_some_and(|run| run.state == RunState::Running) {
                 before.running.insert(*key);
             }
-            if let Some(most) = max_active_runs(disk, &run.dag) {
+            // Several versions may have followed one another within the batch.
+            let put = batch.versions.iter().filter(|version| version.key == run.dag);
+            let most = put.map(|version| version.spec.max_active_runs).max();
+            if let Some(most) = most.max(max_active_runs(disk, &run.dag)) {
                 before.max_active_runs.insert(run.dag.clone(), most);
             }
         }

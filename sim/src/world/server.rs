@@ -391,7 +391,7 @@ impl World {
             // Whom the engine does not know has no lease that could be extended.
             let worker = &self.conns[*conn].name;
             let unknown = out.effects.iter().any(|effect| {
-                matches!(effect, Effect::Send { worker: w, message: ToWorker::Rejoin } if w == worker)
+                matches!(effect, Effect::Send { worker: w, message: ToWorker::Rejoin, .. } if w == worker)
             });
             if !unknown {
                 self.send_down(*conn, Down::Heartbeat(*beat));
@@ -415,14 +415,15 @@ impl World {
 
     fn perform(&mut self, s: usize, effect: &Effect) -> Step {
         match effect {
-            Effect::Send { worker, message } => {
+            Effect::Send { worker, incarnation, message } => {
                 self.checks.on_send(&self.disk, worker, message)?;
                 if let ToWorker::Assign(attempt) = message
                     && !self.write_order(*attempt)
                 {
                     return Ok(());
                 }
-                if let Some(conn) = self.servers[s].conns.get(worker).copied() {
+                let conn = self.servers[s].conns.get(worker).copied();
+                if let Some(conn) = conn.filter(|conn| self.conns[*conn].incarnation == *incarnation) {
                     self.send_down(conn, Down::Message(*message));
                 }
                 Ok(())

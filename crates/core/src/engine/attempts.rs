@@ -68,7 +68,15 @@ impl Engine {
         if self.ti(key).is_some_and(|ti| matches!(ti.state, TiState::Restarting(_))) {
             self.restart(now, key);
         } else {
+            self.is_not_lost(key);
             self.transition(now, key, TiEvent::Deferred(Wait::Until(until)), None);
+        }
+    }
+
+    /// An attempt has ended by itself: the losses before it are no more in a row with what comes.
+    fn is_not_lost(&mut self, key: TiKey) {
+        if let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) {
+            ti.lost = 0;
         }
     }
 
@@ -102,6 +110,7 @@ impl Engine {
                 self.fail_for_good(now, key, Some(at), reason);
             }
             AttemptEnd::Rescheduled(until) => {
+                self.is_not_lost(key);
                 self.transition(now, key, TiEvent::Reschedule(until), reason);
             }
             // Told apart before.
@@ -150,9 +159,7 @@ impl Engine {
             let reason = reason.unwrap_or_else(|| "it failed".into());
             return self.fail_for_good(now, key, Some(at), reason);
         }
-        if let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) {
-            ti.lost = 0;
-        }
+        self.is_not_lost(key);
         self.transition(now, key, TiEvent::Retry(next), reason);
         self.end_at(key, at, now);
         self.alert(now, key, AlertOn::Retry);
@@ -182,9 +189,7 @@ impl Engine {
         at: Option<Timestamp>,
         reason: Option<Arc<str>>,
     ) {
-        if let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) {
-            ti.lost = 0;
-        }
+        self.is_not_lost(key);
         self.transition(now, key, TiEvent::Ended(end), reason);
         if let Some(at) = at {
             self.end_at(key, at, now);

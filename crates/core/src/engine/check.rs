@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Engine, Timer, run::Run, run::is_active};
+use super::{
+    Engine, Timer,
+    run::{Run, is_active, takes_pool_slots, takes_slots},
+};
 use crate::{Owner, RunState, TaskKind, TiState, Wait, trigger_rule::Counts};
 
 /// An invariant that does not hold: a bug of the engine.
@@ -62,14 +65,12 @@ impl Engine {
 
     fn check_pools(&self) -> Result<(), Broken> {
         for ((namespace, name), pool) in &self.pools {
-            let takes = |state: &TiState| {
-                state.holds_slots() || (pool.row.include_deferred && matches!(state, TiState::Deferred(_)))
-            };
             let mut used = 0;
             for run in self.runs.values().filter(|run| run.row.dag.namespace == *namespace) {
-                for ti in run.all().filter(|ti| takes(&ti.state)) {
+                for ti in run.all() {
                     let spec = run.dag.task(ti.key.task);
-                    used += if spec.pool == *name { spec.pool_slots } else { 0 };
+                    let takes = spec.pool == *name && takes_pool_slots(&pool.row, spec, &ti.state);
+                    used += if takes { spec.pool_slots } else { 0 };
                 }
             }
             same(used, pool.used, || format!("used slots of pool {name}"))?;
@@ -115,7 +116,8 @@ impl Engine {
 
     fn check_queues(&self) -> Result<(), Broken> {
         let ready = self.ready.values().flat_map(|owners| owners.values().flatten());
-        let mut waiting: Vec<_> = ready.chain(self.parked.values().flatten()).map(|ready| ready.ti).collect();
+        let parked = self.parked.values().flat_map(|groups| groups.values().flatten());
+        let mut waiting: Vec<_> = ready.chain(parked).map(|ready| ready.ti).collect();
         waiting.sort_unstable();
         let mut scheduled: Vec<_> = self
             .runs
@@ -125,7 +127,11 @@ impl Engine {
             .map(|ti| ti.key)
             .collect();
         scheduled.sort_unstable();
-        same(scheduled, waiting, || "task instances that wait for a slot".into())
+        same(scheduled, waiting, || "task instances that wait for a slot".into())?;
+        match self.undispatched() {
+            Some(ti) => Err(Broken(format!("{ti:?} could begin, and waits"))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -135,7 +141,9 @@ fn check_run(run: &Run) -> Result<(), Broken> {
     same(count(&|state| !state.is_finished()), run.unfinished, || format!("unfinished of {}", name()))?;
     let moving = |state: &TiState| !state.is_finished() && *state != TiState::None;
     same(count(&moving), run.moving, || format!("moving of {}", name()))?;
-    same(count(&TiState::holds_slots), run.holding, || format!("holding of {}", name()))?;
+    let takes = |ti: &&crate::record::TiRow| takes_slots(run.dag.task(ti.key.task), &ti.state);
+    let holding = run.all().filter(takes).count() as u32;
+    same(holding, run.holding, || format!("holding of {}", name()))?;
     let starts = |ti: &&crate::record::TiRow| matches!(ti.state, TiState::Queued(_));
     if run.all().any(|ti| starts(&ti)) && run.holding > run.dag.spec().max_active_tasks {
         return Err(Broken(format!("{} exceeds max_active_tasks: {}", name(), run.holding)));

@@ -32,11 +32,10 @@ impl Engine {
             false => vec![Need::Run(*key)],
         };
         match command {
-            Command::Trigger(Trigger { dag, run_id: Some(run_id), .. }) => {
-                match self.run_ids.contains_key(&(dag.clone(), run_id.clone())) {
-                    true => Vec::new(),
-                    false => vec![Need::RunId(dag.clone(), run_id.clone())],
-                }
+            Command::Trigger(Trigger { dag, run_id: Some(run_id), .. }) => self.need_of_name(dag, run_id),
+            // One that is over may have the name that this time gives.
+            Command::Trigger(Trigger { dag, run_type, run_after: Some(run_after), .. }) => {
+                self.need_of_name(dag, &runs::plain_run_id(*run_type, *run_after))
             }
             Command::DeleteRun(key) | Command::MarkRun { run: key, .. } => run(key),
             Command::Clear(Clear { run: key, .. }) => run(key),
@@ -50,6 +49,13 @@ impl Engine {
             | Command::Trigger(_)
             | Command::PutPool(_)
             | Command::DeletePool(..) => Vec::new(),
+        }
+    }
+
+    fn need_of_name(&self, dag: &DagKey, run_id: &RunId) -> Vec<Need> {
+        match self.run_ids.contains_key(&(dag.clone(), run_id.clone())) {
+            true => Vec::new(),
+            false => vec![Need::RunId(dag.clone(), run_id.clone())],
         }
     }
 

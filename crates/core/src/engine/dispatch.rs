@@ -2,18 +2,20 @@
 //!
 //! Those that are ready wait by queue and owner, the most urgent first. Of the owners that wait, the one
 //! that holds the fewest slots is served first; of its task instances the one with the highest priority, of
-//! equal ones that of the earlier run. One that a limit stands in the way of is parked with that limit, and
-//! comes back when the limit has room: so no decision looks at everyone who waits.
+//! equal ones that of the earlier run. One that a limit stands in the way of is parked with that limit.
+//!
+//! When a limit has room, as many of those parked with it come back as there is room for: so no decision
+//! looks at everyone who waits. They count on that room, and do not take it. Who leaves without it (another
+//! limit, or a person, was in the way) lets the next one in.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
 use super::Engine;
 use crate::{
     Assignment, AttemptId, DagKey, Namespace, Owner, PoolName, QueueName, RunKey, TaskId, TaskIx, TaskKind,
-    TiEvent, TiKey, TiState, Wait, WorkerId,
-    input::{Effect, ToWorker},
+    TiEvent, TiKey, TiState, Wait, WorkerId, input::ToWorker,
 };
 
 /// A task instance that waits for a slot, in the order of urgency.
@@ -33,6 +35,16 @@ pub(super) enum Lane {
     Watch(QueueName),
     /// A slot of a worker of this queue.
     Slot(QueueName),
+}
+
+/// Those of whom a limit lets in as many as it has room for. What they need of it is the same, and none of
+/// them can be held up by what only another group needs: another lane's workers, or another owner's share.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Group {
+    lane: Lane,
+    owner: Owner,
+    pool_slots: u32,
+    most_in_dag: u32,
 }
 
 /// What can stand in the way of a task instance that is ready.
@@ -63,6 +75,13 @@ impl Engine {
         Some((lane, run.row.owner.clone(), ready))
     }
 
+    fn group(&self, key: TiKey) -> Option<(Group, Ready)> {
+        let (lane, owner, ready) = self.lane(key)?;
+        let (_, spec) = self.spec(key)?;
+        let most_in_dag = spec.max_active_tis_per_dag.unwrap_or(u32::MAX);
+        Some((Group { lane, owner, pool_slots: spec.pool_slots, most_in_dag }, ready))
+    }
+
     /// Puts a task instance among those that wait for a slot.
     pub(super) fn enqueue(&mut self, key: TiKey) {
         if let Some((lane, owner, ready)) = self.lane(key) {
@@ -72,25 +91,37 @@ impl Engine {
 
     /// Takes a task instance from among those that wait for a slot or a limit.
     pub(super) fn withdraw(&mut self, key: TiKey) {
-        let Some((lane, owner, ready)) = self.lane(key) else { return };
-        if let Some(owners) = self.ready.get_mut(&lane) {
-            if let Some(waiting) = owners.get_mut(&owner) {
+        let Some((group, ready)) = self.group(key) else { return };
+        if let Some(owners) = self.ready.get_mut(&group.lane) {
+            if let Some(waiting) = owners.get_mut(&group.owner) {
                 waiting.remove(&ready);
                 if waiting.is_empty() {
-                    owners.remove(&owner);
+                    owners.remove(&group.owner);
                 }
             }
             if owners.is_empty() {
-                self.ready.remove(&lane);
+                self.ready.remove(&group.lane);
             }
         }
         for limit in self.limits(key) {
-            if let Some(waiting) = self.parked.get_mut(&limit) {
-                waiting.remove(&ready);
-                if waiting.is_empty() {
+            if let Some(groups) = self.parked.get_mut(&limit) {
+                if let Some(waiting) = groups.get_mut(&group) {
+                    waiting.remove(&ready);
+                    if waiting.is_empty() {
+                        groups.remove(&group);
+                    }
+                }
+                if groups.is_empty() {
                     self.parked.remove(&limit);
                 }
             }
+        }
+    }
+
+    /// Lets in others in the place of a task instance that leaves without having taken what it counted on.
+    pub(super) fn pass_on(&mut self, key: TiKey) {
+        for limit in self.limits(key) {
+            self.unpark(&limit);
         }
     }
 
@@ -163,39 +194,72 @@ impl Engine {
         }
     }
 
-    /// Lets those that wait for a limit try again, as many as it has room for.
+    /// Lets those that wait for a limit try again, as many of each group as it has room for.
     pub(super) fn unpark(&mut self, limit: &Limit) {
-        let Some(first) = self.parked.get(limit).and_then(|waiting| waiting.first().copied()) else { return };
-        // As the first of them sees it; where it needs more than there is, one that needs less may come next.
-        let room = self.room(limit, first.ti).unwrap_or(match limit {
-            Limit::Pool(..) => u32::MAX,
-            Limit::Paused(_) | Limit::RunTasks(_) | Limit::TaskInDag(..) | Limit::TaskInRun(..) => 0,
-        });
-        for _ in 0..room {
-            let Some(waiting) = self.parked.get_mut(limit) else { break };
-            match waiting.pop_first() {
-                Some(ready) => {
-                    self.enqueue(ready.ti);
-                    // What stood in the way does so no more.
-                    if let Some(ti) = self.runs.get_mut(&ready.ti.run).and_then(|run| run.ti_mut(ready.ti)) {
-                        ti.reason = None;
-                        self.changed.tis.insert(ready.ti);
-                    }
-                }
-                None => {
-                    self.parked.remove(limit);
-                    break;
+        let Some(groups) = self.parked.remove(limit) else { return };
+        let mut still = BTreeMap::new();
+        for (group, mut waiting) in groups {
+            let room = waiting.first().and_then(|first| self.room(limit, first.ti).ok()).unwrap_or(0);
+            for _ in 0..room {
+                let Some(ready) = waiting.pop_first() else { break };
+                self.enqueue(ready.ti);
+                // What stood in the way does so no more.
+                if let Some(ti) = self.runs.get_mut(&ready.ti.run).and_then(|run| run.ti_mut(ready.ti)) {
+                    ti.reason = None;
+                    self.changed.tis.insert(ready.ti);
                 }
             }
+            if !waiting.is_empty() {
+                still.insert(group, waiting);
+            }
+        }
+        if !still.is_empty() {
+            self.parked.insert(limit.clone(), still);
         }
     }
 
     /// Gives out slots until there are none, or nobody who may have one waits.
     pub(super) fn dispatch(&mut self, now: Timestamp) {
-        let lanes: Vec<Lane> = self.ready.keys().cloned().collect();
-        for lane in lanes {
-            while self.dispatch_one(now, &lane) {}
+        loop {
+            let lanes: Vec<Lane> = self.ready.keys().cloned().collect();
+            let mut served = false;
+            for lane in lanes {
+                while self.dispatch_one(now, &lane) {
+                    served = true;
+                }
+            }
+            // Who is served or parked in one lane may let in somebody in another.
+            if !served {
+                return;
+            }
         }
+    }
+
+    /// Whether somebody waits who could begin: there is nobody after a dispatch.
+    pub(super) fn undispatched(&self) -> Option<TiKey> {
+        let free = |lane: &Lane| match lane {
+            Lane::Wait => true,
+            Lane::Watch(queue) => self.free_worker(queue, 0).is_some(),
+            Lane::Slot(queue) => self.free_worker(queue, 1).is_some(),
+        };
+        let ready = self.ready.iter().find(|(lane, _)| free(lane));
+        if let Some(first) = ready.and_then(|(_, owners)| owners.values().flatten().next()) {
+            return Some(first.ti);
+        }
+        // A group of which nobody is let in where there is room.
+        let counts_on = |limit: &Limit, group: &Group| {
+            let waiting = self.ready.get(&group.lane).and_then(|owners| owners.get(&group.owner));
+            waiting.into_iter().flatten().any(|ready| {
+                self.group(ready.ti).is_some_and(|(of, _)| of == *group)
+                    && self.limits(ready.ti).contains(limit)
+            })
+        };
+        self.parked.iter().find_map(|(limit, groups)| {
+            groups.iter().find_map(|(group, waiting)| {
+                let first = waiting.first()?.ti;
+                (self.room(limit, first).is_ok() && !counts_on(limit, group)).then_some(first)
+            })
+        })
     }
 
     /// Serves the next in this lane. Says whether there may be another.
@@ -234,8 +298,10 @@ impl Engine {
 
     fn park(&mut self, ready: Ready, limit: Limit, reason: Arc<str>) {
         let key = ready.ti;
+        let Some((group, _)) = self.group(key) else { return };
         self.withdraw(key);
-        self.parked.entry(limit).or_default().insert(ready);
+        self.pass_on(key);
+        self.parked.entry(limit).or_default().entry(group).or_default().insert(ready);
         let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) else { return };
         if ti.reason.as_ref() != Some(&reason) {
             ti.reason = Some(reason);
@@ -274,7 +340,7 @@ impl Engine {
         };
         if self.transition(now, key, event, None) {
             self.hold(&worker, attempt, slots, owner);
-            self.out.effects.push(Effect::Send { worker, message: ToWorker::Assign(attempt) });
+            self.tell(&worker, ToWorker::Assign(attempt));
         }
     }
 }

@@ -7,7 +7,9 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Config, DagState, Engine, Pool, Timer, run::Run, run::is_active, workers::Worker};
+use super::{
+    Config, DagState, Engine, Pool, Timer, run::Run, run::is_active, run::takes_pool_slots, workers::Worker,
+};
 use crate::{
     AttemptId, Dag, DagKey, Incarnation, PoolName, RunKey, RunState, TiState, Wait,
     record::{DagVersionRow, PoolRow, RunSnapshot, Snapshot},
@@ -59,7 +61,7 @@ impl Engine {
         let keys: Vec<DagKey> = engine.dags.keys().cloned().collect();
         for key in keys {
             engine.begin_runs(now, &key);
-            engine.plan_tick(now, &key);
+            engine.await_tick(&key);
         }
         engine.step(now, crate::input::Input::Clock);
         engine
@@ -137,11 +139,9 @@ impl Engine {
         let (dag_key, owner) = (run.row.dag.clone(), run.row.owner.clone());
         let pool = (dag_key.namespace.clone(), spec.pool.clone());
         let (slots, task) = (spec.pool_slots, spec.task_id.clone());
-        if let Some(pool) = self.pools.get_mut(&pool) {
-            let deferred = matches!(ti.state, TiState::Deferred(_)) && pool.row.include_deferred;
-            if ti.state.holds_slots() || deferred {
-                pool.used += slots;
-            }
+        let takes = self.pools.get(&pool).is_some_and(|pool| takes_pool_slots(&pool.row, spec, &ti.state));
+        if let Some(pool) = self.pools.get_mut(&pool).filter(|_| takes) {
+            pool.used += slots;
         }
         if is_active(&ti.state)
             && let Some(dag) = self.dags.get_mut(&dag_key)
@@ -191,19 +191,14 @@ impl Engine {
 
     /// Slots of a pool that task instances take now, counted afresh: for one that was made or changed.
     pub(super) fn recount_pool(&mut self, key: &(crate::Namespace, PoolName)) {
-        let Some(include_deferred) = self.pools.get(key).map(|pool| pool.row.include_deferred) else {
-            return;
-        };
-        let takes = |state: &TiState| {
-            state.holds_slots() || (include_deferred && matches!(state, TiState::Deferred(_)))
-        };
+        let Some(pool) = self.pools.get(key).map(|pool| &pool.row) else { return };
         let in_pool = |run: &&Run| run.row.dag.namespace == key.0;
         let used = self
             .runs
             .values()
             .filter(in_pool)
             .flat_map(|run| run.all().map(move |ti| (run.dag.task(ti.key.task), &ti.state)))
-            .filter(|(spec, state)| spec.pool == key.1 && takes(state))
+            .filter(|(spec, state)| spec.pool == key.1 && takes_pool_slots(pool, spec, state))
             .map(|(spec, _)| spec.pool_slots)
             .sum();
         if let Some(pool) = self.pools.get_mut(key) {

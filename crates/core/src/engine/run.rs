@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    Dag, MapIndex, Role, RunKey, TaskIx, TiKey, TiState,
-    record::{RunRow, TiRow},
+    Dag, MapIndex, Role, RunKey, TaskIx, TaskKind, TaskSpec, TiKey, TiState,
+    record::{PoolRow, RunRow, TiRow},
     trigger_rule::Counts,
 };
 
@@ -178,7 +178,7 @@ impl Run {
         let finished = state.is_finished();
         bump(&mut self.unfinished, !finished);
         bump(&mut self.moving, !finished && *state != TiState::None);
-        bump(&mut self.holding, state.holds_slots());
+        bump(&mut self.holding, takes_slots(self.dag.task(task), state));
         bump(&mut self.tasks[task.usize()].active, is_active(state));
         let setup = self.dag.task(task).role == Role::Setup;
         let dag = self.dag.clone();
@@ -230,6 +230,17 @@ impl Run {
     pub fn all(&self) -> impl Iterator<Item = &TiRow> {
         self.tasks.iter().flat_map(|task| &task.instances)
     }
+}
+
+/// Takes slots of its pool and counts against `max_active_tasks`. A worker only watches a sensor: that takes
+/// none, also while it has to end before it begins anew.
+pub(crate) fn takes_slots(task: &TaskSpec, state: &TiState) -> bool {
+    task.kind == TaskKind::Run && state.holds_slots()
+}
+
+/// Takes slots of its pool, which may count deferred ones too.
+pub(crate) fn takes_pool_slots(pool: &PoolRow, task: &TaskSpec, state: &TiState) -> bool {
+    takes_slots(task, state) || (pool.include_deferred && is_active(state))
 }
 
 /// Counts against `max_active_tis_per_dag` and `max_active_tis_per_dagrun`, where Airflow counts deferred

@@ -36,7 +36,12 @@ impl Engine {
             dag.row.next_tick = planned;
             self.changed.dags.insert(key.clone());
         }
-        if let Some(tick) = planned {
+        self.await_tick(key);
+    }
+
+    /// Sets the timer of the tick that is planned.
+    pub(super) fn await_tick(&mut self, key: &DagKey) {
+        if let Some(tick) = self.dags.get(key).and_then(|dag| dag.row.next_tick) {
             self.timers.insert((tick.run_after, Timer::Tick(key.clone())));
         }
     }
@@ -86,9 +91,7 @@ impl Engine {
             later => {
                 dag.row.next_tick = later;
                 self.changed.dags.insert(key.clone());
-                if let Some(tick) = later {
-                    self.timers.insert((tick.run_after, Timer::Tick(key.clone())));
-                }
+                self.await_tick(key);
                 None
             }
         }

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Engine, Timer, dispatch::Limit, run::is_active};
+use super::{
+    Engine, Timer,
+    dispatch::Limit,
+    run::{is_active, takes_pool_slots, takes_slots},
+};
 use crate::{End, TaskIx, TiEvent, TiKey, TiState, TiStateName, record::TransitionRow};
 
 impl Engine {
@@ -41,6 +45,9 @@ impl Engine {
         }
         if old.name() == TiStateName::Scheduled {
             self.withdraw(key);
+            if !is_active(&new) {
+                self.pass_on(key);
+            }
         }
         if new == TiState::Scheduled {
             self.enqueue(key);
@@ -68,11 +75,12 @@ impl Engine {
         let (dag, namespace) = (run.row.dag.clone(), run.row.dag.namespace.clone());
         let (pool, slots, task) = (spec.pool.clone(), spec.pool_slots, spec.task_id.clone());
         let pool_key = (namespace, pool);
+        let takes =
+            |state| self.pools.get(&pool_key).is_some_and(|pool| takes_pool_slots(&pool.row, spec, state));
+        let (took, takes) = (takes(old), takes(new));
+        let leaves_run = takes_slots(spec, old) && !takes_slots(spec, new);
         if let Some(pool) = self.pools.get_mut(&pool_key) {
-            let takes = |state: &TiState| {
-                state.holds_slots() || (pool.row.include_deferred && matches!(state, TiState::Deferred(_)))
-            };
-            match (takes(old), takes(new)) {
+            match (took, takes) {
                 (false, true) => pool.used = pool.used.saturating_add(slots),
                 (true, false) => {
                     pool.used = pool.used.saturating_sub(slots);
@@ -81,7 +89,7 @@ impl Engine {
                 (true, true) | (false, false) => {}
             }
         }
-        if old.holds_slots() && !new.holds_slots() {
+        if leaves_run {
             self.unpark(&Limit::RunTasks(key.run));
         }
         match (is_active(old), is_active(new)) {

@@ -92,7 +92,8 @@ impl Engine {
         let lease = self.config.lease;
         let Some(worker) = self.workers.get_mut(&id).filter(|w| w.joined && w.incarnation == incarnation)
         else {
-            return self.tell(&id, ToWorker::Rejoin);
+            let effect = Effect::Send { worker: id, incarnation, message: ToWorker::Rejoin };
+            return self.out.effects.push(effect);
         };
         let until = now.saturating_add(lease).unwrap_or(Timestamp::MAX);
         if until < worker.lease_until {
@@ -288,8 +289,10 @@ impl Engine {
         }
     }
 
+    /// Tells a worker something, in the life that is known of it.
     pub(super) fn tell(&mut self, worker: &WorkerId, message: ToWorker) {
-        self.out.effects.push(Effect::Send { worker: worker.clone(), message });
+        let Some(incarnation) = self.workers.get(worker).map(|worker| worker.incarnation) else { return };
+        self.out.effects.push(Effect::Send { worker: worker.clone(), incarnation, message });
     }
 
     /// Asks the worker that has this task instance for something, where one has it.

@@ -3,9 +3,9 @@
 use jiff::SignedDuration;
 use serde_json::json;
 use updraft_core::{
-    AlertChannel, AlertOn, AlertSpec, Condition, DagKey, DagSpec, EdgeSpec, End, MapIndex, MapSource,
-    Mapping, Role, RunState, TaskKind, TaskSpec, TiKey, TiStateName as S, TriggerRule, WaitRule,
-    input::{AttemptEnd, Branch, Clear, Command, Outcome, Report, ToWorker, WorkerEvent},
+    AlertChannel, AlertOn, AlertSpec, Condition, DagKey, DagSpec, EdgeSpec, End, Incarnation, MapIndex,
+    MapSource, Mapping, Role, RunState, TaskKind, TaskSpec, TiKey, TiStateName as S, TriggerRule, WaitRule,
+    input::{AttemptEnd, Branch, Clear, Command, Effect, Input, Outcome, Report, ToWorker, WorkerEvent},
     record::PoolRow,
     schedule::{Schedule, Zone},
 };
@@ -100,6 +100,29 @@ fn a_lost_attempt_is_followed_by_another_without_using_up_retries() {
         },
     );
     assert_eq!(world.state(run, "a"), S::Queued, "a late report of a lost worker is refused");
+}
+
+#[test]
+fn an_attempt_that_is_lost_before_it_was_handed_out_never_is() {
+    let mut world = World::new(1);
+    world.put(dag("d", &["a"], &[]));
+    world.trigger("d");
+    world.join(2, 1, Vec::new());
+    let second = world.assigned().pop().unwrap();
+    assert_eq!(second.try_number, 2);
+    // Two steps, and then what is to be done about both.
+    for life in [3, 4] {
+        let event = WorkerEvent::Joined { slots: 1, queues: vec!["default".into()], held: Vec::new() };
+        let incarnation = Incarnation(life);
+        world.engine.step(world.now, Input::Worker { worker: "w".into(), incarnation, event });
+    }
+    let sends = world.engine.take_output().effects.into_iter().map(|effect| match effect {
+        Effect::Send { incarnation, message: ToWorker::Assign(attempt), .. } => {
+            (incarnation, attempt.try_number)
+        }
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(sends.collect::<Vec<_>>(), [(Incarnation(4), 4)]);
 }
 
 #[test]
@@ -323,6 +346,20 @@ fn marking_a_running_task_ends_it_and_lets_the_rest_go_on() {
     world.command(Command::Mark { tis: vec![a.ti], state: End::Success }).unwrap();
     assert!(world.told.contains(&ToWorker::Cancel(a)));
     assert_eq!(world.state(run, "b"), S::Queued);
+}
+
+#[test]
+fn marking_what_failed_as_success_lets_what_failed_after_it_begin_anew() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a", "b", "c"], &[("a", "b"), ("b", "c")]));
+    let run = world.trigger("d");
+    let a = world.assigned()[0];
+    world.end(a, AttemptEnd::Failed);
+    assert_eq!((world.state(run, "c"), world.run_state(run)), (S::UpstreamFailed, RunState::Failed));
+    world.command(Command::Mark { tis: vec![a.ti], state: End::Success }).unwrap();
+    assert_eq!((world.state(run, "a"), world.state(run, "b")), (S::Success, S::Queued));
+    world.succeed_all();
+    assert_eq!(world.run_state(run), RunState::Success);
 }
 
 #[test]

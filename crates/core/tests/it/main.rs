@@ -3,5 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has to end")]
 
 mod engine;
+mod limits;
+mod restart;
 mod schedule;
 mod world;

@@ -12,7 +12,7 @@ use updraft_core::{
         AttemptEnd, Command, CommandError, Effect, Input, Outcome, Reply, Report, ToWorker, Trigger,
         WorkerEvent,
     },
-    record::{Batch, DagVersionRow, RunSnapshot, RunType},
+    record::{Batch, DagVersionRow, RunSnapshot, RunType, Snapshot},
 };
 
 pub struct World {
@@ -56,6 +56,10 @@ impl World {
 
     pub fn step(&mut self, input: Input) {
         self.engine.step(self.now, input);
+        self.take_output();
+    }
+
+    fn take_output(&mut self) {
         let out = self.engine.take_output();
         assert!(out.faults.is_empty(), "{:?}", out.faults);
         self.engine.check().unwrap();
@@ -105,9 +109,36 @@ impl World {
         (version, RunSnapshot { run: row, tis: tis.into_values().collect() })
     }
 
+    fn run_called(&self, dag: &DagKey, run_id: &str) -> Option<RunKey> {
+        let mut runs = self.batches.iter().flat_map(|batch| batch.runs.values());
+        runs.find(|run| run.dag == *dag && *run.run_id == *run_id).map(|run| run.key)
+    }
+
+    /// The server is gone, and another goes on with what was written.
+    pub fn restart(&mut self) {
+        let mut stored = Snapshot::default();
+        let (mut dags, mut pools, mut runs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for batch in &self.batches {
+            dags.extend(batch.dags.clone());
+            pools.extend(batch.pools.clone());
+            runs.extend(batch.runs.clone());
+            stored.versions.extend(batch.versions.clone());
+        }
+        stored.last_run = runs.keys().map(|key: &RunKey| key.0).max().unwrap_or_default();
+        runs.retain(|_, run| !run.state.is_finished());
+        stored.runs = runs.keys().map(|run| self.stored(*run).1).collect();
+        (stored.dags, stored.pools) = (dags.into_values().collect(), pools.into_values().collect());
+        self.engine = Engine::restore(Config::default(), stored, self.now);
+        self.take_output();
+    }
+
     pub fn command(&mut self, command: Command) -> Result<Reply, CommandError> {
         for need in self.engine.needs(&command) {
-            if let Need::Run(run) = need {
+            let run = match need {
+                Need::Run(run) => Some(run),
+                Need::RunId(dag, run_id) => self.run_called(&dag, &run_id),
+            };
+            if let Some(run) = run {
                 let (version, run) = self.stored(run);
                 self.engine.step(self.now, Input::Loaded { version, run: Box::new(run) });
             }

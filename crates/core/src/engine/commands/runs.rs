@@ -84,12 +84,9 @@ impl Engine {
         Ok(Reply::Run(key, run_id))
     }
 
-    /// Airflow's name for a run that was given none: its type and time. Two of one microsecond are told
-    /// apart by the run's number.
+    /// The name of a run that was given none. Two of one microsecond are told apart by the run's number.
     fn free_run_id(&self, run_type: RunType, dag: &DagKey, run_after: Timestamp) -> RunId {
-        let printer = DateTimePrinter::new().precision(Some(6));
-        let at = printer.timestamp_with_offset_to_string(&run_after, Offset::UTC);
-        let plain: RunId = format!("{}__{at}", run_type.as_str()).into();
+        let plain = plain_run_id(run_type, run_after);
         match self.run_ids.contains_key(&(dag.clone(), plain.clone())) {
             true => format!("{plain}_{}", self.last_run + 1).into(),
             false => plain,
@@ -156,4 +153,11 @@ impl Engine {
         }
         self.begin_runs(now, &dag);
     }
+}
+
+/// Airflow's name for a run that was given none: its type and time.
+pub(super) fn plain_run_id(run_type: RunType, run_after: Timestamp) -> RunId {
+    let printer = DateTimePrinter::new().precision(Some(6));
+    let at = printer.timestamp_with_offset_to_string(&run_after, Offset::UTC);
+    format!("{}__{at}", run_type.as_str()).into()
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::super::Engine;
 use crate::{
-    End, MapIndex, RunState, TaskIx, TiEvent, TiKey, TiState, TiStateName, XcomValue,
+    End, MapIndex, RunKey, RunState, TaskIx, TiEvent, TiKey, TiState, TiStateName, XcomValue,
     input::{Clear, CommandError, Reply, ToWorker},
     record::XcomRow,
 };
@@ -18,13 +18,7 @@ impl Engine {
             return Ok(Reply::Tis(keys));
         }
         let over = self.runs.get(&clear.run).is_some_and(|run| run.row.state.is_finished());
-        for key in &keys {
-            self.clear_one(now, *key);
-        }
-        let tasks: BTreeSet<TaskIx> = keys.iter().map(|key| key.task).collect();
-        for task in tasks {
-            self.fold(TiKey { run: clear.run, task, map_index: MapIndex::NONE });
-        }
+        self.begin_anew(now, clear.run, &keys);
         if over && clear.reset_run && !keys.is_empty() {
             self.requeue_run(now, clear.run);
         }
@@ -67,6 +61,16 @@ impl Engine {
             );
         }
         Ok(keys.into_iter().collect())
+    }
+
+    fn begin_anew(&mut self, now: Timestamp, run: RunKey, tis: &[TiKey]) {
+        for key in tis {
+            self.clear_one(now, *key);
+        }
+        let tasks: BTreeSet<TaskIx> = tis.iter().map(|key| key.task).collect();
+        for task in tasks {
+            self.fold(TiKey { run, task, map_index: MapIndex::NONE });
+        }
     }
 
     fn clear_one(&mut self, now: Timestamp, key: TiKey) {
@@ -135,7 +139,30 @@ impl Engine {
             self.end(now, *key, state, "marked by hand");
             marked.push(*key);
         }
+        if let Some(first) = marked.first() {
+            self.resume_after(now, first.run, &marked);
+        }
         Ok(Reply::Tis(marked))
+    }
+
+    /// What failed after task instances that were marked begins anew, as Airflow has it.
+    fn resume_after(&mut self, now: Timestamp, key: RunKey, marked: &[TiKey]) {
+        let Some(run) = self.runs.get(&key) else { return };
+        let tasks: Vec<TaskIx> = marked.iter().map(|ti| ti.task).collect();
+        let after: Vec<TiKey> = run
+            .dag
+            .relatives(&tasks, false)
+            .into_iter()
+            .filter(|task| !tasks.contains(task))
+            .flat_map(|task| &run.tasks[task.usize()].instances)
+            .filter(|ti| matches!(ti.state, TiState::Failed | TiState::UpstreamFailed))
+            .map(|ti| ti.key)
+            .collect();
+        let over = run.row.state.is_finished();
+        self.begin_anew(now, key, &after);
+        if over && !after.is_empty() {
+            self.requeue_run(now, key);
+        }
     }
 
     pub(super) fn pause(&mut self, now: Timestamp, key: TiKey) -> Result<Reply, CommandError> {

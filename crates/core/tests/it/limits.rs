@@ -1,0 +1,156 @@
+//! Limits hold, and nobody waits for one that has room.
+
+use jiff::SignedDuration;
+use updraft_core::{
+    DagSpec, End, TaskKind, TiStateName as S,
+    input::{AttemptEnd, Clear, Command, Report, ToWorker},
+    record::PoolRow,
+};
+
+use crate::world::{World, dag};
+
+/// Tasks of one run, the first of which is the most urgent; only one may run at a time.
+fn one_at_a_time(id: &str, tasks: &[&str]) -> DagSpec {
+    let mut spec = dag(id, tasks, &[]);
+    spec.max_active_tasks = 1;
+    for (n, task) in spec.tasks.iter_mut().enumerate() {
+        task.priority_weight = 100 - n as i64;
+    }
+    spec
+}
+
+fn pool(name: &str, slots: u32) -> Command {
+    Command::PutPool(PoolRow {
+        namespace: "default".into(),
+        name: name.into(),
+        slots: Some(slots),
+        description: String::new(),
+        include_deferred: true,
+    })
+}
+
+#[test]
+fn one_whom_another_limit_stops_lets_the_next_in() {
+    let mut world = World::new(8);
+    world.command(pool("shut", 0)).unwrap();
+    let mut spec = one_at_a_time("d", &["a", "b", "c"]);
+    spec.tasks[1].pool = "shut".into();
+    world.put(spec);
+    let run = world.trigger("d");
+    let a = world.assigned()[0];
+    world.end(a, AttemptEnd::Success);
+    assert_eq!((world.state(run, "b"), world.state(run, "c")), (S::Scheduled, S::Queued));
+    let c = world.assigned()[0];
+    world.command(pool("shut", 1)).unwrap();
+    assert_eq!(world.state(run, "b"), S::Scheduled, "now the run has no room");
+    world.end(c, AttemptEnd::Success);
+    assert_eq!(world.state(run, "b"), S::Queued);
+}
+
+#[test]
+fn a_queue_without_workers_holds_up_no_other() {
+    let mut world = World::new(8);
+    let mut spec = one_at_a_time("d", &["a", "b", "c"]);
+    spec.tasks[1].queue = "gpu".into();
+    world.put(spec);
+    let run = world.trigger("d");
+    let a = world.assigned()[0];
+    world.end(a, AttemptEnd::Success);
+    assert_eq!((world.state(run, "b"), world.state(run, "c")), (S::Scheduled, S::Queued));
+}
+
+#[test]
+fn one_that_is_marked_while_it_waits_for_a_worker_lets_the_next_in() {
+    let mut world = World::new(1);
+    world.put(one_at_a_time("d", &["a", "b", "c"]));
+    let run = world.trigger("d");
+    let a = world.assigned()[0];
+    let mut urgent = dag("urgent", &["x"], &[]);
+    urgent.tasks[0].priority_weight = 1000;
+    world.put(urgent);
+    world.trigger("urgent");
+    world.end(a, AttemptEnd::Success);
+    let x = world.assigned()[0];
+    let b = updraft_core::TiKey { task: updraft_core::TaskIx(1), ..a.ti };
+    world.command(Command::Mark { tis: vec![b], state: End::Success }).unwrap();
+    world.end(x, AttemptEnd::Success);
+    assert_eq!(world.state(run, "c"), S::Queued);
+}
+
+#[test]
+fn a_pool_is_shared_by_owners_also_when_it_is_full() {
+    let mut world = World::new(100);
+    world.command(pool("p", 2)).unwrap();
+    for owner in ["greedy", "modest"] {
+        let mut spec = dag(owner, &["a", "b", "c", "d"], &[]);
+        spec.owner = owner.into();
+        spec.tasks.iter_mut().for_each(|task| task.pool = "p".into());
+        world.put(spec);
+    }
+    world.trigger("greedy");
+    world.pass(SignedDuration::from_secs(1));
+    let modest = world.trigger("modest");
+    let greedy = world.assigned();
+    assert_eq!(greedy.len(), 2);
+    world.end(greedy[0], AttemptEnd::Success);
+    assert_eq!(world.assigned()[0].ti.run, modest, "the other owner has a slot already");
+}
+
+#[test]
+fn a_sensor_that_is_cleared_takes_no_room_while_it_ends() {
+    let mut world = World::new(8);
+    world.command(pool("p", 1)).unwrap();
+    let mut spec = one_at_a_time("d", &["sensor", "a", "b"]);
+    spec.tasks[0].kind = TaskKind::Watch;
+    spec.tasks[0].pool = "p".into();
+    world.put(spec);
+    let run = world.trigger("d");
+    let assigned = world.assigned();
+    assert_eq!(assigned.len(), 2, "the sensor, and one of the others");
+    let clear = Clear {
+        run,
+        tasks: vec![("sensor".into(), None)],
+        upstream: false,
+        downstream: false,
+        only_failed: false,
+        only_running: false,
+        reset_run: true,
+        dry_run: false,
+    };
+    world.command(Command::Clear(clear)).unwrap();
+    assert_eq!(world.state(run, "sensor"), S::Restarting);
+    assert!(world.told.contains(&ToWorker::Cancel(assigned[0])));
+    world.end(assigned[1], AttemptEnd::Success);
+    assert_eq!(world.state(run, "b"), S::Queued, "the sensor is not in its way");
+}
+
+#[test]
+fn losses_are_in_a_row_only_where_no_attempt_ended_between_them() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["sensor"], &[]);
+    spec.tasks[0].kind = TaskKind::Watch;
+    spec.tasks[0].max_lost = 1;
+    world.put(spec);
+    let run = world.trigger("d");
+    world.join(2, 8, Vec::new());
+    world.assigned();
+    let later = world.now + SignedDuration::from_secs(5);
+    let attempt = updraft_core::AttemptId {
+        ti: updraft_core::TiKey {
+            run,
+            task: updraft_core::TaskIx(0),
+            map_index: updraft_core::MapIndex::NONE,
+        },
+        try_number: 2,
+        lease: 2,
+    };
+    let outcome = updraft_core::input::Outcome::new(AttemptEnd::Rescheduled(later));
+    let report = Report::Ended(Box::new(outcome));
+    let at = world.now;
+    world.worker(2, updraft_core::input::WorkerEvent::Report { attempt, at, report });
+    assert_eq!(world.state(run, "sensor"), S::UpForReschedule);
+    world.beats = false;
+    world.pass(SignedDuration::from_secs(6));
+    world.join(3, 8, Vec::new());
+    assert_eq!(world.state(run, "sensor"), S::Deferred, "it may be lost once more");
+}

@@ -1,0 +1,88 @@
+//! A server that goes on where another left off decides as that would have.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use serde_json::json;
+use updraft_core::{
+    DagKey,
+    input::{AttemptEnd, Command, Reply, Trigger},
+    record::{RunType, TickOutcome},
+    schedule::{Schedule, Zone},
+};
+
+use crate::world::{World, at, dag};
+
+fn scheduled(cron: &str) -> updraft_core::DagSpec {
+    let mut spec = dag("d", &["a"], &[]);
+    spec.schedule = Schedule::from_text(cron, Zone::new("UTC").unwrap()).unwrap();
+    spec.start_date = Some(at("2026-01-01T00:00:00Z"));
+    spec
+}
+
+#[test]
+fn the_tick_that_was_planned_stays_planned() {
+    let mut world = World::new(8);
+    let key = DagKey::new("default", "d");
+    world.put(scheduled("*/10 * * * *"));
+    world.pass(SignedDuration::from_secs(60));
+    world.succeed_all();
+    world.command(Command::PauseDag { dag: key.clone(), paused: true }).unwrap();
+    world.put(scheduled("*/7 * * * *"));
+    let planned = world.engine.dag(&key).unwrap().0.next_tick;
+    assert!(planned.is_some());
+    // Several of them pass while it is paused: the first is where the ledger goes on.
+    world.pass(SignedDuration::from_mins(30));
+    let written = world.batches.len();
+    world.restart();
+    assert_eq!(world.engine.dag(&key).unwrap().0.next_tick, planned);
+    assert!(world.batches[written..].iter().all(|batch| batch.dags.is_empty() && batch.ticks.is_empty()));
+}
+
+#[test]
+fn a_tick_that_waits_is_told_in_the_ledger_though_the_schedule_has_ended_since() {
+    let mut world = World::new(8);
+    let key = DagKey::new("default", "d");
+    let mut spec = scheduled("*/10 * * * *");
+    spec.end_date = Some(at("2026-01-01T00:15:00Z"));
+    world.put(spec);
+    world.pass(SignedDuration::from_secs(60));
+    world.succeed_all();
+    world.command(Command::PauseDag { dag: key.clone(), paused: true }).unwrap();
+    world.pass(SignedDuration::from_mins(60));
+    world.restart();
+    world.command(Command::PauseDag { dag: key, paused: false }).unwrap();
+    let told = world.batches.iter().rev().flat_map(|batch| batch.ticks.values()).next().unwrap();
+    assert_eq!(told.last, at("2026-01-01T00:10:00Z"), "{told:?}");
+    assert_eq!(told.outcome, TickOutcome::Skipped, "without catch-up nothing is made up for after the end");
+}
+
+#[test]
+fn a_run_without_a_name_gets_a_free_one_also_where_the_run_of_that_name_is_out_of_mind() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a"], &[]));
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        let trigger = Trigger {
+            dag: DagKey::new("default", "d"),
+            run_id: None,
+            logical_date: None,
+            data_interval: None,
+            run_after: Some(at("2025-12-31T00:00:00Z")),
+            conf: Arc::new(json!({})),
+            tasks: Vec::new(),
+            run_type: RunType::Manual,
+            triggered_by: "cli",
+        };
+        match world.command(Command::Trigger(trigger)).unwrap() {
+            Reply::Run(_, name) => names.push(name.to_string()),
+            other => panic!("{other:?}"),
+        }
+        let attempt = world.assigned()[0];
+        world.end(attempt, AttemptEnd::Success);
+    }
+    assert_eq!(
+        names,
+        ["manual__2025-12-31T00:00:00.000000+00:00", "manual__2025-12-31T00:00:00.000000+00:00_2"]
+    );
+}
