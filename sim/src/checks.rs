@@ -60,10 +60,6 @@ impl Checks {
         }
     }
 
-    pub fn fence_is_ignored(&self) -> bool {
-        false
-    }
-
     /// A batch is about to be written.
     pub fn before_commit(&mut self, disk: &Disk, batch: &Batch, workers: &[Worker], now: Micros) -> Check {
         let mut replay = order::Replay::new(disk, batch);

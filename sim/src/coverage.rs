@@ -1,6 +1,9 @@
 //! What was seen: which input met a task instance in which state, while what was wrong.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use updraft_core::{
     Engine, TiKey, TiStateName,
@@ -15,6 +18,8 @@ pub struct Coverage {
     pub triples: BTreeSet<(TiStateName, &'static str, &'static str)>,
     /// Changes of state, from and to.
     pub transitions: BTreeSet<(TiStateName, TiStateName)>,
+    /// What went wrong, and how often.
+    pub faults: BTreeMap<&'static str, u64>,
     told: BTreeSet<(&'static str, &'static str)>,
 }
 
@@ -24,9 +29,24 @@ impl Coverage {
         self.triples.extend(&other.triples);
         self.transitions.extend(&other.transitions);
         self.told.extend(&other.told);
+        for (fault, count) in &other.faults {
+            *self.faults.entry(fault).or_default() += count;
+        }
+    }
+
+    pub(crate) fn count(&mut self, fault: &'static str) {
+        *self.faults.entry(fault).or_default() += 1;
     }
 
     pub(crate) fn note(&mut self, engine: &Engine, input: &Input, fault: &'static str) {
+        if let Input::Worker { event: WorkerEvent::Report { attempt, .. }, .. } = input {
+            let ti = engine.ti(attempt.ti);
+            if ti.is_none_or(|ti| (ti.try_number, ti.lease) != (attempt.try_number, attempt.lease)) {
+                self.count("report of an older attempt");
+            } else if ti.is_some_and(|ti| ti.state.assignment().is_none()) {
+                self.count("report repeated");
+            }
+        }
         let (kind, concerned) = concerns(input);
         for key in concerned {
             if let Some(ti) = engine.ti(key) {

@@ -2,10 +2,39 @@
 
 use std::{
     process::ExitCode,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use updraft_sim::{Coverage, Options, run};
+use jiff::SignedDuration;
+use updraft_sim::{Coverage, Failure, Options, run};
+
+const USAGE: &str = "\
+Usage: updraft-sim [--seconds S | --worlds N] [--from SEED] [--first]
+       updraft-sim --seed SEED [--trace]
+
+Runs the worlds of fresh seeds for a minute, and says in which of them something did not hold.
+
+  --seconds S   for so long
+  --worlds N    so many
+  --from SEED   these seeds: SEED, SEED + 1, ...
+  --first       end with the first failure
+  --seed SEED   the world of this seed alone
+  --trace       print all that happens in it";
+
+/// What the command line asks for.
+#[derive(Default)]
+struct Args {
+    seconds: Option<u64>,
+    worlds: Option<u64>,
+    from: Option<u64>,
+    first: bool,
+    seed: Option<u64>,
+    options: Options,
+}
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
@@ -13,53 +42,126 @@ fn main() -> ExitCode {
             eprintln!("a panic at {place}");
         }
     }));
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let value = |name: &str| args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1));
-    let number = |name: &str| value(name).and_then(|text| text.parse::<u64>().ok());
-    let options = Options { trace: args.iter().any(|arg| arg == "--trace") };
-    if let Some(seed) = number("--seed") {
-        return match run(seed, &options) {
-            Ok(summary) => {
-                println!(
-                    "seed {seed}: {} events, {:#}, hash {:016x}",
-                    summary.events, summary.virtual_time, summary.trace_hash
-                );
-                ExitCode::SUCCESS
-            }
-            Err(failure) => {
-                if !options.trace {
-                    failure.trace.iter().for_each(|line| println!("{line}"));
-                }
-                println!("seed {seed} fails after {} events: {}", failure.events, failure.message);
-                ExitCode::FAILURE
-            }
-        };
+    match parse(std::env::args().skip(1)) {
+        Some(Args { seed: Some(seed), options, .. }) => one(seed, &options),
+        Some(args) => many(&args),
+        None => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
     }
-    let seconds = number("--seconds").unwrap_or(60);
-    let mut seed = number("--from").unwrap_or_else(|| {
+}
+
+fn parse(mut words: impl Iterator<Item = String>) -> Option<Args> {
+    let mut args = Args::default();
+    while let Some(word) = words.next() {
+        let mut number = || words.next()?.parse().ok();
+        match word.as_str() {
+            "--seconds" => args.seconds = Some(number()?),
+            "--worlds" => args.worlds = Some(number()?),
+            "--from" => args.from = Some(number()?),
+            "--seed" => args.seed = Some(number()?),
+            "--first" => args.first = true,
+            "--trace" => args.options.trace = true,
+            _ => return None,
+        }
+    }
+    Some(args)
+}
+
+fn one(seed: u64, options: &Options) -> ExitCode {
+    match run(seed, options) {
+        Ok(summary) => {
+            println!(
+                "seed {seed}: {} events, {:#}, hash {:016x}",
+                summary.events, summary.virtual_time, summary.trace_hash
+            );
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            if !options.trace {
+                failure.trace.iter().for_each(|line| println!("{line}"));
+            }
+            println!("seed {seed} fails after {} events: {}", failure.events, failure.message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What came of many worlds.
+#[derive(Default)]
+struct Sum {
+    worlds: u64,
+    events: u64,
+    virtual_time: SignedDuration,
+    coverage: Coverage,
+    failed: u64,
+}
+
+fn many(args: &Args) -> ExitCode {
+    let first = args.from.unwrap_or_else(|| {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64
     });
+    println!("from seed {first} on");
+    let worlds = args.worlds.unwrap_or(u64::MAX);
+    let seconds = args.seconds.or(args.worlds.map(|_| u64::MAX)).unwrap_or(60);
     let begin = Instant::now();
-    let (mut worlds, mut events, mut failed) = (0u64, 0u64, 0u64);
-    let mut coverage = Coverage::default();
-    while begin.elapsed() < Duration::from_secs(seconds) {
-        worlds += 1;
-        match run(seed, &options) {
+    let (taken, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let sum = Mutex::new(Sum::default());
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) && begin.elapsed() < Duration::from_secs(seconds) {
+                    let nth = taken.fetch_add(1, Ordering::Relaxed);
+                    if nth >= worlds {
+                        break;
+                    }
+                    let outcome = run(first.wrapping_add(nth), &Options::default());
+                    stop.fetch_or(outcome.is_err() && args.first, Ordering::Relaxed);
+                    sum.lock().unwrap_or_else(PoisonError::into_inner).add(outcome);
+                }
+            });
+        }
+    });
+    let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    sum.print(begin.elapsed());
+    if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+impl Sum {
+    fn add(&mut self, outcome: Result<updraft_sim::Summary, Box<Failure>>) {
+        self.worlds += 1;
+        match outcome {
             Ok(summary) => {
-                events += summary.events;
-                coverage.merge(&summary.coverage);
+                self.events += summary.events;
+                self.virtual_time = self.virtual_time.saturating_add(summary.virtual_time);
+                self.coverage.merge(&summary.coverage);
             }
             Err(failure) => {
-                failed += 1;
+                self.failed += 1;
                 println!(
-                    "seed {seed} fails after {} events: {}",
-                    failure.events,
-                    failure.message.chars().take(400).collect::<String>()
+                    "seed {} fails after {} events: {:.600}",
+                    failure.seed, failure.events, failure.message
                 );
+                println!("  cargo run --release -p updraft-sim -- --seed {} --trace", failure.seed);
             }
         }
-        seed += 1;
     }
-    println!("{worlds} worlds, {events} events, {} triples, {failed} failed", coverage.triples.len());
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+
+    fn print(&self, took: Duration) {
+        println!(
+            "{} worlds in {:.0} s: {} events in {} days of theirs; {} triples of state, input and fault; {} changes of \
+             state; {} failed",
+            self.worlds,
+            took.as_secs_f64(),
+            self.events,
+            self.virtual_time.as_hours() / 24,
+            self.coverage.triples.len(),
+            self.coverage.transitions.len(),
+            self.failed,
+        );
+        for (fault, count) in &self.coverage.faults {
+            println!("{count:>10}  {fault}");
+        }
+    }
 }

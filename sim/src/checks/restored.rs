@@ -11,12 +11,6 @@ pub(super) fn decides_nothing(config: Config, disk: &Disk, now: Timestamp) -> Ch
     let mut restored = Engine::restore(config, disk.snapshot(), now);
     restored.check().map_err(|broken| format!("an invariant of a restored engine is broken: {broken}"))?;
     let out = restored.take_output();
-    if let Some(change) = out.batch.transitions.first() {
-        return Err(format!("a restored engine decides what the other did not: {change:?}"));
-    }
-    if let Some(run) = out.batch.runs.values().next() {
-        return Err(format!("a restored engine changes a run: {run:?}"));
-    }
     if let Some(dag) = out.batch.dags.values().next() {
         return Err(format!(
             "a restored engine changes a DAG: {dag:?}, and the store has {:?}",
@@ -25,6 +19,12 @@ pub(super) fn decides_nothing(config: Config, disk: &Disk, now: Timestamp) -> Ch
     }
     if let Some(tick) = out.batch.ticks.values().next() {
         return Err(format!("a restored engine decides a tick: {tick:?}"));
+    }
+    if let Some(change) = out.batch.transitions.first() {
+        return Err(format!("a restored engine decides what the other did not: {change:?}"));
+    }
+    if let Some(run) = out.batch.runs.values().next() {
+        return Err(format!("a restored engine changes a run: {run:?}"));
     }
     if let Some(effect) = out.effects.first() {
         return Err(format!("a restored engine does what the other did not: {effect:?}"));

@@ -75,7 +75,7 @@ impl World {
             return;
         }
         self.plan_fault(fault);
-        self.checks.note_fault(self.now, fault.name());
+        self.note_fault(fault.name());
         say!(self, "fault: {}", fault.name());
         let w = self.rng.below(self.workers.len() as u64) as usize;
         let leads = |s: &usize| self.servers[*s].engine.is_some();
@@ -108,6 +108,11 @@ impl World {
             }
             Fault::ConnectionLost => self.lose_connection(w),
         }
+    }
+
+    pub(super) fn note_fault(&mut self, fault: &'static str) {
+        self.checks.note_fault(self.now, fault);
+        self.coverage.count(fault);
     }
 
     fn lose_connection(&mut self, w: usize) {

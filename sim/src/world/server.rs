@@ -59,6 +59,19 @@ enum Fate {
     CrashAmid(usize),
 }
 
+impl Fate {
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Fine => None,
+            Self::Refused => Some("commit refused"),
+            Self::InDoubt => Some("commit in doubt"),
+            Self::CrashBefore => Some("crash before commit"),
+            Self::CrashAfter => Some("crash after commit"),
+            Self::CrashAmid(_) => Some("crash amid effects"),
+        }
+    }
+}
+
 impl Server {
     pub fn new() -> Self {
         Self {
@@ -169,6 +182,9 @@ impl World {
         if self.now < self.reign_until && self.leader != s {
             return Ok(());
         }
+        if self.servers.iter().any(|other| other.engine.is_some()) {
+            self.note_fault("two leaders");
+        }
         self.fence += 1;
         self.leader = s;
         self.reign_until = until;
@@ -207,11 +223,13 @@ impl World {
         if c.broken {
             // What came in before the break is a beginning of what was sent.
             c.late = c.late && self.rng.chance(0.7);
-            if !c.late {
+            let late = c.late;
+            self.coverage.count(if late { "message late" } else { "message lost" });
+            if !late {
                 return;
             }
         }
-        let s = c.server;
+        let s = self.conns[conn].server;
         self.hand_in(s, In::Up { conn, up });
     }
 
@@ -337,8 +355,8 @@ impl World {
         }
         let says_nothing = out.batch.is_empty();
         let fate = if says_nothing { Fate::Fine } else { self.draw_fate() };
-        if fate != Fate::Fine {
-            self.checks.note_fault(self.now, "commit");
+        if let Some(fault) = fate.name() {
+            self.note_fault(fault);
         }
         if fate == Fate::CrashBefore {
             self.crash(s, "before a commit");
@@ -354,7 +372,7 @@ impl World {
                 self.rebuild(s, "a commit was refused");
                 return Ok(());
             }
-            if self.servers[s].fence != self.fence && !self.checks.fence_is_ignored() {
+            if self.servers[s].fence != self.fence {
                 self.step_down(s, "its fence is old");
                 return Ok(());
             }

@@ -151,6 +151,7 @@ impl World {
         let w = c.worker;
         let worker = &self.workers[w];
         if c.broken || !worker.alive || worker.life != c.life || worker.conn != Some(conn) {
+            self.coverage.count("message lost");
             return Ok(());
         }
         if worker.frozen_until > self.now {

@@ -156,7 +156,7 @@ impl Engine {
             if state == RunState::Failed { AlertOn::Failure } else { AlertOn::Success },
         );
         self.begin_runs(now, &dag_key);
-        self.make_held_ticks(now, &dag_key);
+        self.on_tick_due(now, &dag_key);
     }
 
     pub(super) fn on_run_timeout(&mut self, now: Timestamp, key: RunKey, at: Timestamp) {
@@ -224,7 +224,9 @@ impl Engine {
         // What is deleted is still in the store until this is written.
         let batch = &self.out.batch;
         let deleted = batch.deleted_runs.contains(&key) || batch.deleted_dags.contains(&loaded.run.dag);
-        if deleted || self.runs.contains_key(&key) {
+        // Whoever leads has in mind what is not over: another does, and nothing that this engine says counts.
+        let led_by_another = !loaded.run.state.is_finished();
+        if deleted || led_by_another || self.runs.contains_key(&key) {
             return;
         }
         let Some(dag) = self.compiled(version) else { return };

@@ -46,18 +46,11 @@ impl Engine {
         }
     }
 
-    /// Makes the runs of all ticks that are due and may be made.
+    /// Makes the runs of all ticks that are due and may be made; also those that had to wait for another run
+    /// to end. One that is not due yet, on a clock that has been set back, gets its timer again.
     pub(super) fn on_tick_due(&mut self, now: Timestamp, key: &DagKey) {
         while let Some(due) = self.due_tick(now, key) {
             self.make_tick(now, key, due);
-        }
-    }
-
-    /// Makes the runs of ticks that had to wait for another run to end.
-    pub(super) fn make_held_ticks(&mut self, now: Timestamp, key: &DagKey) {
-        let held = self.dags.get(key).and_then(|dag| dag.row.next_tick).is_some_and(|t| t.run_after <= now);
-        if held {
-            self.on_tick_due(now, key);
         }
     }
 

@@ -242,8 +242,9 @@ impl Engine {
         })
     }
 
-    /// Notes that a worker has an attempt.
+    /// Notes that a worker has an attempt; of one that it is known to have, what it takes may be new.
     pub(super) fn hold(&mut self, id: &WorkerId, attempt: AttemptId, slots: u32, owner: Owner) {
+        self.release(id, attempt);
         let Some(worker) = self.workers.get_mut(id) else { return };
         worker.used += slots;
         if slots > 0 {

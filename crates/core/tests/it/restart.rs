@@ -86,3 +86,19 @@ fn a_run_without_a_name_gets_a_free_one_also_where_the_run_of_that_name_is_out_o
         ["manual__2025-12-31T00:00:00.000000+00:00", "manual__2025-12-31T00:00:00.000000+00:00_2"]
     );
 }
+
+#[test]
+fn a_tick_that_waited_for_a_run_is_made_though_the_clock_was_set_back_meanwhile() {
+    let mut world = World::new(8);
+    let mut spec = scheduled("*/10 * * * *");
+    spec.max_active_runs = 1;
+    world.put(spec);
+    world.pass(SignedDuration::from_mins(11));
+    let first = world.assigned()[0];
+    let late = world.now;
+    world.now = late - SignedDuration::from_mins(5);
+    world.end(first, AttemptEnd::Success);
+    assert!(world.assigned().is_empty(), "its time has not come on this clock");
+    world.pass(SignedDuration::from_mins(5));
+    assert_eq!(world.assigned().len(), 1);
+}

@@ -113,7 +113,7 @@ impl Engine {
         batch.deliveries.retain(|delivery| delivery.run != key);
         batch.deleted_runs.insert(key);
         self.begin_runs(now, &run.row.dag);
-        self.make_held_ticks(now, &run.row.dag);
+        self.on_tick_due(now, &run.row.dag);
     }
 
     pub(super) fn pause_dag(
