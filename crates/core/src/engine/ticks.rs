@@ -73,7 +73,9 @@ impl Engine {
         let latest = next_tick(dag, now);
         // When the run before ends is not known before: what was planned is no tick that could be missed.
         let continuous = dag.dag.spec().schedule == Schedule::Continuous;
-        let chosen = if dag.dag.spec().catchup && !continuous { Some(first) } else { latest };
+        // And once is once, whenever that is.
+        let every = dag.dag.spec().catchup || dag.dag.spec().schedule == Schedule::Once;
+        let chosen = if every && !continuous { Some(first) } else { latest };
         if !continuous && chosen.is_none_or(|chosen| chosen.run_after > first.run_after) {
             self.pass_over(key, first, chosen.map(|tick| tick.run_after), now);
         }

@@ -102,3 +102,19 @@ fn a_tick_that_waited_for_a_run_is_made_though_the_clock_was_set_back_meanwhile(
     world.pass(SignedDuration::from_mins(5));
     assert_eq!(world.assigned().len(), 1);
 }
+
+#[test]
+fn once_is_one_tick_also_where_it_had_to_wait() {
+    let mut world = World::new(8);
+    let key = DagKey::new("default", "d");
+    let mut spec = dag("d", &["a"], &[]);
+    spec.schedule = Schedule::Once;
+    spec.is_paused_upon_creation = Some(true);
+    world.put(spec);
+    world.pass(SignedDuration::from_mins(5));
+    world.command(Command::PauseDag { dag: key, paused: false }).unwrap();
+    assert_eq!(world.assigned().len(), 1);
+    let ticks: Vec<_> = world.batches.iter().flat_map(|batch| batch.ticks.values()).collect();
+    assert_eq!(ticks.len(), 1, "{ticks:?}");
+    assert_eq!((ticks[0].count, ticks[0].outcome), (1, TickOutcome::Late));
+}
