@@ -1,6 +1,7 @@
 //! What must hold, told from what was written and from what workers saw.
 
 mod attempts;
+mod beside;
 mod ends;
 mod limits;
 mod order;
@@ -71,6 +72,7 @@ impl Checks {
             replay.apply(change)?;
         }
         replay.ends_as_written()?;
+        beside::alerts(&replay, &self.shapes, batch)?;
         for (key, ti) in &batch.tis {
             let before = disk.tis.get(key).filter(|_| !batch.deleted_tis.contains(key));
             if before.is_some_and(|before| before.try_number > ti.try_number || before.lease > ti.lease) {
@@ -86,6 +88,7 @@ impl Checks {
     pub fn after_commit(&mut self, disk: &Disk, batch: &Batch) -> Check {
         limits::hold(disk, &self.shapes, batch, &self.before)?;
         ends::fit(disk, &self.shapes, batch)?;
+        beside::history(disk, &self.shapes, batch)?;
         self.ticks.after(disk, batch)
     }
 

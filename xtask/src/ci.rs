@@ -11,7 +11,7 @@ use anyhow::bail;
 
 use crate::process::{self, cargo};
 use crate::tests_run::TestsRun;
-use crate::{deny, tidy};
+use crate::{deny, mutants, tidy};
 
 /// One stage of the check.
 pub struct Stage {
@@ -34,6 +34,12 @@ pub const STAGES: &[Stage] = &[
     Stage { name: "clippy", about: "compiler and clippy warnings, as errors", run: |_| clippy() },
     Stage { name: "doc", about: "rustdoc's warnings, as errors", run: |_| doc() },
     Stage { name: "test", about: "every test but doctests", run: test },
+    Stage { name: "sim", about: "a minute of simulated worlds with fresh seeds", run: |_| sim() },
+    Stage {
+        name: "mutants",
+        about: "whether the simulation notices each broken rule of sim/mutants.toml",
+        run: |_| mutants::run(),
+    },
     Stage { name: "doctest", about: "the examples in the documentation of libraries", run: doctest },
 ];
 
@@ -59,6 +65,20 @@ fn test(tests: &mut TestsRun) -> anyhow::Result<()> {
          on the time of each. To have both: `cargo install cargo-nextest --locked` (takes some minutes)."
     );
     tests.count(&mut cargo(&["test", "--workspace", "--tests", "--no-fail-fast", "--locked"]))
+}
+
+fn sim() -> anyhow::Result<()> {
+    process::run(&mut cargo(&[
+        "run",
+        "--release",
+        "--quiet",
+        "--locked",
+        "--package",
+        "updraft-sim",
+        "--",
+        "--seconds",
+        "60",
+    ]))
 }
 
 fn doctest(tests: &mut TestsRun) -> anyhow::Result<()> {

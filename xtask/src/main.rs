@@ -5,6 +5,7 @@
 
 mod ci;
 mod deny;
+mod mutants;
 mod process;
 mod tests_run;
 mod tidy;
@@ -17,9 +18,12 @@ use anyhow::Context;
 
 const USAGE: &str = "\
 Usage: cargo xtask ci [--only STAGE[,STAGE...]] [--list]
+       cargo xtask mutants
 
   --only STAGE,...  run these stages alone, in the table's order
-  --list            print the stages and what each does";
+  --list            print the stages and what each does
+
+`mutants` asks the simulation about each rule of sim/mutants.toml, broken on purpose.";
 
 fn main() -> ExitCode {
     if let Err(error) = enter_root() {
@@ -36,6 +40,13 @@ fn main() -> ExitCode {
         ["ci", "--only", names] => match ci::select(names) {
             Ok(stages) => ci::run(&stages),
             Err(error) => usage_error(&error.to_string()),
+        },
+        ["mutants"] => match mutants::run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
         },
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

@@ -34,7 +34,7 @@ use self::{
 };
 use crate::{
     Dag, DagKey, Namespace, Owner, PoolName, RunId, RunKey, TaskId, TaskIx, TiKey, WorkerId,
-    input::{Effect, Input, ToWorker, Want},
+    input::{Effect, Input, Want},
     record::{Batch, DagRow, PoolRow, TaskStatsRow, TickRow},
     state::IllegalTransition,
 };
@@ -220,13 +220,6 @@ impl Engine {
                 out.batch.tis.insert(key, ti.clone());
             }
         }
-        // What a later step took away again is not handed out.
-        out.effects.retain(|effect| match effect {
-            Effect::Send { worker, message: ToWorker::Assign(attempt), .. } => {
-                self.is_current(worker, *attempt)
-            }
-            Effect::Send { .. } | Effect::Reply { .. } | Effect::Deliver(_) => true,
-        });
         self.forget_finished();
         out
     }

@@ -70,7 +70,14 @@ impl Attempts {
         }
         match change.to {
             S::Scheduled if with_worker(change.from) => {
-                *self.losses.entry(key).or_default() += 1;
+                let lost = self.losses.entry(key).or_default();
+                *lost += 1;
+                let most = task_of(replay, shapes, key, |task| task.max_lost).unwrap_or(u32::MAX);
+                if *lost > most {
+                    return Err(format!(
+                        "{key:?} was lost {lost} times in a row and goes on: {most} are allowed"
+                    ));
+                }
             }
             S::None => {
                 self.failures.remove(&key);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use updraft_core::{
-    AttemptId, MapIndex, RunKey, RunState, TaskIx, TiKey, TiStateName as S,
+    AttemptId, MapIndex, RunKey, RunState, TaskIx, TaskSpec, TiKey, TiStateName as S,
     record::{Batch, RunRow, TransitionRow},
 };
 
@@ -160,11 +160,48 @@ pub(super) fn may_begin(replay: &Replay<'_>, shapes: &Shapes, key: TiKey) -> Che
         }
     }
     for between in &shape.scope[task] {
-        if !replay.instances(key.run, *between).iter().all(|(_, state)| state.is_finished()) {
+        // In a mapped group each copy cleans up after those of its own index.
+        let beside = shape.beside(task, *between) && key.map_index != MapIndex::NONE;
+        let waits = |(index, state): &(MapIndex, S)| {
+            !state.is_finished() && (!beside || *index == key.map_index || *index == MapIndex::NONE)
+        };
+        if replay.instances(key.run, *between).iter().any(waits) {
             return Err(format!("teardown {name} begins, and t{between} is not over"));
         }
     }
-    Ok(())
+    after_the_run_before(replay, shapes, run, spec).map_err(|why| format!("{name} begins, and {why}"))
+}
+
+/// `depends_on_past` and `wait_for_downstream`: what has to be good in the run before is.
+fn after_the_run_before(replay: &Replay<'_>, shapes: &Shapes, run: &RunRow, task: &TaskSpec) -> Check {
+    let batch = replay.batch;
+    let new_run =
+        |(key, other): (&RunKey, &RunRow)| other.dag == run.dag && !replay.disk.runs.contains_key(key);
+    // Which run was before may have changed amid the batch.
+    let unsure = !batch.deleted_runs.is_empty() || batch.runs.iter().any(new_run);
+    if unsure || !(task.depends_on_past || task.wait_for_downstream) {
+        return Ok(());
+    }
+    let only_scheduled = replay.disk.version_of(run).is_some_and(|version| version.spec.catchup);
+    let date = run.logical_date.unwrap_or(run.run_after);
+    let before = replay.disk.run_before(&run.dag, date, only_scheduled);
+    let Some(before) = before.and_then(|before| replay.run(before)) else { return Ok(()) };
+    let Some(shape) = shapes.of(replay.disk, batch, before) else { return Ok(()) };
+    let place = shape.spec.tasks.iter().position(|other| other.task_id == task.task_id);
+    let Some(place) = place.filter(|place| !replay.instances(before.key, *place).is_empty()) else {
+        return match task.ignore_first_depends_on_past {
+            true => Ok(()),
+            false => Err(format!("run {} before it has no such task", before.key)),
+        };
+    };
+    let good = |place: &usize| {
+        let all = replay.instances(before.key, *place);
+        all.iter().all(|(_, state)| matches!(state, S::Success | S::Skipped))
+    };
+    match good(&place) && (!task.wait_for_downstream || shape.down[place].iter().all(good)) {
+        true => Ok(()),
+        false => Err(format!("it has not succeeded in run {} before", before.key)),
+    }
 }
 
 /// The states of all that is directly before a task instance, setups marked.
@@ -173,9 +210,7 @@ pub(super) fn before(replay: &Replay<'_>, shape: &Shape, key: TiKey) -> Vec<(S, 
     let mut found = Vec::new();
     for up in &shape.up[task] {
         let setup = shape.spec.tasks[*up].role == updraft_core::Role::Setup;
-        let beside = shape.group[task].is_some()
-            && shape.group[task] == shape.group[*up]
-            && key.map_index != MapIndex::NONE;
+        let beside = shape.beside(task, *up) && key.map_index != MapIndex::NONE;
         for (map_index, state) in replay.instances(key.run, *up) {
             // In a mapped group each copy depends on those of its own index.
             if !beside || map_index == key.map_index || map_index == MapIndex::NONE {

@@ -58,6 +58,11 @@ impl Shape {
         self.spec.tasks[task].map.as_ref().or(group_mapping(&self.spec, self.group[task].as_ref()))
     }
 
+    /// Whether two tasks are in the same mapped group.
+    pub fn beside(&self, one: usize, other: usize) -> bool {
+        self.group[one].is_some() && self.group[one] == self.group[other]
+    }
+
     fn find_scopes(&mut self) {
         let tasks = self.spec.tasks.len();
         let is_teardown = |task: usize| matches!(self.spec.tasks[task].role, Role::Teardown { .. });

@@ -84,7 +84,9 @@ impl World {
         match fault {
             Fault::LeaderStalls => {
                 if let Some(s) = leader {
-                    self.servers[s].stalled_until = self.now + long;
+                    // Another may be at it already: it ends with the longer of the two.
+                    let until = &mut self.servers[s].stalled_until;
+                    *until = (*until).max(self.now + long);
                 }
             }
             Fault::LeaderDies => {
@@ -101,7 +103,10 @@ impl World {
                     self.kill_worker(w);
                 }
             }
-            Fault::WorkerFreezes => self.workers[w].frozen_until = self.now + long,
+            Fault::WorkerFreezes => {
+                let until = &mut self.workers[w].frozen_until;
+                *until = (*until).max(self.now + long);
+            }
             Fault::WorkerCutOff => {
                 self.workers[w].cut_off_until = self.now + long;
                 self.lose_connection(w);

@@ -147,8 +147,9 @@ impl Engine {
         if !self.is_current(id, attempt) {
             self.release(id, attempt);
         } else if same_life {
-            // It never heard of it: a life that has begun an attempt keeps it until its end is acknowledged.
-            self.tell(id, ToWorker::Assign(attempt));
+            // It has not heard of it yet: a life that has begun an attempt keeps it until its end is acknowledged.
+            let cleared = self.ti(attempt.ti).is_some_and(|ti| matches!(ti.state, TiState::Restarting(_)));
+            self.tell(id, if cleared { ToWorker::Cancel(attempt) } else { ToWorker::Assign(attempt) });
         } else {
             self.lose(now, id, attempt, "its worker was restarted");
         }

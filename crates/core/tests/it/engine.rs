@@ -103,7 +103,7 @@ fn a_lost_attempt_is_followed_by_another_without_using_up_retries() {
 }
 
 #[test]
-fn an_attempt_that_is_lost_before_it_was_handed_out_never_is() {
+fn an_order_is_for_one_life_of_a_worker() {
     let mut world = World::new(1);
     world.put(dag("d", &["a"], &[]));
     world.trigger("d");
@@ -122,7 +122,7 @@ fn an_attempt_that_is_lost_before_it_was_handed_out_never_is() {
         }
         other => panic!("{other:?}"),
     });
-    assert_eq!(sends.collect::<Vec<_>>(), [(Incarnation(4), 4)]);
+    assert_eq!(sends.collect::<Vec<_>>(), [(Incarnation(3), 3), (Incarnation(4), 4)]);
 }
 
 #[test]
@@ -334,6 +334,20 @@ fn a_running_task_that_is_cleared_ends_before_it_begins_anew() {
     world.end(first, AttemptEnd::Cancelled);
     let second = world.assigned()[0];
     assert_eq!(second.try_number, 2);
+}
+
+#[test]
+fn what_is_cleared_before_its_worker_heard_of_it_is_not_begun() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a"], &[]));
+    let run = world.trigger("d");
+    let first = world.assigned()[0];
+    world.command(Command::Clear(clear(run, &["a"]))).unwrap();
+    world.told.clear();
+    world.join(1, 8, Vec::new());
+    assert_eq!(world.told, [ToWorker::Cancel(first)]);
+    world.end(first, AttemptEnd::Cancelled);
+    assert_eq!(world.assigned()[0].try_number, 2);
 }
 
 #[test]
