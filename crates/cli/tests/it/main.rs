@@ -5,6 +5,7 @@
 mod bad;
 mod eztable;
 mod kill;
+mod outage;
 mod restart;
 mod scripts;
 mod system;

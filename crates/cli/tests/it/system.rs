@@ -12,6 +12,8 @@ use updraft_store::{Queries, RunQuery, SqlStore, TiListing, TiQuery, Window};
 
 /// An installation. What it started is ended when this goes.
 pub struct System {
+    /// Where it is not on the machine's own disk. It goes before the folder that it is mounted in.
+    disk: Option<SmallDisk>,
     folder: tempfile::TempDir,
     environment: Vec<(String, String)>,
     server: Option<Child>,
@@ -20,13 +22,22 @@ pub struct System {
 impl System {
     /// An installation with these DAG files, not yet started.
     pub fn new(files: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let system = Self { folder, environment: Vec::new(), server: None };
+        let system =
+            Self { disk: None, folder: tempfile::tempdir().unwrap(), environment: Vec::new(), server: None };
         std::fs::create_dir_all(system.home().join("dags")).unwrap();
         for (name, text) in files {
             std::fs::write(system.home().join("dags").join(name), text).unwrap();
         }
         system
+    }
+
+    /// An installation whose home is a disk of this size, as `mount` writes it; none, where this user can't
+    /// mount one.
+    pub fn on_disk_of(size: &str) -> Option<Self> {
+        let mut system = Self::new(&[]);
+        system.disk = Some(SmallDisk::mount(&system.home(), size)?);
+        std::fs::create_dir_all(system.home().join("dags")).unwrap();
+        Some(system)
     }
 
     /// A variable of the server's environment.
@@ -115,10 +126,15 @@ impl System {
         String::from_utf8(output.stdout).unwrap().trim().to_owned() + &String::from_utf8_lossy(&output.stderr)
     }
 
+    fn database(&self) -> String {
+        let set = self.environment.iter().find(|(name, _)| name == "UPDRAFT__DATABASE__URL");
+        let own = || format!("sqlite://{}", self.home().join("updraft.db").display());
+        set.map_or_else(own, |(_, url)| url.clone())
+    }
+
     /// What the database has.
     pub async fn store(&self) -> SqlStore {
-        let url = format!("sqlite://{}", self.home().join("updraft.db").display());
-        SqlStore::open(&url).await.unwrap()
+        SqlStore::open(&self.database()).await.unwrap()
     }
 
     /// Waits until so many runs are over, and gives them.
@@ -127,7 +143,7 @@ impl System {
         let mut tick = tokio::time::interval(Duration::from_millis(50));
         loop {
             tick.tick().await;
-            if self.home().join("updraft.db").exists() {
+            if self.database().starts_with("postgres") || self.home().join("updraft.db").exists() {
                 let store = self.store().await;
                 let runs = store.runs(&RunQuery::default()).await.map(|page| page.rows).unwrap_or_default();
                 store.close().await;
@@ -159,6 +175,22 @@ impl Drop for System {
         for pid in tasks_of(&self.home()) {
             signal(pid, "-KILL");
         }
+    }
+}
+
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path, size: &str) -> Option<Self> {
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(at).stderr(Stdio::null());
+        command.status().ok()?.success().then(|| Self(at.into()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 

@@ -1,0 +1,108 @@
+//! The database is gone for a while, or its disk is full, while tasks run.
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use updraft_core::RunState;
+use updraft_store::test_postgres::TestPostgres;
+
+use crate::system::System;
+
+const COPIES: usize = 60;
+
+/// A run whose task instances each note that they begin and that they end, beyond the outage's reach.
+fn dag(notes: &Path) -> String {
+    let copies: Vec<String> = (0..COPIES).map(|n| format!("{{N: \"{n}\"}}")).collect();
+    format!(
+        r#"load:
+  schedule: "@once"
+  max_active_tasks: 1000
+  default_args: {{start_date: 2024-01-01, retries: 0}}
+  tasks:
+    work:
+      operator: bash
+      append_env: true
+      partial: {{bash_command: 'echo "$N begin" >> {notes}; sleep 0.5; echo "$N end" >> {notes}'}}
+      expand: {{env: [{copies}]}}
+    last: {{operator: empty, dependencies: [work]}}
+"#,
+        notes = notes.display(),
+        copies = copies.join(", "),
+    )
+}
+
+/// An installation at work: some task instances have ended, some run, some have not begun.
+async fn at_work(mut system: System) -> System {
+    let notes = system.shared().join("notes");
+    std::fs::write(system.home().join("dags/load.yaml"), dag(&notes)).unwrap();
+    system.start(4);
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    while std::fs::read_to_string(&notes).unwrap_or_default().matches("end").count() < 8 {
+        tick.tick().await;
+    }
+    system
+}
+
+/// Everything ends well, and nothing began twice.
+async fn all_ends_well(system: &System) {
+    let runs = system.runs_over(1, Duration::from_secs(100)).await;
+    assert_eq!(runs[0].state, RunState::Success, "{}", system.said());
+    let mut noted: BTreeMap<String, usize> = BTreeMap::new();
+    for line in std::fs::read_to_string(system.shared().join("notes")).unwrap().lines() {
+        *noted.entry(line.to_owned()).or_default() += 1;
+    }
+    assert_eq!(noted.len(), 2 * COPIES, "one begin and one end each");
+    assert!(noted.values().all(|times| *times == 1), "{noted:?}");
+}
+
+async fn without_postgres_for(time: Duration) {
+    let mut postgres = TestPostgres::start();
+    let mut system = System::new(&[]);
+    system.set("UPDRAFT__DATABASE__URL", postgres.database());
+    let system = at_work(system).await;
+    postgres.crash();
+    // tidy: sleep because an outage has a length, and the time that passes is what is tested
+    tokio::time::sleep(time).await;
+    assert!(system.said().contains("database"), "nobody was told:\n{}", system.said());
+    postgres.restart();
+    all_ends_well(&system).await;
+}
+
+#[tokio::test]
+async fn a_postgres_that_is_gone_for_a_while_under_load_costs_no_attempt() {
+    without_postgres_for(Duration::from_secs(5)).await;
+}
+
+/// Longer than any lease: those of the workers, and that of the leader.
+#[tokio::test]
+#[ignore = "it takes more than a minute"]
+async fn a_postgres_that_is_gone_for_a_minute_under_load_costs_no_attempt() {
+    without_postgres_for(Duration::from_secs(60)).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_the_work_until_there_is_room() {
+    let Some(system) = System::on_disk_of("24m") else {
+        eprintln!("skipped: only root can mount a small disk");
+        return;
+    };
+    let system = at_work(system).await;
+    let ballast = system.home().join("ballast");
+    let filled = std::process::Command::new("dd")
+        .args(["if=/dev/zero", "bs=64k"])
+        .arg(format!("of={}", ballast.display()))
+        .stderr(std::process::Stdio::null())
+        .status();
+    assert!(!filled.unwrap().success(), "the disk has room without end");
+    let notes = || std::fs::read_to_string(system.shared().join("notes")).unwrap();
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    // What runs ends; nothing new begins, since nobody could write down that it did.
+    while !system.said().contains("full") {
+        tick.tick().await;
+    }
+    let begun = notes().matches("begin").count();
+    // tidy: sleep because what must not happen has no event
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(notes().matches("begin").count(), begun, "{}", system.said());
+    std::fs::remove_file(ballast).unwrap();
+    all_ends_well(&system).await;
+}
