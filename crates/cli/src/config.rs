@@ -149,6 +149,16 @@ impl Home {
         self.0.join("run")
     }
 
+    /// Where the server that works in this home folder listens, as it has written it down.
+    pub fn address_in(home: &Path) -> PathBuf {
+        home.join("run").join("address")
+    }
+
+    /// The password of the first account, as it was made.
+    pub fn admin_password_in(home: &Path) -> PathBuf {
+        home.join("admin-password")
+    }
+
     /// Where workers of this machine reach the server.
     pub fn socket(&self) -> PathBuf {
         self.run().join("worker.sock")

@@ -11,8 +11,10 @@ use crate::config::{Config, Home};
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Bring the schema up to this program's version.
+    #[command(after_help = "Example:\n  updraft db migrate")]
     Migrate,
     /// Say which version the schema is at.
+    #[command(after_help = "Example:\n  updraft db version")]
     Version,
     /// Copy the database and the key file into a new folder, also while a server is at work.
     #[command(after_help = "Example:\n  updraft db backup /backups/2026-11-21")]
@@ -21,6 +23,7 @@ pub enum Command {
         to: PathBuf,
     },
     /// Put a backup in the place of the database; no server may be at work.
+    #[command(after_help = "Example:\n  updraft db restore /backups/2026-11-21")]
     Restore {
         /// The folder that `backup` made.
         from: PathBuf,

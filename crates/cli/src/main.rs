@@ -1,14 +1,22 @@
 //! The program `updraft`.
 
+mod client;
+mod commands;
 mod config;
-mod dags;
 mod db;
+mod failure;
 mod keeper;
+mod output;
 mod standalone;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+
+use self::{
+    commands::{Asking, Noun},
+    failure::Failure,
+};
 
 /// Workflows and event streams in one binary.
 #[derive(Parser)]
@@ -26,9 +34,18 @@ enum Command {
     /// Run everything on this machine: the server, and a keeper that holds the tasks' processes.
     #[command(after_help = "Examples:\n  updraft standalone\n  updraft standalone --dags ./dags --port 9090")]
     Standalone(standalone::Args),
-    /// Look at DAGs.
-    #[command(subcommand)]
-    Dags(dags::Command),
+    /// Look at DAGs, start their runs, pause them.
+    Dags(Noun<commands::dags::Command>),
+    /// Look at runs, and have them begin anew.
+    Runs(Noun<commands::runs::Command>),
+    /// Look at tasks and their logs, and control them.
+    Tasks(Noun<commands::tasks::Command>),
+    /// Say how the server and its parts are; fails where one is not well.
+    #[command(after_help = "Example:\n  updraft health")]
+    Health(Asking<commands::health::Health>),
+    /// Say which version this program and the server are.
+    #[command(after_help = "Example:\n  updraft version")]
+    Version(Asking<commands::health::Version>),
     /// Look after the database.
     #[command(subcommand)]
     Db(db::Command),
@@ -44,15 +61,66 @@ fn main() -> ExitCode {
     let home = cli.home.unwrap_or_else(config::default_home);
     let done = match cli.command {
         Command::Standalone(args) => standalone::main(home, args),
-        Command::Dags(command) => dags::main(command),
+        Command::Dags(noun) => noun.main(home),
+        Command::Runs(noun) => noun.main(home),
+        Command::Tasks(noun) => noun.main(home),
+        Command::Health(asking) => asking.main(home),
+        Command::Version(asking) => asking.main(home),
         Command::Db(command) => db::main(home, command),
         Command::Keeper(args) => keeper::main(&home, args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("updraft: {error:#}");
-            ExitCode::FAILURE
+            error.downcast_ref::<Failure>().map_or(ExitCode::FAILURE, |failure| failure.exit.into())
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    kind == Some(std::io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    /// The commands that do something, by their names.
+    fn leaves(command: &clap::Command, name: &str, found: &mut Vec<(String, clap::Command)>) {
+        let mut inner = command.get_subcommands().filter(|inner| !inner.is_hide_set()).peekable();
+        if inner.peek().is_none() {
+            found.push((name.to_owned(), command.clone()));
+        }
+        inner.for_each(|inner| leaves(inner, &format!("{name} {}", inner.get_name()), found));
+    }
+
+    #[test]
+    fn every_command_says_what_it_is_and_shows_an_example() {
+        let mut found = Vec::new();
+        leaves(&Cli::command(), "updraft", &mut found);
+        assert!(found.len() > 30, "{}", found.len());
+        for (name, command) in found {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            let example = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty(), "{name} says nothing");
+            assert!(
+                example.starts_with("Example") && example.contains(&format!("  {name}")),
+                "{name}: {example}"
+            );
+            for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+                assert!(argument.get_help().is_some(), "{name} {} says nothing", argument.get_id());
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `updraft standalone`: everything on this machine.
 
 use std::{
+    io::IsTerminal as _,
     net::{IpAddr, SocketAddr},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -33,6 +34,7 @@ use updraft_server::{
 use updraft_store::{SqlStore, Store, Upkeep};
 
 use crate::{
+    client::Published,
     config::{Config, Home},
     keeper::{self, Supervisor, lock},
 };
@@ -61,7 +63,9 @@ pub struct Args {
 pub fn trace() {
     use tracing_subscriber::{EnvFilter, fmt};
     let filter = EnvFilter::try_from_env("UPDRAFT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    lines.with_ansi(coloured).init();
 }
 
 /// Runs the server, and sees to it that there is a keeper.
@@ -141,7 +145,7 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     tokio::spawn(async move { axum::serve(listener, routes).await });
     if let Some(password) = first {
         println!("The first account is `admin`, its password {password}");
-        println!("(kept in {})", home.0.join("admin-password").display());
+        println!("(kept in {})", Home::admin_password_in(&home.0).display());
     }
 
     let dags = config.dags.folder.clone().unwrap_or_else(|| home.0.join("dags"));
@@ -166,10 +170,12 @@ async fn serve(home: Home, config: Config) -> Result<()> {
         scratch: config.worker.scratch.clone().unwrap_or_else(|| home.scratch()),
     };
     let supervising = tokio::spawn(supervisor.run());
+    let published = Published::at(&home, address)?;
     info!(%address, home = %home.0.display(), "ready");
     tell_systemd("READY=1");
     let asked = until_asked_to_stop().await?;
     tell_systemd("STOPPING=1");
+    drop(published);
     supervising.abort();
     match asked {
         Asked::ToStopTheServer => info!("stopping; tasks go on, and the next server finds them"),

@@ -7,8 +7,30 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use updraft_core::{TiStateName, record::RunRow};
 use updraft_store::{Queries, RunQuery, SqlStore, TiListing, TiQuery, Window};
+
+/// What a command came to.
+#[derive(Debug)]
+pub struct Done {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Done {
+    /// What was printed, where it went well.
+    pub fn good(self) -> String {
+        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
+        self.out
+    }
+
+    /// The same as JSON.
+    pub fn json(self) -> Value {
+        serde_json::from_str(&self.good()).unwrap()
+    }
+}
 
 /// An installation. What it started is ended when this goes.
 pub struct System {
@@ -67,6 +89,46 @@ impl System {
             .spawn()
             .unwrap();
         self.server = Some(server);
+    }
+
+    /// A command of the program, for this installation.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_updraft"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("UPDRAFT_")) {
+            command.env_remove(name);
+        }
+        command.arg("--home").arg(self.home()).args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Done {
+        let output = self.command(arguments).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let (out, err) = (text(output.stdout), text(output.stderr));
+        Done { code: output.status.code().unwrap(), out, err }
+    }
+
+    /// Waits until a command goes well, and gives what it prints.
+    pub async fn until(&self, arguments: &[&str], is_it: impl Fn(&Done) -> bool) -> Done {
+        let began = Instant::now();
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            tick.tick().await;
+            let done = self.run(arguments);
+            if is_it(&done) {
+                return done;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "{done:?}; it said:\n{}", self.said());
+        }
+    }
+
+    /// Asks the server to end, as an upgrade does, and waits until it has.
+    pub fn stop_server(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            signal(server.id(), "-TERM");
+            server.wait().unwrap();
+        }
     }
 
     /// What the server said of itself, for a test that fails.
