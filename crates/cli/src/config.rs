@@ -3,6 +3,7 @@
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use anyhow::{Context, Result};
@@ -10,6 +11,7 @@ use figment::{
     Figment,
     providers::{Env, Format, Toml},
 };
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use serde::Deserialize;
 
 /// Everything that can be set. A key that is not known is an error.
@@ -26,6 +28,8 @@ pub struct Config {
     pub dags: Dags,
     /// Where mail goes.
     pub smtp: Smtp,
+    /// How long what is over is kept.
+    pub retention: Retention,
 }
 
 /// Where the state is kept.
@@ -101,6 +105,53 @@ pub struct Smtp {
     pub url: Option<String>,
     /// The address that mail comes from.
     pub from: Option<String>,
+}
+
+/// How long what is over is kept: as `90d`, `12h`, or `off` for ever.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Runs that are over, with all that is theirs, logs and large values too; but a DAG's latest run stays.
+    /// Of the same age ticks, deliveries, and tokens that have run out go as well.
+    pub runs: Age,
+    /// The audit log.
+    pub audit: Age,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let days = |days: i64| Age(Some(SignedDuration::from_hours(24 * days)));
+        Self { runs: days(90), audit: days(365) }
+    }
+}
+
+/// A length of time, or for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Age(pub Option<SignedDuration>);
+
+impl FromStr for Age {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if matches!(text.trim(), "" | "off") {
+            return Ok(Self(None));
+        }
+        let length =
+            text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+        match length {
+            Ok(length) if !length.is_negative() => Ok(Self(Some(length))),
+            Ok(_) | Err(_) => Err(format!("`{text}` is no age: write it like 90d, 12h 30m, or off")),
+        }
+    }
+}
+
+impl TryFrom<String> for Age {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
 }
 
 impl Config {
@@ -201,5 +252,24 @@ impl Home {
                 (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
             });
         format!("updraft-{hash:016x}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_a_length_of_time_or_for_ever() {
+        let hours = |hours| Ok(Age(Some(SignedDuration::from_hours(hours))));
+        for (text, age) in
+            [("90d", hours(2160)), ("1w 2h", hours(170)), ("0s", hours(0)), ("", Ok(Age(None)))]
+        {
+            assert_eq!(text.parse(), age, "{text}");
+        }
+        assert_eq!("off".parse(), Ok(Age(None)));
+        for none in ["90", "-1d", "never", "1 month"] {
+            assert!(none.parse::<Age>().unwrap_err().contains("90d"), "{none}");
+        }
     }
 }

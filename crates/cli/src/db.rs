@@ -1,5 +1,7 @@
 //! `updraft db`: the database, with no server needed.
 
+mod clean;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -28,6 +30,11 @@ pub enum Command {
         /// The folder that `backup` made.
         from: PathBuf,
     },
+    /// Delete what is over since long ago: runs with their logs, and records. No server may be at work; one that
+    /// is cleans by itself (UPDRAFT__RETENTION__RUNS).
+    #[command(after_help = "Examples:\n  updraft db clean --older-than 30d --dry-run\n  \
+                            updraft db clean --before 2026-01-01 --tables runs,audit --yes")]
+    Clean(clean::Clean),
 }
 
 /// Runs a command.
@@ -38,6 +45,7 @@ pub fn main(home: PathBuf, command: Command) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
+            Command::Clean(args) => clean::clean(&home, &url, args).await?,
             Command::Migrate => {
                 let store = SqlStore::open(&url).await?;
                 store.migrate().await?;

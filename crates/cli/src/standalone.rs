@@ -28,6 +28,7 @@ use updraft_server::{
     leader::{self, Ended, Handle, Inbox, Leader, Surroundings},
     leadership::Reign,
     logs::LogFolder,
+    retention::{self, Retention},
     secrets::{Environment, Keys, Secrets},
     workers::Workers,
 };
@@ -136,6 +137,14 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     let socket = listen_for_workers(&home.socket())?;
     let metrics = Arc::new(Metrics::default());
     let state = state(&home, &config, store.clone(), handle.clone(), workers, metrics)?;
+    let retention = Retention {
+        store: store.clone(),
+        leader: handle.clone(),
+        logs: state.logs.clone(),
+        blobs: state.blobs.clone(),
+        config: retention::Config { runs: config.retention.runs.0, audit: config.retention.audit.0 },
+    };
+    tokio::spawn(retention.run());
     let first = ensure_admin(&*store, &home.0).await.context("can't make the first account")?;
     let routes = http::router(state);
     let for_workers = routes.clone();

@@ -1,6 +1,7 @@
 //! The commands of the program, against a server that works.
 
 mod failures;
+mod retention;
 mod runs;
 
 use serde_json::Value;
