@@ -96,6 +96,15 @@ impl Client {
         self.call(Method::PATCH, path, &[], Some(body)).await
     }
 
+    /// Changes what is there, or makes it in a list where it is not; whether it was there.
+    pub async fn put(&self, list: &[&str], name: &str, body: Value) -> Result<bool> {
+        match self.patch(&[list, &[name]].concat(), body.clone()).await {
+            Ok(_) => Ok(true),
+            Err(error) if Failure::is(&error, Exit::NotFound) => self.post(list, body).await.map(|_| false),
+            Err(error) => Err(error),
+        }
+    }
+
     pub async fn delete(&self, path: &[&str]) -> Result<()> {
         self.call(Method::DELETE, path, &[], None).await.map(drop)
     }

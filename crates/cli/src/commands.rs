@@ -1,9 +1,17 @@
 //! What can be asked of a server, a noun each.
 
+pub mod connections;
 pub mod dags;
+pub mod deliveries;
 pub mod health;
+pub mod pools;
 pub mod runs;
 pub mod tasks;
+pub mod tokens;
+pub mod users;
+pub mod variables;
+pub mod workers;
+pub mod xcoms;
 
 use std::path::PathBuf;
 

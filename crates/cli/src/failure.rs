@@ -34,6 +34,11 @@ impl Failure {
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into() }
     }
+
+    /// Whether an error is such a failure.
+    pub fn is(error: &anyhow::Error, exit: Exit) -> bool {
+        error.downcast_ref::<Self>().is_some_and(|failure| failure.exit == exit)
+    }
 }
 
 impl fmt::Display for Failure {

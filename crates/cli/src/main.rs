@@ -5,13 +5,14 @@ mod commands;
 mod config;
 mod db;
 mod failure;
+mod help;
 mod keeper;
 mod output;
 mod standalone;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::{
     commands::{Asking, Noun},
@@ -20,7 +21,8 @@ use self::{
 
 /// Workflows and event streams in one binary.
 #[derive(Parser)]
-#[command(version, about, arg_required_else_help = true, propagate_version = true)]
+#[command(version, arg_required_else_help = true)]
+#[command(after_help = "Try `updraft dags --help`; each command's own --help has examples.")]
 struct Cli {
     /// The folder with everything Updraft keeps [default: ~/.updraft].
     #[arg(long, global = true, env = "UPDRAFT_HOME", value_name = "DIR")]
@@ -40,6 +42,22 @@ enum Command {
     Runs(Noun<commands::runs::Command>),
     /// Look at tasks and their logs, and control them.
     Tasks(Noun<commands::tasks::Command>),
+    /// Look at the values that tasks left for others.
+    Xcoms(Noun<commands::xcoms::Command>),
+    /// Look after variables, which tasks read by name.
+    Variables(Noun<commands::variables::Command>),
+    /// Look after connections: where tasks find other systems, and with which password.
+    Connections(Noun<commands::connections::Command>),
+    /// Look after pools, which say how many tasks of a kind run at once.
+    Pools(Noun<commands::pools::Command>),
+    /// Look after accounts; for administrators.
+    Users(Noun<commands::users::Command>),
+    /// Look after tokens, by which programs and workers are known.
+    Tokens(Noun<commands::tokens::Command>),
+    /// Look at what is told to people, and send it anew.
+    Deliveries(Noun<commands::deliveries::Command>),
+    /// Look at the workers that are connected.
+    Workers(Noun<commands::workers::Command>),
     /// Say how the server and its parts are; fails where one is not well.
     #[command(after_help = "Example:\n  updraft health")]
     Health(Asking<commands::health::Health>),
@@ -55,7 +73,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = help::grouped(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // The one provider of TLS; where it is there already, it is this one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let home = cli.home.unwrap_or_else(config::default_home);
@@ -64,6 +83,14 @@ fn main() -> ExitCode {
         Command::Dags(noun) => noun.main(home),
         Command::Runs(noun) => noun.main(home),
         Command::Tasks(noun) => noun.main(home),
+        Command::Xcoms(noun) => noun.main(home),
+        Command::Variables(noun) => noun.main(home),
+        Command::Connections(noun) => noun.main(home),
+        Command::Pools(noun) => noun.main(home),
+        Command::Users(noun) => noun.main(home),
+        Command::Tokens(noun) => noun.main(home),
+        Command::Deliveries(noun) => noun.main(home),
+        Command::Workers(noun) => noun.main(home),
         Command::Health(asking) => asking.main(home),
         Command::Version(asking) => asking.main(home),
         Command::Db(command) => db::main(home, command),
@@ -87,8 +114,6 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
@@ -103,6 +128,15 @@ mod tests {
             found.push((name.to_owned(), command.clone()));
         }
         inner.for_each(|inner| leaves(inner, &format!("{name} {}", inner.get_name()), found));
+    }
+
+    #[test]
+    fn every_noun_is_in_the_help() {
+        let help = help::grouped(Cli::command()).render_help().to_string();
+        for inner in Cli::command().get_subcommands() {
+            let line = format!("\n  {:<12} ", inner.get_name());
+            assert_eq!(help.contains(&line), !inner.is_hide_set(), "{}: {help}", inner.get_name());
+        }
     }
 
     #[test]

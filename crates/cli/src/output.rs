@@ -1,6 +1,9 @@
 //! What is printed: tables for people, the API's own objects for programs.
 
-use std::io::{IsTerminal, Write, stdin, stdout};
+use std::{
+    io::{IsTerminal, Write, stdin, stdout},
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use comfy_table::{ContentArrangement, Table};
@@ -12,8 +15,9 @@ use crate::failure::{Exit, Failure};
 /// How results are printed.
 #[derive(clap::Args)]
 pub struct Printing {
-    /// How results are printed; JSON and YAML are the API's own objects.
+    /// How results are printed; JSON and YAML are the API's own objects [default: table].
     #[arg(short = 'o', long = "output", global = true, value_enum, default_value = "table")]
+    #[arg(value_name = "table|json|yaml", hide_possible_values = true, hide_default_value = true)]
     output: Format,
 }
 
@@ -151,6 +155,31 @@ pub fn confirm(what: &str, yes: bool) -> Result<()> {
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
         _ => Err(Failure::new(Exit::Failed, "nothing was done").into()),
+    }
+}
+
+/// Reads a secret: without showing it where somebody types it, else the first line of standard input.
+pub fn secret(prompt: &str) -> Result<String> {
+    let text = if stdin().is_terminal() {
+        eprint!("{prompt}: ");
+        let text = console::Term::stderr().read_secure_line();
+        text.context("can't read from the terminal")?
+    } else {
+        let mut line = String::new();
+        stdin().read_line(&mut line).context("can't read standard input")?;
+        line.trim_end_matches(['\r', '\n']).to_owned()
+    };
+    match text.is_empty() {
+        false => Ok(text),
+        true => Err(Failure::new(Exit::Usage, format!("{prompt}: nothing was given")).into()),
+    }
+}
+
+/// A file's text, or that of standard input where its name is `-`.
+pub fn read(path: &Path) -> Result<String> {
+    match path.as_os_str() == "-" {
+        true => std::io::read_to_string(stdin()).context("can't read standard input"),
+        false => std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display())),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The commands of the program, against a server that works.
 
 mod failures;
+mod records;
 mod retention;
 mod runs;
 
@@ -8,7 +9,8 @@ use serde_json::Value;
 
 use crate::system::System;
 
-/// `etl` goes well, `slow` works until it is let go, `fails` fails until it is mended.
+/// `etl` goes well, `slow` works until it is let go, `fails` fails until it is mended, and of
+/// `told` somebody is told.
 const DAGS: &str = r#"
 etl:
   schedule: "0 0 1 1 *"
@@ -28,6 +30,10 @@ fails:
   tasks:
     check: {operator: bash, bash_command: "echo looking >&2; ls SHARED/mended"}
     after: {operator: bash, bash_command: "echo fine", dependencies: [check]}
+told:
+  default_args: {start_date: 2024-01-01, retries: 0, email: ada@example.com, email_on_failure: true}
+  tasks:
+    fail: {operator: bash, bash_command: "exit 1"}
 "#;
 
 /// A server that works, with these DAGs.
@@ -37,7 +43,7 @@ async fn started() -> System {
     std::fs::write(system.home().join("dags/dags.yaml"), dags).unwrap();
     system.start(4);
     system.until(&["health"], |done| done.code == 0).await;
-    system.until(&["dags", "show", "fails"], |done| done.code == 0).await;
+    system.until(&["dags", "show", "told"], |done| done.code == 0).await;
     system
 }
 

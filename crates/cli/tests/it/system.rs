@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -103,7 +104,17 @@ impl System {
 
     /// Runs a command to its end.
     pub fn run(&self, arguments: &[&str]) -> Done {
-        let output = self.command(arguments).output().unwrap();
+        self.run_with(arguments, "")
+    }
+
+    /// The same, with this on its standard input.
+    pub fn run_with(&self, arguments: &[&str], input: &str) -> Done {
+        let mut command = self.command(arguments);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // What does not read goes without.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         let (out, err) = (text(output.stdout), text(output.stderr));
         Done { code: output.status.code().unwrap(), out, err }
@@ -121,6 +132,17 @@ impl System {
             }
             assert!(began.elapsed() < Duration::from_secs(30), "{done:?}; it said:\n{}", self.said());
         }
+    }
+
+    /// A token for an account.
+    pub async fn log_in(&self, username: &str, password: &str) -> String {
+        let url = std::fs::read_to_string(self.home().join("run/address")).unwrap();
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let body = serde_json::json!({"username": username, "password": password});
+        let answer = client.post(format!("{}/auth/token", url.trim())).json(&body).send().await.unwrap();
+        let answer: Value = answer.error_for_status().unwrap().json().await.unwrap();
+        answer["access_token"].as_str().unwrap().to_owned()
     }
 
     /// Asks the server to end, as an upgrade does, and waits until it has.

@@ -14,12 +14,12 @@ use crate::system::System;
 async fn dags_are_listed_shown_and_paused() {
     let system = started().await;
     let table = system.run(&["dags", "list"]).good();
-    assert_eq!(first_column(&table), ["etl", "fails", "slow"], "{table}");
+    assert_eq!(first_column(&table), ["etl", "fails", "slow", "told"], "{table}");
     assert!(table.contains("0 0 1 1 *"), "{table}");
     let dags = both(&system, &["dags", "list", "--tag", "nightly"]);
     assert_eq!((dags.as_array().unwrap().len(), &dags[0]["dag_id"]), (1, &json!("etl")));
     let some = system.run(&["dags", "list", "--limit", "2"]);
-    assert!(some.err.contains("2 of 3"), "{some:?}");
+    assert!(some.err.contains("2 of 4"), "{some:?}");
     assert_eq!(first_column(&some.good()), ["etl", "fails"]);
 
     let shown = system.run(&["dags", "show", "etl"]).good();
