@@ -1,5 +1,7 @@
 //! What can be set: in `updraft.toml` in the home folder, and as `UPDRAFT__SECTION__KEY` in the environment.
 
+mod show;
+
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
@@ -9,13 +11,15 @@ use std::{
 use anyhow::{Context, Result};
 use figment::{
     Figment,
-    providers::{Env, Format, Toml},
+    providers::{Env, Format, Serialized, Toml},
 };
 use jiff::{SignedDuration, Span, SpanRelativeTo};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+pub use self::show::Show;
 
 /// Everything that can be set. A key that is not known is an error.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where the state is kept.
@@ -33,7 +37,7 @@ pub struct Config {
 }
 
 /// Where the state is kept.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
     /// `sqlite://…` or `postgres://…`; a file in the home folder, where nothing is said.
@@ -41,7 +45,7 @@ pub struct Database {
 }
 
 /// The server.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
     /// The address it listens at.
@@ -69,7 +73,7 @@ impl Default for Server {
 }
 
 /// How tasks are run.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Worker {
     /// How many at once.
@@ -88,7 +92,7 @@ impl Default for Worker {
 }
 
 /// Where DAGs come from.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dags {
     /// The folder with DAG files; `dags` in the home folder, where nothing is said.
@@ -98,7 +102,7 @@ pub struct Dags {
 }
 
 /// Where mail goes.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Smtp {
     /// `smtp://user:password@host:587` or `smtps://…`.
@@ -108,7 +112,7 @@ pub struct Smtp {
 }
 
 /// How long what is over is kept: as `90d`, `12h`, or `off` for ever.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
     /// Runs that are over, with all that is theirs, logs and large values too; but a DAG's latest run stays.
@@ -118,16 +122,18 @@ pub struct Retention {
     pub audit: Age,
 }
 
+const DAY_S: i64 = 24 * 60 * 60;
+
 impl Default for Retention {
     fn default() -> Self {
-        let days = |days: i64| Age(Some(SignedDuration::from_hours(24 * days)));
+        let days = |days: i64| Age(Some(SignedDuration::from_secs(days * DAY_S)));
         Self { runs: days(90), audit: days(365) }
     }
 }
 
 /// A length of time, or for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Age(pub Option<SignedDuration>);
 
 impl FromStr for Age {
@@ -146,6 +152,18 @@ impl FromStr for Age {
     }
 }
 
+impl From<Age> for String {
+    fn from(age: Age) -> Self {
+        match age.0 {
+            None => "off".into(),
+            Some(age) if !age.is_zero() && age.as_secs() % DAY_S == 0 => {
+                format!("{}d", age.as_secs() / DAY_S)
+            }
+            Some(age) => format!("{age:#}"),
+        }
+    }
+}
+
 impl TryFrom<String> for Age {
     type Error = String;
 
@@ -157,15 +175,22 @@ impl TryFrom<String> for Age {
 impl Config {
     /// Reads what is set.
     pub fn read(home: &Path) -> Result<Self> {
-        let file = home.join("updraft.toml");
-        Figment::new()
-            .merge(Toml::file(&file))
-            .merge(Env::prefixed("UPDRAFT__").split("__"))
-            .extract()
-            .with_context(|| {
-                format!("the configuration ({} and UPDRAFT__* variables) can't be read", file.display())
-            })
+        sources(home).extract().with_context(|| {
+            let file = file(home);
+            format!("the configuration ({} and UPDRAFT__* variables) can't be read", file.display())
+        })
     }
+}
+
+fn file(home: &Path) -> PathBuf {
+    home.join("updraft.toml")
+}
+
+/// Where settings come from; what comes later counts.
+fn sources(home: &Path) -> Figment {
+    Figment::from(Serialized::defaults(Config::default()))
+        .merge(Toml::file(file(home)))
+        .merge(Env::prefixed("UPDRAFT__").split("__"))
 }
 
 /// `~/.updraft`.
@@ -268,6 +293,9 @@ mod tests {
             assert_eq!(text.parse(), age, "{text}");
         }
         assert_eq!("off".parse(), Ok(Age(None)));
+        for text in ["90d", "1d", "2h 30m", "off", "0s"] {
+            assert_eq!(String::from(text.parse::<Age>().unwrap()), text);
+        }
         for none in ["90", "-1d", "never", "1 month"] {
             assert!(none.parse::<Age>().unwrap_err().contains("90d"), "{none}");
         }

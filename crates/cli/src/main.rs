@@ -64,6 +64,11 @@ enum Command {
     /// Say which version this program and the server are.
     #[command(after_help = "Example:\n  updraft version")]
     Version(Asking<commands::health::Version>),
+    /// Say what is set, and where: in `updraft.toml` of the home folder, or by UPDRAFT__SECTION__KEY.
+    #[command(
+        after_help = "Examples:\n  updraft config\n  UPDRAFT__SERVER__PORT=9090 updraft config -o json"
+    )]
+    Config(config::Show),
     /// Look after the database.
     #[command(subcommand)]
     Db(db::Command),
@@ -93,6 +98,7 @@ fn main() -> ExitCode {
         Command::Workers(noun) => noun.main(home),
         Command::Health(asking) => asking.main(home),
         Command::Version(asking) => asking.main(home),
+        Command::Config(show) => show.main(&home),
         Command::Db(command) => db::main(home, command),
         Command::Keeper(args) => keeper::main(&home, args),
     };

@@ -51,3 +51,26 @@ async fn each_kind_of_failure_has_its_exit_code() {
     system.stop_server();
     assert!(!address.exists(), "a server that stops says that it is gone");
 }
+
+#[test]
+fn settings_are_shown_with_where_they_come_from() {
+    let system = System::new(&[]);
+    let file = system.home().join("updraft.toml");
+    std::fs::write(&file, "[smtp]\nurl = 'smtp://me:secret@mail.example:587'\n[worker]\nslots = 4").unwrap();
+    let mut command = system.command(&["config", "-o", "json"]);
+    let output = command.env("UPDRAFT__WORKER__SLOTS", "9").output().unwrap();
+    let settings: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of = |key: &str| {
+        let row = settings.as_array().unwrap().iter().find(|row| row["key"] == key).unwrap();
+        (row["value"].to_string(), row["from"].as_str().unwrap().to_owned())
+    };
+    let file = file.display().to_string();
+    assert_eq!(of("smtp.url"), ("\"smtp://me:***@mail.example:587\"".into(), file));
+    assert_eq!(of("worker.slots"), ("9".into(), "UPDRAFT__WORKER__SLOTS".into()));
+    assert_eq!(of("retention.runs"), ("\"90d\"".into(), "default".into()));
+    let wrong = system.command(&["config"]).env("UPDRAFT__RETENTION__RUNS", "soon").output().unwrap();
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(said.contains("write it like 90d") && said.contains("RETENTION"), "{said}");
+    let unknown = system.command(&["config"]).env("UPDRAFT__RETENTION__RUN", "1d").output().unwrap();
+    assert!(!unknown.status.success(), "{unknown:?}");
+}

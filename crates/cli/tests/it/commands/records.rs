@@ -47,6 +47,12 @@ async fn variables_are_set_and_carried_to_another_installation() {
     let wrong = system.run_with(&["variables", "import", "-"], "[1]");
     assert!(wrong.code == 2 && wrong.err.contains("no JSON object of variables"), "{wrong:?}");
     assert_eq!(system.run(&["variables", "delete", "none"]).code, 3);
+
+    let of_team = |arguments: &[&str]| system.run(&[arguments, &["--namespace", "team"]].concat());
+    assert_eq!(of_team(&["variables", "get", "region"]).code, 3);
+    of_team(&["variables", "set", "region", "asia"]).good();
+    assert_eq!(of_team(&["variables", "get", "region"]).good(), "asia\n");
+    assert_eq!(system.run(&["variables", "get", "region"]).good(), "us\n");
 }
 
 #[tokio::test]
