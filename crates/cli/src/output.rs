@@ -6,11 +6,14 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::failure::{Exit, Failure};
+
+/// What is no wider than this is never broken into lines: states are as wide.
+const WIDEST_WHOLE: u16 = 16;
 
 /// How results are printed.
 #[derive(clap::Args)]
@@ -110,9 +113,13 @@ fn plain_table() -> Table {
 }
 
 fn print_table(mut table: Table) -> Result<()> {
-    table.column_iter_mut().for_each(|column| {
+    let widths = table.column_max_content_widths();
+    for (column, width) in table.column_iter_mut().zip(widths) {
         column.set_padding((0, 2));
-    });
+        if width <= WIDEST_WHOLE {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
     print(&table.trim_fmt())
 }
 
@@ -125,7 +132,8 @@ fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => match text.parse::<jiff::Timestamp>() {
-            Ok(time) => format!("{time:.0}"),
+            // In a narrow table it is broken at the space.
+            Ok(time) => time.strftime("%F %TZ").to_string(),
             // What others wrote must not move this terminal's cursor.
             Err(_) => text.replace(|letter: char| letter.is_control() && letter != '\n', " "),
         },
@@ -196,7 +204,7 @@ mod tests {
             "n": -1, "none": null, "of": ["a", "b"], "forged": "a\u{1b}[2J\tb", "conf": {"x": 1}, "long": 2.0,
         });
         let shown = |field: &str| cell(&row, &format!("/{field}"));
-        assert_eq!(shown("at"), "2026-11-21T03:48:10Z");
+        assert_eq!(shown("at"), "2026-11-21 03:48:10Z");
         assert_eq!(shown("run"), "manual__2026-11-21T03:48:10.123456Z");
         assert_eq!((shown("took"), shown("n"), shown("long")), ("1.5".into(), "-1".into(), "2".into()));
         assert_eq!(

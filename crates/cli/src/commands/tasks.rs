@@ -149,9 +149,7 @@ const STATES: Columns = &[
     ("TRY", "/try_number"),
     ("BEGAN", "/start_date"),
     ("ENDED", "/end_date"),
-    ("PERCENT", "/percent"),
-    ("EXIT CODE", "/exit_code"),
-    ("WORKER", "/worker"),
+    ("EXIT", "/exit_code"),
     ("REASON", "/reason"),
 ];
 
