@@ -1,12 +1,21 @@
-//! The way to a server: where it is, who asks, and what its answers mean.
+//! The way to a server: where it is, who asks, and what is asked.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+mod address;
+mod answer;
+mod login;
+
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context, Result};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header::ACCEPT};
-use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use reqwest::{Method, RequestBuilder, Response, Url, header::ACCEPT};
+use serde_json::Value;
+use tokio::sync::Mutex;
 
+pub use self::address::Published;
 use crate::{
     config::Home,
     failure::{Exit, Failure},
@@ -43,7 +52,8 @@ pub struct Client {
     namespace: String,
     home: PathBuf,
     given: Option<String>,
-    token: OnceCell<String>,
+    /// From logging in, and when that was.
+    token: Mutex<Option<(String, SystemTime)>>,
 }
 
 /// Parameters of a query.
@@ -75,7 +85,7 @@ impl Client {
             namespace: args.namespace,
             home,
             given: args.token,
-            token: OnceCell::new(),
+            token: Mutex::default(),
         })
     }
 
@@ -183,155 +193,14 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response> {
-        let token = self.token.get_or_try_init(|| self.log_in()).await?;
+        let token = self.token().await?;
         self.checked(request.bearer_auth(token)).await
-    }
-
-    /// Sends a request; an answer that says no is an error.
-    async fn checked(&self, request: RequestBuilder) -> Result<Response> {
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
-        }
-        let text = response.text().await.unwrap_or_default();
-        let exit = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::NotAllowed,
-            StatusCode::NOT_FOUND => Exit::NotFound,
-            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => Exit::Usage,
-            _ => Exit::Failed,
-        };
-        let (server, detail) = (self.server(), detail(&text));
-        let message = match exit {
-            Exit::NotAllowed if detail == "Forbidden" => {
-                format!(
-                    "{server} does not allow this to whoever asks: use the --token of an account that may"
-                )
-            }
-            // Airflow's API says this of a token that is none with 403, too.
-            Exit::NotAllowed if self.given.is_some() => {
-                format!("{server} does not take this token ({detail}): make one with `updraft tokens create`")
-            }
-            _ if status.is_server_error() => format!("{server} says {status}: {detail}"),
-            _ => detail,
-        };
-        Err(Failure::new(exit, message).into())
-    }
-
-    fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
-        let server = self.server();
-        let message = match (error.is_timeout(), error.is_connect()) {
-            (true, _) => format!("{server} does not answer"),
-            (false, true) => {
-                format!(
-                    "no server at {server}: start one with `updraft standalone`, or name it with --server"
-                )
-            }
-            (false, false) => {
-                let mut text = format!("{server} can't be asked: {error}");
-                let mut cause = std::error::Error::source(error);
-                while let Some(next) = cause {
-                    text.push_str(&format!(": {next}"));
-                    cause = next.source();
-                }
-                text
-            }
-        };
-        Failure::new(Exit::Failed, message).into()
-    }
-
-    async fn read(&self, response: Response) -> Result<Value> {
-        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
-        if bytes.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&bytes)
-            .with_context(|| format!("what {} answers is no JSON: is it Updraft?", self.server()))
-    }
-
-    /// The token that was given, or one for the first account of the home folder. Its password goes to this
-    /// machine alone: whoever names another server must not hand it to whatever answers there.
-    async fn log_in(&self) -> Result<String> {
-        if let Some(token) = &self.given {
-            return Ok(token.clone());
-        }
-        let not_allowed = |message| Failure::new(Exit::NotAllowed, message);
-        let mend = "set UPDRAFT_TOKEN to one that `updraft tokens create` made";
-        if !is_of_this_machine(&self.base) {
-            return Err(not_allowed(format!("{} needs a token: {mend} there", self.server())).into());
-        }
-        let path = Home::admin_password_in(&self.home);
-        let password = std::fs::read_to_string(&path).map_err(|error| {
-            not_allowed(format!("no token, and {} can't be read ({error}): {mend}", path.display()))
-        })?;
-        let body = json!({ "username": "admin", "password": password.trim() });
-        let request = self.http.post(self.url(["auth", "token", "cli"].into_iter())).json(&body);
-        let response = self.checked(request.timeout(ANSWERS_WITHIN)).await.map_err(|error| match error
-            .downcast_ref::<Failure>()
-        {
-            Some(failure) if failure.exit == Exit::NotAllowed => not_allowed(format!(
-                "{} does not take the password in {} ({failure}): {mend}",
-                self.server(),
-                path.display()
-            ))
-            .into(),
-            _ => error,
-        })?;
-        let answer = self.read(response).await?;
-        let token = answer["access_token"].as_str().context("the server gave no token")?;
-        Ok(token.to_owned())
     }
 }
 
 fn is_of_this_machine(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
-/// What the server says is wrong: its sentence, or each fault with its place.
-fn detail(text: &str) -> String {
-    let answer: Value = serde_json::from_str(text).unwrap_or_default();
-    match &answer["detail"] {
-        Value::String(detail) => detail.clone(),
-        Value::Array(faults) => {
-            let fault = |fault: &Value| {
-                let place = fault["loc"].as_array().into_iter().flatten().skip(1);
-                let place: Vec<String> = place.map(|part| part.to_string().replace('"', "")).collect();
-                let msg = fault["msg"].as_str().unwrap_or_default();
-                if place.is_empty() { msg.to_owned() } else { format!("{}: {msg}", place.join(".")) }
-            };
-            faults.iter().map(fault).collect::<Vec<_>>().join("; ")
-        }
-        _ => text.lines().next().unwrap_or("the answer is empty").to_owned(),
-    }
-}
-
-/// Tells who looks in the home folder where its server listens, for as long as this lives.
-pub struct Published(PathBuf);
-
-impl Published {
-    /// Writes it down.
-    pub fn at(home: &Home, address: std::net::SocketAddr) -> Result<Self> {
-        let path = Home::address_in(&home.0);
-        let ip = match address.ip() {
-            ip if !ip.is_unspecified() => ip,
-            IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        };
-        let url = format!("http://{}\n", std::net::SocketAddr::new(ip, address.port()));
-        // In one step: nobody reads half of it.
-        let new = path.with_extension("new");
-        let written = std::fs::write(&new, url).and_then(|()| std::fs::rename(&new, &path));
-        written.with_context(|| format!("can't write {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Published {
-    fn drop(&mut self) {
-        // What stays behind misleads nobody: who finds no server there is told so.
-        let _ = std::fs::remove_file(&self.0);
-    }
 }
 
 #[cfg(test)]
@@ -372,14 +241,5 @@ mod tests {
         let args = Server { server: Some("localhost:8080".into()), token: None, namespace: "default".into() };
         let error = Client::new(args, Path::new("/nowhere").into()).err().unwrap();
         assert_eq!(error.downcast_ref::<Failure>().unwrap().exit, Exit::Usage);
-    }
-
-    #[test]
-    fn what_the_server_says_is_put_in_a_sentence() {
-        assert_eq!(detail(r#"{"detail": "no such DAG"}"#), "no such DAG");
-        let faults =
-            r#"{"detail": [{"loc": ["body", "a", 0], "msg": "bad"}, {"loc": ["body"], "msg": "worse"}]}"#;
-        assert_eq!(detail(faults), "a.0: bad; worse");
-        assert_eq!(detail("<html>\n"), "<html>");
     }
 }

@@ -39,6 +39,12 @@ async fn each_kind_of_failure_has_its_exit_code() {
     }
     let refused = system.run(&["dags", "list", "--token", "made-up"]);
     assert!(refused.code == 4 && refused.err.contains("updraft tokens create"), "{refused:?}");
+    let password = system.home().join("admin-password");
+    let right = std::fs::read_to_string(&password).unwrap();
+    std::fs::write(&password, "another").unwrap();
+    let changed = system.run(&["dags", "list"]);
+    assert!(changed.code == 4 && changed.err.contains("does not take the password in"), "{changed:?}");
+    std::fs::write(&password, right).unwrap();
     let foreign = system.run(&["dags", "list", "--server", "http://192.0.2.1:8080"]);
     assert!(foreign.code == 4 && foreign.err.contains("UPDRAFT_TOKEN"), "{foreign:?}");
     let late = system.run(&["dags", "trigger", "slow", "--run-id", "one", "--wait", "--timeout", "1"]);
