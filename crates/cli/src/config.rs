@@ -1,19 +1,25 @@
 //! What can be set: in `updraft.toml` in the home folder, and as `UPDRAFT__SECTION__KEY` in the environment.
 
+mod show;
+
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use anyhow::{Context, Result};
 use figment::{
     Figment,
-    providers::{Env, Format, Toml},
+    providers::{Env, Format, Serialized, Toml},
 };
-use serde::Deserialize;
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+use serde::{Deserialize, Serialize};
+
+pub use self::show::Show;
 
 /// Everything that can be set. A key that is not known is an error.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where the state is kept.
@@ -26,10 +32,12 @@ pub struct Config {
     pub dags: Dags,
     /// Where mail goes.
     pub smtp: Smtp,
+    /// How long what is over is kept.
+    pub retention: Retention,
 }
 
 /// Where the state is kept.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
     /// `sqlite://…` or `postgres://…`; a file in the home folder, where nothing is said.
@@ -37,7 +45,7 @@ pub struct Database {
 }
 
 /// The server.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
     /// The address it listens at.
@@ -65,7 +73,7 @@ impl Default for Server {
 }
 
 /// How tasks are run.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Worker {
     /// How many at once.
@@ -84,7 +92,7 @@ impl Default for Worker {
 }
 
 /// Where DAGs come from.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dags {
     /// The folder with DAG files; `dags` in the home folder, where nothing is said.
@@ -94,7 +102,7 @@ pub struct Dags {
 }
 
 /// Where mail goes.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Smtp {
     /// `smtp://user:password@host:587` or `smtps://…`.
@@ -103,18 +111,86 @@ pub struct Smtp {
     pub from: Option<String>,
 }
 
+/// How long what is over is kept: as `90d`, `12h`, or `off` for ever.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Runs that are over, with all that is theirs, logs and large values too; but a DAG's latest run stays.
+    /// Of the same age ticks, deliveries, and tokens that have run out go as well.
+    pub runs: Age,
+    /// The audit log.
+    pub audit: Age,
+}
+
+const DAY_S: i64 = 24 * 60 * 60;
+
+impl Default for Retention {
+    fn default() -> Self {
+        let days = |days: i64| Age(Some(SignedDuration::from_secs(days * DAY_S)));
+        Self { runs: days(90), audit: days(365) }
+    }
+}
+
+/// A length of time, or for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Age(pub Option<SignedDuration>);
+
+impl FromStr for Age {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if matches!(text.trim(), "" | "off") {
+            return Ok(Self(None));
+        }
+        let length =
+            text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+        match length {
+            Ok(length) if !length.is_negative() => Ok(Self(Some(length))),
+            Ok(_) | Err(_) => Err(format!("`{text}` is no age: write it like 90d, 12h 30m, or off")),
+        }
+    }
+}
+
+impl From<Age> for String {
+    fn from(age: Age) -> Self {
+        match age.0 {
+            None => "off".into(),
+            Some(age) if !age.is_zero() && age.as_secs() % DAY_S == 0 => {
+                format!("{}d", age.as_secs() / DAY_S)
+            }
+            Some(age) => format!("{age:#}"),
+        }
+    }
+}
+
+impl TryFrom<String> for Age {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
 impl Config {
     /// Reads what is set.
     pub fn read(home: &Path) -> Result<Self> {
-        let file = home.join("updraft.toml");
-        Figment::new()
-            .merge(Toml::file(&file))
-            .merge(Env::prefixed("UPDRAFT__").split("__"))
-            .extract()
-            .with_context(|| {
-                format!("the configuration ({} and UPDRAFT__* variables) can't be read", file.display())
-            })
+        sources(home).extract().with_context(|| {
+            let file = file(home);
+            format!("the configuration ({} and UPDRAFT__* variables) can't be read", file.display())
+        })
     }
+}
+
+fn file(home: &Path) -> PathBuf {
+    home.join("updraft.toml")
+}
+
+/// Where settings come from; what comes later counts.
+fn sources(home: &Path) -> Figment {
+    Figment::from(Serialized::defaults(Config::default()))
+        .merge(Toml::file(file(home)))
+        .merge(Env::prefixed("UPDRAFT__").split("__"))
 }
 
 /// `~/.updraft`.
@@ -147,6 +223,16 @@ impl Home {
     /// Sockets, locks and what lasts no longer than the processes.
     pub fn run(&self) -> PathBuf {
         self.0.join("run")
+    }
+
+    /// Where the server that works in this home folder listens, as it has written it down.
+    pub fn address_in(home: &Path) -> PathBuf {
+        home.join("run").join("address")
+    }
+
+    /// The password of the first account, as it was made.
+    pub fn admin_password_in(home: &Path) -> PathBuf {
+        home.join("admin-password")
     }
 
     /// Where workers of this machine reach the server.
@@ -191,5 +277,27 @@ impl Home {
                 (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
             });
         format!("updraft-{hash:016x}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_a_length_of_time_or_for_ever() {
+        let hours = |hours| Ok(Age(Some(SignedDuration::from_hours(hours))));
+        for (text, age) in
+            [("90d", hours(2160)), ("1w 2h", hours(170)), ("0s", hours(0)), ("", Ok(Age(None)))]
+        {
+            assert_eq!(text.parse(), age, "{text}");
+        }
+        assert_eq!("off".parse(), Ok(Age(None)));
+        for text in ["90d", "1d", "2h 30m", "off", "0s"] {
+            assert_eq!(String::from(text.parse::<Age>().unwrap()), text);
+        }
+        for none in ["90", "-1d", "never", "1 month"] {
+            assert!(none.parse::<Age>().unwrap_err().contains("90d"), "{none}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! `updraft db`: the database, with no server needed.
 
+mod clean;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -11,8 +13,10 @@ use crate::config::{Config, Home};
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Bring the schema up to this program's version.
+    #[command(after_help = "Example:\n  updraft db migrate")]
     Migrate,
     /// Say which version the schema is at.
+    #[command(after_help = "Example:\n  updraft db version")]
     Version,
     /// Copy the database and the key file into a new folder, also while a server is at work.
     #[command(after_help = "Example:\n  updraft db backup /backups/2026-11-21")]
@@ -21,10 +25,16 @@ pub enum Command {
         to: PathBuf,
     },
     /// Put a backup in the place of the database; no server may be at work.
+    #[command(after_help = "Example:\n  updraft db restore /backups/2026-11-21")]
     Restore {
         /// The folder that `backup` made.
         from: PathBuf,
     },
+    /// Delete what is over since long ago: runs with their logs, and records. No server may be at work; one that
+    /// is cleans by itself (UPDRAFT__RETENTION__RUNS).
+    #[command(after_help = "Examples:\n  updraft db clean --older-than 30d --dry-run\n  \
+                            updraft db clean --before 2026-01-01 --tables runs,audit --yes")]
+    Clean(clean::Clean),
 }
 
 /// Runs a command.
@@ -35,6 +45,7 @@ pub fn main(home: PathBuf, command: Command) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
+            Command::Clean(args) => clean::clean(&home, &url, args).await?,
             Command::Migrate => {
                 let store = SqlStore::open(&url).await?;
                 store.migrate().await?;

@@ -1,18 +1,28 @@
 //! The program `updraft`.
 
+mod client;
+mod commands;
 mod config;
-mod dags;
 mod db;
+mod failure;
+mod help;
 mod keeper;
+mod output;
 mod standalone;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use self::{
+    commands::{Asking, Noun},
+    failure::Failure,
+};
 
 /// Workflows and event streams in one binary.
 #[derive(Parser)]
-#[command(version, about, arg_required_else_help = true, propagate_version = true)]
+#[command(version, arg_required_else_help = true)]
+#[command(after_help = "Try `updraft dags --help`; each command's own --help has examples.")]
 struct Cli {
     /// The folder with everything Updraft keeps [default: ~/.updraft].
     #[arg(long, global = true, env = "UPDRAFT_HOME", value_name = "DIR")]
@@ -26,9 +36,39 @@ enum Command {
     /// Run everything on this machine: the server, and a keeper that holds the tasks' processes.
     #[command(after_help = "Examples:\n  updraft standalone\n  updraft standalone --dags ./dags --port 9090")]
     Standalone(standalone::Args),
-    /// Look at DAGs.
-    #[command(subcommand)]
-    Dags(dags::Command),
+    /// Look at DAGs, start their runs, pause them.
+    Dags(Noun<commands::dags::Command>),
+    /// Look at runs, and have them begin anew.
+    Runs(Noun<commands::runs::Command>),
+    /// Look at tasks and their logs, and control them.
+    Tasks(Noun<commands::tasks::Command>),
+    /// Look at the values that tasks left for others.
+    Xcoms(Noun<commands::xcoms::Command>),
+    /// Look after variables, which tasks read by name.
+    Variables(Noun<commands::variables::Command>),
+    /// Look after connections: where tasks find other systems, and with which password.
+    Connections(Noun<commands::connections::Command>),
+    /// Look after pools, which say how many tasks of a kind run at once.
+    Pools(Noun<commands::pools::Command>),
+    /// Look after accounts; for administrators.
+    Users(Noun<commands::users::Command>),
+    /// Look after tokens, by which programs and workers are known.
+    Tokens(Noun<commands::tokens::Command>),
+    /// Look at what is told to people, and send it anew.
+    Deliveries(Noun<commands::deliveries::Command>),
+    /// Look at the workers that are connected.
+    Workers(Noun<commands::workers::Command>),
+    /// Say how the server and its parts are; fails where one is not well.
+    #[command(after_help = "Example:\n  updraft health")]
+    Health(Asking<commands::health::Health>),
+    /// Say which version this program and the server are.
+    #[command(after_help = "Example:\n  updraft version")]
+    Version(Asking<commands::health::Version>),
+    /// Say what is set, and where: in `updraft.toml` of the home folder, or by UPDRAFT__SECTION__KEY.
+    #[command(
+        after_help = "Examples:\n  updraft config\n  UPDRAFT__SERVER__PORT=9090 updraft config -o json"
+    )]
+    Config(config::Show),
     /// Look after the database.
     #[command(subcommand)]
     Db(db::Command),
@@ -38,21 +78,89 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = help::grouped(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // The one provider of TLS; where it is there already, it is this one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let home = cli.home.unwrap_or_else(config::default_home);
     let done = match cli.command {
         Command::Standalone(args) => standalone::main(home, args),
-        Command::Dags(command) => dags::main(command),
+        Command::Dags(noun) => noun.main(home),
+        Command::Runs(noun) => noun.main(home),
+        Command::Tasks(noun) => noun.main(home),
+        Command::Xcoms(noun) => noun.main(home),
+        Command::Variables(noun) => noun.main(home),
+        Command::Connections(noun) => noun.main(home),
+        Command::Pools(noun) => noun.main(home),
+        Command::Users(noun) => noun.main(home),
+        Command::Tokens(noun) => noun.main(home),
+        Command::Deliveries(noun) => noun.main(home),
+        Command::Workers(noun) => noun.main(home),
+        Command::Health(asking) => asking.main(home),
+        Command::Version(asking) => asking.main(home),
+        Command::Config(show) => show.main(&home),
         Command::Db(command) => db::main(home, command),
         Command::Keeper(args) => keeper::main(&home, args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("updraft: {error:#}");
-            ExitCode::FAILURE
+            error.downcast_ref::<Failure>().map_or(ExitCode::FAILURE, |failure| failure.exit.into())
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    kind == Some(std::io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    /// The commands that do something, by their names.
+    fn leaves(command: &clap::Command, name: &str, found: &mut Vec<(String, clap::Command)>) {
+        let mut inner = command.get_subcommands().filter(|inner| !inner.is_hide_set()).peekable();
+        if inner.peek().is_none() {
+            found.push((name.to_owned(), command.clone()));
+        }
+        inner.for_each(|inner| leaves(inner, &format!("{name} {}", inner.get_name()), found));
+    }
+
+    #[test]
+    fn every_noun_is_in_the_help() {
+        let help = help::grouped(Cli::command()).render_help().to_string();
+        for inner in Cli::command().get_subcommands() {
+            let line = format!("\n  {:<12} ", inner.get_name());
+            assert_eq!(help.contains(&line), !inner.is_hide_set(), "{}: {help}", inner.get_name());
+        }
+    }
+
+    #[test]
+    fn every_command_says_what_it_is_and_shows_an_example() {
+        let mut found = Vec::new();
+        leaves(&Cli::command(), "updraft", &mut found);
+        assert!(found.len() > 30, "{}", found.len());
+        for (name, command) in found {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            let example = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty(), "{name} says nothing");
+            assert!(
+                example.starts_with("Example") && example.contains(&format!("  {name}")),
+                "{name}: {example}"
+            );
+            for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+                assert!(argument.get_help().is_some(), "{name} {} says nothing", argument.get_id());
+            }
         }
     }
 }

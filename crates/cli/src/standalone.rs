@@ -1,6 +1,7 @@
 //! `updraft standalone`: everything on this machine.
 
 use std::{
+    io::IsTerminal as _,
     net::{IpAddr, SocketAddr},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -27,12 +28,14 @@ use updraft_server::{
     leader::{self, Ended, Handle, Inbox, Leader, Surroundings},
     leadership::Reign,
     logs::LogFolder,
+    retention::{self, Retention},
     secrets::{Environment, Keys, Secrets},
     workers::Workers,
 };
 use updraft_store::{SqlStore, Store, Upkeep};
 
 use crate::{
+    client::Published,
     config::{Config, Home},
     keeper::{self, Supervisor, lock},
 };
@@ -61,7 +64,9 @@ pub struct Args {
 pub fn trace() {
     use tracing_subscriber::{EnvFilter, fmt};
     let filter = EnvFilter::try_from_env("UPDRAFT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    lines.with_ansi(coloured).init();
 }
 
 /// Runs the server, and sees to it that there is a keeper.
@@ -132,6 +137,14 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     let socket = listen_for_workers(&home.socket())?;
     let metrics = Arc::new(Metrics::default());
     let state = state(&home, &config, store.clone(), handle.clone(), workers, metrics)?;
+    let retention = Retention {
+        store: store.clone(),
+        leader: handle.clone(),
+        logs: state.logs.clone(),
+        blobs: state.blobs.clone(),
+        config: retention::Config { runs: config.retention.runs.0, audit: config.retention.audit.0 },
+    };
+    tokio::spawn(retention.run());
     let first = ensure_admin(&*store, &home.0).await.context("can't make the first account")?;
     let routes = http::router(state);
     let for_workers = routes.clone();
@@ -141,7 +154,7 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     tokio::spawn(async move { axum::serve(listener, routes).await });
     if let Some(password) = first {
         println!("The first account is `admin`, its password {password}");
-        println!("(kept in {})", home.0.join("admin-password").display());
+        println!("(kept in {})", Home::admin_password_in(&home.0).display());
     }
 
     let dags = config.dags.folder.clone().unwrap_or_else(|| home.0.join("dags"));
@@ -166,10 +179,12 @@ async fn serve(home: Home, config: Config) -> Result<()> {
         scratch: config.worker.scratch.clone().unwrap_or_else(|| home.scratch()),
     };
     let supervising = tokio::spawn(supervisor.run());
+    let published = Published::at(&home, address)?;
     info!(%address, home = %home.0.display(), "ready");
     tell_systemd("READY=1");
     let asked = until_asked_to_stop().await?;
     tell_systemd("STOPPING=1");
+    drop(published);
     supervising.abort();
     match asked {
         Asked::ToStopTheServer => info!("stopping; tasks go on, and the next server finds them"),

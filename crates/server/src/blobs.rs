@@ -6,10 +6,11 @@ use std::{io, path::Path};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
+use jiff::Timestamp;
 use object_store::{
     ObjectStore, ObjectStoreExt as _, WriteMultipart, local::LocalFileSystem, path::Path as BlobPath,
 };
-use updraft_core::AttemptId;
+use updraft_core::{AttemptId, RunKey};
 
 /// So many parts of an upload wait for the disk at once.
 const PARTS_AT_ONCE: usize = 2;
@@ -53,7 +54,7 @@ impl Blobs {
     pub fn in_folder(folder: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let store = LocalFileSystem::new_with_prefix(folder).map_err(io::Error::other)?;
-        Ok(Self { store: Box::new(store.with_fsync(true)) })
+        Ok(Self { store: Box::new(store.with_fsync(true).with_automatic_cleanup(true)) })
     }
 
     /// Writes a blob as it comes in; returns its path and its size. All of it is on the disk then, or
@@ -83,6 +84,26 @@ impl Blobs {
     pub async fn get(&self, path: &str) -> Result<Bytes, Error> {
         let path = BlobPath::parse(path).map_err(|_| Error::NotFound(path.to_owned()))?;
         Ok(self.store.get(&path).await?.bytes().await?)
+    }
+
+    /// The blobs that were written before a time, with the run that each is of.
+    pub async fn before(&self, before: Timestamp) -> Result<Vec<(RunKey, String)>, Error> {
+        let mut found = Vec::new();
+        let mut all = self.store.list(Some(&BlobPath::from("xcom")));
+        while let Some(blob) = all.next().await.transpose()? {
+            let run = blob.location.parts().nth(1).and_then(|part| part.as_ref().parse().ok());
+            if let Some(run) = run.filter(|_| blob.last_modified.timestamp_micros() < before.as_microsecond())
+            {
+                found.push((RunKey(run), blob.location.to_string()));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes a blob.
+    pub async fn remove(&self, path: &str) -> Result<(), Error> {
+        let path = BlobPath::parse(path).map_err(|_| Error::NotFound(path.to_owned()))?;
+        Ok(self.store.delete(&path).await?)
     }
 }
 
@@ -136,6 +157,19 @@ mod tests {
         let (path, bytes) = blobs.put(attempt(), "return_value", body(&["[1,", "2]"]), 100).await.unwrap();
         assert_eq!((&*path, bytes), ("xcom/7/0/-1/1.2/return_value", 5));
         assert_eq!(blobs.get(&path).await.unwrap(), "[1,2]");
+    }
+
+    #[tokio::test]
+    async fn blobs_are_found_by_their_age_and_removed_with_their_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::in_folder(folder.path()).unwrap();
+        let (path, _) = blobs.put(attempt(), "a", body(&["1"]), 9).await.unwrap();
+        assert_eq!(blobs.before(Timestamp::UNIX_EPOCH).await.unwrap(), []);
+        let all = blobs.before(Timestamp::MAX).await.unwrap();
+        assert_eq!(all, [(RunKey(7), path.clone())]);
+        blobs.remove(&path).await.unwrap();
+        assert_eq!(blobs.before(Timestamp::MAX).await.unwrap(), []);
+        assert!(!folder.path().join("xcom/7").exists());
     }
 
     #[tokio::test]

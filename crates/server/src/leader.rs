@@ -241,6 +241,11 @@ impl Leader {
                 }
             }
             Message::Ask(question) => question(&self.engine),
+            Message::Clean { before, what, limit, reply } => {
+                // What was decided so far is written first: a run that was cleared is not over any more.
+                self.conclude().await?;
+                let _ = reply.send(self.store.clean(before, what, limit).await);
+            }
             // Seen before.
             Message::Stop => {}
         }

@@ -14,5 +14,6 @@ pub mod http;
 pub mod leader;
 pub mod leadership;
 pub mod logs;
+pub mod retention;
 pub mod secrets;
 pub mod workers;

@@ -1,14 +1,16 @@
-//! Reading the logs of attempts by offsets, whole or while they grow.
+//! The logs of attempts: read by offsets, whole or while they grow, and removed with their runs.
 
 use std::{
     fs::File,
     io,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use async_trait::async_trait;
-use updraft_core::log::Entry;
+use jiff::Timestamp;
+use updraft_core::{DagKey, RunId, log::Entry};
 
 /// A line longer than this is none of ours: an entry's text is cut every 8 KiB, each byte at most four long.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -30,6 +32,23 @@ pub trait Logs: Send + Sync {
     /// The entries that stand whole in the log at `path` from `offset` on, about `most_bytes` of them. A log
     /// that does not exist is an empty one. `path` is that of [`updraft_core::protocol::log_path`].
     async fn read(&self, path: &str, offset: u64, most_bytes: usize) -> io::Result<Page>;
+
+    /// The runs whose logs nothing was added to since `before`, no task's.
+    async fn runs_before(&self, before: Timestamp) -> io::Result<Vec<LoggedRun>>;
+
+    /// Removes all logs of a run.
+    async fn remove(&self, run: &LoggedRun) -> io::Result<()>;
+}
+
+/// A run that has logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedRun {
+    /// Its DAG.
+    pub dag: DagKey,
+    /// Its name.
+    pub run_id: RunId,
+    /// Where its logs are, below the folder of logs.
+    path: PathBuf,
 }
 
 /// Logs in a folder of this machine.
@@ -50,6 +69,60 @@ impl Logs for LogFolder {
             .await
             .map_err(io::Error::other)?
     }
+
+    async fn runs_before(&self, before: Timestamp) -> io::Result<Vec<LoggedRun>> {
+        let root = self.0.clone();
+        let look = move || runs_before(&root, before.into());
+        tokio::task::spawn_blocking(look).await.map_err(io::Error::other)?
+    }
+
+    async fn remove(&self, run: &LoggedRun) -> io::Result<()> {
+        let path = self.0.join(&run.path);
+        tokio::fs::remove_dir_all(&path).await?;
+        // The folders of its DAG and namespace, where these are empty now.
+        for folder in path.ancestors().skip(1).take(2) {
+            if tokio::fs::remove_dir(folder).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// See [`updraft_core::protocol::log_path`] for the folders.
+fn runs_before(root: &Path, before: SystemTime) -> io::Result<Vec<LoggedRun>> {
+    let mut found = Vec::new();
+    for (namespace, of_namespace) in folders(root, "namespace=")? {
+        for (dag_id, of_dag) in folders(&of_namespace, "dag_id=")? {
+            for (run_id, path) in folders(&of_dag, "run_id=")? {
+                if path.metadata()?.modified()? < before {
+                    let dag = DagKey::new(namespace.as_str(), dag_id.as_str());
+                    let path = path.strip_prefix(root).unwrap_or(&path).to_owned();
+                    found.push(LoggedRun { dag, run_id: run_id.into(), path });
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The folders in a folder whose names begin so, with the rest of their names as it was before it was escaped.
+fn folders(parent: &Path, prefix: &str) -> io::Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    let entries = match std::fs::read_dir(parent) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str().and_then(|name| name.strip_prefix(prefix)) else { continue };
+        if entry.file_type()?.is_dir() {
+            let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned();
+            found.push((name, entry.path()));
+        }
+    }
+    Ok(found)
 }
 
 fn read(path: &Path, offset: u64, most_bytes: usize) -> io::Result<Page> {
@@ -90,6 +163,8 @@ fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
 mod tests {
     use std::io::Write as _;
 
+    use updraft_core::{MapIndex, protocol::log_path};
+
     use super::*;
 
     const LINE: &str = "2026-11-21T03:48:10.123456Z\tout\thello\n";
@@ -108,6 +183,27 @@ mod tests {
         let page = logs.read("a.log", page.next, 10).await.unwrap();
         assert_eq!(page.entries[0].text, "hello");
         assert_eq!(page.next, file.metadata().unwrap().len());
+    }
+
+    #[tokio::test]
+    async fn logs_are_found_by_their_runs_and_removed_with_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = LogFolder::new(folder.path());
+        assert_eq!(logs.runs_before(Timestamp::MAX).await.unwrap(), []);
+        let dag = DagKey::new("team", "a/b");
+        let run_id = RunId::from(".x+00:00");
+        let names = (&dag.namespace, &dag.dag_id, &run_id);
+        let path = folder.path().join(log_path(names, &"t".into(), MapIndex(3), 1));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, LINE).unwrap();
+        std::fs::create_dir(folder.path().join("lost+found")).unwrap();
+        assert_eq!(logs.runs_before(Timestamp::UNIX_EPOCH).await.unwrap(), []);
+        let found = logs.runs_before(Timestamp::MAX).await.unwrap();
+        assert_eq!((found.len(), &found[0].dag, &found[0].run_id), (1, &dag, &run_id));
+        logs.remove(&found[0]).await.unwrap();
+        let left: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["lost+found"]);
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ use updraft_core::{Namespace, protocol};
 use updraft_store::{ConnectionRow, SecretId, Store};
 
 pub use self::{
-    environment::{BadConnection, Environment},
+    environment::{BadConnection, Environment, Fault, parse_connection},
     keys::{KeyError, Keys},
 };
 pub(crate) use self::{

@@ -10,8 +10,9 @@ use crate::Error;
 /// What retention deletes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expired {
-    /// Runs that ended, with all that is theirs; but never a DAG's latest run. Versions that no run is on
-    /// any more and that are not current go with the last such run.
+    /// Runs that ended, with all that is theirs; but never a DAG's latest run, nor one that a run which is
+    /// not over follows: its tasks may depend on it. Versions that no run is on any more and that are not
+    /// current go with the last such run.
     Runs,
     /// Changes of state, also of runs that stay.
     Transitions,
@@ -70,6 +71,10 @@ pub trait Upkeep: Send + Sync {
     /// Deletes what ended, or was written, before `before`: about `limit` rows in one short transaction, so
     /// that a commit never waits for long. Call it again while it says that there may be more.
     async fn clean(&self, before: Timestamp, what: Expired, limit: u32) -> Result<Cleaned, Error>;
+
+    /// How many runs, or rows of another kind, [`Self::clean`] would delete if it were called until there is
+    /// no more.
+    async fn expired(&self, before: Timestamp, what: Expired) -> Result<u64, Error>;
 
     /// Writes a complete, consistent copy of a SQLite database to a file that must not exist yet, while the
     /// server goes on. Refused for the others: of PostgreSQL `pg_dump` makes the backups.

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod bad;
+mod commands;
 mod eztable;
 mod kill;
 mod outage;

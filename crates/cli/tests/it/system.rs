@@ -2,13 +2,36 @@
 
 use std::{
     fs::File,
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use updraft_core::{TiStateName, record::RunRow};
 use updraft_store::{Queries, RunQuery, SqlStore, TiListing, TiQuery, Window};
+
+/// What a command came to.
+#[derive(Debug)]
+pub struct Done {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Done {
+    /// What was printed, where it went well.
+    pub fn good(self) -> String {
+        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
+        self.out
+    }
+
+    /// The same as JSON.
+    pub fn json(self) -> Value {
+        serde_json::from_str(&self.good()).unwrap()
+    }
+}
 
 /// An installation. What it started is ended when this goes.
 pub struct System {
@@ -78,6 +101,67 @@ impl System {
             .spawn()
             .unwrap();
         self.server = Some(server);
+    }
+
+    /// A command of the program, for this installation.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_updraft"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("UPDRAFT_")) {
+            command.env_remove(name);
+        }
+        command.arg("--home").arg(self.home()).args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Done {
+        self.run_with(arguments, "")
+    }
+
+    /// The same, with this on its standard input.
+    pub fn run_with(&self, arguments: &[&str], input: &str) -> Done {
+        let mut command = self.command(arguments);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // What does not read goes without.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let (out, err) = (text(output.stdout), text(output.stderr));
+        Done { code: output.status.code().unwrap(), out, err }
+    }
+
+    /// Waits until a command goes well, and gives what it prints.
+    pub async fn until(&self, arguments: &[&str], is_it: impl Fn(&Done) -> bool) -> Done {
+        let began = Instant::now();
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            tick.tick().await;
+            let done = self.run(arguments);
+            if is_it(&done) {
+                return done;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "{done:?}; it said:\n{}", self.said());
+        }
+    }
+
+    /// A token for an account.
+    pub async fn log_in(&self, username: &str, password: &str) -> String {
+        let url = std::fs::read_to_string(self.home().join("run/address")).unwrap();
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let body = serde_json::json!({"username": username, "password": password});
+        let answer = client.post(format!("{}/auth/token", url.trim())).json(&body).send().await.unwrap();
+        let answer: Value = answer.error_for_status().unwrap().json().await.unwrap();
+        answer["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Asks the server to end, as an upgrade does, and waits until it has.
+    pub fn stop_server(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            signal(server.id(), "-TERM");
+            server.wait().unwrap();
+        }
     }
 
     /// What the server said of itself, for a test that fails.

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use updraft_core::{
     Engine, Incarnation, WorkerId,
     input::{Command, CommandError, Reply, WorkerEvent},
 };
+use updraft_store::{Cleaned, Error, Expired};
 
 /// What reaches the leader.
 pub(super) enum Message {
     Command { by: Arc<str>, command: Command, reply: oneshot::Sender<Result<Reply, Refusal>> },
     Worker { worker: WorkerId, incarnation: Incarnation, events: Vec<WorkerEvent> },
     Ask(Box<dyn FnOnce(&Engine) + Send>),
+    Clean { before: Timestamp, what: Expired, limit: u32, reply: oneshot::Sender<Result<Cleaned, Error>> },
     Stop,
 }
 
@@ -69,6 +72,20 @@ impl Handle {
             let _ = reply.send(question(engine));
         };
         self.0.send(Message::Ask(Box::new(ask))).await.map_err(|_| Refusal::NoLeader)?;
+        answer.await.map_err(|_| Refusal::NoLeader)
+    }
+
+    /// Has [`updraft_store::Upkeep::clean`] make a step between two commits: so no run goes that has just been
+    /// made to begin anew. Waits for as long as another server leads.
+    pub async fn clean(
+        &self,
+        before: Timestamp,
+        what: Expired,
+        limit: u32,
+    ) -> Result<Result<Cleaned, Error>, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Clean { before, what, limit, reply };
+        self.0.send(message).await.map_err(|_| Refusal::NoLeader)?;
         answer.await.map_err(|_| Refusal::NoLeader)
     }
 

@@ -18,20 +18,35 @@ pub struct BadConnection {
     fault: Fault,
 }
 
+/// Why a text is no connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum Fault {
+pub enum Fault {
+    /// It has no `://`.
     #[error("write it as JSON, or as a URI: `type://login:password@host:port/schema?key=value`")]
     NoUri,
+    /// It has several.
     #[error("it has `://` more than twice; percent-encode what is in a password or a host")]
     TooManySchemes,
+    /// Its port.
     #[error("its port is no number up to 65535")]
     Port,
+    /// It begins like JSON.
     #[error("its JSON can't be read: {0}")]
     Json(String),
+    /// Its `extra`.
     #[error("its extra is no JSON object")]
     Extra,
+    /// An address of IPv6 has both.
     #[error("it has a `[` without a `]`")]
     Bracket,
+}
+
+/// Reads a connection as Airflow writes it in one text: a URI, or a JSON object.
+pub fn parse_connection(conn_id: &str, text: &str) -> Result<Connection, Fault> {
+    match text.starts_with('{') {
+        true => from_json(conn_id, text),
+        false => from_uri(conn_id, text),
+    }
 }
 
 /// What the environment says about connections and variables, as it was at the start.
@@ -63,8 +78,7 @@ impl Environment {
         else {
             return Ok(None);
         };
-        let parsed = if text.starts_with('{') { from_json(conn_id, text) } else { from_uri(conn_id, text) };
-        parsed.map(Some).map_err(|fault| BadConnection { variable, fault })
+        parse_connection(conn_id, text).map(Some).map_err(|fault| BadConnection { variable, fault })
     }
 
     /// The variable of this name.

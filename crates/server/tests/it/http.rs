@@ -9,6 +9,7 @@ mod edge;
 mod follow;
 mod logs;
 mod records;
+mod retention;
 mod runs;
 mod server;
 mod shapes;

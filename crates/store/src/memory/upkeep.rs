@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use updraft_core::{DagKey, RunKey};
+use updraft_core::{DagKey, RunKey, record::RunRow};
 
 use super::{MemoryStore, tables::Tables};
 use crate::{Change, Cleaned, DeliveryState, Error, Expired, RecordKind, Upkeep, sql::SCHEMA_VERSION};
@@ -33,6 +33,11 @@ impl Upkeep for MemoryStore {
             self.tell(Change::Record(RecordKind::Cleaned));
         }
         Ok(cleaned)
+    }
+
+    async fn expired(&self, before: Timestamp, what: Expired) -> Result<u64, Error> {
+        let cleaned = clean(&mut self.tables().clone(), before, what, usize::MAX);
+        Ok(if what == Expired::Runs { cleaned.runs } else { cleaned.rows })
     }
 
     async fn backup(&self, _: &Path) -> Result<(), Error> {
@@ -103,12 +108,23 @@ fn clean_transitions(tables: &mut Tables, before: Timestamp, limit: usize) -> us
     old.len()
 }
 
+/// Whether a run that is not over comes right after this one.
+fn is_followed(tables: &Tables, run: &RunRow) -> bool {
+    let date = |run: &RunRow| run.logical_date.unwrap_or(run.run_after);
+    let after: Vec<_> = tables.runs_of(&run.dag).filter(|next| date(&next.row) > date(run)).collect();
+    let same =
+        after.iter().filter(|next| next.row.run_type == run.run_type).map(|next| date(&next.row)).min();
+    let mut open = after.iter().filter(|next| !next.row.state.is_finished());
+    open.any(|open| same.is_none_or(|same| same >= date(&open.row)))
+}
+
 fn clean_runs(tables: &mut Tables, before: Timestamp, limit: usize) -> Cleaned {
     let mut old: Vec<(Timestamp, RunKey, usize)> = Vec::new();
     for run in tables.runs.values() {
         let latest = tables.runs_of(&run.row.dag).next_back().is_some_and(|last| last.row.key == run.row.key);
         if let (true, false, Some(ended_at)) = (run.row.state.is_finished(), latest, run.row.ended_at)
             && ended_at < before
+            && !is_followed(tables, &run.row)
         {
             old.push((ended_at, run.row.key, run.tis.len() + run.transitions.len() + 1));
         }

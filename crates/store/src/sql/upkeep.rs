@@ -39,25 +39,8 @@ impl Upkeep for SqlStore {
             Expired::Runs => clean_runs(&mut tx, before, limit.into()).await?,
             Expired::Transitions => clean_oldest(&mut tx, "transition", before, limit).await?,
             Expired::Audit => clean_oldest(&mut tx, "audit", before, limit).await?,
-            Expired::History => {
-                let key = "run, task, map_index, try_number";
-                let found = Sql::new(format!("SELECT {key} FROM ti_history WHERE ended_at < ")).with(before);
-                clean_found(&mut tx, "ti_history", key, found, limit).await?
-            }
-            Expired::Ticks => {
-                let mut found = Sql::new("SELECT namespace, dag_id, first_at FROM tick t WHERE last_at < ");
-                found.arg(before).push(" AND EXISTS (SELECT 1 FROM tick l WHERE l.namespace = t.namespace");
-                found.push(" AND l.dag_id = t.dag_id AND l.first_at > t.first_at)");
-                clean_found(&mut tx, "tick", "namespace, dag_id, first_at", found, limit).await?
-            }
-            Expired::Deliveries => {
-                let mut found = Sql::new("SELECT id FROM delivery WHERE changed_at < ").with(before);
-                found.push(" AND state IN ('sent', 'failed', 'undeliverable')");
-                clean_found(&mut tx, "delivery", "id", found, limit).await?
-            }
-            Expired::Tokens => {
-                let found = Sql::new("SELECT id FROM token WHERE expires_at < ").with(before);
-                clean_found(&mut tx, "token", "id", found, limit).await?
+            Expired::History | Expired::Ticks | Expired::Deliveries | Expired::Tokens => {
+                clean_found(&mut tx, before, what, limit).await?
             }
         };
         tx.commit().await?;
@@ -65,6 +48,12 @@ impl Upkeep for SqlStore {
             self.tell(Change::Record(RecordKind::Cleaned));
         }
         Ok(cleaned)
+    }
+
+    async fn expired(&self, before: Timestamp, what: Expired) -> Result<u64, Error> {
+        let (_, _, found) = found(before, what);
+        let sql = Sql { text: format!("SELECT count(*) FROM ({}) AS x", found.text), args: found.args };
+        self.db.row(sql).await?.map_or(Ok(0), |mut f| f.number())
     }
 
     async fn backup(&self, to: &Path) -> Result<(), Error> {
@@ -78,8 +67,46 @@ impl Upkeep for SqlStore {
     }
 }
 
-/// Deletes what `found` finds, up to `limit` rows of it.
-async fn clean_found(tx: &mut Tx, table: &str, key: &str, found: Sql, limit: u32) -> Result<Cleaned, Error> {
+/// What has expired: its table, the columns of its key, and a query of these.
+fn found(before: Timestamp, what: Expired) -> (&'static str, &'static str, Sql) {
+    let (table, key, and) = match what {
+        Expired::Runs => return ("run", "key", runs_over("r.key", before)),
+        Expired::Transitions => ("transition", "id", "at"),
+        Expired::Audit => ("audit", "id", "at"),
+        Expired::History => ("ti_history", "run, task, map_index, try_number", "ended_at"),
+        Expired::Ticks => (
+            "tick",
+            "namespace, dag_id, first_at",
+            "EXISTS (SELECT 1 FROM tick l WHERE l.namespace = x.namespace AND l.dag_id = x.dag_id
+                AND l.first_at > x.first_at) AND last_at",
+        ),
+        Expired::Deliveries => {
+            ("delivery", "id", "state IN ('sent', 'failed', 'undeliverable') AND changed_at")
+        }
+        Expired::Tokens => ("token", "id", "expires_at"),
+    };
+    (table, key, Sql::new(format!("SELECT {key} FROM {table} x WHERE {and} < ")).with(before))
+}
+
+/// Runs that may go: over, not their DAG's latest, and not followed by one that is not over.
+fn runs_over(columns: &str, before: Timestamp) -> Sql {
+    const DATE: &str = "coalesce({}.logical_date, {}.run_after)";
+    let date = |run: &str| DATE.replace("{}", run);
+    let mut sql = Sql::new(format!("SELECT {columns} FROM run r WHERE r.state IN ('success', 'failed')"));
+    sql.push(" AND r.ended_at < ").arg(before);
+    sql.push(" AND EXISTS (SELECT 1 FROM run l WHERE l.namespace = r.namespace AND l.dag_id = r.dag_id");
+    sql.push(" AND l.key > r.key) AND NOT EXISTS (SELECT 1 FROM run o WHERE o.namespace = r.namespace");
+    sql.push(" AND o.dag_id = r.dag_id AND o.state IN ('queued', 'running')");
+    sql.push(&format!(" AND {} > {}", date("o"), date("r")));
+    sql.push(" AND NOT EXISTS (SELECT 1 FROM run m WHERE m.namespace = r.namespace AND m.dag_id = r.dag_id");
+    sql.push(&format!(" AND m.run_type = r.run_type AND {} > {}", date("m"), date("r")));
+    sql.push(&format!(" AND {} < {}))", date("m"), date("o")));
+    sql
+}
+
+/// Deletes up to `limit` rows of what is found.
+async fn clean_found(tx: &mut Tx, before: Timestamp, what: Expired, limit: u32) -> Result<Cleaned, Error> {
+    let (table, key, found) = found(before, what);
     let text = format!("DELETE FROM {table} WHERE ({key}) IN ({}", found.text);
     let sql = Sql { text, args: found.args }.then(" LIMIT ").with(limit).then(")");
     let rows = tx.run(sql).await?;
@@ -98,13 +125,12 @@ async fn clean_oldest(tx: &mut Tx, table: &str, before: Timestamp, limit: u32) -
 
 /// Deletes the runs that ended first, as many as have about `limit` rows together.
 async fn clean_runs(tx: &mut Tx, before: Timestamp, limit: u64) -> Result<Cleaned, Error> {
-    let mut sql = Sql::new(
-        "SELECT r.key, (SELECT count(*) FROM ti t WHERE t.run = r.key)
-            + (SELECT count(*) FROM transition t WHERE t.run = r.key) FROM run r
-         WHERE r.state IN ('success', 'failed') AND r.ended_at < ",
+    let mut sql = runs_over(
+        "r.key, (SELECT count(*) FROM ti t WHERE t.run = r.key)
+            + (SELECT count(*) FROM transition t WHERE t.run = r.key)",
+        before,
     );
-    sql.arg(before).push(" AND EXISTS (SELECT 1 FROM run l WHERE l.namespace = r.namespace");
-    sql.push(" AND l.dag_id = r.dag_id AND l.key > r.key) ORDER BY r.ended_at, r.key LIMIT ").arg(limit);
+    sql.push(" ORDER BY r.ended_at, r.key LIMIT ").arg(limit);
     let mut runs = BTreeSet::new();
     let mut cleaned = Cleaned::default();
     for mut f in tx.rows(sql).await? {

@@ -59,6 +59,7 @@ on_every_store! {
     record::configuration_is_made_once,
     record::the_audit_log_has_what_changed_and_nothing_else,
     clean::runs_go_with_all_that_is_theirs_but_never_the_latest,
+    clean::what_an_open_run_may_depend_on_stays,
     clean::a_run_that_is_larger_than_a_step_goes_in_several,
     clean::the_rest_goes_by_age,
     clean::versions_go_with_their_last_run,

@@ -37,6 +37,8 @@ impl From<ImportErrorRow> for ImportErrorResponse {
             timestamp: Time(row.at),
             bundle_name: None,
             stack_trace: match row.line {
+                // What the readers of DAG files say begins with its place.
+                _ if row.message.starts_with(&row.source) => row.message,
                 Some(line) => format!("{}:{line}: {}", row.source, row.message),
                 None => format!("{}: {}", row.source, row.message),
             },

@@ -139,10 +139,12 @@ async fn import_errors_are_listed_with_their_line() {
     let at = jiff::Timestamp::now();
     let namespace = "default".into();
     server.store.put_import_error(&namespace, "dags/b.yml", "no such operator", Some(3), at).await.unwrap();
-    server.store.put_import_error(&namespace, "dags/a.yml", "a cycle", None, at).await.unwrap();
+    let placed = "dags/a.yml:2:5: d.tasks: a cycle";
+    server.store.put_import_error(&namespace, "dags/a.yml", placed, Some(2), at).await.unwrap();
     let list =
         server.get("/api/v2/importErrors?order_by=-filename").await.shape("ImportErrorCollectionResponse");
     assert_eq!(list["import_errors"][0]["stack_trace"], "dags/b.yml:3: no such operator");
+    assert_eq!(list["import_errors"][1]["stack_trace"], placed);
     assert_eq!(list["total_entries"], 2);
     let found = server.get("/api/v2/importErrors?filename_pattern=A.yml").await.ok();
     assert_eq!(found["total_entries"], 1);

@@ -33,7 +33,7 @@ pub struct Server {
     pub address: SocketAddr,
     pub store: Arc<dyn Store>,
     /// While it is there, the server is not asked to stop.
-    _leader: Handle,
+    pub leader: Handle,
     pub home: TempDir,
     accounts: Arc<Accounts>,
     secrets: Arc<Secrets>,
@@ -106,7 +106,7 @@ impl Server {
         Self {
             address,
             store,
-            _leader: leader,
+            leader,
             home,
             accounts,
             secrets,

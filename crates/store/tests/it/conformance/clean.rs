@@ -1,7 +1,10 @@
 //! Retention.
 
 use jiff::Timestamp;
-use updraft_core::{DeliveryId, RunKey, RunState, TiState, TiStateName, record::Batch};
+use updraft_core::{
+    DeliveryId, RunKey, RunState, TiState, TiStateName,
+    record::{Batch, RunRow, RunType},
+};
 use updraft_store::{AuditQuery, DeliveryEnd, DeliveryQuery, Expired, NewToken, RunQuery, TokenKind, Window};
 
 use crate::{
@@ -53,13 +56,35 @@ pub async fn runs_go_with_all_that_is_theirs_but_never_the_latest(on: TestStore)
     let left = on.store.runs(&RunQuery::default()).await.unwrap();
     let keys: Vec<i64> = left.rows.iter().map(|run| run.row.key.0).collect();
     assert_eq!(keys, [4, 5, 6, 7, 8, 9, 10]);
-    assert_eq!(clean(&on, at(99), Expired::Runs, 1000).await, 5);
+    assert_eq!(on.store.expired(at(99), Expired::Runs).await.unwrap(), 4);
+    assert_eq!(clean(&on, at(99), Expired::Runs, 1000).await, 4);
     let left = on.store.runs(&RunQuery::default()).await.unwrap();
     let keys: Vec<i64> = left.rows.iter().map(|run| run.row.key.0).collect();
-    assert_eq!(keys, [8, 10]);
+    // What a run that goes on follows stays: its tasks may depend on it.
+    assert_eq!(keys, [8, 9, 10]);
     assert_eq!(on.store.transitions(RunKey(3), None, Window::ALL).await.unwrap().total, 0);
     assert_eq!(on.store.xcom(ti_key(3, 0, -1), "return_value").await.unwrap(), None);
     assert_eq!(on.store.tries(ti_key(3, 0, -1)).await.unwrap(), []);
+}
+
+/// The run that another depends on is the one before it by date, of the schedule's where there is catch-up.
+pub async fn what_an_open_run_may_depend_on_stays(on: TestStore) {
+    let of = key("sales");
+    let run = |number: i64, day: i64, run_type: RunType, state: RunState| RunRow {
+        logical_date: Some(at(day)),
+        run_type,
+        ..rows::run(number, &of, state)
+    };
+    use RunState::{Queued, Success};
+    use RunType::{Manual, Scheduled};
+    let put = Put::default().dag(&of);
+    let put = put.run(run(1, 1, Scheduled, Success)).run(run(2, 2, Scheduled, Success));
+    let put = put.run(run(3, 3, Manual, Success)).run(run(4, 5, Scheduled, Success));
+    on.commit(&put.run(run(5, 4, Scheduled, Queued)).run(run(6, 6, Scheduled, Success)).0).await;
+    assert_eq!(on.store.expired(at(99), Expired::Runs).await.unwrap(), 2);
+    assert_eq!(clean(&on, at(99), Expired::Runs, 1000).await, 2);
+    let left = on.store.runs(&RunQuery::default()).await.unwrap();
+    assert_eq!(left.rows.iter().map(|run| run.row.key.0).collect::<Vec<_>>(), [2, 3, 5, 6]);
 }
 
 pub async fn a_run_that_is_larger_than_a_step_goes_in_several(on: TestStore) {
@@ -78,6 +103,10 @@ pub async fn the_rest_goes_by_age(on: TestStore) {
     let store = &on.store;
 
     // At seconds 1 to 5, 2 to 6 and 3 to 7.
+    let expired = [(4, Expired::Transitions), (3, Expired::History), (999, Expired::Ticks)];
+    for ((before, what), count) in expired.into_iter().zip([6, 2, 2]) {
+        assert_eq!(store.expired(at(before), what).await.unwrap(), count, "{what:?}");
+    }
     clean(&on, at(4), Expired::Transitions, 4).await;
     let mut left = 0;
     for run in 1..=3 {
@@ -100,6 +129,7 @@ pub async fn the_rest_goes_by_age(on: TestStore) {
     assert_eq!(store.claim_deliveries(at(9), 2).await.unwrap().len(), 2);
     store.finish_delivery(DeliveryId(1), 1, &DeliveryEnd::Sent, at(10)).await.unwrap();
     store.finish_delivery(DeliveryId(2), 1, &DeliveryEnd::Held("?".into()), at(10)).await.unwrap();
+    assert_eq!(store.expired(at(99), Expired::Deliveries).await.unwrap(), 1);
     clean(&on, at(99), Expired::Deliveries, 10).await;
     let left = store.deliveries(&DeliveryQuery::default()).await.unwrap();
     assert_eq!(left.rows.iter().map(|row| row.row.id.0).collect::<Vec<_>>(), [3, 2]);
@@ -113,10 +143,12 @@ pub async fn the_rest_goes_by_age(on: TestStore) {
     for token in [token("old", Some(at(5))), token("new", Some(at(50))), token("for ever", None)] {
         store.create_token(&token, &audit("add")).await.unwrap();
     }
+    assert_eq!(store.expired(at(6), Expired::Tokens).await.unwrap(), 1);
     clean(&on, at(6), Expired::Tokens, 10).await;
     assert_eq!(store.tokens(None, Window::ALL).await.unwrap().total, 2);
 
     assert_eq!(store.audit(&AuditQuery::default()).await.unwrap().total, 3);
+    assert_eq!(store.expired(at(2), Expired::Audit).await.unwrap(), 3);
     clean(&on, at(1), Expired::Audit, 10).await;
     assert_eq!(store.audit(&AuditQuery::default()).await.unwrap().total, 3);
     clean(&on, at(2), Expired::Audit, 2).await;

@@ -1,4 +1,4 @@
-//! `updraft dags`: DAG files, with no server needed.
+//! `updraft dags check`: DAG files, with no server needed.
 
 use std::path::{Path, PathBuf};
 
@@ -7,26 +7,8 @@ use jiff::Timestamp;
 use updraft_core::Namespace;
 use updraft_server::authoring::{Format, Options, environment, native, read_document};
 
-/// What can be done with DAGs.
-#[derive(clap::Subcommand)]
-pub enum Command {
-    /// Read DAG files and say what is wrong with them; fails where something is.
-    #[command(after_help = "Examples:\n  updraft dags check dags/etl.yaml\n  updraft dags check dags/")]
-    Check {
-        /// Files, or folders of which all `.yaml`, `.yml` and `.json` files are read.
-        #[arg(required = true)]
-        paths: Vec<PathBuf>,
-    },
-}
-
-/// Runs a command.
-pub fn main(command: Command) -> Result<()> {
-    match command {
-        Command::Check { paths } => check(&paths),
-    }
-}
-
-fn check(paths: &[PathBuf]) -> Result<()> {
+/// Reads DAG files and says what is wrong with them.
+pub fn check(paths: &[PathBuf]) -> Result<()> {
     let mut files = Vec::new();
     for path in paths {
         collect(path, &mut files).with_context(|| format!("can't read {}", path.display()))?;

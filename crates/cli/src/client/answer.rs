@@ -1,0 +1,104 @@
+//! What a server's answers mean.
+
+use anyhow::{Context, Result};
+use reqwest::{RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+
+use super::Client;
+use crate::failure::{Exit, Failure};
+
+impl Client {
+    /// Sends a request; an answer that says no is an error.
+    pub(super) async fn checked(&self, request: RequestBuilder) -> Result<Response> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let text = response.text().await.unwrap_or_default();
+        let exit = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::NotAllowed,
+            StatusCode::NOT_FOUND => Exit::NotFound,
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => Exit::Usage,
+            _ => Exit::Failed,
+        };
+        let (server, detail) = (self.server(), detail(&text));
+        let message = match exit {
+            Exit::NotAllowed if detail == "Forbidden" => {
+                format!(
+                    "{server} does not allow this to whoever asks: use the --token of an account that may"
+                )
+            }
+            // Airflow's API says this of a token that is none with 403, too.
+            Exit::NotAllowed if self.given.is_some() => {
+                format!("{server} does not take this token ({detail}): make one with `updraft tokens create`")
+            }
+            _ if status.is_server_error() => format!("{server} says {status}: {detail}"),
+            _ => detail,
+        };
+        Err(Failure::new(exit, message).into())
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
+        let server = self.server();
+        let message = match (error.is_timeout(), error.is_connect()) {
+            (true, _) => format!("{server} does not answer"),
+            (false, true) => {
+                format!(
+                    "no server at {server}: start one with `updraft standalone`, or name it with --server"
+                )
+            }
+            (false, false) => {
+                let mut text = format!("{server} can't be asked: {error}");
+                let mut cause = std::error::Error::source(error);
+                while let Some(next) = cause {
+                    text.push_str(&format!(": {next}"));
+                    cause = next.source();
+                }
+                text
+            }
+        };
+        Failure::new(Exit::Failed, message).into()
+    }
+
+    pub(super) async fn read(&self, response: Response) -> Result<Value> {
+        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes)
+            .with_context(|| format!("what {} answers is no JSON: is it Updraft?", self.server()))
+    }
+}
+
+/// What the server says is wrong: its sentence, or each fault with its place.
+fn detail(text: &str) -> String {
+    let answer: Value = serde_json::from_str(text).unwrap_or_default();
+    match &answer["detail"] {
+        Value::String(detail) => detail.clone(),
+        Value::Array(faults) => {
+            let fault = |fault: &Value| {
+                let place = fault["loc"].as_array().into_iter().flatten().skip(1);
+                let place: Vec<String> = place.map(|part| part.to_string().replace('"', "")).collect();
+                let msg = fault["msg"].as_str().unwrap_or_default();
+                if place.is_empty() { msg.to_owned() } else { format!("{}: {msg}", place.join(".")) }
+            };
+            faults.iter().map(fault).collect::<Vec<_>>().join("; ")
+        }
+        _ => text.lines().next().unwrap_or("the answer is empty").to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_says_is_put_in_a_sentence() {
+        assert_eq!(detail(r#"{"detail": "no such DAG"}"#), "no such DAG");
+        let faults =
+            r#"{"detail": [{"loc": ["body", "a", 0], "msg": "bad"}, {"loc": ["body"], "msg": "worse"}]}"#;
+        assert_eq!(detail(faults), "a.0: bad; worse");
+        assert_eq!(detail("<html>\n"), "<html>");
+    }
+}

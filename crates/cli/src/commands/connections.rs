@@ -1,0 +1,160 @@
+//! `updraft connections`.
+
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+use updraft_server::secrets::parse_connection;
+
+use super::{Ask, Limit, Session};
+use crate::{
+    failure::{Exit, Failure},
+    output::{Columns, secret},
+};
+
+/// What can be done with connections.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// List connections, by name. Those of the server's environment are not among them.
+    #[command(after_help = "Example:\n  updraft connections list")]
+    List {
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Show one connection; its password is never shown.
+    #[command(after_help = "Example:\n  updraft connections get warehouse")]
+    Get {
+        /// The connection.
+        conn_id: String,
+    },
+    /// Make a connection.
+    #[command(
+        after_help = "Examples:\n  updraft connections add warehouse --type postgres --host db.example.com \
+                            --login me --password -\n  \
+                            updraft connections add warehouse --uri 'postgres://me@db.example.com:5432/shop'"
+    )]
+    Add(Box<Add>),
+    /// Delete a connection.
+    #[command(after_help = "Example:\n  updraft connections delete warehouse")]
+    Delete {
+        /// The connection.
+        conn_id: String,
+    },
+}
+
+/// A connection that is to be.
+#[derive(clap::Args)]
+pub struct Add {
+    /// Its name: letters, digits, `_`, `.` and `-`.
+    conn_id: String,
+    /// All of it in one: `type://login:password@host:port/schema?key=value`, or JSON, as in AIRFLOW_CONN_*.
+    #[arg(long = "uri", alias = "conn-uri", value_name = "URI", required_unless_present = "conn_type")]
+    uri: Option<String>,
+    /// What it leads to: `http`, `postgres`, `smtp`, …
+    #[arg(long = "type", alias = "conn-type", value_name = "TYPE")]
+    conn_type: Option<String>,
+    /// The machine.
+    #[arg(long, alias = "conn-host")]
+    host: Option<String>,
+    /// The port.
+    #[arg(long, alias = "conn-port")]
+    port: Option<u16>,
+    /// The account.
+    #[arg(long, alias = "conn-login")]
+    login: Option<String>,
+    /// The password; `-` asks for it, or reads it from standard input, where no other process sees it.
+    #[arg(long, alias = "conn-password")]
+    password: Option<String>,
+    /// The database, or whatever the type calls so.
+    #[arg(long, alias = "conn-schema")]
+    schema: Option<String>,
+    /// More, a JSON object.
+    #[arg(long, alias = "conn-extra", value_name = "JSON")]
+    extra: Option<String>,
+    /// What it is for.
+    #[arg(long, alias = "conn-description", value_name = "TEXT")]
+    description: Option<String>,
+}
+
+const LISTED: Columns = &[
+    ("CONNECTION", "/connection_id"),
+    ("TYPE", "/conn_type"),
+    ("HOST", "/host"),
+    ("PORT", "/port"),
+    ("LOGIN", "/login"),
+    ("SCHEMA", "/schema"),
+    ("DESCRIPTION", "/description"),
+];
+
+const SHOWN: Columns = &[
+    ("Connection", "/connection_id"),
+    ("Type", "/conn_type"),
+    ("Host", "/host"),
+    ("Port", "/port"),
+    ("Login", "/login"),
+    ("Password", "/password"),
+    ("Schema", "/schema"),
+    ("Extra", "/extra"),
+    ("Description", "/description"),
+];
+
+impl Ask for Command {
+    async fn ask(self, session: &Session) -> Result<()> {
+        let Session { client, format } = session;
+        match self {
+            Self::List { limit } => {
+                let path = ["v2", "connections"];
+                format.list(&client.list(&path, &[], "connections", limit.rows()).await?, LISTED)
+            }
+            Self::Get { conn_id } => format.show(&client.get(&["v2", "connections", &conn_id]).await?, SHOWN),
+            Self::Add(add) => {
+                let made = client.post(&["v2", "connections"], add.body()?).await?;
+                eprintln!("`{}` is made", add.conn_id);
+                session.echo(&made)
+            }
+            Self::Delete { conn_id } => {
+                client.delete(&["v2", "connections", &conn_id]).await?;
+                eprintln!("`{conn_id}` is deleted");
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Add {
+    /// What the URI says, and in its place what is said beside it.
+    fn body(&self) -> Result<Value> {
+        let mut body: Map<String, Value> = Map::new();
+        if let Some(uri) = &self.uri {
+            let read = parse_connection(&self.conn_id, uri)
+                .map_err(|fault| Failure::new(Exit::Usage, format!("--uri is no connection: {fault}")))?;
+            let Value::Object(fields) = json!(read) else { anyhow::bail!("a connection is no JSON object") };
+            body = fields;
+            body.remove("conn_id");
+            if let Some(extra) = body.get_mut("extra") {
+                *extra = extra.to_string().into();
+            }
+        }
+        let password = match self.password.as_deref() {
+            Some("-") => Some(secret("Password")?),
+            password => password.map(Into::into),
+        };
+        body.insert("connection_id".into(), json!(self.conn_id));
+        let texts = [
+            ("conn_type", &self.conn_type),
+            ("host", &self.host),
+            ("login", &self.login),
+            ("password", &password),
+            ("schema", &self.schema),
+            ("extra", &self.extra),
+            ("description", &self.description),
+        ];
+        for (name, text) in texts {
+            if let Some(text) = text {
+                body.insert(name.into(), json!(text));
+            }
+        }
+        if let Some(port) = self.port {
+            body.insert("port".into(), json!(port));
+        }
+        Ok(body.into())
+    }
+}

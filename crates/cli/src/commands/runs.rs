@@ -1,0 +1,155 @@
+//! `updraft runs`: runs of DAGs.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{Ask, Limit, Session};
+use crate::output::{Columns, confirm};
+
+/// What can be done with runs.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// List runs, the latest first.
+    #[command(
+        after_help = "Examples:\n  updraft runs list etl --limit 10\n  updraft runs list --state failed"
+    )]
+    List {
+        /// Only of this DAG [default: of all].
+        dag_id: Option<String>,
+        /// Only in this state; may be given several times.
+        #[arg(long, value_parser = ["queued", "running", "success", "failed"])]
+        state: Vec<String>,
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Show all about one run.
+    #[command(after_help = "Example:\n  updraft runs show etl manual__2026-01-31T12:00:00.000000+00:00")]
+    Show {
+        #[command(flatten)]
+        run: Run,
+    },
+    /// Have a run begin anew, all of it or what failed.
+    #[command(after_help = "Example:\n  updraft runs clear etl nightly --only-failed --yes")]
+    Clear {
+        #[command(flatten)]
+        run: Run,
+        /// Only what failed, and what could not run for that.
+        #[arg(long)]
+        only_failed: bool,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Declare a run over; what still runs of it is ended. `queued` starts what is not finished.
+    #[command(after_help = "Example:\n  updraft runs mark etl nightly --state success")]
+    Mark {
+        #[command(flatten)]
+        run: Run,
+        /// What it is from now on.
+        #[arg(long, value_parser = ["success", "failed", "queued"])]
+        state: String,
+    },
+    /// Delete a run that is not running, with all that is its.
+    #[command(after_help = "Example:\n  updraft runs delete etl nightly --yes")]
+    Delete {
+        #[command(flatten)]
+        run: Run,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+/// A run.
+#[derive(clap::Args)]
+pub struct Run {
+    /// The DAG.
+    pub dag_id: String,
+    /// The run.
+    pub run_id: String,
+}
+
+const LISTED: Columns = &[
+    ("DAG", "/dag_id"),
+    ("RUN", "/dag_run_id"),
+    ("STATE", "/state"),
+    ("TYPE", "/run_type"),
+    ("DUE", "/run_after"),
+    ("BEGAN", "/start_date"),
+    ("SECONDS", "/duration"),
+];
+
+/// What is shown of one run.
+pub const SHOWN: Columns = &[
+    ("DAG", "/dag_id"),
+    ("Run", "/dag_run_id"),
+    ("State", "/state"),
+    ("Type", "/run_type"),
+    ("Logical date", "/logical_date"),
+    ("Interval from", "/data_interval_start"),
+    ("Interval to", "/data_interval_end"),
+    ("Due", "/run_after"),
+    ("Queued", "/queued_at"),
+    ("Began", "/start_date"),
+    ("Ended", "/end_date"),
+    ("Seconds", "/duration"),
+    ("Conf", "/conf"),
+    ("Triggered by", "/triggered_by"),
+    ("User", "/triggering_user_name"),
+    ("Version", "/dag_versions/0/version_number"),
+    ("Note", "/note"),
+];
+
+impl Ask for Command {
+    async fn ask(self, session: &Session) -> Result<()> {
+        let Session { client, format } = session;
+        match self {
+            Self::List { dag_id, state, limit } => {
+                let mut query = vec![("order_by", "-run_after".to_owned())];
+                query.extend(state.into_iter().map(|state| ("state", state)));
+                let path = ["v2", "dags", dag_id.as_deref().unwrap_or("~"), "dagRuns"];
+                format.list(&client.list(&path, &query, "dag_runs", limit.rows()).await?, LISTED)
+            }
+            Self::Show { run } => format.show(&client.get(&run.path()).await?, SHOWN),
+            Self::Clear { run, only_failed, yes } => {
+                let path = [&run.path()[..], &["clear"]].concat();
+                let body = |dry_run| json!({ "only_failed": only_failed, "dry_run": dry_run });
+                let concerned = client.post(&path, body(true)).await?;
+                let count = concerned["total_entries"].as_u64().unwrap_or(0);
+                confirm(&format!("{count} task instances of {run} begin anew"), yes)?;
+                let cleared = client.post(&path, body(false)).await?;
+                eprintln!("{count} task instances of {run} begin anew");
+                session.echo(&cleared)
+            }
+            Self::Mark { run, state } => {
+                let marked = client.patch(&run.path(), json!({ "state": state })).await?;
+                eprintln!("{run} is marked as {state}");
+                session.echo(&marked)
+            }
+            Self::Delete { run, yes } => {
+                confirm(&format!("{run} goes with its task instances and what they left"), yes)?;
+                client.delete(&run.path()).await?;
+                eprintln!("{run} is deleted");
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Run {
+    /// Its path in Airflow's API.
+    pub fn path(&self) -> [&str; 5] {
+        ["v2", "dags", &self.dag_id, "dagRuns", &self.run_id]
+    }
+
+    /// Its path in what goes beyond that.
+    pub fn path_v1(&self) -> [&str; 5] {
+        ["v1", "dags", &self.dag_id, "dagRuns", &self.run_id]
+    }
+}
+
+impl std::fmt::Display for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "run {} of {}", self.run_id, self.dag_id)
+    }
+}

@@ -1,0 +1,150 @@
+//! `updraft tasks logs`: the log of an attempt, whole or as it grows.
+
+use std::{
+    io::{Write, stdout},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{super::Session, Ti};
+use crate::{
+    failure::{Exit, Failure},
+    output::{Format, yaml},
+};
+
+/// Between two looks for an attempt that has not begun.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+
+/// Which log.
+#[derive(clap::Args)]
+pub struct Logs {
+    #[command(flatten)]
+    ti: Ti,
+    /// The attempt [default: the last].
+    #[arg(long = "try", value_name = "N")]
+    try_number: Option<u32>,
+    /// Stay while the attempt runs, and print what it writes as it does; JSON is then one entry a line.
+    #[arg(short, long)]
+    follow: bool,
+}
+
+/// Prints a log.
+pub async fn logs(session: &Session, args: Logs) -> Result<()> {
+    let try_number = match args.try_number {
+        Some(try_number) => try_number,
+        None => last_try(session, &args).await?,
+    };
+    let try_number = try_number.to_string();
+    let path = [&args.ti.path()[..], &["logs", &try_number]].concat();
+    if args.follow {
+        return follow(session, &path, &args).await;
+    }
+    let mut query = args.ti.query();
+    query.push(("full_content", "true".into()));
+    let mut entries = Vec::new();
+    loop {
+        let mut page = session.client.call(Method::GET, &path, &query, None).await?;
+        let Value::Array(mut more) = page["content"].take() else { bail!("the server's answer has no log") };
+        let none = more.is_empty();
+        entries.append(&mut more);
+        query.retain(|(name, _)| *name != "token");
+        match page["continuation_token"].as_str() {
+            // An attempt that runs always has a token; for now this is all.
+            Some(token) if !none => query.push(("token", token.to_owned())),
+            Some(_) | None => break,
+        }
+    }
+    if session.is_for_programs() {
+        return session.format.value(&entries);
+    }
+    let mut lines = Lines::default();
+    entries.iter().try_for_each(|entry| lines.print(entry))
+}
+
+/// The last attempt that began; where one is followed that has not begun yet, it is waited for.
+async fn last_try(session: &Session, args: &Logs) -> Result<u32> {
+    let path = [&args.ti.path()[..], &["tries"]].concat();
+    let mut told = false;
+    loop {
+        let tries = session.client.call(Method::GET, &path, &args.ti.query(), None).await?;
+        let tries = tries["task_instances"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let begun = |row: &&Value| !row["start_date"].is_null();
+        if let Some(number) = tries.iter().rev().find(begun).and_then(|row| row["try_number"].as_u64()) {
+            return u32::try_from(number).context("the server's answer has no number of an attempt");
+        }
+        let state = tries.last().map_or(&Value::Null, |row| &row["state"]).as_str().unwrap_or("not begun");
+        let over = matches!(state, "success" | "failed" | "upstream_failed" | "skipped" | "removed");
+        if !args.follow || over {
+            let why = "why, `updraft tasks explain` says";
+            let message = format!("{} has no log: it is {state} and never ran; {why}", args.ti.task_id);
+            return Err(Failure::new(Exit::NotFound, message).into());
+        }
+        if !std::mem::replace(&mut told, true) {
+            eprintln!("{} is {state}; waiting for it to begin", args.ti.task_id);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn follow(session: &Session, path: &[&str], args: &Logs) -> Result<()> {
+    let mut response = session.client.follow(path, &args.ti.query(), "application/x-ndjson").await?;
+    let mut lines = Lines::default();
+    let mut rest = Vec::new();
+    while let Some(bytes) =
+        response.chunk().await.context("the server broke off while the log was followed")?
+    {
+        rest.extend_from_slice(&bytes);
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = rest.drain(..=end).collect();
+            let entry: Value = serde_json::from_slice(&line).context("a line of the log is no JSON")?;
+            match session.format {
+                Format::Table => lines.print(&entry)?,
+                Format::Json => write(&format!("{entry}\n"))?,
+                // Lists of one entry, one after the other, are one list.
+                Format::Yaml => write(&yaml(&json!([entry]))?)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Prints entries as lines of text.
+#[derive(Default)]
+struct Lines {
+    /// The logger whose line is not at its end yet.
+    open: Option<String>,
+}
+
+impl Lines {
+    fn print(&mut self, entry: &Value) -> Result<()> {
+        let logger = entry["logger"].as_str().unwrap_or_default();
+        let mut text = String::new();
+        match &self.open {
+            Some(open) if open == logger => {}
+            open => {
+                if open.is_some() {
+                    text.push('\n');
+                }
+                text.push_str(entry["timestamp"].as_str().unwrap_or_default());
+                text.push(' ');
+            }
+        }
+        text.push_str(entry["event"].as_str().unwrap_or_default());
+        self.open = (entry["goes_on"] == true).then(|| logger.to_owned());
+        if self.open.is_none() {
+            text.push('\n');
+        }
+        write(&text)
+    }
+}
+
+fn write(text: &str) -> Result<()> {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes())?;
+    // Whoever follows sees it now, also through a pipe.
+    out.flush()?;
+    Ok(())
+}

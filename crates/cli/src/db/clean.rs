@@ -1,0 +1,124 @@
+//! `updraft db clean`: what retention does, once and with no server.
+
+use anyhow::{Context, Result, bail};
+use jiff::{Timestamp, civil, tz::TimeZone};
+use serde_json::json;
+use updraft_server::{
+    blobs::Blobs,
+    logs::LogFolder,
+    retention::{ROWS_PER_STEP, Removed, remove_files},
+};
+use updraft_store::{Expired, SqlStore, Upkeep};
+
+use crate::{
+    config::{Age, Home},
+    output::{Columns, Printing, confirm},
+};
+
+/// What is to go.
+#[derive(clap::Args)]
+pub struct Clean {
+    /// What ended, or was written, before this time.
+    #[arg(long, value_name = "TIME", value_parser = time, required_unless_present = "older_than")]
+    before: Option<Timestamp>,
+    /// What ended, or was written, longer ago than this.
+    #[arg(long, value_name = "AGE", conflicts_with = "before")]
+    older_than: Option<Age>,
+    /// Only these kinds, with commas between.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "KINDS")]
+    tables: Vec<Kind>,
+    /// Only say how many it would be.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask.
+    #[arg(short, long)]
+    yes: bool,
+    #[command(flatten)]
+    printing: Printing,
+}
+
+/// What can go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// Runs that are over, with all that is theirs; but not a DAG's latest.
+    Runs,
+    /// Changes of state, also of runs that stay.
+    Transitions,
+    /// Earlier tries, also of runs that stay.
+    History,
+    /// The audit log.
+    Audit,
+    /// What became of the times of schedules.
+    Ticks,
+    /// Deliveries that came to an end.
+    Deliveries,
+    /// Tokens that have run out.
+    Tokens,
+}
+
+impl Kind {
+    fn expired(self) -> Expired {
+        match self {
+            Self::Runs => Expired::Runs,
+            Self::Transitions => Expired::Transitions,
+            Self::History => Expired::History,
+            Self::Audit => Expired::Audit,
+            Self::Ticks => Expired::Ticks,
+            Self::Deliveries => Expired::Deliveries,
+            Self::Tokens => Expired::Tokens,
+        }
+    }
+}
+
+const COUNTS: Columns = &[("WHAT", "/what"), ("COUNT", "/count")];
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    let day = || text.parse::<civil::Date>()?.to_zoned(TimeZone::UTC).map(|day| day.timestamp());
+    let time = text.parse().or_else(|_| day());
+    time.map_err(|_| format!("`{text}` is no time: write it like 2026-01-31 or 2026-01-31T12:00:00Z"))
+}
+
+/// Deletes, or says how many it would be.
+pub async fn clean(home: &Home, url: &str, args: Clean) -> Result<()> {
+    let before = match (args.before, args.older_than) {
+        (Some(before), _) => before,
+        (None, Some(Age(Some(age)))) => Timestamp::now().checked_sub(age).context("that is too long ago")?,
+        (None, _) => bail!("say with --before or --older-than how long ago"),
+    };
+    let kinds = match args.tables.is_empty() {
+        true => <Kind as clap::ValueEnum>::value_variants().to_vec(),
+        false => args.tables,
+    };
+    let store = SqlStore::open(url).await?;
+    store.check_schema().await?;
+    let mut counts = Vec::new();
+    for kind in &kinds {
+        let count = store.expired(before, kind.expired()).await?;
+        counts.push(json!({ "what": format!("{kind:?}").to_lowercase(), "count": count }));
+    }
+    args.printing.format().list(&counts, COUNTS)?;
+    if args.dry_run {
+        return Ok(());
+    }
+    let Some(_lock) = crate::keeper::lock(&home.server_lock())? else {
+        bail!(
+            "a server is at work for {}: it removes what is over by itself, as UPDRAFT__RETENTION__RUNS says; to do \
+             it now, stop it first",
+            home.0.display()
+        );
+    };
+    confirm(&format!("all this from before {before:.0} goes"), args.yes)?;
+    let mut removed = Removed::default();
+    for kind in &kinds {
+        while removed.add(store.clean(before, kind.expired(), ROWS_PER_STEP).await?) {}
+    }
+    if kinds.contains(&Kind::Runs) {
+        let blobs = Blobs::in_folder(&home.blobs()).context("can't use the folder of blobs")?;
+        remove_files(&store, &LogFolder::new(home.logs()), &blobs, before, &mut removed).await?;
+    }
+    let Removed { runs, rows, logs, blobs } = removed;
+    eprintln!(
+        "deleted {rows} rows, those of {runs} runs among them; logs of {logs} runs, and {blobs} large values"
+    );
+    Ok(())
+}

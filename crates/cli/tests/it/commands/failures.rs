@@ -1,0 +1,82 @@
+//! What cannot be done is said with its mend, and with an exit code that scripts can tell apart.
+
+use std::net::TcpListener;
+
+use super::started;
+use crate::system::System;
+
+#[test]
+fn a_server_that_is_not_there_is_said_with_the_mend() {
+    let system = System::new(&[]);
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{free}");
+    let done = system.run(&["health", "--server", &url]);
+    assert_eq!(done.code, 1);
+    let mend =
+        format!("updraft: no server at {url}: start one with `updraft standalone`, or name it with --server");
+    assert_eq!(done.err.trim(), mend);
+    let version = system.run(&["version", "--server", &url]);
+    assert!(version.code == 0 && version.out.contains(env!("CARGO_PKG_VERSION")), "{version:?}");
+}
+
+#[tokio::test]
+async fn each_kind_of_failure_has_its_exit_code() {
+    let mut system = started().await;
+    let missing = system.run(&["dags", "show", "no/such?dag"]);
+    assert!(missing.code == 3 && missing.err.contains("`no/such?dag` was not found"), "{missing:?}");
+    for usage in [
+        &["dags", "show"][..],
+        &["dags", "trigger", "etl", "--conf", "[1]"],
+        &["dags", "trigger", "etl", "--logical-date", "yesterday"],
+        &["dags", "trigger", "etl", "--timeout", "1"],
+        &["runs", "mark", "etl", "one", "--state", "running"],
+        &["dags", "list", "--server", "localhost:8080"],
+        &["dags", "delete", "etl"],
+        &["nonsense"],
+    ] {
+        let done = system.run(usage);
+        assert_eq!(done.code, 2, "{usage:?}: {done:?}");
+    }
+    let refused = system.run(&["dags", "list", "--token", "made-up"]);
+    assert!(refused.code == 4 && refused.err.contains("updraft tokens create"), "{refused:?}");
+    let password = system.home().join("admin-password");
+    let right = std::fs::read_to_string(&password).unwrap();
+    std::fs::write(&password, "another").unwrap();
+    let changed = system.run(&["dags", "list"]);
+    assert!(changed.code == 4 && changed.err.contains("does not take the password in"), "{changed:?}");
+    std::fs::write(&password, right).unwrap();
+    let foreign = system.run(&["dags", "list", "--server", "http://192.0.2.1:8080"]);
+    assert!(foreign.code == 4 && foreign.err.contains("UPDRAFT_TOKEN"), "{foreign:?}");
+    let late = system.run(&["dags", "trigger", "slow", "--run-id", "one", "--wait", "--timeout", "1"]);
+    assert!(late.code == 124 && late.err.contains("it goes on"), "{late:?}");
+    let again = system.run(&["dags", "trigger", "slow", "--run-id", "one"]);
+    assert!(again.code == 1 && again.err.contains("has a run `one` already"), "{again:?}");
+
+    let address = system.home().join("run/address");
+    assert!(address.exists());
+    system.stop_server();
+    assert!(!address.exists(), "a server that stops says that it is gone");
+}
+
+#[test]
+fn settings_are_shown_with_where_they_come_from() {
+    let system = System::new(&[]);
+    let file = system.home().join("updraft.toml");
+    std::fs::write(&file, "[smtp]\nurl = 'smtp://me:secret@mail.example:587'\n[worker]\nslots = 4").unwrap();
+    let mut command = system.command(&["config", "-o", "json"]);
+    let output = command.env("UPDRAFT__WORKER__SLOTS", "9").output().unwrap();
+    let settings: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of = |key: &str| {
+        let row = settings.as_array().unwrap().iter().find(|row| row["key"] == key).unwrap();
+        (row["value"].to_string(), row["from"].as_str().unwrap().to_owned())
+    };
+    let file = file.display().to_string();
+    assert_eq!(of("smtp.url"), ("\"smtp://me:***@mail.example:587\"".into(), file));
+    assert_eq!(of("worker.slots"), ("9".into(), "UPDRAFT__WORKER__SLOTS".into()));
+    assert_eq!(of("retention.runs"), ("\"90d\"".into(), "default".into()));
+    let wrong = system.command(&["config"]).env("UPDRAFT__RETENTION__RUNS", "soon").output().unwrap();
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(said.contains("write it like 90d") && said.contains("RETENTION"), "{said}");
+    let unknown = system.command(&["config"]).env("UPDRAFT__RETENTION__RUN", "1d").output().unwrap();
+    assert!(!unknown.status.success(), "{unknown:?}");
+}

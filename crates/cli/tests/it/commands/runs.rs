@@ -1,0 +1,159 @@
+//! DAGs, runs and tasks.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::Stdio,
+};
+
+use serde_json::{Value, json};
+
+use super::{both, first_column, started};
+use crate::system::System;
+
+#[tokio::test]
+async fn dags_are_listed_shown_and_paused() {
+    let system = started().await;
+    let table = system.run(&["dags", "list"]).good();
+    assert_eq!(first_column(&table), ["etl", "fails", "slow", "told"], "{table}");
+    assert!(table.contains("0 0 1 1 *"), "{table}");
+    let dags = both(&system, &["dags", "list", "--tag", "nightly"]);
+    assert_eq!((dags.as_array().unwrap().len(), &dags[0]["dag_id"]), (1, &json!("etl")));
+    let some = system.run(&["dags", "list", "--limit", "2"]);
+    assert!(some.err.contains("2 of 4"), "{some:?}");
+    assert_eq!(first_column(&some.good()), ["etl", "fails"]);
+
+    let shown = system.run(&["dags", "show", "etl"]).good();
+    assert!(shown.contains("0 0 1 1 *, on the clock of UTC"), "{shown}");
+    assert_eq!(both(&system, &["dags", "show", "etl"])["tags"][0]["name"], "nightly");
+    let next = system.run(&["dags", "next", "etl"]).good();
+    assert_eq!(next.trim(), "2999-01-01T00:00:00Z");
+    let none = system.run(&["dags", "next", "slow"]);
+    assert!(none.code == 0 && none.err.contains("external triggers only"), "{none:?}");
+    assert_eq!(both(&system, &["dags", "ticks", "etl"]), json!([]));
+
+    let wrong = system.run(&["dags", "list-import-errors"]).good();
+    assert!(wrong.contains("wrong.yaml") && wrong.contains("nothing"), "{wrong}");
+
+    assert_eq!(system.run(&["dags", "pause", "etl", "-o", "json"]).json()["is_paused"], true);
+    let waits = system.run(&["dags", "trigger", "etl"]);
+    assert!(waits.err.contains("updraft dags unpause etl"), "{waits:?}");
+    assert_eq!(both(&system, &["dags", "list", "--paused", "true"])[0]["dag_id"], "etl");
+    system.run(&["dags", "unpause", "etl"]).good();
+    assert_eq!(both(&system, &["dags", "show", "etl"])["is_paused"], false);
+}
+
+#[tokio::test]
+async fn a_run_is_triggered_waited_for_and_looked_at() {
+    let system = started().await;
+    let run = ["etl", "one"];
+    let arguments = ["dags", "trigger", "etl", "--run-id", "one", "--conf", r#"{"day": 7}"#, "--wait"];
+    let done = system.run(&arguments);
+    assert!(done.err.contains("extract success") && done.err.contains("load success"), "{done:?}");
+    assert!(done.good().contains("success"));
+
+    let runs = both(&system, &["runs", "list", "etl"]);
+    assert_eq!((&runs[0]["dag_run_id"], &runs[0]["state"]), (&json!("one"), &json!("success")));
+    assert_eq!(both(&system, &["runs", "list", "--state", "failed"]), json!([]));
+    assert_eq!(both(&system, &[&["runs", "show"], &run[..]].concat())["conf"], json!({"day": 7}));
+    let tasks = system.run(&["tasks", "list", "etl"]).good();
+    assert_eq!(first_column(&tasks), ["extract", "load"], "{tasks}");
+    let states = both(&system, &["tasks", "states", "etl", "one"]);
+    let states: Vec<_> = states.as_array().unwrap().iter().map(|ti| (&ti["task_id"], &ti["state"])).collect();
+    assert_eq!(states, [(&json!("extract"), &json!("success")), (&json!("load"), &json!("success"))]);
+    let history = both(&system, &["tasks", "history", "etl", "one", "load"]);
+    assert_eq!(history.as_array().unwrap().last().unwrap()["to"], "success");
+
+    let log = system.run(&["tasks", "logs", "etl", "one", "extract"]).good();
+    assert!(log.lines().any(|line| line.ends_with("Z day 7")), "{log}");
+    let entries = both(&system, &["tasks", "logs", "etl", "one", "extract"]);
+    assert!(entries.as_array().unwrap().iter().any(|entry| entry["event"] == "day 7"), "{entries}");
+
+    let some = ["dags", "trigger", "etl", "--run-id", "two", "--task", "load", "--wait"];
+    let done = system.run(&some);
+    assert!(!done.err.contains("extract") && done.code == 0, "{done:?}");
+    system.run(&["runs", "delete", "etl", "two", "--yes"]).good();
+    assert_eq!(system.run(&["runs", "show", "etl", "two"]).code, 3);
+    system.run(&["dags", "delete", "etl", "--yes"]).good();
+}
+
+fn state(system: &System, dag_id: &str, task_id: &str) -> Value {
+    let states = system.run(&["tasks", "states", dag_id, "one", "-o", "json"]).json();
+    let ti = states.as_array().unwrap().iter().find(|ti| ti["task_id"] == task_id);
+    ti.unwrap()["state"].clone()
+}
+
+#[tokio::test]
+async fn a_log_is_followed_until_the_attempt_is_over() {
+    let system = started().await;
+    system.run(&["dags", "trigger", "slow", "--run-id", "one"]).good();
+    let mut following = system.command(&["tasks", "logs", "-f", "slow", "one", "work"]);
+    let mut following = following.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut out = BufReader::new(following.stdout.take().unwrap());
+    let mut first = String::new();
+    while !first.contains("began") {
+        assert_ne!(out.read_line(&mut first).unwrap(), 0, "{first}");
+    }
+    assert!(!first.contains("ended") && state(&system, "slow", "work") == "running", "{first}");
+    std::fs::write(system.shared().join("go"), "").unwrap();
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("ended") && following.wait().unwrap().success(), "{rest}");
+
+    let lines = system.run(&["tasks", "logs", "-f", "slow", "one", "work", "-o", "json"]).good();
+    let entries: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let yaml = system.run(&["tasks", "logs", "-f", "slow", "one", "work", "-o", "yaml"]).good();
+    assert_eq!(serde_saphyr::from_str::<Vec<Value>>(&yaml).unwrap(), entries);
+}
+
+#[tokio::test]
+async fn a_task_is_paused_continued_and_stopped() {
+    let system = started().await;
+    let ti = ["slow", "one", "work"];
+    let tasks = |verb: &str| system.run(&[&["tasks", verb][..], &ti].concat());
+    system.run(&["dags", "trigger", "slow", "--run-id", "one"]).good();
+    let states = ["tasks", "states", "slow", "one"];
+    system.until(&states, |done| done.out.contains("running")).await;
+    tasks("pause").good();
+    system.until(&states, |done| done.out.contains("paused")).await;
+    let why = tasks("explain").good();
+    assert!(why.starts_with("work is paused\n- "), "{why}");
+    tasks("continue").good();
+    system.until(&states, |done| done.out.contains("running")).await;
+    tasks("stop").good();
+    let over = ["runs", "show", "slow", "one", "-o", "json"];
+    system.until(&over, |done| done.out.contains("\"failed\"")).await;
+    assert_eq!(state(&system, "slow", "work"), "failed");
+    let why = both(&system, &[&["tasks", "explain"][..], &ti].concat());
+    assert!(why["reasons"][0].as_str().unwrap().contains("stop"), "{why}");
+    assert_eq!(tasks("pause").code, 1);
+}
+
+#[tokio::test]
+async fn what_failed_is_cleared_marked_and_begins_anew() {
+    let system = started().await;
+    let done = system.run(&["dags", "trigger", "fails", "--run-id", "one", "--wait"]);
+    assert!(done.code == 1 && done.err.contains("run one of fails failed"), "{done:?}");
+    let log = system.run(&["tasks", "logs", "fails", "one", "after"]);
+    assert!(log.code == 3 && log.err.contains("never ran"), "{log:?}");
+
+    let clear = ["tasks", "clear", "fails", "--run", "one", "--task", "check", "--downstream"];
+    let asked = system.run(&clear);
+    assert!(asked.code == 2 && asked.err.contains("2 task instances begin anew: say --yes"), "{asked:?}");
+    assert_eq!(state(&system, "fails", "check"), "failed");
+    std::fs::write(system.shared().join("mended"), "").unwrap();
+    let cleared = system.run(&[&clear[..], &["--yes", "-o", "json"]].concat()).json();
+    assert_eq!(cleared.as_array().unwrap().len(), 2);
+    let over = ["runs", "show", "fails", "one", "-o", "json"];
+    system.until(&over, |done| done.out.contains("\"success\"")).await;
+    let first = system.run(&["tasks", "logs", "fails", "one", "check", "--try", "1"]).good();
+    assert!(first.contains("No such file"), "{first}");
+
+    let mark = ["tasks", "mark", "fails", "one", "check", "--state", "failed"];
+    assert!(system.run(&mark).good().contains("failed"));
+    assert_eq!(system.run(&mark).code, 1, "it is failed already");
+    system.run(&["runs", "mark", "fails", "one", "--state", "failed"]).good();
+    assert_eq!(system.run(&over).json()["state"], "failed");
+    assert_eq!(system.run(&["runs", "clear", "fails", "one"]).code, 2);
+    system.run(&["runs", "clear", "fails", "one", "--only-failed", "--yes"]).good();
+    system.until(&over, |done| done.out.contains("\"success\"")).await;
+}
