@@ -11,7 +11,7 @@ use anyhow::bail;
 
 use crate::process::{self, cargo};
 use crate::tests_run::TestsRun;
-use crate::{deny, mutants, tidy};
+use crate::{deny, mutants, readme, tidy};
 
 /// One stage of the check.
 pub struct Stage {
@@ -40,6 +40,7 @@ pub const STAGES: &[Stage] = &[
         about: "whether the simulation notices each broken rule of sim/mutants.toml",
         run: |_| mutants::run(),
     },
+    Stage { name: "readme", about: "the README's commands, `make run` among them", run: |_| readme::run() },
     Stage { name: "doctest", about: "the examples in the documentation of libraries", run: doctest },
 ];
 

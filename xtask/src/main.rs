@@ -7,6 +7,7 @@ mod ci;
 mod deny;
 mod mutants;
 mod process;
+mod readme;
 mod tests_run;
 mod tidy;
 mod workspace;

@@ -181,6 +181,7 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     let supervising = tokio::spawn(supervisor.run());
     let published = Published::at(&home, address)?;
     info!(%address, home = %home.0.display(), "ready");
+    println!("Updraft is at http://{address}; from another terminal: updraft dags list");
     tell_systemd("READY=1");
     let asked = until_asked_to_stop().await?;
     tell_systemd("STOPPING=1");

@@ -124,9 +124,13 @@ impl Attempts {
                 policy.retries
             ));
         }
-        // Only of the last change of the batch the row says when it is tried again.
-        let Some(TiState::UpForRetry(at)) = replay.batch.tis.get(&key).map(|ti| &ti.state) else {
-            return Ok(());
+        // The row says when it is tried again, where it has not been yet.
+        let changes = replay.batch.transitions.iter();
+        let next = changes.skip_while(|other| !std::ptr::eq(*other, change)).skip(1).find(|c| c.ti == key);
+        let (at, done) = match (next, replay.batch.tis.get(&key).map(|ti| &ti.state)) {
+            (Some(next), _) if next.to == S::Scheduled => (next.at, true),
+            (None, Some(TiState::UpForRetry(at))) => (*at, false),
+            _ => return Ok(()),
         };
         let least = policy.delay.as_secs_f64()
             * if policy.backoff > 1.0 { policy.backoff.powi(*failures as i32 - 1) } else { 1.0 };
@@ -134,7 +138,8 @@ impl Attempts {
         let cap =
             policy.max_delay.filter(|_| policy.backoff > 1.0).map_or(f64::MAX, |delay| delay.as_secs_f64());
         let delay = at.duration_since(change.at).as_secs_f64();
-        if delay + 1e-6 < least.min(cap) || delay > most.min(cap) + 1.0 {
+        let late = !done && delay > most.min(cap) + 1.0;
+        if delay + 1e-6 < least.min(cap) || late {
             return Err(format!(
                 "{key:?} failed for the {failures}. time and is tried again after {delay} s: between {} and {} were due",
                 least.min(cap),

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    SqlitePool,
+    Connection as _, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -44,6 +44,9 @@ impl SqlStore {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
+            // Where the disk is full, SQLite ends a transaction by itself, and sqlx goes on to believe in it:
+            // no other could begin on that connection.
+            .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
             .connect_with(writer)
             .await
             .map_err(|error| opening(path, error))?;

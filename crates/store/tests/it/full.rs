@@ -55,6 +55,8 @@ fn a_real_full_disk_is_told_as_such_and_loses_nothing() {
         store.migrate().await.unwrap();
         let fence = store.acquire_leadership("test", "", HOUR).await.unwrap().unwrap();
         store.commit(&rows::everything(), fence).await.unwrap();
+        let ballast = folder.path().join("ballast");
+        std::fs::write(&ballast, vec![1; 2 << 20]).unwrap();
         let mut batch = rows::everything();
         let mut refused = 0;
         for number in 3..400 {
@@ -71,8 +73,15 @@ fn a_real_full_disk_is_told_as_such_and_loses_nothing() {
             }
         }
         assert!(refused > 3, "the disk was never full");
+        for _ in 0..3 {
+            let error = store.commit(&batch, fence).await.unwrap_err();
+            assert!(error.is_retryable(), "{error}");
+        }
         let loaded = store.load().await.unwrap();
         assert_eq!(loaded.last_run, refused - 1);
+        std::fs::remove_file(ballast).unwrap();
+        store.commit(&batch, fence).await.unwrap();
+        assert_eq!(store.load().await.unwrap().last_run, refused);
         store.close().await;
     });
 }
