@@ -6,6 +6,7 @@ mod bad;
 mod commands;
 mod eztable;
 mod kill;
+mod mail;
 mod outage;
 mod restart;
 mod scripts;

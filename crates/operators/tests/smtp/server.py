@@ -1,11 +1,13 @@
 """A mail server for the tests: prints its port, then each mail it takes as a line of JSON.
 
 Its first argument: `plain`, `starttls` (required) or `tls`. A recipient `nobody@…` is refused for good, `later@…`
-for now; the account is `user` with the password `secret`, if `auth` is the second argument.
+for now; the first mail to `hang@…` is taken and never answered. The account is `user` with the password `secret`, if
+`auth` is the second argument. The port is the variable PORT, or any that is free.
 """
 
 import asyncio
 import json
+import os
 import pathlib
 import ssl
 import sys
@@ -16,6 +18,8 @@ HERE = pathlib.Path(__file__).parent
 
 
 class Handler:
+    hung = False
+
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address.startswith("nobody@"):
             return "550 5.1.1 no such user"
@@ -33,6 +37,9 @@ class Handler:
             "content": envelope.content.decode(),
         }
         print(json.dumps(mail), flush=True)
+        if not Handler.hung and any(to.startswith("hang@") for to in envelope.rcpt_tos):
+            Handler.hung = True
+            await asyncio.Event().wait()
         return "250 taken"
 
 
@@ -61,7 +68,8 @@ async def main(mode, auth):
         )
 
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(session, "127.0.0.1", 0, ssl=context if mode == "tls" else None)
+    port = int(os.environ.get("PORT", 0))
+    server = await loop.create_server(session, "127.0.0.1", port, ssl=context if mode == "tls" else None)
     print(server.sockets[0].getsockname()[1], flush=True)
     # The one who asked for it is gone when there is nothing more to read.
     await loop.run_in_executor(None, sys.stdin.read)
