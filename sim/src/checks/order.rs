@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use updraft_core::{
-    AttemptId, MapIndex, RunKey, RunState, TaskIx, TiKey, TiStateName as S,
+    AttemptId, MapIndex, RunKey, RunState, TaskIx, TiKey, TiStateName as S, TriggerRule,
     record::{Batch, RunRow, TransitionRow},
 };
 
@@ -152,6 +152,9 @@ pub(super) fn may_begin(replay: &Replay<'_>, shapes: &Shapes, key: TiKey) -> Che
     }
     if let Some(by) = replay.skipped_by(key.run, key.task) {
         return Err(format!("{name} begins, and {by:?} chose another way"));
+    }
+    if spec.trigger_rule == TriggerRule::Always {
+        return Ok(());
     }
     for setup in shape.setups[task].difference(&shape.up[task]) {
         let good = |(_, state): &(MapIndex, S)| matches!(state, S::Success | S::Removed);

@@ -9,7 +9,8 @@ use super::{
     run::{Past, Run},
 };
 use crate::{
-    End, MapIndex, RunState, TaskIx, TaskKind, TiEvent, TiKey, TiState, TiStateName, Wait, WaitRule,
+    End, MapIndex, RunState, TaskIx, TaskKind, TiEvent, TiKey, TiState, TiStateName, TriggerRule, Wait,
+    WaitRule,
     input::Want,
     record::TiRow,
     trigger_rule::{Counts, Verdict},
@@ -71,21 +72,8 @@ impl Engine {
         if state.skip_votes > 0 {
             return Decision::Become(End::Skipped, skipped_by(run, key.task));
         }
-        if let Some(verdict) = setups(run, key) {
-            return verdict;
-        }
-        let rule = run.dag.task(key.task).trigger_rule;
-        let copy = u32::try_from(key.map_index.0).ok();
-        let counts = run.counts(key);
-        match rule.verdict(&counts, copy) {
-            Verdict::Wait => return Decision::Wait,
-            Verdict::Become(end) => return Decision::Become(end, because(run, key, &counts)),
-            Verdict::Run => {}
-        }
-        let scope = &run.dag.node(key.task).scope;
-        if scope.iter().any(|task| run.tasks[task.usize()].instances.iter().any(|ti| !ti.state.is_finished()))
-        {
-            return Decision::Wait;
+        if let Some(decision) = upstream(run, key) {
+            return decision;
         }
         match self.past(run, key) {
             Ok(true) => {}
@@ -247,6 +235,29 @@ fn wait_until(rule: &WaitRule, run: &Run, now: Timestamp) -> Timestamp {
             let today = Zoned::new(now, zone.clone()).date();
             today.to_datetime(*time).to_zoned(zone).map_or(now, |at| at.timestamp())
         }
+    }
+}
+
+/// What lies before a task instance decides, where it does not let it run.
+fn upstream(run: &Run, key: TiKey) -> Option<Decision> {
+    let rule = run.dag.task(key.task).trigger_rule;
+    if rule == TriggerRule::Always {
+        return None;
+    }
+    let setups = setups(run, key);
+    if let Some(Decision::Become(..)) = setups {
+        return setups;
+    }
+    let counts = run.counts(key);
+    match rule.verdict(&counts, u32::try_from(key.map_index.0).ok()) {
+        Verdict::Wait => return Some(Decision::Wait),
+        Verdict::Become(end) => return Some(Decision::Become(end, because(run, key, &counts))),
+        Verdict::Run => {}
+    }
+    let open = |task: &TaskIx| run.tasks[task.usize()].instances.iter().any(|ti| !ti.state.is_finished());
+    match run.dag.node(key.task).scope.iter().any(open) {
+        true => Some(Decision::Wait),
+        false => setups,
     }
 }
 

@@ -5,5 +5,6 @@
 mod engine;
 mod limits;
 mod restart;
+mod oracle;
 mod schedule;
 mod world;
