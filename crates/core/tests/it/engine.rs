@@ -451,6 +451,23 @@ fn work_with_a_failed_setup_is_not_begun_and_its_teardown_neither() {
 }
 
 #[test]
+fn who_is_nearer_to_what_has_happened_decides_first_wherever_it_is_written() {
+    let edges = [("p", "near"), ("p", "far"), ("far", "farther"), ("near", "x"), ("farther", "x")];
+    for names in [["p", "near", "far", "farther", "x"], ["p", "x", "near", "far", "farther"]] {
+        let mut world = World::new(8);
+        let mut spec = dag("d", &names, &edges);
+        let near = spec.tasks.iter_mut().find(|task| &*task.task_id == "near").unwrap();
+        near.trigger_rule = TriggerRule::AllSkipped;
+        world.put(spec);
+        let run = world.trigger("d");
+        let p = world.assigned()[0];
+        world.end(p, AttemptEnd::Failed);
+        let states = ["near", "farther", "x"].map(|task| world.state(run, task));
+        assert_eq!(states, [S::Skipped, S::UpstreamFailed, S::Skipped]);
+    }
+}
+
+#[test]
 fn a_setup_that_is_not_over_keeps_work_from_running_but_not_from_failing() {
     let mut world = World::new(8);
     let edges = [("s", "a"), ("a", "b"), ("f", "b"), ("f", "c"), ("a", "c")];

@@ -38,9 +38,9 @@ struct Case {
     events: Vec<String>,
     end: BTreeMap<String, String>,
     run: RunState,
-    /// Where Airflow's answer is that of a mended Airflow.
+    /// What had to be mended about Airflow for this answer: see `airflow_run.py`.
     #[serde(default)]
-    mended: bool,
+    mended: Vec<String>,
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn every_run_goes_as_airflow_lets_it_go() {
     for line in cases.lines().skip(1) {
         let case: Case = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         compared += 1;
-        mended += usize::from(case.mended);
+        mended += usize::from(!case.mended.is_empty());
         if let Err(difference) = compare(&case) {
             differences.push(format!("{line}\n    {difference}"));
         }

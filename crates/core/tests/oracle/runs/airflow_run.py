@@ -4,15 +4,24 @@ What decides is Airflow: the serialized DAG, `DagRun.update_state` and `schedule
 report (`ti_update_state`, `ti_skip_downstream`, `set_xcom`), and the branch operators of its standard provider. What is
 played is the worker alone: which task instance ends next, and how.
 
-Two things are pinned, since Airflow leaves them to chance:
+Three things are pinned, since Airflow leaves them to chance:
 
 - The dependencies of a task instance are checked in the order in which Airflow's source lists them. They are a set of
   objects hashed by their address, each may set the state, and the last one wins.
+- In one pass of the scheduler all are judged by what was over when it began. What a task is mapped over is looked up in
+  the database instead, where it may have ended a moment ago in the same pass, if it happened to come first.
 - Between two events the scheduler runs until it changes nothing any more.
 
-And one thing is mended, a bug of Airflow 3.2 to 3.3.2 (https://github.com/apache/airflow/issues/67265): a branch inside a
-mapped task group skips nothing, since what it chose is looked for under the map index of a task that is not mapped.
-Runs in which that made a difference are marked.
+And four bugs are mended, since whoever meets them wants the other. A run in which that made a difference says so:
+
+- `group`, https://github.com/apache/airflow/issues/67265, in Airflow 3.2 to 3.3.2: a branch inside a mapped task group
+  skips nothing. What it chose is looked for under the map index of a task that is not mapped.
+- `early`: a task mapped over results whose trigger rule lets it run before they are there (`always`, `one_done`) is
+  upstream_failed. Here it waits for them.
+- `begun`: a branch that leaves out a task that runs already lets it run, as far as the branch is asked
+  (https://github.com/apache/airflow/issues/59378). But where nothing else can run, the scheduler skips it all the same
+  while it runs, and takes the run for deadlocked. Here it may end.
+- `unseen`: where all that a pass knew of is over, the run is over, though the pass itself has made copies that are not.
 """
 
 from __future__ import annotations
@@ -42,6 +51,7 @@ from airflow.models.dag_version import DagVersion
 from airflow.models.dagbundle import DagBundleModel
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance as TI
+from airflow.models.taskmap import TaskMap
 from airflow.providers.standard.operators.branch import BaseBranchOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.python import ShortCircuitOperator
@@ -51,8 +61,10 @@ from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 from airflow.serialization.definitions.baseoperator import DEFAULT_OPERATOR_DEPS
 from airflow.serialization.serialized_objects import DagSerialization
+from airflow.ti_deps.deps.mapped_task_upstream_dep import MappedTaskUpstreamDep
+from airflow.ti_deps.deps.not_previously_skipped_dep import NotPreviouslySkippedDep
 from airflow.utils.db import initdb
-from airflow.utils.state import DagRunState
+from airflow.utils.state import DagRunState, State
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from fastapi import HTTPException
 from sqlalchemy import select, update
@@ -60,6 +72,10 @@ from sqlalchemy import select, update
 assert [type(dep).__name__ for dep in set() | DEFAULT_OPERATOR_DEPS] == DEPENDENCIES
 
 plain_xcom_pull = TI.xcom_pull
+plain_expand = TaskMap.expand_mapped_task.__func__
+plain_mapped_upstream = MappedTaskUpstreamDep._get_dep_statuses
+plain_decisions = DagRun.task_instance_scheduling_decisions
+plain_not_skipped = NotPreviouslySkippedDep._get_dep_statuses
 
 
 def xcom_pull(self, task_ids=None, *, key="return_value", map_indexes=None, **options):
@@ -67,12 +83,61 @@ def xcom_pull(self, task_ids=None, *, key="return_value", map_indexes=None, **op
     if key == "skipmixin_key" and map_indexes != self.map_index:
         if self.task.dag.get_task(task_ids).get_closest_mapped_task_group():
             mended = plain_xcom_pull(self, task_ids, key=key, map_indexes=self.map_index, **options)
-            Run.mended |= mended != found
+            if mended != found:
+                Run.mended.add("group")
             return mended
     return found
 
 
+def expand_mapped_task(cls, task, run_id, *, session):
+    sources = select(TI.state).where(TI.run_id == run_id, TI.task_id.in_(mapped_sources(task)))
+    for state in session.scalars(sources):
+        if state not in State.finished:
+            Run.mended.add("early")
+            return (), -1
+    return plain_expand(cls, task, run_id, session=session)
+
+
+def mapped_sources(task) -> list[str]:
+    mapped = task if task.is_mapped else task.get_closest_mapped_task_group()
+    return [source.task_id for source in mapped.iter_mapped_dependencies()] if mapped else []
+
+
+def mapped_upstream(self, ti, dep_context, *, session):
+    over = {(one.task_id, one.map_index) for one in dep_context.ensure_finished_tis(ti.get_dagrun(session=session), session)}
+    of_sources = select(TI).where(TI.run_id == ti.run_id, TI.task_id.in_(mapped_sources(ti.task)), TI.map_index == -1)
+    if any(one.state in State.finished and (one.task_id, -1) not in over for one in session.scalars(of_sources)):
+        return []
+    return plain_mapped_upstream(self, ti, dep_context, session=session)
+
+
+def scheduling_decisions(self, *, session):
+    decision = plain_decisions(self, session=session)
+    if not decision.unfinished_tis:
+        made = list(session.scalars(select(TI).where(TI.run_id == self.run_id, TI.state.is_(None))))
+        for ti in made:
+            ti.task = self.get_dag().get_task(ti.task_id)
+        if made:
+            Run.mended.add("unseen")
+            return decision._replace(unfinished_tis=made)
+    return decision
+
+
+def not_skipped(self, ti, dep_context, *, session):
+    before = ti.state
+    statuses = list(plain_not_skipped(self, ti, dep_context, session=session))
+    if before == "running" and statuses:
+        Run.mended.add("begun")
+        ti.set_state(before, session=session)
+        return []
+    return statuses
+
+
 TI.xcom_pull = xcom_pull
+TaskMap.expand_mapped_task = classmethod(expand_mapped_task)
+NotPreviouslySkippedDep._get_dep_statuses = not_skipped
+MappedTaskUpstreamDep._get_dep_statuses = mapped_upstream
+DagRun.task_instance_scheduling_decisions = scheduling_decisions
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
 LETTERS = {
@@ -114,16 +179,11 @@ def build(spec: dict) -> DAG:
     """The DAG of a case, as its author would have written it."""
     dag = DAG("d", schedule=None, start_date=START, fail_fast=spec.get("fail_fast", False))
     groups = {None: dag.task_group}
-    for name, options in spec.get("groups", []):
-        parent, _, own = name.rpartition(".")
-        settings_of = {"group_id": own, "parent_group": groups[parent or None], "dag": dag}
-        if mapping := options.get("map"):
-            expand = DictOfListsExpandInput({key: source(dag, value) for key, value in mapping.items()})
-            groups[name] = MappedTaskGroup(expand_input=expand, **settings_of)
-        else:
-            groups[name] = TaskGroup(**settings_of)
+    declared = dict(spec.get("groups", []))
     for name, upstream, options in spec["tasks"]:
-        make_task(dag, groups, name, options)
+        group = name.rpartition(".")[0] or None
+        make_group(dag, groups, group, declared)
+        make_task(dag, groups[group], name, options)
         for before in upstream.split():
             dag.get_task(before).set_downstream(dag.get_task(name))
     for group in groups.values():
@@ -134,10 +194,24 @@ def build(spec: dict) -> DAG:
     return dag
 
 
-def make_task(dag: DAG, groups: dict, name: str, options: dict) -> None:
+def make_group(dag: DAG, groups: dict, name: str | None, declared: dict) -> None:
+    """A group comes into being with its first task: what it is mapped over is there by then."""
+    if name in groups:
+        return
+    parent, _, own = name.rpartition(".")
+    make_group(dag, groups, parent or None, declared)
+    place = {"group_id": own, "parent_group": groups[parent or None], "dag": dag}
+    if mapping := declared[name].get("map"):
+        expand = DictOfListsExpandInput({key: source(dag, value) for key, value in mapping.items()})
+        groups[name] = MappedTaskGroup(expand_input=expand, **place)
+    else:
+        groups[name] = TaskGroup(**place)
+
+
+def make_task(dag: DAG, group: TaskGroup, name: str, options: dict) -> None:
     operator = OPERATORS[options.get("kind", "work")]
-    group, _, own = name.rpartition(".")
-    arguments = {"task_id": own, "dag": dag, "task_group": groups[group or None], "retry_delay": dt.timedelta()}
+    own = name.rpartition(".")[2]
+    arguments = {"task_id": own, "dag": dag, "task_group": group, "retry_delay": dt.timedelta()}
     for key, argument in [("rule", "trigger_rule"), ("retries", "retries"), ("past", "depends_on_past"),
                           ("downstream", "wait_for_downstream")]:  # fmt: skip
         if key in options:
@@ -179,7 +253,7 @@ class Run:
     """A run, between two events: everything that the scheduler can do is done."""
 
     number = 0
-    mended = False
+    mended: set[str] = set()
 
     def __init__(self, spec: dict, given: dict[str, str] | None = None):
         self.spec = spec
@@ -188,7 +262,7 @@ class Run:
         self.mapped_over = {name for task in self.dag.tasks for name in [task.task_id] if any(task.iter_mapped_dependants())}
         session.execute(update(DagModel).values(fail_fast=self.dag.fail_fast))
         Run.number += 1
-        Run.mended = False
+        Run.mended = set()
         self.name = f"run_{Run.number}"
         date = START + dt.timedelta(minutes=Run.number)
         self.serialized.create_dagrun(

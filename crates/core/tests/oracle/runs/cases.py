@@ -84,12 +84,12 @@ class Drawn:
 
     def draw_dag(self) -> dict:
         draw = self.draw
-        count = draw.randint(2, 8)
+        count = draw.randint(2, 8) if draw.random() < 0.8 else draw.randint(9, 12)
         groups, names, listed = [], [], []
         group = None
         roles: dict[str, str] = {}
         for at in range(count):
-            own = "abcdefgh"[at]
+            own = "abcdefghijkl"[at]
             if self.flavour == "map" and draw.random() < 0.25:
                 group = None
                 if draw.random() < 0.8:
@@ -116,6 +116,8 @@ class Drawn:
         draw, options = self.draw, {}
         if self.flavour != "fail_fast" and draw.random() < 0.5:
             options["rule"] = draw.choice(RULES)
+        if group and options.get("rule") == "all_done_min_one_success":
+            del options["rule"]  # There it is a difference with a name.
         if draw.random() < 0.1:
             options["retries"] = 1
         if draw.random() < {"branch": 0.4, "map": 0.15}.get(self.flavour, 0.05):

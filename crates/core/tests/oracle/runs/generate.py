@@ -23,7 +23,7 @@ events   what happened, in this order: "task how", or "task#index how" for a cop
            !          success of a short circuit that lets nothing after it run
 end      the state of each task after all this, a letter; for a mapped task a letter for each copy in brackets
 run      the state of the run
-mended   see airflow_run.py
+mended   names of the bugs that airflow_run.py mends and that mattered
 
 Options of a task: rule, retries (with no delay), kind (work, empty, branch, short, short_direct), role (setup, teardown,
 teardown! whose failure counts), map. A mapping is {argument: source} or {"kwargs": source}; a source is a number of
@@ -46,6 +46,7 @@ from airflow_run import Run  # first: it says where Airflow's home is
 
 import airflow
 import cases
+import named
 
 # How many of the drawn cases, of a hundred, are of which kind.
 FLAVOURS = {"rules": 20, "branch": 25, "map": 30, "setup": 20, "fail_fast": 5}
@@ -70,7 +71,7 @@ def play(name: str, dag: dict, given: dict | None = None, events: list[str] | No
         else:
             run.end(key, how, arguments)
     case = {"name": name, "dag": dag, "given": given, "events": happened, "end": shown(run), "run": run.run_state()}
-    case["mended"] = run.mended or None
+    case["mended"] = sorted(run.mended)
     return {key: value for key, value in case.items() if value is not None and value != []}
 
 
@@ -89,7 +90,7 @@ def main() -> None:
     write = lambda line: print(json.dumps(line, separators=(",", ":")), flush=True)  # noqa: E731
     write({"airflow": airflow.__version__, "seed": asked.seed})
     if asked.seed == options.get_default("seed"):
-        for name, dag, script in itertools.chain(cases.exhaustive(), cases.in_every_order()):
+        for name, dag, script in itertools.chain(cases.exhaustive(), cases.in_every_order(), named.all_named()):
             write(play(name, dag, **script))
     flavours = [flavour for flavour, share in FLAVOURS.items() for _ in range(share)]
     for number in range(asked.drawn):
