@@ -6,6 +6,7 @@
 //! is made of what the store has ([`Engine::restore`]).
 
 mod attempts;
+mod branch;
 mod check;
 mod commands;
 mod deliveries;
@@ -17,6 +18,7 @@ mod run;
 mod runs;
 mod ticks;
 mod transition;
+mod upstream;
 mod workers;
 
 use std::{
@@ -187,8 +189,9 @@ impl Engine {
     /// Follows up everything until nothing more follows.
     fn settle(&mut self, now: Timestamp) {
         loop {
-            while let Some((run, task)) = self.todo.pop_first() {
-                self.evaluate(now, run, task);
+            while !self.todo.is_empty() {
+                let round = std::mem::take(&mut self.todo);
+                self.evaluate(now, round);
             }
             self.dispatch(now);
             if !self.todo.is_empty() {

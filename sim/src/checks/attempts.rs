@@ -84,7 +84,7 @@ impl Attempts {
                 self.losses.remove(&key);
             }
             S::UpForRetry => {
-                self.accept(held, change, &|report| ended_as(report, &AttemptEnd::Failed))?;
+                self.accept(held, change, &failed)?;
                 self.on_retry(replay, shapes, change)?;
             }
             S::UpForReschedule => {
@@ -169,7 +169,11 @@ impl Attempts {
                 false => Ok(()),
             };
         }
-        if WITHOUT_REPORT.iter().any(|known| reason.starts_with(known)) {
+        let left_out = reason.ends_with(" chose another way");
+        if left_out && matches!(change.from, S::Running | S::Paused) {
+            return self.accept(held, change, &failed);
+        }
+        if left_out || WITHOUT_REPORT.iter().any(|known| reason.starts_with(known)) {
             return Ok(());
         }
         let by_engine =
@@ -254,6 +258,11 @@ fn waited(stored: &TiRow, change: &TransitionRow) -> Check {
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// It failed, or it succeeded and what it left is of no use.
+fn failed(report: &Report) -> bool {
+    ended_as(report, &AttemptEnd::Failed) || ended_as(report, &AttemptEnd::Success)
 }
 
 fn ended_as(report: &Report, end: &AttemptEnd) -> bool {

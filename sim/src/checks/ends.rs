@@ -73,8 +73,10 @@ fn stuck(disk: &Disk, shapes: &Shapes, batch: &Batch, run: &RunRow) -> Check {
         let before = order::before(&replay, &shape, ti.key);
         let unmapped = ti.key.map_index == MapIndex::NONE && shape.mapping(task).is_some();
         let mut needed = shape.setups[task].iter().chain(&shape.scope[task]);
-        let waits =
-            needed.any(|task| replay.instances(run.key, *task).iter().any(|(_, state)| !state.is_finished()));
+        let open = |task: &usize| {
+            order::beside(&replay, &shape, ti.key, *task).iter().any(|state| !state.is_finished())
+        };
+        let waits = needed.any(open);
         if !unmapped && !waits && rules::may_begin(shape.spec.tasks[task].trigger_rule, &before) {
             return Err(format!("nothing can run in run {}, and {} could: {before:?}", run.key, ti.task_id));
         }

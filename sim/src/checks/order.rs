@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use updraft_core::{
-    AttemptId, MapIndex, RunKey, RunState, TaskIx, TaskSpec, TiKey, TiStateName as S,
+    AttemptId, MapIndex, RunKey, RunState, TaskIx, TaskSpec, TiKey, TiStateName as S, TriggerRule,
     record::{Batch, RunRow, TransitionRow},
 };
 
@@ -112,14 +112,17 @@ impl<'a> Replay<'a> {
         Some(AttemptId { ti: key, try_number: ti.try_number, lease: assignment.lease })
     }
 
-    /// The task instances that tell this task to be skipped, as far as that is sure amid the batch.
-    fn skipped_by(&self, run: RunKey, task: TaskIx) -> Option<TiKey> {
+    /// The task instances that tell this one to be skipped, as far as that is sure amid the batch. What is
+    /// mapped is skipped copy by copy.
+    fn skipped_by(&self, shape: &Shape, of: TiKey) -> Option<TiKey> {
         let settled = |key: &TiKey| self.to_come.get(key).is_none_or(|left| *left == 0);
-        let new = self.batch.tis.range(crate::disk::keys_of(run)).map(|(_, ti)| ti);
-        let rows = self.disk.tis_of(run).filter(|ti| !self.batch.tis.contains_key(&ti.key)).chain(new);
-        rows.filter(|ti| ti.skips.contains(&task) && settled(&ti.key) && self.state(ti.key).is_some())
+        let new = self.batch.tis.range(crate::disk::keys_of(of.run)).map(|(_, ti)| ti);
+        let rows = self.disk.tis_of(of.run).filter(|ti| !self.batch.tis.contains_key(&ti.key)).chain(new);
+        let same_copy = |by: MapIndex| by == MapIndex::NONE || by == of.map_index;
+        let is_mapped = shape.mapping(of.task.usize()).is_some();
+        rows.filter(|ti| ti.skips.contains(&of.task) && (!is_mapped || same_copy(ti.key.map_index)))
+            .find(|ti| settled(&ti.key) && self.state(ti.key).is_some())
             .map(|ti| ti.key)
-            .next()
     }
 }
 
@@ -150,22 +153,20 @@ pub(super) fn may_begin(replay: &Replay<'_>, shapes: &Shapes, key: TiKey) -> Che
     if !rules::may_begin(spec.trigger_rule, &before) {
         return Err(format!("{name} begins by {}, and before it there are {before:?}", spec.trigger_rule));
     }
-    if let Some(by) = replay.skipped_by(key.run, key.task) {
+    if let Some(by) = replay.skipped_by(&shape, key) {
         return Err(format!("{name} begins, and {by:?} chose another way"));
     }
+    if spec.trigger_rule == TriggerRule::Always {
+        return Ok(());
+    }
     for setup in shape.setups[task].difference(&shape.up[task]) {
-        let good = |(_, state): &(MapIndex, S)| matches!(state, S::Success | S::Removed);
-        if !replay.instances(key.run, *setup).iter().all(good) {
+        let good = |state: &S| matches!(state, S::Success | S::Removed);
+        if !beside(replay, &shape, key, *setup).iter().all(good) {
             return Err(format!("{name} begins, and its setup t{setup} has not succeeded"));
         }
     }
     for between in &shape.scope[task] {
-        // In a mapped group each copy cleans up after those of its own index.
-        let beside = shape.beside(task, *between) && key.map_index != MapIndex::NONE;
-        let waits = |(index, state): &(MapIndex, S)| {
-            !state.is_finished() && (!beside || *index == key.map_index || *index == MapIndex::NONE)
-        };
-        if replay.instances(key.run, *between).iter().any(waits) {
+        if !beside(replay, &shape, key, *between).iter().all(|state| state.is_finished()) {
             return Err(format!("teardown {name} begins, and t{between} is not over"));
         }
     }
@@ -206,17 +207,20 @@ fn after_the_run_before(replay: &Replay<'_>, shapes: &Shapes, run: &RunRow, task
 
 /// The states of all that is directly before a task instance, setups marked.
 pub(super) fn before(replay: &Replay<'_>, shape: &Shape, key: TiKey) -> Vec<(S, bool)> {
-    let task = key.task.usize();
     let mut found = Vec::new();
-    for up in &shape.up[task] {
+    for up in &shape.up[key.task.usize()] {
         let setup = shape.spec.tasks[*up].role == updraft_core::Role::Setup;
-        let beside = shape.beside(task, *up) && key.map_index != MapIndex::NONE;
-        for (map_index, state) in replay.instances(key.run, *up) {
-            // In a mapped group each copy depends on those of its own index.
-            if !beside || map_index == key.map_index || map_index == MapIndex::NONE {
-                found.push((state, setup));
-            }
-        }
+        found.extend(beside(replay, shape, key, *up).into_iter().map(|state| (state, setup)));
     }
     found
+}
+
+/// The states of those instances of a task on which this one depends.
+pub(super) fn beside(replay: &Replay<'_>, shape: &Shape, key: TiKey, up: usize) -> Vec<S> {
+    let group = &shape.group[key.task.usize()];
+    let beside = group.is_some() && *group == shape.group[up] && key.map_index != MapIndex::NONE;
+    // In a mapped group each copy depends on those of its own index.
+    let counts = |index: MapIndex| !beside || index == key.map_index || index == MapIndex::NONE;
+    let instances = replay.instances(key.run, up).into_iter();
+    instances.filter(|(index, _)| counts(*index)).map(|(_, state)| state).collect()
 }

@@ -29,9 +29,12 @@ impl Shape {
             }
         }
         let group: Vec<_> = spec.tasks.iter().map(|task| mapped_group(&spec, task)).collect();
+        let first: Vec<bool> =
+            (0..size).map(|to| !up[to].iter().any(|from| group[*from] == group[to])).collect();
         for (to, up) in up.iter_mut().enumerate() {
-            let own = spec.tasks[to].map.iter();
-            for source in own.chain(group_mapping(&spec, group[to].as_ref())).flat_map(sources) {
+            // What a group is mapped over comes before the tasks with which it begins.
+            let of_group = group_mapping(&spec, group[to].as_ref()).filter(|_| first[to]);
+            for source in spec.tasks[to].map.iter().chain(of_group).flat_map(sources) {
                 up.extend(at(&source));
             }
         }
@@ -56,11 +59,6 @@ impl Shape {
     /// What a task, or the group around it, is mapped over.
     pub fn mapping(&self, task: usize) -> Option<&Mapping> {
         self.spec.tasks[task].map.as_ref().or(group_mapping(&self.spec, self.group[task].as_ref()))
-    }
-
-    /// Whether two tasks are in the same mapped group.
-    pub fn beside(&self, one: usize, other: usize) -> bool {
-        self.group[one].is_some() && self.group[one] == self.group[other]
     }
 
     fn find_scopes(&mut self) {

@@ -155,6 +155,24 @@ impl Dag {
         self.by_id.get(task).copied()
     }
 
+    /// The task of this name, or the first tasks of the group of this name: those with nothing of the group
+    /// before them.
+    pub(crate) fn find_tasks(&self, name: &str) -> Vec<TaskIx> {
+        if let Some(ix) = self.find(name) {
+            return vec![ix];
+        }
+        let mut groups: Vec<&GroupId> = Vec::new();
+        for group in &self.spec.groups {
+            if *group.group_id == *name
+                || group.parent.as_ref().is_some_and(|parent| groups.contains(&parent))
+            {
+                groups.push(&group.group_id);
+            }
+        }
+        let inside = |ix: &TaskIx| self.task(*ix).group.as_ref().is_some_and(|group| groups.contains(&group));
+        self.tasks().filter(inside).filter(|ix| !self.upstream(*ix).iter().any(inside)).collect()
+    }
+
     /// All places, in the order of writing.
     pub fn tasks(&self) -> impl Iterator<Item = TaskIx> + use<> {
         (0..self.nodes.len() as u32).map(TaskIx)
@@ -300,19 +318,29 @@ fn connect(spec: &DagSpec, by_id: &BTreeMap<TaskId, TaskIx>, nodes: &mut [Node])
             nodes[from.usize()].conditions.push((to, when.clone()));
         }
     }
+    // A task mapped over a result comes after it, whether or not somebody wrote it; of a mapped group, the
+    // tasks do with which it begins.
+    let begins = |nodes: &[Node], ix: usize| {
+        let group = nodes[ix].mapped_group;
+        !nodes[ix].upstream.iter().any(|up| nodes[up.usize()].mapped_group == group)
+    };
+    let first: Vec<bool> = (0..nodes.len()).map(|ix| begins(nodes, ix)).collect();
     for (ix, task) in spec.tasks.iter().enumerate() {
-        let own = task.map.iter();
+        let own = task.map.iter().map(|map| (map, true));
         let group = nodes[ix].mapped_group.and_then(|group| spec.groups[group].map.as_ref());
-        for source in own.chain(group).flat_map(Mapping::upstream) {
-            let from = *by_id.get(source).ok_or_else(|| InvalidDag::UnknownMapSource {
-                task: task.task_id.clone(),
-                missing: source.clone(),
-            })?;
-            let to = TaskIx(ix as u32);
-            nodes[from.usize()].mapped_by.push(to);
-            // A task mapped over a result comes after it, whether or not somebody wrote it.
-            nodes[from.usize()].downstream.push(to);
-            nodes[ix].upstream.push(from);
+        for (map, after) in own.chain(group.map(|map| (map, first[ix]))) {
+            for source in map.upstream() {
+                let from = *by_id.get(source).ok_or_else(|| InvalidDag::UnknownMapSource {
+                    task: task.task_id.clone(),
+                    missing: source.clone(),
+                })?;
+                let to = TaskIx(ix as u32);
+                nodes[from.usize()].mapped_by.push(to);
+                if after {
+                    nodes[from.usize()].downstream.push(to);
+                    nodes[ix].upstream.push(from);
+                }
+            }
         }
     }
     for node in nodes {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Engine, run::Run};
+use super::{Engine, upstream::left_out_by};
 use crate::{
-    AlertOn, AttemptId, End, Role, TaskIx, TiEvent, TiKey, TiState, TiStateName, Wait, WorkerId, XcomValue,
-    input::{AttemptEnd, Branch, Outcome, Report, ToWorker},
+    AlertOn, AttemptId, End, MapIndex, Role, TiEvent, TiKey, TiState, TiStateName, Wait, WorkerId,
+    input::{AttemptEnd, Outcome, Report, ToWorker},
     record::{TaskStatsRow, XcomRow},
 };
 
@@ -97,7 +97,7 @@ impl Engine {
         match outcome.end.clone() {
             AttemptEnd::Success => match self.unmappable(key, &outcome) {
                 None => self.on_success(now, key, at, &outcome),
-                Some(reason) => self.fail_for_good(now, key, Some(at), reason),
+                Some(reason) => self.on_failed(now, key, at, &outcome, Some(reason)),
             },
             AttemptEnd::Skipped => {
                 self.leave_xcoms(now, key, &outcome);
@@ -119,14 +119,16 @@ impl Engine {
     }
 
     fn on_success(&mut self, now: Timestamp, key: TiKey, at: Timestamp, outcome: &Outcome) {
-        self.leave_xcoms(now, key, outcome);
-        if let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) {
-            ti.result_length = outcome.result_length;
-        }
         if let Some(branch) = &outcome.branch
-            && let Err(reason) = self.follow_branch(key, branch)
+            && let Err(reason) = self.follow_branch(now, key, branch)
         {
-            return self.fail_for_good(now, key, Some(at), reason.into());
+            return self.on_failed(now, key, at, outcome, Some(reason.into()));
+        }
+        self.leave_xcoms(now, key, outcome);
+        let is_copy = key.map_index != MapIndex::NONE;
+        let left = outcome.xcoms.iter().any(|(name, _)| name == "return_value");
+        if let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) {
+            ti.result_length = if is_copy { left.then_some(1) } else { outcome.result_length };
         }
         self.follow_conditions(now, key, outcome, TiStateName::Success);
         self.finish(now, key, End::Success, Some(at), outcome.message.as_deref().map(Into::into));
@@ -154,10 +156,14 @@ impl Engine {
         // were lost have raised both numbers.
         let failures = (ti.try_number + spec.retry.retries).saturating_sub(ti.max_tries).max(1);
         let next = spec.retry.next_at(now, failures, &run.row.dag, &run.row.run_id, &spec.task_id);
+        let left_out = run.is_left_out(key).then(|| left_out_by(run, key));
         if !again {
             self.follow_conditions(now, key, outcome, TiStateName::Failed);
             let reason = reason.unwrap_or_else(|| "it failed".into());
             return self.fail_for_good(now, key, Some(at), reason);
+        }
+        if left_out.is_some() {
+            return self.finish(now, key, End::Skipped, Some(at), left_out);
         }
         self.is_not_lost(key);
         self.transition(now, key, TiEvent::Retry(next), reason);
@@ -207,14 +213,16 @@ impl Engine {
         }
     }
 
-    /// With `fail_fast`, the first failure ends what runs and skips what does not, teardowns left aside.
+    /// With `fail_fast`, a failure ends what runs and skips what does not, teardowns and the other copies of
+    /// the same task left aside (as Airflow does).
     fn stop_the_rest(&mut self, now: Timestamp, failed: TiKey) {
         let Some(run) = self.runs.get(&failed.run) else { return };
         let rest: Vec<(TiKey, bool)> = run
             .all()
-            .filter(|ti| !ti.state.is_finished())
+            .filter(|ti| !ti.state.is_finished() || ti.state == TiState::UpstreamFailed)
+            .filter(|ti| ti.key.task != failed.task)
             .filter(|ti| !matches!(run.dag.task(ti.key.task).role, Role::Teardown { .. }))
-            .map(|ti| (ti.key, ti.state.assignment().is_some()))
+            .map(|ti| (ti.key, has_begun(&ti.state)))
             .collect();
         for (key, runs) in rest {
             self.tell_holder(key, ToWorker::Cancel);
@@ -256,66 +264,6 @@ impl Engine {
             ),
             Some(_) => None,
         }
-    }
-
-    /// Notes which tasks a branching task leaves out.
-    fn follow_branch(&mut self, key: TiKey, branch: &Branch) -> Result<(), String> {
-        let Some((run, _)) = self.spec(key) else { return Ok(()) };
-        let skips = skipped_by_branch(run, key.task, branch)?;
-        if let Some(run) = self.runs.get_mut(&key.run) {
-            run.set_skips(key, skips.into());
-        }
-        self.look_at_skipped(key);
-        Ok(())
-    }
-
-    /// Notes which tasks the conditions on edges leave out.
-    fn follow_conditions(&mut self, now: Timestamp, key: TiKey, outcome: &Outcome, state: TiStateName) {
-        let Some(run) = self.runs.get(&key.run) else { return };
-        let dag = run.dag.clone();
-        let conditions = &dag.node(key.task).conditions;
-        if conditions.is_empty() {
-            return;
-        }
-        let result = outcome.xcoms.iter().find(|(name, _)| name == "return_value").map(|(_, value)| value);
-        let result = match result {
-            Some(XcomValue::Inline(value)) => Some(&**value),
-            // A condition on a result that large is not told; it sees none, which is an error below.
-            Some(XcomValue::Blob { .. }) | None => None,
-        };
-        let mut skips: Vec<TaskIx> = run.ti(key).map(|ti| ti.skips.to_vec()).unwrap_or_default();
-        let mut wrong = Vec::new();
-        for (to, condition) in conditions {
-            match condition.holds(result, state, outcome.exit_code) {
-                Ok(true) => {}
-                Ok(false) => skips.push(*to),
-                Err(error) => wrong.push((*to, error.to_string())),
-            }
-        }
-        let unsure: Vec<(TiKey, String)> = wrong
-            .into_iter()
-            .flat_map(|(to, error)| run.tasks[to.usize()].instances.iter().map(move |ti| (ti, error.clone())))
-            .filter(|(ti, _)| ti.state == TiState::None)
-            .map(|(ti, error)| (ti.key, error))
-            .collect();
-        for (to, error) in unsure {
-            self.end(now, to, End::Failed, error);
-            self.alert(now, to, AlertOn::Failure);
-        }
-        skips.sort_unstable();
-        skips.dedup();
-        if let Some(run) = self.runs.get_mut(&key.run) {
-            run.set_skips(key, skips.into());
-        }
-        self.look_at_skipped(key);
-    }
-
-    fn look_at_skipped(&mut self, key: TiKey) {
-        let skips = self.ti(key).map(|ti| ti.skips.clone());
-        for task in skips.iter().flat_map(|skips| skips.iter()) {
-            self.todo.insert((key.run, *task));
-        }
-        self.changed.tis.insert(key);
     }
 
     fn note_duration(&mut self, key: TiKey) {
@@ -417,30 +365,7 @@ impl Engine {
     }
 }
 
-/// The tasks that a branching task leaves out.
-fn skipped_by_branch(run: &Run, task: TaskIx, branch: &Branch) -> Result<Vec<TaskIx>, String> {
-    let dag = &run.dag;
-    let not_teardown = |ix: &TaskIx| !matches!(dag.task(*ix).role, Role::Teardown { .. });
-    match branch {
-        Branch::SkipDownstream => Ok(dag.downstream(task).iter().copied().filter(not_teardown).collect()),
-        Branch::SkipAllDownstream => {
-            Ok(dag.relatives(&[task], false).into_iter().filter(not_teardown).collect())
-        }
-        Branch::Follow(chosen) => {
-            let mut followed = Vec::new();
-            for name in chosen {
-                let ix = dag
-                    .find(name)
-                    .ok_or_else(|| format!("it branches to `{name}`, and there is no such task"))?;
-                if !dag.downstream(task).contains(&ix) {
-                    return Err(format!("it branches to `{name}`, which does not come directly after it"));
-                }
-                followed.push(ix);
-            }
-            // What comes after a branch that is followed is reached that way.
-            let reached = dag.relatives(&followed, false);
-            let left_out = |ix: &TaskIx| !followed.contains(ix) && !reached.contains(ix);
-            Ok(dag.downstream(task).iter().copied().filter(left_out).collect())
-        }
-    }
+/// Whether an attempt is under way.
+pub(super) fn has_begun(state: &TiState) -> bool {
+    matches!(state, TiState::Running(_) | TiState::Paused(_) | TiState::Restarting(_))
 }

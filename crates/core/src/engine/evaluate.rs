@@ -1,22 +1,21 @@
 //! Whether a task instance may run now, never, or not yet.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
 use super::{
     Engine,
     run::{Past, Run},
+    upstream,
 };
 use crate::{
-    End, MapIndex, RunState, TaskIx, TaskKind, TiEvent, TiKey, TiState, TiStateName, Wait, WaitRule,
-    input::Want,
+    End, MapIndex, RunKey, RunState, TaskIx, TaskKind, TiEvent, TiKey, TiState, Wait, WaitRule, input::Want,
     record::TiRow,
-    trigger_rule::{Counts, Verdict},
 };
 
 /// What was found out about a task instance that has not begun.
-enum Decision {
+pub(super) enum Decision {
     Wait,
     /// Only the run before stands in the way.
     WaitForPast,
@@ -29,35 +28,52 @@ enum Decision {
 }
 
 impl Engine {
-    /// Looks at all instances of a task that have not begun.
-    pub(super) fn evaluate(&mut self, now: Timestamp, run_key: crate::RunKey, task: TaskIx) {
-        let Some(run) = self.runs.get(&run_key) else { return };
-        let dag_paused = self.dags.get(&run.row.dag).is_some_and(|dag| dag.row.is_paused);
-        if run.row.state != RunState::Running || dag_paused {
-            return;
-        }
-        self.revise(now, run_key, task);
-        let Some(run) = self.runs.get(&run_key) else { return };
-        let waiting: Vec<TiKey> = run.tasks[task.usize()]
-            .instances
-            .iter()
-            .filter(|ti| ti.state == TiState::None)
-            .map(|ti| ti.key)
-            .collect();
-        for key in waiting {
-            let Some(run) = self.runs.get(&run_key) else { return };
-            match self.decide(run, key) {
-                Decision::Wait | Decision::WaitForPast => {}
-                Decision::AskForPast => self.ask_for_past(run_key),
-                Decision::Become(end, reason) => {
-                    self.end(now, key, end, reason);
-                }
-                Decision::Expand(0) => {
-                    self.end(now, key, End::Skipped, "it is mapped over nothing: the list is empty");
-                }
-                Decision::Expand(copies) => self.expand(key, copies),
-                Decision::Ready => self.make_ready(now, key),
+    /// Decides about all instances of these tasks that have not begun.
+    ///
+    /// What becomes of one of them is seen by the others in the next round only. So it does not matter who is
+    /// looked at first, and who is nearer to what has happened decides first (as in Airflow, whose scheduler
+    /// goes by rounds too).
+    pub(super) fn evaluate(&mut self, now: Timestamp, round: BTreeSet<(RunKey, TaskIx)>) {
+        for (run, task) in &round {
+            if self.goes_on(*run).is_some() {
+                self.revise(now, *run, *task);
             }
+        }
+        let mut decided = Vec::new();
+        for (run, task) in round {
+            let Some(run) = self.goes_on(run) else { continue };
+            let waiting = run.tasks[task.usize()].instances.iter().filter(|ti| ti.state == TiState::None);
+            decided.extend(waiting.map(|ti| (ti.key, self.decide(run, ti.key))));
+        }
+        for (key, decision) in decided {
+            if self.ti(key).is_some_and(|ti| ti.state == TiState::None) {
+                self.follow(now, key, decision);
+            }
+        }
+    }
+
+    /// A run in which something may begin.
+    fn goes_on(&self, run: RunKey) -> Option<&Run> {
+        let run = self.runs.get(&run).filter(|run| run.row.state == RunState::Running)?;
+        let dag_paused = self.dags.get(&run.row.dag).is_some_and(|dag| dag.row.is_paused);
+        (!dag_paused).then_some(run)
+    }
+
+    fn follow(&mut self, now: Timestamp, key: TiKey, decision: Decision) {
+        let left_out = self.runs.get(&key.run).is_some_and(|run| run.is_left_out(key));
+        match decision {
+            Decision::Wait | Decision::WaitForPast => {}
+            // By what another became in this round; the next one skips it.
+            Decision::Expand(_) | Decision::Ready if left_out => {}
+            Decision::AskForPast => self.ask_for_past(key.run),
+            Decision::Become(end, reason) => {
+                self.end(now, key, end, reason);
+            }
+            Decision::Expand(0) => {
+                self.end(now, key, End::Skipped, "it is mapped over nothing: the list is empty");
+            }
+            Decision::Expand(copies) => self.expand(key, copies),
+            Decision::Ready => self.make_ready(now, key),
         }
     }
 
@@ -67,25 +83,8 @@ impl Engine {
     }
 
     fn decide(&self, run: &Run, key: TiKey) -> Decision {
-        let state = &run.tasks[key.task.usize()];
-        if state.skip_votes > 0 {
-            return Decision::Become(End::Skipped, skipped_by(run, key.task));
-        }
-        if let Some(verdict) = setups(run, key) {
-            return verdict;
-        }
-        let rule = run.dag.task(key.task).trigger_rule;
-        let copy = u32::try_from(key.map_index.0).ok();
-        let counts = run.counts(key);
-        match rule.verdict(&counts, copy) {
-            Verdict::Wait => return Decision::Wait,
-            Verdict::Become(end) => return Decision::Become(end, because(run, key, &counts)),
-            Verdict::Run => {}
-        }
-        let scope = &run.dag.node(key.task).scope;
-        if scope.iter().any(|task| run.tasks[task.usize()].instances.iter().any(|ti| !ti.state.is_finished()))
-        {
-            return Decision::Wait;
+        if let Some(decision) = upstream::decides(run, key) {
+            return decision;
         }
         match self.past(run, key) {
             Ok(true) => {}
@@ -93,7 +92,7 @@ impl Engine {
             Err(()) => return Decision::AskForPast,
         }
         if key.map_index == MapIndex::NONE && run.dag.mapping(key.task).is_some() {
-            return copies(run, key.task);
+            return upstream::copies(run, key.task);
         }
         Decision::Ready
     }
@@ -126,8 +125,8 @@ impl Engine {
         Ok(instances.iter().all(good) && after_too)
     }
 
-    fn ask_for_past(&mut self, key: crate::RunKey) {
-        let Some(run) = self.runs.get_mut(&key) else { return };
+    fn ask_for_past(&mut self, key: RunKey) {
+        let Some(run) = self.runs.get_mut(&key).filter(|run| run.past == Past::Unknown) else { return };
         run.past = Past::Asked;
         let want = Want {
             before: key,
@@ -155,7 +154,7 @@ impl Engine {
     }
 
     /// Adds or removes copies of a mapped task that begins anew, where what it is mapped over has changed.
-    fn revise(&mut self, now: Timestamp, run_key: crate::RunKey, task: TaskIx) {
+    fn revise(&mut self, now: Timestamp, run_key: RunKey, task: TaskIx) {
         let Some(run) = self.runs.get(&run_key) else { return };
         let instances = &run.tasks[task.usize()].instances;
         let mapped = run.dag.mapping(task).is_some();
@@ -164,7 +163,7 @@ impl Engine {
             return;
         }
         let begins = instances.iter().any(|ti| ti.state == TiState::None);
-        let Some(length) = begins.then(|| length(run, task)).flatten() else { return };
+        let Some(length) = begins.then(|| upstream::length(run, task)).flatten() else { return };
         let last = instances.last().map_or(-1, |ti| ti.key.map_index.0);
         let too_many: Vec<TiKey> = instances
             .iter()
@@ -248,105 +247,4 @@ fn wait_until(rule: &WaitRule, run: &Run, now: Timestamp) -> Timestamp {
             today.to_datetime(*time).to_zoned(zone).map_or(now, |at| at.timestamp())
         }
     }
-}
-
-/// What the setups that are not directly before a task say, where they decide.
-fn setups(run: &Run, key: TiKey) -> Option<Decision> {
-    let setups = &run.dag.node(key.task).setups;
-    let instances = || setups.iter().flat_map(|task| &run.tasks[task.usize()].instances);
-    let mut waits = false;
-    let mut skipped = None;
-    for ti in instances() {
-        match ti.state.name() {
-            TiStateName::Failed | TiStateName::UpstreamFailed => {
-                let reason = format!("setup `{}` did not succeed", ti.task_id);
-                return Some(Decision::Become(End::UpstreamFailed, reason.into()));
-            }
-            TiStateName::Skipped => skipped = Some(&ti.task_id),
-            TiStateName::Success | TiStateName::Removed => {}
-            TiStateName::None
-            | TiStateName::Scheduled
-            | TiStateName::Queued
-            | TiStateName::Running
-            | TiStateName::Paused
-            | TiStateName::Deferred
-            | TiStateName::UpForRetry
-            | TiStateName::UpForReschedule
-            | TiStateName::Restarting => waits = true,
-        }
-    }
-    match (skipped, waits) {
-        (Some(task), _) => Some(Decision::Become(End::Skipped, format!("setup `{task}` was skipped").into())),
-        (None, true) => Some(Decision::Wait),
-        (None, false) => None,
-    }
-}
-
-/// How many copies a mapped task gets, or what becomes of it where what it is mapped over failed.
-fn copies(run: &Run, task: TaskIx) -> Decision {
-    if let Some(copies) = length(run, task) {
-        return Decision::Expand(u32::try_from(copies).unwrap_or(u32::MAX));
-    }
-    let sources = run.dag.mapping(task).map(|mapping| mapping.upstream()).unwrap_or_default();
-    let mut skipped = None;
-    for source in sources {
-        let Some(source) = run.dag.find(source) else { continue };
-        for ti in &run.tasks[source.usize()].instances {
-            match ti.state.name() {
-                TiStateName::Failed | TiStateName::UpstreamFailed => {
-                    let reason = format!("it is mapped over the result of `{}`, which failed", ti.task_id);
-                    return Decision::Become(End::UpstreamFailed, reason.into());
-                }
-                TiStateName::Skipped => skipped = Some(ti.task_id.clone()),
-                TiStateName::None
-                | TiStateName::Scheduled
-                | TiStateName::Queued
-                | TiStateName::Running
-                | TiStateName::Paused
-                | TiStateName::Deferred
-                | TiStateName::UpForRetry
-                | TiStateName::UpForReschedule
-                | TiStateName::Restarting
-                | TiStateName::Success
-                | TiStateName::Removed => {}
-            }
-        }
-        if run.tasks[source.usize()].instances.is_empty() {
-            let reason = format!("it is mapped over the result of `{source}`, which this run leaves out");
-            return Decision::Become(End::UpstreamFailed, reason.into());
-        }
-    }
-    match skipped {
-        Some(task) => Decision::Become(
-            End::Skipped,
-            format!("it is mapped over the result of `{task}`, which was skipped").into(),
-        ),
-        None => Decision::Wait,
-    }
-}
-
-fn length(run: &Run, task: TaskIx) -> Option<usize> {
-    let mapping = run.dag.mapping(task)?;
-    mapping.length(&mut |source| run.result_length(run.dag.find(source)?))
-}
-
-fn skipped_by(run: &Run, task: TaskIx) -> Arc<str> {
-    match run.all().find(|ti| ti.skips.contains(&task)) {
-        Some(by) => format!("`{}` chose another way", by.task_id).into(),
-        None => "a task before it chose another way".into(),
-    }
-}
-
-fn because(run: &Run, key: TiKey, counts: &Counts) -> Arc<str> {
-    let rule = run.dag.task(key.task).trigger_rule;
-    let parts = [
-        (counts.success, "succeeded"),
-        (counts.failed, "failed"),
-        (counts.upstream_failed, "upstream_failed"),
-        (counts.skipped, "skipped"),
-        (counts.removed, "removed"),
-    ];
-    let told: Vec<String> =
-        parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-    format!("trigger rule {rule}: of {} before it {}", counts.expected, told.join(", ")).into()
 }

@@ -1,11 +1,11 @@
 //! A run in the engine's mind: its task instances and the sums that make decisions cheap.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    Dag, MapIndex, Role, RunKey, TaskIx, TaskKind, TaskSpec, TiKey, TiState,
+    Dag, MapIndex, Role, RunKey, TaskIx, TaskKind, TaskSpec, TiKey, TiState, TriggerRule,
     record::{PoolRow, RunRow, TiRow},
     trigger_rule::Counts,
 };
@@ -49,8 +49,9 @@ pub(crate) struct TaskState {
     pub instances: Vec<TiRow>,
     /// What all instances directly before it came to.
     pub up: Counts,
-    /// How many task instances say that it is to be skipped.
-    pub skip_votes: u32,
+    /// How many task instances say that it is to be skipped, by the copy that they say it of: `NONE` is for
+    /// all of them.
+    pub skip_votes: BTreeMap<MapIndex, u32>,
     /// Instances that are queued, running, or deferred.
     pub active: u32,
 }
@@ -68,14 +69,19 @@ impl Run {
         self.row.logical_date.unwrap_or(self.row.run_after)
     }
 
-    /// Makes the task instances of a new run.
+    /// Makes the task instances of a new run. Where it is written down what a task is mapped over, its copies
+    /// are there from the beginning.
     pub fn populate(&mut self) {
         let all: Vec<TaskIx> = match &self.row.selection {
             Some(chosen) => chosen.to_vec(),
             None => self.dag.tasks().collect(),
         };
         for task in all {
-            self.insert(self.fresh(task, MapIndex::NONE));
+            let copies = self.dag.mapping(task).and_then(|mapping| mapping.length(&mut |_| None));
+            match copies.unwrap_or(0) as i32 {
+                0 => self.insert(self.fresh(task, MapIndex::NONE)),
+                copies => (0..copies).for_each(|index| self.insert(self.fresh(task, MapIndex(index)))),
+            }
         }
     }
 
@@ -108,7 +114,7 @@ impl Run {
     pub fn insert(&mut self, row: TiRow) {
         let task = row.key.task;
         self.count(task, &row.state, true);
-        self.vote(&row.skips, true);
+        self.vote(row.key, &row.skips, true);
         let instances = &mut self.tasks[task.usize()].instances;
         if instances.is_empty() {
             // Most tasks have one instance for good, and room for four would be most of a waiting run's memory.
@@ -123,7 +129,7 @@ impl Run {
         let at = self.place(key)?;
         let row = self.tasks[key.task.usize()].instances.remove(at);
         self.count(key.task, &row.state, false);
-        self.vote(&row.skips, false);
+        self.vote(key, &row.skips, false);
         Some(row)
     }
 
@@ -157,15 +163,37 @@ impl Run {
     pub fn set_skips(&mut self, key: TiKey, skips: Arc<[TaskIx]>) {
         let Some(at) = self.place(key) else { return };
         let old = std::mem::replace(&mut self.tasks[key.task.usize()].instances[at].skips, skips.clone());
-        self.vote(&old, false);
-        self.vote(&skips, true);
+        self.vote(key, &old, false);
+        self.vote(key, &skips, true);
     }
 
-    fn vote(&mut self, skips: &[TaskIx], add: bool) {
+    fn vote(&mut self, by: TiKey, skips: &[TaskIx], add: bool) {
         for task in skips {
+            let of = self.left_out(by, *task);
             let votes = &mut self.tasks[task.usize()].skip_votes;
-            *votes = votes.saturating_add_signed(if add { 1 } else { -1 });
+            let count = votes.entry(of).or_default();
+            *count = count.saturating_add_signed(if add { 1 } else { -1 });
+            if *count == 0 {
+                votes.remove(&of);
+            }
         }
+    }
+
+    /// Which copy of a task another leaves out: of what is mapped as well, the copy of its own index.
+    fn left_out(&self, by: TiKey, task: TaskIx) -> MapIndex {
+        if self.dag.mapping(task).is_some() { by.map_index } else { MapIndex::NONE }
+    }
+
+    /// Whether a task instance chose a way on which this one does not lie.
+    pub fn leaves_out(&self, by: &TiRow, key: TiKey) -> bool {
+        let of = self.left_out(by.key, key.task);
+        by.skips.contains(&key.task) && (of == MapIndex::NONE || of == key.map_index)
+    }
+
+    /// Whether any did.
+    pub fn is_left_out(&self, key: TiKey) -> bool {
+        let votes = &self.tasks[key.task.usize()].skip_votes;
+        votes.contains_key(&MapIndex::NONE) || votes.contains_key(&key.map_index)
     }
 
     fn count(&mut self, task: TaskIx, state: &TiState, add: bool) {
@@ -188,25 +216,41 @@ impl Run {
         }
     }
 
-    /// The sums over what is directly before this instance. In a mapped group these are the instances of
-    /// the same index where the other task is in the same group, and all of them otherwise.
+    /// The sums over what is directly before this instance.
     pub fn counts(&self, key: TiKey) -> Counts {
-        let node = self.dag.node(key.task);
-        let Some(group) = node.mapped_group.filter(|_| key.map_index != MapIndex::NONE) else {
+        if self.dag.node(key.task).mapped_group.is_none() {
             return self.tasks[key.task.usize()].up;
-        };
+        }
         let mut counts = Counts::default();
-        for up in &node.upstream {
+        for up in self.dag.upstream(key.task) {
             let setup = self.dag.task(*up).role == Role::Setup;
-            let same_group = self.dag.node(*up).mapped_group == Some(group);
-            for ti in &self.tasks[up.usize()].instances {
-                let index = ti.key.map_index;
-                if !same_group || index == MapIndex::NONE || index == key.map_index {
-                    counts.add(&ti.state, setup);
-                }
-            }
+            self.before(key, *up).iter().for_each(|ti| counts.add(&ti.state, setup));
         }
         counts
+    }
+
+    /// The instances of a task on which another depends: all of them, or in a mapped group, where both are in
+    /// it, the one of the same index. What is yet to be mapped waits for no copy of the others, unless one of
+    /// them could be enough for it.
+    pub fn before(&self, key: TiKey, up: TaskIx) -> &[TiRow] {
+        let all = &self.tasks[up.usize()].instances;
+        let group = self.dag.node(key.task).mapped_group;
+        let one_is_enough = matches!(
+            self.dag.task(key.task).trigger_rule,
+            TriggerRule::OneSuccess
+                | TriggerRule::OneFailed
+                | TriggerRule::OneDone
+                | TriggerRule::NoneFailedMinOneSuccess
+        );
+        let apart = group.is_none() || self.dag.node(up).mapped_group != group;
+        if apart || (key.map_index == MapIndex::NONE && one_is_enough) {
+            return all;
+        }
+        let at = |map_index| self.place(TiKey { task: up, map_index, ..key });
+        match at(MapIndex::NONE).or_else(|| at(key.map_index)) {
+            Some(at) => &all[at..=at],
+            None => &[],
+        }
     }
 
     /// How many values there are to map over in a task's result; `None` while that is open.
@@ -220,8 +264,8 @@ impl Run {
             // A mapped task's result is the list of what its copies left.
             all => {
                 let over = all.iter().all(|ti| ti.state.is_finished());
-                let copies = all.iter().filter(|ti| ti.key.map_index != MapIndex::NONE);
-                over.then(|| copies.filter(|ti| ti.state == TiState::Success).count())
+                let left = |ti: &&TiRow| ti.state == TiState::Success && ti.result_length.is_some();
+                over.then(|| all.iter().filter(left).count())
             }
         }
     }

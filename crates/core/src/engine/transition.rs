@@ -8,6 +8,7 @@ use super::{
     Engine, Timer,
     dispatch::Limit,
     run::{is_active, takes_pool_slots, takes_slots},
+    upstream::left_out_by,
 };
 use crate::{End, TaskIx, TiEvent, TiKey, TiState, TiStateName, record::TransitionRow};
 
@@ -57,6 +58,13 @@ impl Engine {
         }
         if new == TiState::None {
             self.todo.insert((key.run, key.task));
+        }
+        if new == TiState::Scheduled
+            && let Some(run) = self.runs.get(&key.run).filter(|run| run.is_left_out(key))
+        {
+            // While it ran, or between two tries.
+            let reason = left_out_by(run, key);
+            self.end(now, key, End::Skipped, reason);
         }
         if new.is_finished() || new == TiState::None {
             self.touched.insert(key.run);

@@ -465,6 +465,48 @@ fn work_with_a_failed_setup_is_not_begun_and_its_teardown_neither() {
 }
 
 #[test]
+fn who_is_nearer_to_what_has_happened_decides_first_wherever_it_is_written() {
+    let edges = [("p", "near"), ("p", "far"), ("far", "farther"), ("near", "x"), ("farther", "x")];
+    for names in [["p", "near", "far", "farther", "x"], ["p", "x", "near", "far", "farther"]] {
+        let mut world = World::new(8);
+        let mut spec = dag("d", &names, &edges);
+        let near = spec.tasks.iter_mut().find(|task| &*task.task_id == "near").unwrap();
+        near.trigger_rule = TriggerRule::AllSkipped;
+        world.put(spec);
+        let run = world.trigger("d");
+        let p = world.assigned()[0];
+        world.end(p, AttemptEnd::Failed);
+        let states = ["near", "farther", "x"].map(|task| world.state(run, task));
+        assert_eq!(states, [S::Skipped, S::UpstreamFailed, S::Skipped]);
+    }
+}
+
+#[test]
+fn a_setup_that_is_not_over_keeps_work_from_running_but_not_from_failing() {
+    let mut world = World::new(8);
+    let edges = [("s", "a"), ("a", "b"), ("f", "b"), ("f", "c"), ("a", "c")];
+    let mut spec = dag("d", &["s", "a", "b", "c", "f"], &edges);
+    spec.tasks[0].role = Role::Setup;
+    spec.tasks[2].trigger_rule = TriggerRule::OneFailed;
+    world.put(spec);
+    let run = world.trigger("d");
+    let f = *world.assigned().last().unwrap();
+    world.end(f, AttemptEnd::Failed);
+    assert_eq!((world.state(run, "b"), world.state(run, "c")), (S::None, S::UpstreamFailed));
+}
+
+#[test]
+fn a_task_with_the_rule_always_does_not_wait_for_its_setup_either() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["s", "a", "b"], &[("s", "a"), ("a", "b")]);
+    spec.tasks[0].role = Role::Setup;
+    spec.tasks[2].trigger_rule = TriggerRule::Always;
+    world.put(spec);
+    let run = world.trigger("d");
+    assert_eq!(world.state(run, "b"), S::Queued);
+}
+
+#[test]
 fn a_task_that_depends_on_past_waits_for_the_run_before() {
     let mut world = World::new(8);
     let mut spec = dag("d", &["a"], &[]);

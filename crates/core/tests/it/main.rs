@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has to end")]
 
+mod branching;
 mod engine;
 mod limits;
+mod mapping;
+mod oracle;
 mod restart;
 mod schedule;
 mod world;

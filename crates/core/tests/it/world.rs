@@ -95,7 +95,7 @@ impl World {
     }
 
     /// What the world's store has of a run: everything that was ever written.
-    fn stored(&self, run: RunKey) -> (DagVersionRow, RunSnapshot) {
+    pub fn stored(&self, run: RunKey) -> (DagVersionRow, RunSnapshot) {
         let row = self.batches.iter().rev().find_map(|batch| batch.runs.get(&run)).unwrap().clone();
         let versions = self.batches.iter().flat_map(|batch| &batch.versions);
         let version = versions.rev().find(|v| v.key == row.dag && v.version == row.version).unwrap().clone();
@@ -205,21 +205,26 @@ impl World {
         self.report(attempt, Report::Ended(Box::new(outcome)));
     }
 
-    pub fn states(&self, run: RunKey) -> BTreeMap<String, TiStateName> {
+    /// The task instances of a run with their task's name and state.
+    pub fn instances(&self, run: RunKey) -> BTreeMap<TiKey, (String, TiStateName)> {
         let mut states = BTreeMap::new();
         for batch in &self.batches {
             for key in &batch.deleted_tis {
-                states.retain(|(ti, _), _| ti != key);
+                states.remove(key);
             }
             for (key, ti) in batch.tis.iter().filter(|(key, _)| key.run == run) {
-                states.insert((*key, ti.task_id.to_string()), ti.state.name());
+                states.insert(*key, (ti.task_id.to_string(), ti.state.name()));
             }
         }
+        states
+    }
+
+    pub fn states(&self, run: RunKey) -> BTreeMap<String, TiStateName> {
         let name = |key: TiKey, task: String| match key.map_index {
             MapIndex::NONE => task,
             MapIndex(index) => format!("{task}[{index}]"),
         };
-        states.into_iter().map(|((key, task), state)| (name(key, task), state)).collect()
+        self.instances(run).into_iter().map(|(key, (task, state))| (name(key, task), state)).collect()
     }
 
     pub fn state(&self, run: RunKey, task: &str) -> TiStateName {

@@ -1,0 +1,4 @@
+//! Decisions about runs against those of Airflow.
+
+mod dag;
+mod runs;
