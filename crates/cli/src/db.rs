@@ -2,7 +2,11 @@
 
 mod clean;
 
-use std::path::PathBuf;
+use std::{
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 use updraft_store::{SqlStore, Upkeep, restore};
@@ -18,7 +22,8 @@ pub enum Command {
     /// Say which version the schema is at.
     #[command(after_help = "Example:\n  updraft db version")]
     Version,
-    /// Copy the database and the key file into a new folder, also while a server is at work.
+    /// Copy the database, the key file and large values into a new folder, also while a server is at work. Logs
+    /// are not among them.
     #[command(after_help = "Example:\n  updraft db backup /backups/2026-11-21")]
     Backup {
         /// The folder to make.
@@ -56,13 +61,12 @@ pub fn main(home: PathBuf, command: Command) -> Result<()> {
                 println!("{}", store.schema_version().await?);
             }
             Command::Backup { to } => {
-                std::fs::create_dir(&to).with_context(|| format!("can't make {}", to.display()))?;
+                // With the key in it, it is for nobody else.
+                let made = std::fs::DirBuilder::new().mode(0o700).create(&to);
+                made.with_context(|| format!("can't make {}", to.display()))?;
                 let store = SqlStore::open(&url).await?;
                 store.backup(&to.join("updraft.db")).await?;
-                let key = home.0.join("key");
-                if key.exists() {
-                    std::fs::copy(&key, to.join("key")).context("can't copy the key file")?;
-                }
+                copy_beside(&home.0, &to)?;
                 println!("backed up to {}", to.display());
             }
             Command::Restore { from } => {
@@ -72,14 +76,41 @@ pub fn main(home: PathBuf, command: Command) -> Result<()> {
                 let Some(_lock) = crate::keeper::lock(&home.server_lock())? else {
                     bail!("a server is at work for {}: stop it first", home.0.display());
                 };
-                restore(&from.join("updraft.db"), std::path::Path::new(path)).await?;
-                let key = from.join("key");
-                if key.exists() {
-                    std::fs::copy(&key, home.0.join("key")).context("can't copy the key file back")?;
-                }
+                restore(&from.join("updraft.db"), Path::new(path)).await?;
+                copy_beside(&from, &home.0)?;
                 println!("restored from {}", from.display());
             }
         }
         Ok(())
     })
+}
+
+/// Copies what the database refers to. It comes after the database: a value is written before its row is.
+fn copy_beside(from: &Path, to: &Path) -> Result<()> {
+    let key = from.join("key");
+    if key.exists() {
+        std::fs::copy(&key, to.join("key")).context("can't copy the key file")?;
+    }
+    copy_folder(&from.join("blobs"), &to.join("blobs")).context("can't copy large values")
+}
+
+/// Copies all that is in a folder, where there is one. What goes meanwhile was no more wanted.
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    let entries = match std::fs::read_dir(from) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    std::fs::create_dir_all(to)?;
+    for entry in entries {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy_folder(&entry.path(), &target)?,
+            false => match std::fs::copy(entry.path(), target) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                copied => drop(copied?),
+            },
+        }
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod backup;
 mod bad;
 mod commands;
 mod eztable;
