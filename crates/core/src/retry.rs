@@ -23,9 +23,10 @@ impl RetryPolicy {
         if !grows {
             return self.delay;
         }
-        let power = f64::from(failures.saturating_sub(1));
-        let least =
-            (self.delay.as_secs_f64() * self.backoff.powf(power)).ceil().clamp(1.0, LONGEST.as_secs_f64());
+        let factor = self.backoff.powf(f64::from(failures.saturating_sub(1)));
+        // What is too much for a number is too long, also as a multiple of nothing.
+        let grown = if factor.is_finite() { self.delay.as_secs_f64() * factor } else { f64::MAX };
+        let least = grown.ceil().clamp(1.0, LONGEST.as_secs_f64());
         let seed = format!("{dag}#{task}#{run_id}#{failures}");
         let seconds = least + (fnv1a(seed.as_bytes()) % least as u64) as f64;
         let delay = SignedDuration::from_secs_f64(seconds.min(LONGEST.as_secs_f64()));
@@ -81,6 +82,8 @@ mod tests {
         assert_eq!(delay(&policy, 30), 100);
         let uncapped = RetryPolicy { max_delay: None, ..policy };
         assert_eq!(delay(&uncapped, u32::MAX), 86_400);
+        let at_once = RetryPolicy { delay: SignedDuration::ZERO, ..uncapped };
+        assert_eq!((delay(&at_once, 1), delay(&at_once, 5_000)), (1, 86_400));
     }
 
     #[test]
