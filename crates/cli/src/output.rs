@@ -68,8 +68,9 @@ impl Format {
             return self.value(object);
         }
         let mut table = plain_table();
-        for (title, at) in fields {
-            table.add_row([(*title).to_owned(), cell(object, at)]);
+        let told = fields.iter().map(|(title, at)| (title, cell(object, at)));
+        for (title, text) in told.filter(|(_, text)| !text.is_empty()) {
+            table.add_row([(*title).to_owned(), text]);
         }
         print_table(table)
     }
