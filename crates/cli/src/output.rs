@@ -124,9 +124,11 @@ fn print_table(mut table: Table) -> Result<()> {
     print(&table.trim_fmt())
 }
 
-/// What a table shows of a value: nothing for what is not there.
+/// What a table shows of a value: nothing for what is not there, nor for the place of a task among its copies
+/// where it has none.
 fn cell(row: &Value, at: &str) -> String {
-    row.pointer(at).map(text).unwrap_or_default()
+    let shown = row.pointer(at).filter(|value| !(at.ends_with("/map_index") && **value == -1));
+    shown.map(text).unwrap_or_default()
 }
 
 fn text(value: &Value) -> String {
@@ -202,15 +204,15 @@ mod tests {
     fn a_table_shows_values_in_few_letters() {
         let row = json!({
             "at": "2026-11-21T03:48:10.123456Z", "run": "manual__2026-11-21T03:48:10.123456Z", "took": 1.50049,
-            "n": -1, "none": null, "of": ["a", "b"], "forged": "a\u{1b}[2J\tb", "conf": {"x": 1}, "long": 2.0,
+            "n": -1, "map_index": -1, "none": null, "of": ["a", "b"], "forged": "a\u{1b}[2J\tb", "conf": {"x": 1}, "long": 2.0,
         });
         let shown = |field: &str| cell(&row, &format!("/{field}"));
         assert_eq!(shown("at"), "2026-11-21 03:48:10Z");
         assert_eq!(shown("run"), "manual__2026-11-21T03:48:10.123456Z");
         assert_eq!((shown("took"), shown("n"), shown("long")), ("1.5".into(), "-1".into(), "2".into()));
         assert_eq!(
-            (shown("none"), shown("missing"), shown("of")),
-            (String::new(), String::new(), "a, b".into())
+            (shown("none"), shown("missing"), shown("map_index"), shown("of")),
+            (String::new(), String::new(), String::new(), "a, b".into())
         );
         assert_eq!((shown("forged"), shown("conf")), ("a [2J b".into(), "{\"x\":1}".into()));
     }
