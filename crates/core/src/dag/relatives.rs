@@ -40,6 +40,11 @@ impl Dag {
         self.tasks().filter(inside).filter(|ix| !self.upstream(*ix).iter().any(inside)).collect()
     }
 
+    /// Whether any task is a setup.
+    pub(crate) fn has_setups(&self) -> bool {
+        self.tasks().any(|ix| self.task(ix).role == Role::Setup)
+    }
+
     /// What has to be done anew with a task: its setups and their teardowns; of a setup, its teardowns.
     pub(crate) fn setups_around(&self, ix: TaskIx) -> Vec<TaskIx> {
         let is_teardown = |ix: &TaskIx| matches!(self.task(*ix).role, Role::Teardown { .. });

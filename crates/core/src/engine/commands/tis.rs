@@ -37,17 +37,22 @@ impl Engine {
         if clear.tasks.is_empty() {
             chosen.extend(run.dag.tasks().map(|ix| (ix, None)));
         }
-        let named = chosen.clone();
-        for (wanted, upstream) in [(clear.upstream, true), (clear.downstream, false)] {
-            for (ix, map_index) in named.iter().filter(|_| wanted) {
-                let relatives = run.dag.relatives(&[*ix], upstream);
-                chosen
-                    .extend(relatives.into_iter().map(|to| (to, copy_beside(&run.dag, *ix, *map_index, to))));
+        let whole: Vec<TaskIx> =
+            chosen.iter().filter(|(_, copy)| copy.is_none()).map(|(ix, _)| *ix).collect();
+        let copies: Vec<_> = chosen.iter().copied().filter(|(_, copy)| copy.is_some()).collect();
+        let directions = [(clear.upstream, true), (clear.downstream, false)];
+        for (_, upstream) in directions.into_iter().filter(|(wanted, _)| *wanted) {
+            chosen.extend(run.dag.relatives(&whole, upstream).into_iter().map(|to| (to, None)));
+            for (ix, copy) in &copies {
+                let relatives = run.dag.relatives(&[*ix], upstream).into_iter();
+                chosen.extend(relatives.map(|to| (to, copy_beside(&run.dag, *ix, *copy, to))));
             }
         }
-        for (ix, map_index) in chosen.clone() {
-            let around = run.dag.setups_around(ix);
-            chosen.extend(around.into_iter().map(|to| (to, copy_beside(&run.dag, ix, map_index, to))));
+        if run.dag.has_setups() {
+            for (ix, copy) in chosen.clone() {
+                let around = run.dag.setups_around(ix);
+                chosen.extend(around.into_iter().map(|to| (to, copy_beside(&run.dag, ix, copy, to))));
+            }
         }
         let wanted = |ti: &&crate::record::TiRow| {
             let failed = matches!(ti.state, TiState::Failed | TiState::UpstreamFailed);
