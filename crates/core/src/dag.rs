@@ -3,6 +3,7 @@
 
 mod graph;
 mod mapping;
+mod relatives;
 mod task;
 
 use std::collections::BTreeMap;

@@ -183,11 +183,13 @@ pub enum AttemptEnd {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Branch {
-    /// Of those directly after it, only these (Airflow's branch operators).
+    /// Of those directly after it, only these and what comes after these; a task group's name stands for the
+    /// tasks with which it begins (Airflow's branch operators).
     Follow(Vec<TaskId>),
     /// None of those directly after it (`ShortCircuitOperator` minding trigger rules).
     SkipDownstream,
-    /// None of all those after it, near or far (`ShortCircuitOperator`).
+    /// None of all those after it, near or far (`ShortCircuitOperator`); of one copy's choice, only those
+    /// directly after it.
     SkipAllDownstream,
 }
 

@@ -155,7 +155,7 @@ pub struct TiRow {
     pub worker: Option<WorkerId>,
     /// Why it is where it is: an error, what it waits for, what skipped it.
     pub reason: Option<Arc<str>>,
-    /// How many values its result has, where it can be mapped over.
+    /// How many values its result has, where it can be mapped over; a copy of a mapped task leaves one.
     pub result_length: Option<u32>,
     /// The tasks it told to be skipped, by branching or by conditions on edges.
     pub skips: Arc<[TaskIx]>,
@@ -351,7 +351,7 @@ pub struct Batch {
     pub cleared_xcoms: BTreeSet<TiKey>,
     /// Single values that go.
     pub deleted_xcoms: BTreeSet<(TiKey, String)>,
-    /// Task instances that go, with all that is theirs: places of a mapping that is made anew.
+    /// Task instances that go, with all that is theirs: those that stood for copies yet to be made.
     pub deleted_tis: BTreeSet<TiKey>,
     /// Runs that go, with all that is theirs.
     pub deleted_runs: BTreeSet<RunKey>,

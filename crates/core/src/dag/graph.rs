@@ -155,24 +155,6 @@ impl Dag {
         self.by_id.get(task).copied()
     }
 
-    /// The task of this name, or the first tasks of the group of this name: those with nothing of the group
-    /// before them.
-    pub(crate) fn find_tasks(&self, name: &str) -> Vec<TaskIx> {
-        if let Some(ix) = self.find(name) {
-            return vec![ix];
-        }
-        let mut groups: Vec<&GroupId> = Vec::new();
-        for group in &self.spec.groups {
-            if *group.group_id == *name
-                || group.parent.as_ref().is_some_and(|parent| groups.contains(&parent))
-            {
-                groups.push(&group.group_id);
-            }
-        }
-        let inside = |ix: &TaskIx| self.task(*ix).group.as_ref().is_some_and(|group| groups.contains(&group));
-        self.tasks().filter(inside).filter(|ix| !self.upstream(*ix).iter().any(inside)).collect()
-    }
-
     /// All places, in the order of writing.
     pub fn tasks(&self) -> impl Iterator<Item = TaskIx> + use<> {
         (0..self.nodes.len() as u32).map(TaskIx)
@@ -197,24 +179,6 @@ impl Dag {
     pub fn mapping(&self, ix: TaskIx) -> Option<&Mapping> {
         let group = self.node(ix).mapped_group.and_then(|group| self.spec.groups[group].map.as_ref());
         self.task(ix).map.as_ref().or(group)
-    }
-
-    /// The tasks before (or after) these, near and far, these themselves not among them unless they are.
-    pub fn relatives(&self, of: &[TaskIx], upstream: bool) -> Vec<TaskIx> {
-        let mut seen = vec![false; self.nodes.len()];
-        let mut todo: Vec<TaskIx> = of.to_vec();
-        let mut found = Vec::new();
-        while let Some(ix) = todo.pop() {
-            let node = self.node(ix);
-            for &next in if upstream { &node.upstream } else { &node.downstream } {
-                if !std::mem::replace(&mut seen[next.usize()], true) {
-                    found.push(next);
-                    todo.push(next);
-                }
-            }
-        }
-        found.sort_unstable();
-        found
     }
 
     /// A task's priority: its weight and those that its rule adds.

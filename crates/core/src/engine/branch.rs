@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Engine, attempts::has_begun, run::Run, upstream::left_out_by};
+use super::{Engine, attempts::has_begun, run::Run};
 use crate::{
     AlertOn, End, MapIndex, Role, TaskIx, TiKey, TiState, TiStateName, XcomValue,
     input::{Branch, Outcome, ToWorker},
+    record::TiRow,
 };
 
 impl Engine {
-    /// Notes which tasks a branching task leaves out, and skips them unless they have begun: also what was
-    /// decided otherwise before.
+    /// Skips what a branching task leaves out, unless it has begun: also what was decided otherwise before.
+    /// Of what comes directly after it, it is noted, so that it is skipped again when it is cleared.
     pub(super) fn follow_branch(
         &mut self,
         now: Timestamp,
@@ -20,21 +21,30 @@ impl Engine {
         branch: &Branch,
     ) -> Result<(), String> {
         let Some(run) = self.runs.get_mut(&key.run) else { return Ok(()) };
-        let skips: Arc<[TaskIx]> = skipped_by_branch(run, key, branch)?.into();
-        run.set_skips(key, skips.clone());
+        let left_out = left_out_by_branch(run, key, branch)?;
+        let direct = run.dag.downstream(key.task).iter().filter(|task| left_out.contains(task));
+        let direct: Arc<[TaskIx]> = direct.copied().collect();
+        run.set_skips(key, direct);
         self.look_at_skipped(key);
-        for task in skips.iter().filter(|_| key.map_index == MapIndex::NONE) {
-            let left_out = TiKey { task: *task, ..key };
-            let Some(run) = self.runs.get(&key.run) else { break };
-            let Some(state) = run.ti(left_out).map(|ti| &ti.state) else { continue };
-            if has_begun(state) || (state.is_finished() && *state != TiState::UpstreamFailed) {
-                continue;
-            }
-            let reason = left_out_by(run, left_out);
-            self.tell_holder(left_out, ToWorker::Cancel);
-            self.end(now, left_out, End::Skipped, reason);
+        if key.map_index == MapIndex::NONE {
+            self.skip(now, key, &left_out);
         }
         Ok(())
+    }
+
+    fn skip(&mut self, now: Timestamp, by: TiKey, tasks: &[TaskIx]) {
+        let Some(run) = self.runs.get(&by.run) else { return };
+        let reason: Arc<str> = format!("`{}` chose another way", run.dag.task(by.task).task_id).into();
+        let open = |ti: &&TiRow| match ti.key.map_index {
+            MapIndex::NONE => may_be_skipped(&ti.state),
+            _ => ti.state == TiState::None,
+        };
+        let instances = tasks.iter().flat_map(|task| &run.tasks[task.usize()].instances);
+        let skipped: Vec<TiKey> = instances.filter(open).map(|ti| ti.key).collect();
+        for key in skipped {
+            self.tell_holder(key, ToWorker::Cancel);
+            self.end(now, key, End::Skipped, reason.clone());
+        }
     }
 
     /// Notes which tasks the conditions on edges leave out.
@@ -93,9 +103,14 @@ impl Engine {
     }
 }
 
+/// Whether no attempt is under way and none has succeeded or failed.
+fn may_be_skipped(state: &TiState) -> bool {
+    !has_begun(state) && (!state.is_finished() || *state == TiState::UpstreamFailed)
+}
+
 /// The tasks that a branching task leaves out. What one copy of a mapped task chooses says nothing of tasks
 /// that are there once for all copies, nor of those that do not come directly after it (as in Airflow).
-fn skipped_by_branch(run: &Run, key: TiKey, branch: &Branch) -> Result<Vec<TaskIx>, String> {
+fn left_out_by_branch(run: &Run, key: TiKey, branch: &Branch) -> Result<Vec<TaskIx>, String> {
     let dag = &run.dag;
     let is_copy = key.map_index != MapIndex::NONE;
     let not_teardown = |ix: &TaskIx| !matches!(dag.task(*ix).role, Role::Teardown { .. });

@@ -174,12 +174,8 @@ impl Engine {
             self.end(now, key, End::Removed, "what it is mapped over became shorter");
         }
         if let Some(run) = self.runs.get_mut(&run_key) {
-            // A copy of this index may have been there before the task was mapped anew: its tries stay used.
-            let tries = run.tasks[task.usize()].instances.iter().map(|ti| ti.try_number).max().unwrap_or(0);
             for index in last + 1..length as i32 {
-                let mut fresh = run.fresh(task, MapIndex(index));
-                fresh.try_number = tries;
-                fresh.max_tries += tries;
+                let fresh = run.fresh(task, MapIndex(index));
                 self.changed.tis.insert(fresh.key);
                 run.insert(fresh);
             }

@@ -299,12 +299,14 @@ fn clearing_begins_anew_what_is_over_and_what_runs_and_maps_anew() {
     world.succeed_all();
     assert_eq!(world.run_state(run), RunState::Success);
     assert!(world.engine.run(run).is_none(), "it is out of mind");
-    world.command(Command::Clear(clear(run, &["list", "each"]))).unwrap();
-    assert_eq!(world.state(run, "each"), S::None, "one stands for all copies again");
-    let list = world.assigned()[0];
-    assert_eq!(list.try_number, 2);
-    world.end_with(list, json!([1, 2]));
-    assert_eq!(world.assigned().len(), 2);
+    for (length, left) in [(2, [S::Queued, S::Queued, S::Removed]), (3, [S::Queued, S::Queued, S::Queued])] {
+        world.command(Command::Clear(clear(run, &["list", "each"]))).unwrap();
+        let list = world.assigned()[0];
+        world.end_with(list, (0..length).collect());
+        assert_eq!(["each[0]", "each[1]", "each[2]"].map(|copy| world.state(run, copy)), left);
+        world.succeed_all();
+    }
+    assert_eq!(world.run_state(run), RunState::Success);
 }
 
 fn clear(run: updraft_core::RunKey, tasks: &[&str]) -> Clear {

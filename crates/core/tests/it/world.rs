@@ -9,10 +9,10 @@ use updraft_core::{
     TaskSpec, TiKey, TiStateName, XcomValue,
     engine::Need,
     input::{
-        AttemptEnd, Command, CommandError, Effect, Input, Outcome, Reply, Report, ToWorker, Trigger,
+        AttemptEnd, Command, CommandError, Effect, Input, Outcome, Reply, Report, ToWorker, Trigger, Want,
         WorkerEvent,
     },
-    record::{Batch, DagVersionRow, RunSnapshot, RunType, Snapshot},
+    record::{Batch, DagVersionRow, RunRow, RunSnapshot, RunType, Snapshot},
 };
 
 pub struct World {
@@ -72,9 +72,24 @@ impl World {
             }
         }
         for want in out.wants {
-            // Nothing but what is in mind is in this world's store.
-            self.step(Input::Past { of: want.before, found: None });
+            let found = self.last_before(&want).map(|run| Box::new(self.stored(run)));
+            self.step(Input::Past { of: want.before, found });
         }
+    }
+
+    /// Of the runs in the world's store, the last one before another.
+    fn last_before(&self, want: &Want) -> Option<RunKey> {
+        let mut runs = BTreeMap::new();
+        for batch in &self.batches {
+            runs.extend(batch.runs.iter());
+            runs.retain(|key, _| !batch.deleted_runs.contains(key));
+        }
+        let date = |run: &RunRow| run.logical_date.unwrap_or(run.run_after);
+        runs.into_values()
+            .filter(|run| run.dag == want.dag && date(run) < want.logical_date)
+            .filter(|run| !want.only_scheduled || run.run_type == RunType::Scheduled)
+            .max_by_key(|run| (date(run), run.key))
+            .map(|run| run.key)
     }
 
     pub fn pass(&mut self, time: SignedDuration) {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::super::Engine;
 use crate::{
-    End, MapIndex, RunKey, RunState, TaskIx, TiEvent, TiKey, TiState, TiStateName, XcomValue,
+    Dag, End, MapIndex, RunKey, RunState, TaskIx, TiEvent, TiKey, TiState, TiStateName, XcomValue,
     input::{Clear, CommandError, Reply, ToWorker},
     record::XcomRow,
 };
@@ -18,7 +18,7 @@ impl Engine {
             return Ok(Reply::Tis(keys));
         }
         let over = self.runs.get(&clear.run).is_some_and(|run| run.row.state.is_finished());
-        self.begin_anew(now, clear.run, &keys);
+        self.begin_anew(now, &keys);
         if over && clear.reset_run && !keys.is_empty() {
             self.requeue_run(now, clear.run);
         }
@@ -37,11 +37,17 @@ impl Engine {
         if clear.tasks.is_empty() {
             chosen.extend(run.dag.tasks().map(|ix| (ix, None)));
         }
-        let named: Vec<TaskIx> = chosen.iter().map(|(ix, _)| *ix).collect();
+        let named = chosen.clone();
         for (wanted, upstream) in [(clear.upstream, true), (clear.downstream, false)] {
-            if wanted {
-                chosen.extend(run.dag.relatives(&named, upstream).into_iter().map(|ix| (ix, None)));
+            for (ix, map_index) in named.iter().filter(|_| wanted) {
+                let relatives = run.dag.relatives(&[*ix], upstream);
+                chosen
+                    .extend(relatives.into_iter().map(|to| (to, copy_beside(&run.dag, *ix, *map_index, to))));
             }
+        }
+        for (ix, map_index) in chosen.clone() {
+            let around = run.dag.setups_around(ix);
+            chosen.extend(around.into_iter().map(|to| (to, copy_beside(&run.dag, ix, map_index, to))));
         }
         let wanted = |ti: &&crate::record::TiRow| {
             let failed = matches!(ti.state, TiState::Failed | TiState::UpstreamFailed);
@@ -63,13 +69,9 @@ impl Engine {
         Ok(keys.into_iter().collect())
     }
 
-    fn begin_anew(&mut self, now: Timestamp, run: RunKey, tis: &[TiKey]) {
+    fn begin_anew(&mut self, now: Timestamp, tis: &[TiKey]) {
         for key in tis {
             self.clear_one(now, *key);
-        }
-        let tasks: BTreeSet<TaskIx> = tis.iter().map(|key| key.task).collect();
-        for task in tasks {
-            self.fold(TiKey { run, task, map_index: MapIndex::NONE });
         }
     }
 
@@ -85,42 +87,6 @@ impl Engine {
         if state != TiState::None {
             self.transition(now, key, TiEvent::Cleared, None);
         }
-    }
-
-    /// Puts one instance in the place of all copies of a mapped task, so that it is mapped anew: where all
-    /// of them begin anew, and what they are mapped over does too.
-    fn fold(&mut self, key: TiKey) {
-        let Some(run) = self.runs.get_mut(&key.run) else { return };
-        let Some(mapping) = run.dag.mapping(key.task) else { return };
-        let instances = &run.tasks[key.task.usize()].instances;
-        let all_begin = instances.iter().all(|ti| ti.state == TiState::None);
-        let has_copies = instances.iter().any(|ti| ti.key.map_index != MapIndex::NONE);
-        let source_open = mapping
-            .upstream()
-            .into_iter()
-            .filter_map(|source| run.dag.find(source))
-            .any(|source| run.tasks[source.usize()].instances.iter().any(|ti| !ti.state.is_finished()));
-        if !all_begin || !has_copies || !source_open {
-            return;
-        }
-        let copies: Vec<TiKey> = instances.iter().map(|ti| ti.key).collect();
-        let tries = instances.iter().map(|ti| ti.try_number).max().unwrap_or(0);
-        for copy in copies {
-            run.take(copy);
-            self.changed.tis.remove(&copy);
-            let batch = &mut self.out.batch;
-            batch.history.retain(|ti| ti.key != copy);
-            batch.xcoms.retain(|xcom| xcom.ti != copy);
-            batch.rendered.remove(&copy);
-            batch.deleted_tis.insert(copy);
-        }
-        let mut one = run.fresh(key.task, MapIndex::NONE);
-        one.try_number = tries;
-        one.max_tries += tries;
-        run.insert(one);
-        self.out.batch.deleted_tis.remove(&key);
-        self.changed.tis.insert(key);
-        self.todo.insert((key.run, key.task));
     }
 
     pub(super) fn mark(&mut self, now: Timestamp, tis: &[TiKey], state: End) -> Result<Reply, CommandError> {
@@ -159,7 +125,7 @@ impl Engine {
             .map(|ti| ti.key)
             .collect();
         let over = run.row.state.is_finished();
-        self.begin_anew(now, key, &after);
+        self.begin_anew(now, &after);
         if over && !after.is_empty() {
             self.requeue_run(now, key);
         }
@@ -224,4 +190,10 @@ impl Engine {
         let message = format!("only what is {state} can be {what}; this is {}", ti.state.name());
         Err(CommandError::Conflict(message))
     }
+}
+
+/// Which copy of another task goes with a copy of this one: that of its index in a mapped group, else all.
+fn copy_beside(dag: &Dag, from: TaskIx, copy: Option<MapIndex>, to: TaskIx) -> Option<MapIndex> {
+    let group = dag.node(from).mapped_group;
+    copy.filter(|_| group.is_some() && dag.node(to).mapped_group == group)
 }

@@ -25,6 +25,10 @@ struct TaskOptions {
     #[serde(default)]
     kind: Kind,
     role: Option<String>,
+    #[serde(default)]
+    past: bool,
+    #[serde(default)]
+    downstream: bool,
     map: Option<Map<String, Value>>,
 }
 
@@ -53,6 +57,7 @@ impl CaseDag {
     pub fn spec(&self) -> DagSpec {
         let mut spec = DagSpec::new("d");
         spec.fail_fast = self.fail_fast;
+        spec.max_active_tasks = 1000;
         for (name, options) in &self.groups {
             spec.groups.push(GroupSpec {
                 group_id: name.as_str().into(),
@@ -87,6 +92,8 @@ impl TaskOptions {
             Role::Teardown { .. } => TriggerRule::AllDoneSetupSuccess,
             Role::Normal | Role::Setup => self.rule,
         };
+        task.depends_on_past = self.past;
+        task.wait_for_downstream = self.downstream;
         task.map = self.map.as_ref().map(mapping);
         task
     }

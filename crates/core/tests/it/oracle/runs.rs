@@ -1,14 +1,17 @@
 //! Every case in `tests/oracle/runs/cases.jsonl`, which Airflow 3.3.2 has answered. What a case holds is said
 //! at the top of `generate.py` beside it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::json;
 use updraft_core::{
     AttemptId, Config, DagKey, Engine, MapIndex, RunKey, RunState, TiKey, TiState, TiStateName, XcomValue,
-    input::{AttemptEnd, Branch, Command, Outcome, Reply, Report, Trigger},
+    input::{AttemptEnd, Branch, Clear, Command, Outcome, Reply, Report, Trigger},
     record::{Batch, RunSnapshot, RunType, Snapshot},
 };
 
@@ -29,37 +32,96 @@ fn cases() -> String {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
-    #[serde(rename = "name")]
-    _name: String,
+    name: String,
     dag: CaseDag,
     #[serde(default)]
     given: BTreeMap<String, String>,
     #[serde(default)]
     events: Vec<String>,
     end: BTreeMap<String, String>,
-    run: RunState,
-    /// What had to be mended about Airflow for this answer: see `airflow_run.py`.
+    run: Vec<RunState>,
+    /// What had to be mended about Airflow for this answer: see `mended.py`.
     #[serde(default)]
     mended: Vec<String>,
 }
+
+/// A case in which a run goes another way here, on purpose.
+struct Exception {
+    name: &'static str,
+    /// The states in which tasks end here.
+    end: &'static [(&'static str, &'static str)],
+    run: RunState,
+}
+
+const EXCEPTIONS: [Exception; 6] = [
+    // A short circuit passes over all that comes after it, says its documentation. Airflow misses copies that
+    // are there from the beginning and do not come directly after it.
+    Exception { name: "short over copies farther on", end: &[("each", "[kk]")], run: RunState::Success },
+    // In a mapped group, Airflow sees nothing before a task that is yet to be mapped, and takes that for no
+    // success.
+    Exception {
+        name: "a group of list with all_done_min_one_success, s f",
+        end: &[("g.b", "[Qu]")],
+        run: RunState::Running,
+    },
+    Exception {
+        name: "a group of list with all_done_min_one_success, f f",
+        end: &[("g.b", "[uu]")],
+        run: RunState::Failed,
+    },
+    Exception {
+        name: "a group of list with all_done_min_one_success, k s",
+        end: &[("g.b", "[kQ]")],
+        run: RunState::Running,
+    },
+    Exception {
+        name: "a group of list with all_done_min_one_success, k k",
+        end: &[("g.b", "[kk]")],
+        run: RunState::Success,
+    },
+    // The results of all copies are a list here, whether it is the task that is mapped or a group around it.
+    Exception {
+        name: "mapped over a task of a mapped group",
+        end: &[("each", "[QQ]"), ("g.a", "[ss]")],
+        run: RunState::Running,
+    },
+];
 
 #[test]
 fn every_run_goes_as_airflow_lets_it_go() {
     let cases = cases();
     let mut differences = Vec::new();
+    let mut excused = Vec::new();
     let (mut compared, mut mended) = (0, 0);
     for line in cases.lines().skip(1) {
         let case: Case = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         compared += 1;
         mended += usize::from(!case.mended.is_empty());
-        if let Err(difference) = compare(&case) {
-            differences.push(format!("{line}\n    {difference}"));
+        let mut difference = compare(&case);
+        if let Some(exception) = EXCEPTIONS.iter().find(|exception| exception.name == case.name) {
+            assert!(difference.is_err(), "`{}` needs no exception", exception.name);
+            excused.push(exception.name);
+            difference = compare(&case.but(exception));
         }
+        differences.extend(difference.err().map(|what| format!("{line}\n    {what}")));
     }
     println!("{compared} compared, of these {mended} mended, {} differ", differences.len());
     let shown = differences.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
     assert!(differences.is_empty(), "{} differ:\n{shown}", differences.len());
-    assert!(compared >= 450, "too few cases: {compared}");
+    if cases == COMMITTED {
+        assert_eq!(excused.len(), EXCEPTIONS.len(), "some exceptions have no case: there are {excused:?}");
+        assert!(compared >= 1500, "too few cases: {compared}");
+    }
+}
+
+impl Case {
+    /// The case, ending as it does here.
+    fn but(mut self, exception: &Exception) -> Self {
+        let end = exception.end.iter().map(|(task, state)| ((*task).to_owned(), (*state).to_owned()));
+        self.end.extend(end);
+        self.run = vec![exception.run];
+        self
+    }
 }
 
 fn compare(case: &Case) -> Result<(), String> {
@@ -67,21 +129,21 @@ fn compare(case: &Case) -> Result<(), String> {
     for event in &case.events {
         replay.happen(event).map_err(|why| format!("{event}: {why}, with {:?}", replay.shown()))?;
     }
-    let (ours, run) = (replay.shown(), replay.world.run_state(replay.run));
-    if (&ours, run) == (&case.end, case.run) {
+    let ours = replay.shown();
+    let runs: Vec<RunState> = replay.runs.iter().map(|run| replay.world.run_state(*run)).collect();
+    if (&ours, &runs) == (&case.end, &case.run) {
         return Ok(());
     }
     let differ = |task: &&String| ours.get(*task) != case.end.get(*task);
-    let tasks: std::collections::BTreeSet<&String> =
-        ours.keys().chain(case.end.keys()).filter(differ).collect();
-    Err(format!("Airflow {:?} {}\n    ours    {ours:?} {run}\n    in {tasks:?}", case.end, case.run))
+    let tasks: BTreeSet<&String> = ours.keys().chain(case.end.keys()).filter(differ).collect();
+    Err(format!("Airflow {:?} {:?}\n    ours    {ours:?} {runs:?}\n    in {tasks:?}", case.end, case.run))
 }
 
-/// A run of a case in the engine.
+/// The runs of a case in the engine.
 struct Replay<'a> {
     case: &'a Case,
     world: World,
-    run: RunKey,
+    runs: Vec<RunKey>,
     /// The last attempt of each task instance that a worker was given.
     attempts: BTreeMap<TiKey, AttemptId>,
 }
@@ -90,27 +152,16 @@ impl<'a> Replay<'a> {
     fn new(case: &'a Case) -> Self {
         let mut world = World::new(0);
         world.engine = Engine::new(config());
-        let spec = case.dag.spec();
-        world.put(spec);
-        let later = world.now + SignedDuration::from_secs(1);
-        let reply = world.command(Command::Trigger(Trigger {
-            dag: DagKey::new("default", "d"),
-            run_id: None,
-            logical_date: Some(world.now),
-            data_interval: None,
-            run_after: Some(later),
-            conf: Arc::new(json!({})),
-            tasks: Vec::new(),
-            run_type: RunType::Manual,
-            triggered_by: "cli",
-        }));
-        let Reply::Run(run, _) = reply.unwrap() else { panic!("no run") };
+        world.put(case.dag.spec());
+        let begin = SignedDuration::from_secs(10);
+        let runs: Vec<RunKey> =
+            (0..case.run.len()).map(|number| trigger(&mut world, number as i64, begin)).collect();
         if !case.given.is_empty() {
-            give(&mut world, run, &case.given);
+            give(&mut world, &runs, &case.given);
         }
         world.join(1, 1000, Vec::new());
-        let mut replay = Self { case, world, run, attempts: BTreeMap::new() };
-        replay.pass(SignedDuration::from_secs(1));
+        let mut replay = Self { case, world, runs, attempts: BTreeMap::new() };
+        replay.pass(begin);
         replay
     }
 
@@ -123,10 +174,15 @@ impl<'a> Replay<'a> {
     fn happen(&mut self, event: &str) -> Result<(), String> {
         let mut words = event.split(' ');
         let (who, how) = (words.next().unwrap(), words.next().unwrap());
-        let (task, index) = who.split_once('#').unwrap_or((who, "-1"));
-        let dag = self.world.engine.run(self.run).ok_or("the run is over")?.1.clone();
-        let map_index = MapIndex(index.parse().unwrap());
-        let key = TiKey { run: self.run, task: dag.find(task).unwrap(), map_index };
+        if how == "clear" {
+            self.clear(who, words.next());
+            return Ok(());
+        }
+        let (who, number) = who.split_once('@').unwrap_or((who, "1"));
+        let (task, map_index) = place(who);
+        let run = self.runs[number.parse::<usize>().unwrap() - 1];
+        let dag = self.world.engine.run(run).ok_or("the run is over")?.1.clone();
+        let key = TiKey { run, task: dag.find(task).unwrap(), map_index };
         let state = self.world.engine.ti(key).ok_or("there is no such task instance")?.state.name();
         if !matches!(state, TiStateName::Queued | TiStateName::Running) {
             return Err(format!("it is {state}"));
@@ -141,6 +197,23 @@ impl<'a> Replay<'a> {
         }
         self.pass(SignedDuration::ZERO);
         Ok(())
+    }
+
+    fn clear(&mut self, who: &str, direction: Option<&str>) {
+        let copy = |index| Some(index).filter(|index| *index != MapIndex::NONE);
+        let tasks = who.split(',').map(place).map(|(task, index)| (task.into(), copy(index))).collect();
+        let clear = Clear {
+            run: self.runs[0],
+            tasks,
+            upstream: direction == Some("up"),
+            downstream: direction == Some("down"),
+            only_failed: false,
+            only_running: false,
+            reset_run: true,
+            dry_run: false,
+        };
+        self.world.command(Command::Clear(clear)).unwrap();
+        self.pass(SignedDuration::ZERO);
     }
 
     fn outcome(&self, task: &str, how: &str, arguments: Vec<&str>) -> Outcome {
@@ -175,14 +248,15 @@ impl<'a> Replay<'a> {
     /// The states as a case writes them.
     fn shown(&self) -> BTreeMap<String, String> {
         let mut shown: BTreeMap<String, String> = BTreeMap::new();
-        for (key, (task, state)) in self.world.instances(self.run) {
-            let letter = letter(state);
-            let text = shown.entry(task).or_default();
-            match key.map_index {
-                MapIndex::NONE => text.push(letter),
-                _ => {
-                    *text =
-                        format!("{}{letter}]", if text.is_empty() { "[" } else { text.trim_end_matches(']') })
+        for (number, run) in self.runs.iter().enumerate() {
+            for (key, (task, state)) in self.world.instances(*run) {
+                let name = if number == 0 { task } else { format!("{task}@{}", number + 1) };
+                let (text, letter) = (shown.entry(name).or_default(), letter(state));
+                if key.map_index != MapIndex::NONE {
+                    let before = if text.is_empty() { "[" } else { text.trim_end_matches(']') };
+                    *text = format!("{before}{letter}]");
+                } else {
+                    text.push(letter);
                 }
             }
         }
@@ -190,39 +264,62 @@ impl<'a> Replay<'a> {
     }
 }
 
+fn place(who: &str) -> (&str, MapIndex) {
+    let (task, index) = who.split_once('#').unwrap_or((who, "-1"));
+    (task, MapIndex(index.parse().unwrap()))
+}
+
 fn config() -> Config {
     Config { max_map_length: 4, ..Config::default() }
 }
 
+/// A run, the later ones with a later date, that all begin after a while.
+fn trigger(world: &mut World, number: i64, begin: SignedDuration) -> RunKey {
+    let reply = world.command(Command::Trigger(Trigger {
+        dag: DagKey::new("default", "d"),
+        run_id: None,
+        logical_date: Some(world.now + SignedDuration::from_secs(number)),
+        data_interval: None,
+        run_after: Some(world.now + begin),
+        conf: Arc::new(json!({})),
+        tasks: Vec::new(),
+        run_type: RunType::Manual,
+        triggered_by: "cli",
+    }));
+    match reply.unwrap() {
+        Reply::Run(run, _) => run,
+        other => panic!("no run but {other:?}"),
+    }
+}
+
 /// Puts tasks into states in which they can't be found by playing alone: the engine is made anew from a store
 /// that has them so.
-fn give(world: &mut World, run: RunKey, given: &BTreeMap<String, String>) {
-    let (version, mut snapshot): (_, RunSnapshot) = world.stored(run);
-    for ti in &mut snapshot.tis {
-        match given.get(&*ti.task_id).map(String::as_str) {
-            None | Some("n") => {}
-            Some("s") => ti.state = TiState::Success,
-            Some("f") => ti.state = TiState::Failed,
-            Some("k") => ti.state = TiState::Skipped,
-            Some("u") => ti.state = TiState::UpstreamFailed,
-            Some("r") => ti.state = TiState::Removed,
-            Some(other) => panic!("no such state: {other}"),
-        }
+fn give(world: &mut World, runs: &[RunKey], given: &BTreeMap<String, String>) {
+    let mut stored = Snapshot::default();
+    for run in runs {
+        let (version, mut snapshot): (_, RunSnapshot) = world.stored(*run);
+        snapshot.tis.iter_mut().for_each(|ti| ti.state = given_state(given.get(&*ti.task_id)));
+        let tis = snapshot.tis.iter().map(|ti| (ti.key, ti.clone())).collect();
+        world.batches.push(Batch { tis, ..Batch::default() });
+        stored.versions = vec![version];
+        stored.runs.push(snapshot);
+        stored.last_run = run.0;
     }
-    let rows = snapshot.tis.iter().map(|ti| (ti.key, ti.clone())).collect();
-    world.batches.push(Batch { tis: rows, ..Batch::default() });
-    let dag = world.batches.iter().rev().find_map(|batch| batch.dags.values().next()).unwrap().clone();
-    let last_run = run.0;
-    let pools = world.batches.iter().flat_map(|batch| batch.pools.values().cloned()).collect();
-    let stored = Snapshot {
-        dags: vec![dag],
-        versions: vec![version],
-        runs: vec![snapshot],
-        pools,
-        last_run,
-        ..Snapshot::default()
-    };
+    stored.dags = world.batches.iter().flat_map(|batch| batch.dags.values().cloned()).take(1).collect();
+    stored.pools = world.batches.iter().flat_map(|batch| batch.pools.values().cloned()).collect();
     world.engine = Engine::restore(config(), stored, world.now);
+}
+
+fn given_state(letter: Option<&String>) -> TiState {
+    match letter.map(String::as_str) {
+        None | Some("n") => TiState::None,
+        Some("s") => TiState::Success,
+        Some("f") => TiState::Failed,
+        Some("k") => TiState::Skipped,
+        Some("u") => TiState::UpstreamFailed,
+        Some("r") => TiState::Removed,
+        Some(other) => panic!("no such state: {other}"),
+    }
 }
 
 fn letter(state: TiStateName) -> char {
@@ -237,9 +334,9 @@ fn letter(state: TiStateName) -> char {
         TiStateName::Skipped => 'k',
         TiStateName::UpstreamFailed => 'u',
         TiStateName::Removed => 'r',
-        TiStateName::Paused
-        | TiStateName::Deferred
-        | TiStateName::UpForReschedule
-        | TiStateName::Restarting => panic!("no case is about {state}"),
+        TiStateName::Restarting => 'X',
+        TiStateName::Paused | TiStateName::Deferred | TiStateName::UpForReschedule => {
+            panic!("no case is about {state}")
+        }
     }
 }

@@ -40,9 +40,7 @@ ENDED = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
 
 def after(delay: float, backoff: float, most: float | None, try_number: int, digest: str) -> float:
     """`digest` is the hash: `0` adds nothing, `-1` all but one."""
-    taskinstance.hashlib = types.SimpleNamespace(
-        sha1=lambda *_, **__: types.SimpleNamespace(hexdigest=lambda: digest)
-    )
+    taskinstance.hashlib = types.SimpleNamespace(sha1=lambda *_, **__: types.SimpleNamespace(hexdigest=lambda: digest))
     task = types.SimpleNamespace(
         retry_delay=dt.timedelta(seconds=delay),
         retry_exponential_backoff=float(backoff),

@@ -5,14 +5,25 @@ from __future__ import annotations
 import itertools
 import random
 
+from dags import build
+
 from airflow.exceptions import AirflowException
 
-from airflow_run import build
-
 RULES = [
-    "all_success", "all_failed", "all_done", "all_done_min_one_success", "all_done_setup_success", "all_skipped",
-    "one_failed", "one_success", "one_done", "none_failed", "none_failed_min_one_success", "none_skipped", "always",
-]  # fmt: skip
+    "all_success",
+    "all_failed",
+    "all_done",
+    "all_done_min_one_success",
+    "all_done_setup_success",
+    "all_skipped",
+    "one_failed",
+    "one_success",
+    "one_done",
+    "none_failed",
+    "none_failed_min_one_success",
+    "none_skipped",
+    "always",
+]
 
 
 def tasks(*lines: str | tuple) -> list:
@@ -78,6 +89,8 @@ class Drawn:
     def __init__(self, seed: int, flavour: str):
         self.draw = random.Random(seed)
         self.flavour = flavour
+        self.runs = 2 if flavour == "past" else 1
+        self.clears = 2
         self.dag = self.draw_dag()
         while refused(self.dag):
             self.dag = self.draw_dag()
@@ -87,7 +100,6 @@ class Drawn:
         count = draw.randint(2, 8) if draw.random() < 0.8 else draw.randint(9, 12)
         groups, names, listed = [], [], []
         group = None
-        roles: dict[str, str] = {}
         for at in range(count):
             own = "abcdefghijkl"[at]
             if self.flavour == "map" and draw.random() < 0.25:
@@ -120,15 +132,21 @@ class Drawn:
             del options["rule"]  # There it is a difference with a name.
         if draw.random() < 0.1:
             options["retries"] = 1
-        if draw.random() < {"branch": 0.4, "map": 0.15}.get(self.flavour, 0.05):
+        if self.flavour == "past" and draw.random() < 0.5:
+            options[draw.choice(["past", "downstream"])] = True
+        if draw.random() < {"branch": 0.4, "map": 0.15, "clear": 0.15}.get(self.flavour, 0.05):
             options["kind"] = draw.choice(["branch", "branch", "short", "short_direct"])
         elif draw.random() < 0.1:
             options["kind"] = "empty"
-        if self.flavour in ("setup", "fail_fast") and draw.random() < 0.5:
+        if self.flavour in ("setup", "fail_fast", "clear") and draw.random() < 0.5:
             options["role"] = draw.choice(["setup", "teardown", "teardown!"])
             if options["role"] != "setup":
                 options.pop("rule", None)
-        if self.flavour == "map" and group is None and draw.random() < 0.4:
+        if (
+            self.flavour in ("map", "past")
+            and group is None
+            and draw.random() < (0.4 if self.flavour == "map" else 0.1)
+        ):
             sources = [one for one, _, chosen in before if "." not in one and not chosen.get("kind")]
             options.pop("kind", None) if options.get("kind") == "empty" else None
             options["map"] = {"x": self.source(sources)}
@@ -144,14 +162,22 @@ class Drawn:
             return [draw.choice(["zip", "fill", "concat"]), draw.choice(sources), draw.choice(sources)]
         return draw.choice(sources)
 
+    def clear(self, run) -> str | None:
+        if self.flavour != "clear" or self.clears == 0 or run.state_of(1) == "running":
+            return None
+        self.clears -= 1
+        names = [name for name, _, _ in self.dag["tasks"]]
+        chosen = self.draw.sample(names, min(len(names), self.draw.choice([1, 1, 2])))
+        return f"{','.join(chosen)} clear {self.draw.choice(['', 'down', 'down', 'up'])}".strip()
+
     def event(self, run) -> str | None:
         """What happens next in a run, as it is written in a case."""
         active = run.active()
-        if not active:
-            return None
         draw = self.draw
-        name, index = key = draw.choice(active)
-        shown = name if index < 0 else f"{name}#{index}"
+        if not active:
+            return self.clear(run)
+        name, index, number = key = draw.choice(active)
+        shown = (name if index < 0 else f"{name}#{index}") + ("" if number == 1 else f"@{number}")
         if run.states()[key] == "Q" and draw.random() < 0.2:
             return f"{shown} +"
         kind = next(options for one, _, options in self.dag["tasks"] if one == name).get("kind", "work")

@@ -15,19 +15,22 @@ The first line of the output is a header, each other line is a case, a JSON obje
 name     what it is about
 dag      {"tasks": [[name, names of those before it, options]], "groups": [[name, options]], "fail_fast": bool}
 given    letters of the states that tasks are in at first
-events   what happened, in this order: "task how", or "task#index how" for a copy of a mapped task. How is
+events   what happened, in this order: "task how", with "task#index" for a copy of a mapped task and "task@2" for that
+         of the second run. How is
            +          it is begun
            s          success; `s 3` with a list of three, `s -` without any result
            f F k      failed; failed for good; skipped
            > names    success of a branch that chose these
            !          success of a short circuit that lets nothing after it run
+           clear      it is cleared, or several in a row: "a,b#1 clear", `clear down` with all after, `clear up` before
 end      the state of each task after all this, a letter; for a mapped task a letter for each copy in brackets
-run      the state of the run
-mended   names of the bugs that airflow_run.py mends and that mattered
+run      the state of the run, or of both
+mended   names of the bugs that mended.py mends and that mattered
 
 Options of a task: rule, retries (with no delay), kind (work, empty, branch, short, short_direct), role (setup, teardown,
-teardown! whose failure counts), map. A mapping is {argument: source} or {"kwargs": source}; a source is a number of
-values written down, the name of a task, or ["zip" | "fill" | "concat", source, ...].
+teardown! whose failure counts), past (depends_on_past), downstream (wait_for_downstream), map. A mapping is {argument:
+source} or {"kwargs": source}; a source is a number of values written down, the name of a task, or
+["zip" | "fill" | "concat", source, ...].
 
 Letters: n none, Q queued, R running, t up_for_retry, s success, f failed, k skipped, u upstream_failed, r removed.
 """
@@ -37,48 +40,61 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import sys
 import warnings
 
 warnings.simplefilter("ignore")
 
-from airflow_run import Run  # first: it says where Airflow's home is
+from airflow_run import Run  # before all of Airflow
+from mended import mended
 
 import airflow
 import cases
 import named
 
 # How many of the drawn cases, of a hundred, are of which kind.
-FLAVOURS = {"rules": 20, "branch": 25, "map": 30, "setup": 20, "fail_fast": 5}
+FLAVOURS = {"rules": 10, "branch": 15, "map": 35, "setup": 10, "fail_fast": 5, "past": 10, "clear": 15}
 
 
-def play(name: str, dag: dict, given: dict | None = None, events: list[str] | None = None, drawn=None) -> dict:
-    run = Run(dag, given)
+def play(
+    name: str, dag: dict, given: dict | None = None, events: list[str] | None = None, runs: int = 1, drawn=None
+) -> dict:
+    played = Run(dag, given, runs)
     happened = []
     following = iter(events or [])
     for _ in range(60):
-        event = drawn.event(run) if drawn else next(following, None)
+        event = drawn.event(played) if drawn else next(following, None)
         if event is None:
             break
         happened.append(event)
         who, how, *arguments = event.split(" ")
-        task, _, index = who.partition("#")
-        key = (task, int(index or -1))
-        if key not in run.active():
-            raise SystemExit(f"{name}: {who} is {run.states().get(key)}, after {happened}")
+        keys = [named_by(one) for one in who.split(",")]
+        key = keys[0]
+        if how == "clear":
+            played.clear(keys, arguments[0] if arguments else None)
+            continue
+        if key not in played.active():
+            raise SystemExit(f"{name}: {who} is {played.states().get(key)}, after {happened}")
         if how == "+":
-            run.start(key)
+            played.start(key)
         else:
-            run.end(key, how, arguments)
-    case = {"name": name, "dag": dag, "given": given, "events": happened, "end": shown(run), "run": run.run_state()}
-    case["mended"] = sorted(run.mended)
+            played.end(key, how, arguments)
+    case = {"name": name, "dag": dag, "given": given, "events": happened, "end": shown(played)}
+    case["run"] = [played.state_of(run) for run in played.runs]
+    case["mended"] = sorted(mended)
     return {key: value for key, value in case.items() if value is not None and value != []}
 
 
-def shown(run: Run) -> dict[str, str]:
+def named_by(who: str) -> tuple[str, int, int]:
+    who, _, run = who.partition("@")
+    task, _, index = who.partition("#")
+    return task, int(index or -1), int(run or 1)
+
+
+def shown(played: Run) -> dict[str, str]:
     found: dict[str, str] = {}
-    for (task, index), letter in sorted(run.states().items()):
-        found[task] = letter if index < 0 else f"{found.get(task, '[]')[:-1]}{letter}]"
+    for (task, index, run), letter in sorted(played.states().items()):
+        name = task if run == 1 else f"{task}@{run}"
+        found[name] = letter if index < 0 else f"{found.get(name, '[]')[:-1]}{letter}]"
     return found
 
 
@@ -96,7 +112,7 @@ def main() -> None:
     for number in range(asked.drawn):
         flavour = flavours[number % len(flavours)]
         drawn = cases.Drawn(asked.seed * 1_000_000 + number, flavour)
-        write(play(f"{flavour} {number}", drawn.dag, drawn=drawn))
+        write(play(f"{flavour} {number}", drawn.dag, runs=drawn.runs, drawn=drawn))
 
 
 main()

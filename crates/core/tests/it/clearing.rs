@@ -1,0 +1,77 @@
+//! What begins anew when something is cleared.
+
+use serde_json::json;
+use updraft_core::{
+    GroupSpec, MapIndex, MapSource, Mapping, Role, RunKey, TiStateName as S, TriggerRule,
+    input::{AttemptEnd, Branch, Clear, Command, Outcome, Report},
+};
+
+use crate::world::{World, dag};
+
+fn clear(world: &mut World, run: RunKey, task: &str, copy: Option<i32>, downstream: bool) {
+    let clear = Clear {
+        run,
+        tasks: vec![(task.into(), copy.map(MapIndex))],
+        upstream: false,
+        downstream,
+        only_failed: false,
+        only_running: false,
+        reset_run: true,
+        dry_run: false,
+    };
+    world.command(Command::Clear(clear)).unwrap();
+}
+
+#[test]
+fn with_work_its_setup_and_teardown_begin_anew_too() {
+    let mut world = World::new(8);
+    let edges = [("s", "a"), ("a", "b"), ("b", "t"), ("s", "t"), ("s", "other")];
+    let mut spec = dag("d", &["s", "a", "b", "t", "other"], &edges);
+    spec.tasks[0].role = Role::Setup;
+    spec.tasks[3].role = Role::Teardown { on_failure_fail_dagrun: false };
+    spec.tasks[3].trigger_rule = TriggerRule::AllDoneSetupSuccess;
+    world.put(spec);
+    let run = world.trigger("d");
+    world.succeed_all();
+    clear(&mut world, run, "b", None, false);
+    let states = ["s", "a", "b", "t", "other"].map(|task| world.state(run, task));
+    assert_eq!(states, [S::Queued, S::Success, S::None, S::None, S::Success]);
+    world.succeed_all();
+    clear(&mut world, run, "s", None, false);
+    let states = ["s", "a", "b", "t"].map(|task| world.state(run, task));
+    assert_eq!(states, [S::Queued, S::Success, S::Success, S::None]);
+}
+
+#[test]
+fn what_comes_after_a_copy_in_a_mapped_group_is_the_copy_of_its_index() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["g.a", "g.b", "last"], &[("g.a", "g.b"), ("g.b", "last")]);
+    let twice = MapSource::List(vec![json!(1), json!(2)]);
+    let map = Some(Mapping::Product(vec![("x".into(), twice)]));
+    spec.groups = vec![GroupSpec { group_id: "g".into(), parent: None, tooltip: None, map }];
+    spec.tasks[..2].iter_mut().for_each(|task| task.group = Some("g".into()));
+    world.put(spec);
+    let run = world.trigger("d");
+    world.succeed_all();
+    clear(&mut world, run, "g.a", Some(1), true);
+    let states = ["g.a[0]", "g.a[1]", "g.b[0]", "g.b[1]", "last"].map(|task| world.state(run, task));
+    assert_eq!(states, [S::Success, S::Queued, S::Success, S::None, S::None]);
+}
+
+#[test]
+fn what_a_short_circuit_left_out_is_left_out_again_only_where_it_comes_directly_after_it() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["stop", "near", "far"], &[("stop", "near"), ("near", "far")]);
+    spec.tasks[2].trigger_rule = TriggerRule::AllDone;
+    world.put(spec);
+    let run = world.trigger("d");
+    let stop = world.assigned()[0];
+    let mut outcome = Outcome::new(AttemptEnd::Success);
+    outcome.branch = Some(Branch::SkipAllDownstream);
+    world.report(stop, Report::Ended(Box::new(outcome)));
+    assert_eq!((world.state(run, "near"), world.state(run, "far")), (S::Skipped, S::Skipped));
+    clear(&mut world, run, "near", None, false);
+    assert_eq!(world.state(run, "near"), S::Skipped);
+    clear(&mut world, run, "far", None, false);
+    assert_eq!(world.state(run, "far"), S::Queued);
+}
