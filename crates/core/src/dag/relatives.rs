@@ -29,7 +29,7 @@ impl Dag {
             return vec![ix];
         }
         let mut groups: Vec<&GroupId> = Vec::new();
-        for group in &self.spec.groups {
+        for group in &self.spec().groups {
             if *group.group_id == *name
                 || group.parent.as_ref().is_some_and(|parent| groups.contains(&parent))
             {
