@@ -27,9 +27,9 @@ end      the state of each task after all this, a letter; for a mapped task a le
 run      the state of the run, or of both
 mended   names of the bugs that mended.py mends and that mattered
 
-Options of a task: rule, retries (with no delay), kind (work, empty, branch, short, short_direct), role (setup, teardown,
-teardown! whose failure counts), past (depends_on_past), downstream (wait_for_downstream), map. A mapping is {argument:
-source} or {"kwargs": source}; a source is a number of values written down, the name of a task, or
+Options of a task: rule, retries (with no delay), kind (work, empty, branch, short, short_direct), role (setup,
+teardown, teardown! whose failure counts), past (depends_on_past), downstream (wait_for_downstream), map. A mapping is
+{argument: source} or {"kwargs": source}; a source is a number of values written down, the name of a task, or
 ["zip" | "fill" | "concat", source, ...].
 
 Letters: n none, Q queued, R running, t up_for_retry, s success, f failed, k skipped, u upstream_failed, r removed.
@@ -40,8 +40,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import sys
 import warnings
 
+sys.dont_write_bytecode = True
 warnings.simplefilter("ignore")
 
 from airflow_run import Run  # before all of Airflow
