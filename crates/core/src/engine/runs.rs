@@ -33,7 +33,7 @@ impl Engine {
     /// A new run may be the one before runs that have looked already.
     fn come_between(&mut self, new: &Run) {
         let Some(dag) = self.dags.get(&new.row.dag) else { return };
-        for key in &dag.running {
+        for key in dag.running.iter().chain(dag.queued.iter().map(|(_, key)| key)) {
             let Some(run) = self.runs.get_mut(key) else { continue };
             if matches!(run.past, Past::Is(_) | Past::None)
                 && run.dag.looks_at_past()

@@ -525,6 +525,32 @@ fn a_task_that_depends_on_past_waits_for_the_run_before() {
 }
 
 #[test]
+fn a_run_that_begins_anew_looks_again_for_the_run_before() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["a"], &[]);
+    spec.tasks[0].depends_on_past = true;
+    world.put(spec);
+    let first = world.now;
+    world.now = first + SignedDuration::from_secs(10);
+    let later = world.trigger("d");
+    let attempt = world.assigned()[0];
+    // One that follows it keeps it in mind when it is over.
+    world.now = first + SignedDuration::from_secs(15);
+    world.trigger("d");
+    world.end(attempt, AttemptEnd::Success);
+    assert_eq!((world.run_state(later), world.assigned().len()), (RunState::Success, 1));
+    // A run of an earlier date is made afterwards, and has not come so far.
+    world.now = first + SignedDuration::from_secs(5);
+    world.trigger("d");
+    let between = world.assigned()[0];
+    world.now = first + SignedDuration::from_secs(20);
+    world.command(Command::Clear(clear(later, &["a"]))).unwrap();
+    assert!(world.assigned().is_empty(), "the run before has not succeeded");
+    world.end(between, AttemptEnd::Success);
+    assert_eq!(world.state(later, "a"), S::Queued);
+}
+
+#[test]
 fn ticks_make_runs_and_the_ledger_joins_equal_ones() {
     let mut world = World::new(8);
     let mut spec = dag("d", &["a"], &[]);

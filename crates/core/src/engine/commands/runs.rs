@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, fmt::temporal::DateTimePrinter, tz::Offset};
 
-use super::super::Engine;
+use super::super::{Engine, run::Past};
 use crate::{
     DagKey, End, RunId, RunKey, RunState, TaskIx,
     input::{CommandError, Reply, ToWorker, Trigger},
@@ -146,6 +146,8 @@ impl Engine {
         run.row.ended_at = None;
         run.row.reason = None;
         run.row.clear_number += 1;
+        // Another may have come between since it looked.
+        run.past = if run.dag.looks_at_past() { Past::Unknown } else { Past::None };
         let (dag, run_after) = (run.row.dag.clone(), run.row.run_after);
         self.changed.runs.insert(key);
         if let Some(state) = self.dags.get_mut(&dag) {
