@@ -274,6 +274,6 @@ impl Engine {
 
 /// Where a run leaves out tasks, those after which nothing of it comes decide as well.
 fn is_last(run: &Run, key: TiKey) -> bool {
-    run.row.selection.is_some()
+    run.row.selection.as_ref().is_some_and(|chosen| chosen.len() < run.tasks.len())
         && run.dag.downstream(key.task).iter().all(|down| run.tasks[down.usize()].instances.is_empty())
 }

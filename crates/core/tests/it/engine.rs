@@ -580,6 +580,20 @@ fn a_subset_of_tasks_runs_by_itself() {
 }
 
 #[test]
+fn a_run_of_all_tasks_by_name_ends_as_a_run_of_the_whole_dag() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["a", "t"], &[("a", "t")]);
+    spec.tasks[1].role = Role::Teardown { on_failure_fail_dagrun: false };
+    world.put(spec);
+    let run = world.trigger_tasks("d", &["a", "t"]);
+    for end in [AttemptEnd::Success, AttemptEnd::Failed] {
+        let attempt = world.assigned()[0];
+        world.end(attempt, end);
+    }
+    assert_eq!((world.state(run, "t"), world.run_state(run)), (S::Failed, RunState::Success));
+}
+
+#[test]
 fn every_waiting_task_instance_says_why() {
     let mut world = World::new(1);
     world.put(dag("d", &["a", "b", "c"], &[("a", "b")]));
