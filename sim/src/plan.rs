@@ -64,16 +64,20 @@ impl Plan {
     pub fn draw(rng: &mut Rng) -> Self {
         let active = rng.log_between(120 * SECOND, 4 * 3600 * SECOND);
         let lease = rng.between(5, 60) * SECOND;
+        let workers = rng.between(1, 4);
+        let batch = rng.log_between(1, 64);
+        // A server that can't take in even the heartbeats loses every worker, and nothing ends.
+        let fast_enough = (batch + 1) / 2 * lease / (6 * workers);
         Self {
             active,
             lease,
             reign: rng.between(5, 30) * SECOND,
             dags: rng.between(1, 4) as u64,
-            workers: rng.between(1, 4) as u64,
+            workers: workers as u64,
             command_every: rng.log_between(active / 300 + 1, active / 8 + 1),
-            batch: rng.log_between(1, 64) as usize,
+            batch: batch as usize,
             delay: rng.log_between(SECOND / 1000, 2 * SECOND),
-            turn: rng.log_between(SECOND / 1000, SECOND),
+            turn: rng.log_between(SECOND / 1000, SECOND).min(fast_enough),
             outcomes: Outcomes {
                 failed: rng.unit() * rng.unit() * 0.6,
                 failed_for_good: rng.unit() * 0.05,
