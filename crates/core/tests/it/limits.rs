@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use updraft_core::{
-    DagSpec, End, TaskKind, TiStateName as S,
+    DagSpec, End, RunState, TaskKind, TiStateName as S,
     input::{AttemptEnd, Clear, Command, Report, ToWorker},
     record::PoolRow,
 };
@@ -153,4 +153,72 @@ fn losses_are_in_a_row_only_where_no_attempt_ended_between_them() {
     world.pass(SignedDuration::from_secs(6));
     world.join(3, 8, Vec::new());
     assert_eq!(world.state(run, "sensor"), S::Deferred, "it may be lost once more");
+}
+
+#[test]
+fn limits_hold_and_those_that_wait_come_in_the_order_of_priority() {
+    let mut world = World::new(100);
+    let names: Vec<String> = (0..10).map(|n| format!("t{n}")).collect();
+    let mut spec = dag("d", &names.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+    for (n, task) in spec.tasks.iter_mut().enumerate() {
+        task.priority_weight = n as i64;
+        task.pool = "small".into();
+        task.pool_slots = 2;
+    }
+    world.put(spec);
+    let run = world.trigger("d");
+    assert!(world.assigned().is_empty(), "there is no such pool yet");
+    let pool = |slots| {
+        Command::PutPool(PoolRow {
+            namespace: "default".into(),
+            name: "small".into(),
+            slots: Some(slots),
+            description: String::new(),
+            include_deferred: false,
+        })
+    };
+    world.command(pool(5)).unwrap();
+    let first = world.assigned();
+    assert_eq!(first.iter().map(|a| a.ti.task.0).collect::<Vec<_>>(), [9, 8]);
+    world.end(first[1], AttemptEnd::Success);
+    let next = world.assigned();
+    assert_eq!(next.iter().map(|a| a.ti.task.0).collect::<Vec<_>>(), [7]);
+    world.command(pool(100)).unwrap();
+    assert_eq!(world.assigned().len(), 7);
+    assert_eq!(world.run_state(run), RunState::Running);
+}
+
+#[test]
+fn max_active_tasks_counts_within_a_run() {
+    let mut world = World::new(100);
+    let mut spec = dag("d", &["a", "b", "c"], &[]);
+    spec.max_active_tasks = 2;
+    world.put(spec);
+    world.trigger("d");
+    let first = world.assigned();
+    assert_eq!(first.len(), 2);
+    world.pass(SignedDuration::from_secs(1));
+    world.trigger("d");
+    assert_eq!(world.assigned().len(), 2, "another run has its own");
+    world.end(first[0], AttemptEnd::Success);
+    assert_eq!(world.assigned().len(), 1);
+}
+
+#[test]
+fn owners_share_the_slots() {
+    let mut world = World::new(4);
+    for owner in ["greedy", "modest"] {
+        let mut spec = dag(owner, &["a", "b", "c", "d", "e", "f"], &[]);
+        spec.owner = owner.into();
+        world.put(spec);
+    }
+    world.trigger("greedy");
+    let greedy = world.assigned();
+    assert_eq!(greedy.len(), 4);
+    let modest = world.trigger("modest");
+    for attempt in &greedy[..2] {
+        world.end(*attempt, AttemptEnd::Success);
+    }
+    let next = world.assigned();
+    assert!(next.iter().all(|attempt| attempt.ti.run == modest), "{next:?}");
 }
