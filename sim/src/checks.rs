@@ -88,7 +88,7 @@ impl Checks {
     pub fn after_commit(&mut self, disk: &Disk, batch: &Batch) -> Check {
         limits::hold(disk, &self.shapes, batch, &self.before)?;
         ends::fit(disk, &self.shapes, batch)?;
-        beside::history(disk, &self.shapes, batch)?;
+        beside::history(disk, batch)?;
         self.ticks.after(disk, batch)
     }
 

@@ -9,14 +9,8 @@ use super::{Check, order::Replay, shapes::Shapes};
 use crate::disk::Disk;
 
 /// Every try before the present one stands in the history.
-pub(super) fn history(disk: &Disk, shapes: &Shapes, batch: &Batch) -> Check {
+pub(super) fn history(disk: &Disk, batch: &Batch) -> Check {
     for (key, ti) in &batch.tis {
-        let Some(run) = disk.runs.get(&key.run) else { continue };
-        let Some(shape) = shapes.of(disk, batch, run) else { continue };
-        // What is mapped anew goes on with the tries of copies that are gone.
-        if shape.mapping(key.task.usize()).is_some() {
-            continue;
-        }
         let missing = (1..ti.try_number).find(|number| !disk.history.contains_key(&(*key, *number)));
         if let Some(missing) = missing {
             return Err(format!("{key:?} is at try {}, and try {missing} left no trace", ti.try_number));
