@@ -1,5 +1,7 @@
 //! Connections between workers and servers: in order while they last, and anything may be lost with them.
 
+use std::collections::VecDeque;
+
 use updraft_core::{
     Incarnation, WorkerId,
     input::{ToWorker, WorkerEvent},
@@ -25,6 +27,8 @@ pub(crate) struct Conn {
     /// Nothing arrives before what was sent before it.
     pub up_free: Micros,
     pub down_free: Micros,
+    /// What is on its way to the worker, or waits until it does anything again.
+    pub down: VecDeque<Down>,
     /// Neither side sends over it any more.
     pub broken: bool,
     /// What was on its way up when it broke still arrives, late, until something of it is lost.

@@ -29,6 +29,9 @@ pub(crate) struct Worker {
     /// When the last heartbeats were sent: an answer extends the lease from there.
     pub beats: BTreeMap<u64, Micros>,
     pub draining: bool,
+    /// How often it has said that it is there, and which time of these it knows to be heard.
+    pub joins: u64,
+    pub joined: u64,
     /// Only the last heartbeat that was planned is sent.
     pub beat_plan: u64,
 }
@@ -91,6 +94,8 @@ impl Worker {
             lease_until: Micros::MAX,
             beats: BTreeMap::new(),
             draining: false,
+            joins: 0,
+            joined: 0,
             beat_plan: 0,
         }
     }
@@ -114,7 +119,7 @@ impl Worker {
             | ToWorker::Pause(a)
             | ToWorker::Continue(a)
             | ToWorker::Acknowledge(a) => a,
-            ToWorker::Rejoin => return "",
+            ToWorker::Rejoin | ToWorker::Joined(_) => return "",
         };
         match self.held.get(&attempt).map(|held| &held.phase) {
             None => "unknown",
@@ -129,6 +134,7 @@ impl Worker {
     /// What it says when it joins, in this order: what it has, and then what became of it.
     pub fn announcement(&self, at: impl Fn(Micros) -> jiff::Timestamp) -> Vec<WorkerEvent> {
         let joined = WorkerEvent::Joined {
+            join: self.joins,
             slots: self.slots,
             queues: self.queues.clone(),
             held: self.held.keys().copied().collect(),

@@ -22,7 +22,7 @@ use crate::{
     checks::Checks,
     coverage::Coverage,
     disk::Disk,
-    net::{Conn, ConnId, Down, Up},
+    net::{Conn, ConnId, Up},
     plan::Plan,
     rng::Rng,
     trace::Trace,
@@ -36,8 +36,8 @@ use server::Server;
 enum Event {
     /// Something arrives at a server.
     Arrives { conn: ConnId, up: Up },
-    /// Something arrives at a worker.
-    Told { conn: ConnId, down: Down },
+    /// The next thing arrives at a worker.
+    Told { conn: ConnId },
     /// A server takes what has arrived.
     Turn { server: usize, epoch: u64 },
     /// A server's engine wanted to be woken.
@@ -184,7 +184,7 @@ impl World {
     fn happen(&mut self, event: Event) -> Step {
         match event {
             Event::Arrives { conn, up } => self.on_arrival(conn, up),
-            Event::Told { conn, down } => return self.on_told(conn, down),
+            Event::Told { conn } => return self.on_told(conn),
             Event::Turn { server, epoch } => return self.on_turn(server, epoch),
             Event::Wake { server, epoch, plan } => self.on_wake(server, epoch, plan),
             Event::Lead { server, epoch, plan } => return self.on_lead(server, epoch, plan),

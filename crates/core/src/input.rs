@@ -78,8 +78,11 @@ pub struct Want {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerEvent {
-    /// It is there, new or again.
+    /// It is there, new or again. From then on it takes orders again when it is told [`ToWorker::Joined`]:
+    /// one that was on its way before is for what the engine knew then.
     Joined {
+        /// Which time this is, in this life of it.
+        join: u64,
         /// How many it can run at once.
         slots: u32,
         /// The queues it serves.
@@ -375,4 +378,6 @@ pub enum ToWorker {
     Acknowledge(AttemptId),
     /// The engine does not know this worker in this life: join (again).
     Rejoin,
+    /// It has joined for this time, and what the engine gives it from here on goes by what it said then.
+    Joined(u64),
 }

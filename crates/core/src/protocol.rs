@@ -55,6 +55,9 @@ pub enum FromServer {
     Refused(String),
     /// Join (again).
     Rejoin,
+    /// The worker has joined for this time. Orders that come before this, after it said that it is there,
+    /// are not begun: those of them that still hold follow it.
+    Joined(u64),
     /// Run these. What is held already is not begun again.
     Assign(Vec<Arc<Order>>),
     /// End these.

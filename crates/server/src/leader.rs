@@ -365,6 +365,7 @@ impl Leader {
                 (ToWorker::Acknowledge(attempt), Some(FromServer::Acknowledge(all))) => all.push(attempt),
                 (ToWorker::Acknowledge(attempt), _) => composed.push(FromServer::Acknowledge(vec![attempt])),
                 (ToWorker::Rejoin, _) => composed.push(FromServer::Rejoin),
+                (ToWorker::Joined(join), _) => composed.push(FromServer::Joined(join)),
             }
         }
         composed

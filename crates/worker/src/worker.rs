@@ -137,6 +137,8 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
         tools,
         happened,
         draining: false,
+        joins: 0,
+        joined: 0,
     };
     worker.take_over_survivors().await?;
     worker.serve(&mut stop).await
@@ -159,6 +161,9 @@ struct Worker {
     tools: Arc<Tools>,
     happened: mpsc::UnboundedReceiver<Happened>,
     draining: bool,
+    /// How often it has said that it is there, and which time of these the server has heard last.
+    joins: u64,
+    joined: u64,
 }
 
 /// How a connection's time ended.
@@ -306,8 +311,10 @@ impl Worker {
     }
 
     /// What a server is told that does not know this worker, or no longer.
-    fn joining(&self) -> Vec<WorkerEvent> {
+    fn joining(&mut self) -> Vec<WorkerEvent> {
+        self.joins += 1;
         let mut events = vec![WorkerEvent::Joined {
+            join: self.joins,
             slots: self.config.offer.slots,
             queues: self.config.offer.queues.clone(),
             held: self.held.ids(),
@@ -342,6 +349,8 @@ impl Worker {
 
     fn obey(&mut self, message: FromServer) {
         match message {
+            // What was sent before the server heard what is here is sent again where it still holds.
+            FromServer::Assign(_) if self.joined != self.joins => {}
             FromServer::Assign(orders) => {
                 for order in orders {
                     // Told again, it is the same attempt and not another.
@@ -367,6 +376,7 @@ impl Worker {
                     self.held.forget(attempt);
                 }
             }
+            FromServer::Joined(join) => self.joined = join,
             FromServer::Welcome { .. }
             | FromServer::Refused(_)
             | FromServer::Rejoin

@@ -139,7 +139,9 @@ pub(super) fn may_begin(replay: &Replay<'_>, shapes: &Shapes, key: TiKey) -> Che
     let spec = &shape.spec.tasks[task];
     let name = format!("{}[{}] of run {} ({})", spec.task_id, key.map_index, run.run_id, key.run);
     let was_running = replay.disk.runs.get(&key.run).is_some_and(|run| run.state == RunState::Running);
-    if !was_running && run.started_at.is_none() {
+    // Where it was cleared after this, the run may wait again by the end of the batch.
+    let cleared = replay.batch.tis.get(&key).is_some_and(|ti| ti.state.name() == S::None);
+    if !was_running && run.started_at.is_none() && !cleared {
         return Err(format!("{name} begins, and its run has not"));
     }
     let dag = replay.disk.dags.get(&run.dag).filter(|_| !replay.batch.dags.contains_key(&run.dag));

@@ -1,5 +1,7 @@
 //! What workers do, and how they reach a server.
 
+use std::collections::VecDeque;
+
 use updraft_core::{
     AttemptId, Incarnation,
     input::{AttemptEnd, Outcome, Report, ToWorker, WorkerEvent},
@@ -81,6 +83,7 @@ impl World {
             epoch: self.servers[s].epoch,
             up_free: 0,
             down_free: 0,
+            down: VecDeque::new(),
             broken: false,
             late: false,
         });
@@ -91,6 +94,7 @@ impl World {
 
     fn join(&mut self, w: usize) {
         let worker = &mut self.workers[w];
+        worker.joins += 1;
         // With nothing begun there is nothing that an old lease would have to end.
         if worker.held.values().all(|held| matches!(held.phase, Phase::Over { .. })) {
             worker.lease_until = self.now + self.plan.lease;
@@ -126,8 +130,9 @@ impl World {
             return;
         }
         c.down_free = c.down_free.max(self.now + delay);
+        c.down.push_back(down);
         let at = c.down_free;
-        self.at(at, Event::Told { conn, down });
+        self.at(at, Event::Told { conn });
     }
 
     pub(super) fn break_connection(&mut self, conn: ConnId, late: bool) {
@@ -146,7 +151,7 @@ impl World {
         self.send_up(w, vec![WorkerEvent::Report { attempt, at: wall(at), report }], false);
     }
 
-    pub(super) fn on_told(&mut self, conn: ConnId, down: Down) -> Step {
+    pub(super) fn on_told(&mut self, conn: ConnId) -> Step {
         let c = &self.conns[conn];
         let w = c.worker;
         let worker = &self.workers[w];
@@ -155,9 +160,10 @@ impl World {
             return Ok(());
         }
         if worker.frozen_until > self.now {
-            self.at(worker.frozen_until, Event::Told { conn, down });
+            self.at(worker.frozen_until, Event::Told { conn });
             return Ok(());
         }
+        let Some(down) = self.conns[conn].down.pop_front() else { return Ok(()) };
         self.mind_lease(w);
         match down {
             Down::Heartbeat(beat) => self.on_heartbeat(w, beat),
@@ -171,6 +177,7 @@ impl World {
                     ToWorker::Continue(attempt) => self.on_continue(w, attempt),
                     ToWorker::Acknowledge(attempt) => return self.on_acknowledge(w, attempt),
                     ToWorker::Rejoin => self.join(w),
+                    ToWorker::Joined(join) => self.workers[w].joined = join,
                 }
             }
         }
@@ -224,7 +231,8 @@ impl World {
     }
 
     fn on_assign(&mut self, w: usize, attempt: AttemptId) {
-        if self.workers[w].held.contains_key(&attempt) {
+        let worker = &self.workers[w];
+        if worker.joined != worker.joins || worker.held.contains_key(&attempt) {
             return;
         }
         let watch = self.orders.get(&attempt).is_some_and(|order| order.watch);

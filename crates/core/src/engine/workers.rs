@@ -86,8 +86,8 @@ impl Engine {
         incarnation: Incarnation,
         event: WorkerEvent,
     ) {
-        if let WorkerEvent::Joined { slots, queues, held } = event {
-            return self.on_joined(now, id, incarnation, slots, queues, held);
+        if let WorkerEvent::Joined { join, slots, queues, held } = event {
+            return self.on_joined(now, id, incarnation, join, (slots, queues), held);
         }
         let lease = self.config.lease;
         let Some(worker) = self.workers.get_mut(&id).filter(|w| w.joined && w.incarnation == incarnation)
@@ -115,8 +115,8 @@ impl Engine {
         now: Timestamp,
         id: WorkerId,
         incarnation: Incarnation,
-        slots: u32,
-        queues: Vec<QueueName>,
+        join: u64,
+        (slots, queues): (u32, Vec<QueueName>),
         held: Vec<AttemptId>,
     ) {
         let lease_until = now.saturating_add(self.config.lease).unwrap_or(Timestamp::MAX);
@@ -133,6 +133,7 @@ impl Engine {
         worker.draining = false;
         worker.lease_until = lease_until;
         self.timers.insert((lease_until, Timer::Lease(id.clone())));
+        self.tell(&id, ToWorker::Joined(join));
         let before: Vec<AttemptId> = self.workers[&id].held.keys().copied().collect();
         for attempt in before.iter().filter(|attempt| !held.contains(attempt)) {
             self.on_not_held(now, &id, *attempt, known == Some(incarnation));
@@ -142,14 +143,14 @@ impl Engine {
         }
     }
 
-    /// A worker that joins does not have an attempt that it was given.
+    /// A worker that joins does not have an attempt that it was given, and does not begin it any more.
     fn on_not_held(&mut self, now: Timestamp, id: &WorkerId, attempt: AttemptId, same_life: bool) {
+        let cleared = self.ti(attempt.ti).is_some_and(|ti| matches!(ti.state, TiState::Restarting(_)));
         if !self.is_current(id, attempt) {
             self.release(id, attempt);
-        } else if same_life {
-            // It has not heard of it yet: a life that has begun an attempt keeps it until its end is acknowledged.
-            let cleared = self.ti(attempt.ti).is_some_and(|ti| matches!(ti.state, TiState::Restarting(_)));
-            self.tell(id, if cleared { ToWorker::Cancel(attempt) } else { ToWorker::Assign(attempt) });
+        } else if same_life && !cleared {
+            // It has not heard of it: a life that has begun an attempt keeps it until its end is acknowledged.
+            self.tell(id, ToWorker::Assign(attempt));
         } else {
             self.lose(now, id, attempt, "its worker was restarted");
         }

@@ -45,7 +45,7 @@ impl World {
     }
 
     pub fn join(&mut self, incarnation: i64, slots: u32, held: Vec<AttemptId>) {
-        let event = WorkerEvent::Joined { slots, queues: vec!["default".into()], held };
+        let event = WorkerEvent::Joined { join: 1, slots, queues: vec!["default".into()], held };
         self.worker(incarnation, event);
     }
 

@@ -33,7 +33,8 @@ impl Worker {
                 pid: 7,
             })
             .await;
-        let joined = WorkerEvent::Joined { slots: 8, queues: vec!["default".into()], held: Vec::new() };
+        let joined =
+            WorkerEvent::Joined { join: 1, slots: 8, queues: vec!["default".into()], held: Vec::new() };
         worker.say(FromWorker::Events(vec![joined])).await;
         worker
     }
