@@ -2,4 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by it, helpers included")]
 
 #[cfg(target_os = "linux")]
+mod conversation;
+#[cfg(target_os = "linux")]
 mod process;

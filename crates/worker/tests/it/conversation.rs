@@ -1,0 +1,193 @@
+//! What a worker says to a server, and how it obeys: a real worker, and a test that plays the server.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::watch,
+    task::JoinHandle,
+};
+use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
+use updraft_core::{
+    AttemptId,
+    input::{AttemptEnd, Report, WorkerEvent},
+    protocol::{FromServer, FromWorker, Offer, Order},
+};
+use updraft_worker::worker::{Config, Endpoint, Error, run};
+
+/// A worker has so long to say what is waited for.
+const WITHIN: Duration = Duration::from_secs(20);
+
+/// A worker, and the server's side of its connection.
+struct Conversation {
+    home: TempDir,
+    listener: UnixListener,
+    socket: WebSocketStream<UnixStream>,
+    stop: watch::Sender<bool>,
+    worker: JoinHandle<Result<(), Error>>,
+}
+
+impl Conversation {
+    /// Until the worker has said that it is there for the first time.
+    async fn begin() -> Self {
+        // As the program does before all else.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("server.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let config = Config {
+            id: "w".into(),
+            offer: Offer { slots: 1, queues: vec!["default".into()] },
+            endpoint: Endpoint::Unix(path),
+            token: "secret".into(),
+            logs: home.path().join("logs"),
+            scratch: home.path().join("scratch"),
+            installation: home.path().file_name().unwrap().to_str().unwrap().to_owned(),
+            denied: Vec::new(),
+            readable: Vec::new(),
+            alone_for: None,
+        };
+        let worker = tokio::spawn(run(config, stopped));
+        let socket = Self::accept(&listener).await;
+        let mut conversation = Self { home, listener, socket, stop, worker };
+        conversation.welcome().await;
+        conversation
+    }
+
+    async fn accept(listener: &UnixListener) -> WebSocketStream<UnixStream> {
+        let next = tokio::time::timeout(WITHIN, listener.accept());
+        accept_async(next.await.expect("the worker comes").unwrap().0).await.unwrap()
+    }
+
+    async fn welcome(&mut self) {
+        assert!(matches!(self.hear().await, FromWorker::Hello { .. }));
+        self.say(&FromServer::Welcome { lease_ms: 30_000, offer: None }).await;
+    }
+
+    /// The connection breaks, and the worker is back.
+    async fn reconnect(&mut self) {
+        let _ = self.socket.close(None).await;
+        self.socket = Self::accept(&self.listener).await;
+        self.welcome().await;
+    }
+
+    async fn say(&mut self, message: &FromServer) {
+        let text = serde_json::to_string(message).unwrap();
+        self.socket.send(Message::Text(text.into())).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> FromWorker {
+        let next = tokio::time::timeout(WITHIN, self.socket.next());
+        match next.await.unwrap().unwrap().unwrap() {
+            Message::Text(text) => serde_json::from_str(&text).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The next events that are no heartbeats.
+    async fn events(&mut self) -> Vec<WorkerEvent> {
+        loop {
+            let FromWorker::Events(mut events) = self.hear().await else { panic!("said hello twice") };
+            events.retain(|event| !matches!(event, WorkerEvent::Heartbeat));
+            if !events.is_empty() {
+                return events;
+            }
+        }
+    }
+
+    /// What the worker says of itself as it joins: which time this is, and what it has.
+    async fn joins(&mut self) -> (u64, Vec<AttemptId>) {
+        match self.events().await.swap_remove(0) {
+            WorkerEvent::Joined { join, held, .. } => (join, held),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The next attempt that ends, and how.
+    async fn ends(&mut self) -> (AttemptId, AttemptEnd) {
+        loop {
+            for event in self.events().await {
+                if let WorkerEvent::Report { attempt, report: Report::Ended(outcome), .. } = event {
+                    return (attempt, outcome.end);
+                }
+            }
+        }
+    }
+
+    async fn assign(&mut self, attempt: AttemptId) {
+        let order = json!({
+            "attempt": attempt,
+            "watch": false,
+            "operator": "BashOperator",
+            "args": { "bash_command": "true" },
+            "task": { "task_id": "t", "max_tries": 0, "do_xcom_push": false, "owner": "airflow" },
+            "run": {
+                "namespace": "default", "dag_id": "d", "run_id": "r", "run_type": "manual",
+                "logical_date": null, "data_interval": null, "run_after": "2026-01-01T00:00:00Z",
+                "started_at": null, "conf": {}, "params": {}, "version": 1, "timezone": "UTC",
+                "source": self.home.path().join("d.yaml"),
+            },
+        });
+        let order: Order = serde_json::from_value(order).unwrap();
+        self.say(&FromServer::Assign(vec![Arc::new(order)])).await;
+    }
+
+    async fn finish(mut self) {
+        self.stop.send(true).unwrap();
+        while self.events().await != [WorkerEvent::Left] {}
+        self.worker.await.unwrap().unwrap();
+    }
+}
+
+fn attempt(number: u32) -> AttemptId {
+    format!("1.{number}.-1.1.1").parse().unwrap()
+}
+
+#[tokio::test]
+async fn an_order_from_before_a_join_was_heard_is_not_begun() {
+    let mut server = Conversation::begin().await;
+    assert_eq!(server.joins().await, (1, vec![]));
+    server.assign(attempt(1)).await;
+    server.say(&FromServer::Rejoin).await;
+    assert_eq!(server.joins().await, (2, vec![]));
+    server.say(&FromServer::Joined(1)).await;
+    server.assign(attempt(2)).await;
+    server.reconnect().await;
+    assert_eq!(server.joins().await, (3, vec![]));
+    server.say(&FromServer::Joined(2)).await;
+    server.assign(attempt(3)).await;
+    server.say(&FromServer::Joined(3)).await;
+    server.assign(attempt(4)).await;
+    assert_eq!(server.ends().await, (attempt(4), AttemptEnd::Success));
+    server.say(&FromServer::Acknowledge(vec![attempt(4)])).await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn the_end_of_an_attempt_is_told_until_it_is_acknowledged() {
+    let mut server = Conversation::begin().await;
+    server.joins().await;
+    server.say(&FromServer::Joined(1)).await;
+    server.assign(attempt(1)).await;
+    assert_eq!(server.ends().await, (attempt(1), AttemptEnd::Success));
+    server.reconnect().await;
+    assert_eq!(server.ends().await, (attempt(1), AttemptEnd::Success));
+    server.say(&FromServer::Acknowledge(vec![attempt(1)])).await;
+    server.reconnect().await;
+    assert_eq!(server.joins().await, (3, vec![]));
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_to_be_cancelled_and_is_not_here_has_ended() {
+    let mut server = Conversation::begin().await;
+    server.joins().await;
+    server.say(&FromServer::Cancel(vec![attempt(1)])).await;
+    assert_eq!(server.ends().await, (attempt(1), AttemptEnd::Cancelled));
+    server.say(&FromServer::Acknowledge(vec![attempt(1)])).await;
+    server.finish().await;
+}
