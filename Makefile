@@ -33,5 +33,5 @@ dist: ## build the stripped release binary; print its path and size
 	@cd "$${CARGO_TARGET_DIR:-target}/dist" && printf '%s: %s bytes\n' "$$(pwd)/updraft" "$$(wc -c < updraft)"
 
 eztable: ## show a shop's mailing from end to end; ARGS=--fast takes seconds
-	@scripts/setup.sh run
+	@scripts/setup.sh eztable
 	@examples/eztable/run $(ARGS)

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Makes the machine ready for `make run`, `make bench` or `make test`: as root on Debian it installs what is missing,
+# Makes the machine ready for `make run`, `make eztable`, `make bench` or `make test`: as root on Debian it installs what is missing,
 # elsewhere it names exactly that. Prints nothing where nothing is missing.
 #
-# Usage: scripts/setup.sh run|bench|test
+# Usage: scripts/setup.sh run|eztable|bench|test
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -19,6 +19,11 @@ has_postgresql() {
     return 1
 }
 
+# Debian parts `venv` from Python.
+has_venv() {
+    python3 -c 'import ensurepip, venv' 2>/dev/null
+}
+
 packages=''
 command -v cc >/dev/null || packages="$packages gcc libc6-dev"
 command -v python3 >/dev/null || packages="$packages python3"
@@ -27,15 +32,15 @@ python=target/test-python
 requirements=tests/requirements.txt
 case "${1:-}" in
 run) ;;
+eztable) has_venv || packages="$packages python3-venv" ;;
 bench) has_postgresql || packages="$packages postgresql" ;;
 test)
     command -v git >/dev/null || packages="$packages git"
     has_postgresql || packages="$packages postgresql"
-    # Debian parts `venv` from Python.
-    python3 -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
+    has_venv || packages="$packages python3-venv"
     ;;
 *)
-    say 'usage: scripts/setup.sh run|bench|test'
+    say 'usage: scripts/setup.sh run|eztable|bench|test'
     exit 2
     ;;
 esac

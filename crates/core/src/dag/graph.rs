@@ -90,6 +90,14 @@ pub enum InvalidDag {
     /// A mapped group around a mapped group.
     #[error("task group `{0}` is mapped and lies in a mapped group: only one of them can be")]
     NestedMappedGroup(GroupId),
+    /// A mapped task in a mapped group.
+    #[error("task `{task}` is mapped and lies in the mapped task group `{group}`: only one of them can be")]
+    MappedInMappedGroup {
+        /// The task.
+        task: TaskId,
+        /// The group.
+        group: GroupId,
+    },
     /// More tasks than can be numbered.
     #[error("{0} tasks are more than the 1,000,000 a DAG may have")]
     TooManyTasks(usize),
@@ -119,6 +127,10 @@ impl Dag {
                     group: group.clone(),
                 })?;
                 nodes[ix].mapped_group = closest_mapped_group(&spec, &groups, at);
+                if task.map.is_some() && let Some(mapped) = nodes[ix].mapped_group {
+                    let group = spec.groups[mapped].group_id.clone();
+                    return Err(InvalidDag::MappedInMappedGroup { task: task.task_id.clone(), group });
+                }
             }
         }
         connect(&spec, &by_id, &mut nodes)?;
@@ -500,7 +512,7 @@ impl MapSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dag::{EdgeSpec, TaskKind};
+    use crate::dag::{EdgeSpec, GroupSpec, TaskKind};
 
     fn dag(tasks: &[&str], edges: &[(&str, &str)]) -> DagSpec {
         let mut spec = DagSpec::new("d");
@@ -529,6 +541,25 @@ mod tests {
         let dag = Dag::compile(spec).unwrap();
         let weights: Vec<i64> = dag.tasks().map(|ix| dag.priority(ix)).collect();
         assert_eq!(weights, [4, 2, 2, 1]);
+    }
+
+    #[test]
+    fn what_is_mapped_twice_is_refused() {
+        let literal = || Mapping::Product(vec![("n".into(), MapSource::List(vec![1.into(), 2.into()]))]);
+        let mut spec = dag(&["a"], &[]);
+        let group = |id: &str, parent: Option<&str>| GroupSpec {
+            group_id: id.into(),
+            parent: parent.map(Into::into),
+            tooltip: None,
+            map: None,
+        };
+        spec.groups = vec![group("outer", None), group("inner", Some("outer"))];
+        spec.groups[0].map = Some(literal());
+        spec.tasks[0].group = Some("inner".into());
+        assert!(Dag::compile(spec.clone()).is_ok());
+        spec.tasks[0].map = Some(literal());
+        let error = Dag::compile(spec).unwrap_err();
+        assert!(error.to_string().contains("`a` is mapped and lies in the mapped task group `outer`"), "{error}");
     }
 
     #[test]

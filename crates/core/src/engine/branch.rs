@@ -1,6 +1,6 @@
 //! Which tasks after one go on: what branches, short circuits and conditions on edges leave out.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -22,7 +22,7 @@ impl Engine {
     ) -> Result<(), String> {
         let Some(run) = self.runs.get_mut(&key.run) else { return Ok(()) };
         let left_out = left_out_by_branch(run, key, branch)?;
-        let direct = run.dag.downstream(key.task).iter().filter(|task| left_out.contains(task));
+        let direct = run.dag.downstream(key.task).iter().filter(|task| left_out.binary_search(task).is_ok());
         let direct: Arc<[TaskIx]> = direct.copied().collect();
         run.set_skips(key, direct);
         self.look_at_skipped(key);
@@ -108,7 +108,7 @@ fn may_be_skipped(state: &TiState) -> bool {
     !has_begun(state) && (!state.is_finished() || *state == TiState::UpstreamFailed)
 }
 
-/// The tasks that a branching task leaves out. What one copy of a mapped task chooses says nothing of tasks
+/// The tasks that a branching task leaves out, in their order. What one copy of a mapped task chooses says nothing of tasks
 /// that are there once for all copies, nor of those that do not come directly after it (as in Airflow).
 fn left_out_by_branch(run: &Run, key: TiKey, branch: &Branch) -> Result<Vec<TaskIx>, String> {
     let dag = &run.dag;
@@ -122,7 +122,7 @@ fn left_out_by_branch(run: &Run, key: TiKey, branch: &Branch) -> Result<Vec<Task
             dag.downstream(key.task).iter().copied().filter(not_teardown).collect()
         }
         Branch::Follow(chosen) => {
-            let mut followed = Vec::new();
+            let mut followed = BTreeSet::new();
             for name in chosen {
                 let found = dag.find_tasks(name);
                 if found.is_empty() {
@@ -131,8 +131,9 @@ fn left_out_by_branch(run: &Run, key: TiKey, branch: &Branch) -> Result<Vec<Task
                 followed.extend(found);
             }
             // What comes after a branch that is followed is reached that way.
-            let reached = dag.relatives(&followed, false);
-            let left_out = |ix: &TaskIx| !followed.contains(ix) && !reached.contains(ix);
+            let first: Vec<TaskIx> = followed.iter().copied().collect();
+            followed.extend(dag.relatives(&first, false));
+            let left_out = |ix: &TaskIx| !followed.contains(ix);
             dag.downstream(key.task).iter().copied().filter(left_out).collect()
         }
     };

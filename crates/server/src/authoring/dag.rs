@@ -102,6 +102,7 @@ fn culprit(error: &InvalidDag) -> Option<&TaskId> {
         InvalidDag::DuplicateTask(task)
         | InvalidDag::FailFastRule(task)
         | InvalidDag::UnknownNeighbour { task, .. }
+        | InvalidDag::MappedInMappedGroup { task, .. }
         | InvalidDag::UnknownMapSource { task, .. } => Some(task),
         InvalidDag::DuplicateGroup(_)
         | InvalidDag::UnknownGroup { .. }
