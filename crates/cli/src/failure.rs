@@ -28,11 +28,23 @@ impl From<Exit> for ExitCode {
 pub struct Failure {
     pub exit: Exit,
     message: String,
+    /// The server is not there, or not ready: asked again later it may answer.
+    away: bool,
 }
 
 impl Failure {
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into() }
+        Self { exit, message: message.into(), away: false }
+    }
+
+    /// The server is not there, or not ready.
+    pub fn away(message: impl Into<String>) -> Self {
+        Self { away: true, ..Self::new(Exit::Failed, message) }
+    }
+
+    /// Whether an error says that the server is not there, or not ready.
+    pub fn is_away(error: &anyhow::Error) -> bool {
+        error.downcast_ref::<Self>().is_some_and(|failure| failure.away)
     }
 
     /// Whether an error is such a failure.

@@ -36,7 +36,10 @@ impl Client {
             _ if status.is_server_error() => format!("{server} says {status}: {detail}"),
             _ => detail,
         };
-        Err(Failure::new(exit, message).into())
+        let away = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+        let failure =
+            if away.contains(&status) { Failure::away(message) } else { Failure::new(exit, message) };
+        Err(failure.into())
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
@@ -58,7 +61,7 @@ impl Client {
                 text
             }
         };
-        Failure::new(Exit::Failed, message).into()
+        Failure::away(message).into()
     }
 
     pub(super) async fn read(&self, response: Response) -> Result<Value> {

@@ -88,12 +88,17 @@ impl System {
     }
 
     pub fn start(&mut self, slots: u32) {
+        self.start_on(0, slots);
+    }
+
+    /// The same on this port; 0 for any that is free.
+    pub fn start_on(&mut self, port: u16, slots: u32) {
         let log =
             File::options().create(true).append(true).open(self.folder.path().join("server.log")).unwrap();
         let server = Command::new(env!("CARGO_BIN_EXE_updraft"))
             .arg("--home")
             .arg(self.home())
-            .args(["standalone", "--port", "0", "--slots", &slots.to_string()])
+            .args(["standalone", "--port", &port.to_string(), "--slots", &slots.to_string()])
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

@@ -127,7 +127,9 @@ impl Dag {
                     group: group.clone(),
                 })?;
                 nodes[ix].mapped_group = closest_mapped_group(&spec, &groups, at);
-                if task.map.is_some() && let Some(mapped) = nodes[ix].mapped_group {
+                if task.map.is_some()
+                    && let Some(mapped) = nodes[ix].mapped_group
+                {
                     let group = spec.groups[mapped].group_id.clone();
                     return Err(InvalidDag::MappedInMappedGroup { task: task.task_id.clone(), group });
                 }
@@ -559,7 +561,10 @@ mod tests {
         assert!(Dag::compile(spec.clone()).is_ok());
         spec.tasks[0].map = Some(literal());
         let error = Dag::compile(spec).unwrap_err();
-        assert!(error.to_string().contains("`a` is mapped and lies in the mapped task group `outer`"), "{error}");
+        assert!(
+            error.to_string().contains("`a` is mapped and lies in the mapped task group `outer`"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -83,6 +83,24 @@ fn state(system: &System, dag_id: &str, task_id: &str) -> Value {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_run_waits_on_while_the_server_is_started_anew() {
+    let mut system = started().await;
+    let address = std::fs::read_to_string(system.home().join("run/address")).unwrap();
+    let port: u16 = address.trim().rsplit_once(':').unwrap().1.parse().unwrap();
+    let mut waiting = system.command(&["dags", "trigger", "slow", "--run-id", "one", "--wait"]);
+    let mut waiting = waiting.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    let mut until = |what: &str| while !said.next().unwrap().unwrap().contains(what) {};
+    until("work running");
+    system.stop_server();
+    until("waiting for it to come back");
+    system.start_on(port, 4);
+    std::fs::write(system.shared().join("go"), "").unwrap();
+    until("work success");
+    assert!(waiting.wait().unwrap().success());
+}
+
+#[tokio::test]
 async fn a_log_is_followed_until_the_attempt_is_over() {
     let system = started().await;
     system.run(&["dags", "trigger", "slow", "--run-id", "one"]).good();
