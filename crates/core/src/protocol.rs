@@ -15,6 +15,13 @@ use crate::{
 /// The version of this protocol. A server refuses a worker that speaks another, and says so.
 pub const VERSION: u32 = 1;
 
+/// A message with a list that is longer than this, in bytes, is cut into several. One item may be longer.
+pub const MESSAGE_BYTES: usize = 64 * 1024;
+
+/// Longer messages, in bytes, are not taken: more than a DAG file may have, of which one task's arguments may
+/// be almost all.
+pub const LONGEST_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+
 /// What a worker says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -11,6 +11,7 @@ mod host;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 use updraft_core::{
@@ -139,6 +140,8 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
         draining: false,
         joins: 0,
         joined: 0,
+        lease: Duration::MAX,
+        awake: std::time::Instant::now(),
     };
     worker.take_over_survivors().await?;
     worker.serve(&mut stop).await
@@ -164,6 +167,10 @@ struct Worker {
     /// How often it has said that it is there, and which time of these the server has heard last.
     joins: u64,
     joined: u64,
+    /// For how long it is believed to be there when it says nothing.
+    lease: Duration,
+    /// When it has last done anything.
+    awake: std::time::Instant,
 }
 
 /// How a connection's time ended.
@@ -179,10 +186,10 @@ impl Worker {
         let prefix = format!("{}/", self.config.installation);
         let found = survivors(&prefix)
             .map_err(|source| Error::Io { doing: "look for processes that were left behind", source })?;
-        for survivor in found {
+        let ends = found.iter().map(|survivor| end_survivor(&survivor.attempt, SURVIVOR_GRACE));
+        for (survivor, ended) in found.iter().zip(join_all(ends).await) {
             let pids = survivor.pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-            warn!(attempt = survivor.attempt, pids, "ending what an earlier worker left behind");
-            let ended = end_survivor(&survivor.attempt, SURVIVOR_GRACE).await;
+            warn!(attempt = survivor.attempt, pids, "ended what an earlier worker left behind");
             if let Err(error) = ended {
                 warn!(%error, attempt = survivor.attempt, "could not end it");
             }
@@ -193,7 +200,24 @@ impl Worker {
             let outcome = Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Lost) };
             self.held.end(attempt, jiff::Timestamp::now(), Report::Ended(Box::new(outcome)));
         }
+        match self.tools.spawner.clear_former() {
+            Ok(0) => {}
+            Ok(removed) => info!(removed, "removed what an earlier worker left in its folder"),
+            Err(error) => warn!(%error, "can't remove what an earlier worker left in its folder"),
+        }
         Ok(())
+    }
+
+    /// Ends what runs where this process has not acted for longer than its lease: a server that was there
+    /// meanwhile has given it to others. While none is there nobody does that, and the next one grants a full
+    /// lease first: so to reach no server ends nothing.
+    fn mind_lease(&mut self) {
+        let asleep = self.awake.elapsed();
+        if asleep > self.lease && self.held.any_runs() {
+            warn!(?asleep, lease = ?self.lease, "ending what runs: this process did not act for longer than its lease");
+            self.end_all();
+        }
+        self.awake = std::time::Instant::now();
     }
 
     async fn serve(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
@@ -207,6 +231,7 @@ impl Worker {
                     Over::Disconnected => alone_since = std::time::Instant::now(),
                 }
             }
+            self.mind_lease();
             let lonely = self.config.alone_for.is_some_and(|limit| alone_since.elapsed() > limit);
             if lonely && self.held.is_empty() {
                 info!("no server for a while, and nothing to do: going");
@@ -246,6 +271,11 @@ impl Worker {
         if !connection.send(&hello).await {
             return Over::Disconnected;
         }
+        if *stop.borrow() {
+            // It was told to stop while no server was there.
+            self.draining = true;
+            self.end_all();
+        }
         let mut beat = tokio::time::interval(HEARTBEAT_EVERY);
         let mut joined = false;
         let mut told_to_stop = *stop.borrow();
@@ -257,7 +287,8 @@ impl Worker {
                 said = connection.receive() => match said {
                     None => return Over::Disconnected,
                     Some(FromServer::Refused(why)) => return Over::Refused(why),
-                    Some(FromServer::Welcome { offer, .. }) => {
+                    Some(FromServer::Welcome { lease_ms, offer }) => {
+                        self.lease = Duration::from_millis(lease_ms);
                         self.config.offer = offer.unwrap_or_else(|| self.config.offer.clone());
                         joined = true;
                         self.joining()
@@ -286,7 +317,10 @@ impl Worker {
                     events
                 }
                 () = tokio::time::sleep_until(told_at), if !begun.is_empty() => std::mem::take(&mut begun),
-                _ = beat.tick(), if joined => vec![WorkerEvent::Heartbeat],
+                _ = beat.tick() => {
+                    self.mind_lease();
+                    if joined { vec![WorkerEvent::Heartbeat] } else { Vec::new() }
+                }
                 () = asked(stop), if !told_to_stop => {
                     told_to_stop = true;
                     self.draining = true;
@@ -299,11 +333,11 @@ impl Worker {
                 events = std::mem::take(&mut begun);
             }
             // What happens before the server knows this worker is told when it joins.
-            if joined && !events.is_empty() && !connection.send(&FromWorker::Events(events)).await {
+            if joined && !events.is_empty() && !connection.tell(events).await {
                 return Over::Disconnected;
             }
             if told_to_stop && self.held.is_empty() {
-                connection.send(&FromWorker::Events(vec![WorkerEvent::Left])).await;
+                connection.tell(vec![WorkerEvent::Left]).await;
                 connection.close().await;
                 return Over::Stopped;
             }
@@ -312,6 +346,7 @@ impl Worker {
 
     /// What a server is told that does not know this worker, or no longer.
     fn joining(&mut self) -> Vec<WorkerEvent> {
+        self.mind_lease();
         self.joins += 1;
         let mut events = vec![WorkerEvent::Joined {
             join: self.joins,
@@ -348,6 +383,7 @@ impl Worker {
     }
 
     fn obey(&mut self, message: FromServer) {
+        self.mind_lease();
         match message {
             // What was sent before the server heard what is here is sent again where it still holds.
             FromServer::Assign(_) if self.joined != self.joins => {}

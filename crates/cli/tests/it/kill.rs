@@ -5,11 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use updraft_core::{RunState, TiStateName};
+use updraft_core::{RunState, TiStateName, XcomValue};
+use updraft_store::Queries;
 
 use crate::system::{System, count};
 
-/// So many task instances a round, each noting that it began and that it ended.
+/// So many task instances a round, each noting that it began and that it ended. Each looks up what another has
+/// left, and leaves something large: both need the server, which may just be gone.
 const COPIES: usize = 120;
 
 fn dag(shared: &std::path::Path) -> String {
@@ -21,11 +23,16 @@ fn dag(shared: &std::path::Path) -> String {
   max_active_tasks: 1000
   default_args: {{start_date: 2024-01-01, retries: 0}}
   tasks:
+    first: {{operator: bash, bash_command: echo 100000}}
     work:
       operator: bash
       append_env: true
+      dependencies: [first]
       partial:
-        bash_command: 'echo "$N $AIRFLOW_CTX_TRY_NUMBER begin" >> {notes}; sleep 0.1; echo "$N $AIRFLOW_CTX_TRY_NUMBER end" >> {notes}'
+        bash_command: >-
+          echo "$N $AIRFLOW_CTX_TRY_NUMBER begin" >> {notes}; sleep 0.1;
+          echo "$N $AIRFLOW_CTX_TRY_NUMBER end" >> {notes};
+          printf '%{{{{ ti.xcom_pull(task_ids="first") }}}}d' 7
       expand:
         env: [{envs}]
     last: {{operator: empty, dependencies: [work]}}
@@ -77,7 +84,8 @@ async fn round(victim: Victim, after: Duration) -> Duration {
     let runs = system.runs_over(1, Duration::from_secs(60)).await;
     assert_eq!(runs[0].state, RunState::Success, "{victim:?} after {after:?}:\n{}", system.said());
     let tis = system.tis().await;
-    assert_eq!(count(&tis, TiStateName::Success), COPIES + 1, "{victim:?} after {after:?}");
+    assert_eq!(count(&tis, TiStateName::Success), COPIES + 2, "{victim:?} after {after:?}");
+    assert_eq!(large_results(&system).await, COPIES, "{victim:?} after {after:?}");
     let mut times: BTreeMap<String, u32> = BTreeMap::new();
     begun(&notes).into_iter().for_each(|attempt| *times.entry(attempt).or_default() += 1);
     let twice: Vec<_> = times.iter().filter(|(_, times)| **times > 1).collect();
@@ -85,6 +93,16 @@ async fn round(victim: Victim, after: Duration) -> Duration {
     system.kill_server();
     assert_eq!(system.integrity(), "ok", "{victim:?} after {after:?}");
     recovered
+}
+
+/// How many of the copies' results are in the store, and as large as they were.
+async fn large_results(system: &System) -> usize {
+    let tis = system.tis().await;
+    let store = system.store().await;
+    let work = tis.iter().find(|ti| &*ti.row.task_id == "work").unwrap();
+    let rows = store.xcoms_of(work.row.key.run, &work.row.task_id, "return_value").await.unwrap();
+    store.close().await;
+    rows.iter().filter(|row| matches!(row.value, XcomValue::Blob { bytes: 100_002, .. })).count()
 }
 
 /// The attempts that have begun, by copy and try.

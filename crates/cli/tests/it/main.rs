@@ -10,5 +10,6 @@ mod kill;
 mod mail;
 mod outage;
 mod restart;
+mod results;
 mod scripts;
 mod system;

@@ -67,3 +67,68 @@ long:
     }
     assert!(tasks_of(&system.home()).is_empty());
 }
+
+/// Notes that it began; its first attempt stays until it is asked to end, and then some time.
+const STUBBORN: &str = "
+stubborn:
+  schedule: '@once'
+  default_args: {start_date: 2024-01-01, retries: 0}
+  tasks:
+    work:
+      operator: bash
+      append_env: true
+      env: {NOTE: SHARED}
+      bash_command: |
+        echo begin >> $NOTE
+        [ $(wc -l < $NOTE) -gt 1 ] && exit 0
+        trap 'sleep 2; exit 1' TERM
+        while true; do sleep 0.1; done
+";
+
+/// Until the first attempt of it runs.
+async fn stubborn(system: &mut System) {
+    let note = system.shared().join("note");
+    let dag = STUBBORN.replace("SHARED", &note.display().to_string());
+    std::fs::write(system.home().join("dags/stubborn.yaml"), dag).unwrap();
+    system.start(1);
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    while !note.exists() {
+        tick.tick().await;
+    }
+}
+
+#[tokio::test]
+async fn a_keeper_that_was_told_to_stop_while_no_server_was_there_takes_nothing_new_from_the_next() {
+    let mut system = System::new(&[]);
+    stubborn(&mut system).await;
+    let keepers = system.processes("keeper");
+    system.kill_server();
+    keepers.iter().for_each(|keeper| signal(*keeper, "-TERM"));
+    system.start(1);
+    let runs = system.runs_over(1, Duration::from_secs(40)).await;
+    assert_eq!(runs[0].state, RunState::Success, "{}", system.said());
+    assert_ne!(system.processes("keeper"), keepers, "{}", system.said());
+}
+
+#[tokio::test]
+async fn a_keeper_that_slept_longer_than_its_lease_ends_what_was_given_away_meanwhile() {
+    let mut system = System::new(&[]);
+    system.set("UPDRAFT__SERVER__LEASE_S", "15");
+    stubborn(&mut system).await;
+    let keepers = system.processes("keeper");
+    keepers.iter().for_each(|keeper| signal(*keeper, "-STOP"));
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    while !system.run(&["tasks", "states", "stubborn", &only_run(&system)]).good().contains("scheduled") {
+        tick.tick().await;
+    }
+    keepers.iter().for_each(|keeper| signal(*keeper, "-CONT"));
+    let runs = system.runs_over(1, Duration::from_secs(40)).await;
+    assert_eq!(runs[0].state, RunState::Success, "{}", system.said());
+    assert!(system.said().contains("did not act for longer than its lease"), "{}", system.said());
+    assert_eq!(system.processes("keeper"), keepers);
+}
+
+fn only_run(system: &System) -> String {
+    let runs = system.run(&["runs", "list", "stubborn", "-o", "json"]).json();
+    runs[0]["dag_run_id"].as_str().unwrap().to_owned()
+}

@@ -41,7 +41,10 @@ impl Engine {
                     self.release(worker, attempt);
                 } else if matches!(outcome.end, AttemptEnd::Lost | AttemptEnd::Cancelled) {
                     let why = outcome.message.as_deref().unwrap_or("its worker ended it");
-                    self.lose(now, worker, attempt, why);
+                    // Somebody stops the worker in order, and may do so often: that is no sign of a task that
+                    // takes its workers down.
+                    let in_order = outcome.end == AttemptEnd::Cancelled && self.is_draining(worker);
+                    self.lose(now, worker, attempt, (why, !in_order));
                 } else {
                     self.release(worker, attempt);
                     self.on_ended(now, attempt.ti, at, *outcome);

@@ -135,7 +135,8 @@ impl Engine {
         self.timers.insert((lease_until, Timer::Lease(id.clone())));
         self.tell(&id, ToWorker::Joined(join));
         let before: Vec<AttemptId> = self.workers[&id].held.keys().copied().collect();
-        for attempt in before.iter().filter(|attempt| !held.contains(attempt)) {
+        let has: BTreeSet<AttemptId> = held.iter().copied().collect();
+        for attempt in before.iter().filter(|attempt| !has.contains(attempt)) {
             self.on_not_held(now, &id, *attempt, known == Some(incarnation));
         }
         for attempt in held {
@@ -152,7 +153,7 @@ impl Engine {
             // It has not heard of it: a life that has begun an attempt keeps it until its end is acknowledged.
             self.tell(id, ToWorker::Assign(attempt));
         } else {
-            self.lose(now, id, attempt, "its worker was restarted");
+            self.lose(now, id, attempt, ("its worker was restarted", true));
         }
     }
 
@@ -228,7 +229,7 @@ impl Engine {
             self.workers.get(id).map(|w| w.held.keys().copied().collect()).unwrap_or_default();
         for attempt in held {
             if self.is_current(id, attempt) {
-                self.lose(now, id, attempt, why);
+                self.lose(now, id, attempt, (why, true));
             } else {
                 self.release(id, attempt);
             }
@@ -268,8 +269,19 @@ impl Engine {
         }
     }
 
-    /// The attempt is gone with its worker: another follows, unless too many were lost in a row.
-    pub(super) fn lose(&mut self, now: Timestamp, id: &WorkerId, attempt: AttemptId, why: &str) {
+    /// Whether this worker takes nothing new.
+    pub(super) fn is_draining(&self, id: &WorkerId) -> bool {
+        self.workers.get(id).is_some_and(|worker| worker.draining)
+    }
+
+    /// The attempt is gone with its worker: another follows, unless too many that count were lost in a row.
+    pub(super) fn lose(
+        &mut self,
+        now: Timestamp,
+        id: &WorkerId,
+        attempt: AttemptId,
+        (why, counts): (&str, bool),
+    ) {
         self.release(id, attempt);
         let key = attempt.ti;
         let Some((_, spec)) = self.spec(key) else { return };
@@ -280,7 +292,7 @@ impl Engine {
             self.transition(now, key, TiEvent::Lost, None);
             return;
         }
-        ti.lost += 1;
+        ti.lost += u32::from(counts);
         ti.max_tries += 1;
         if ti.lost > most {
             let reason = format!("lost {} times in a row, the last time because {why}", ti.lost);

@@ -138,6 +138,28 @@ fn attempts_lost_too_often_in_a_row_fail() {
 }
 
 #[test]
+fn attempts_that_end_as_their_worker_is_stopped_in_order_are_not_counted() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a"], &[]));
+    let run = world.trigger("d");
+    for life in 1..9 {
+        let attempt = world.assigned()[0];
+        world.told.clear();
+        world.worker(life, WorkerEvent::Draining);
+        let event = WorkerEvent::Report {
+            attempt,
+            at: world.now,
+            report: Report::Ended(Box::new(Outcome::new(AttemptEnd::Cancelled))),
+        };
+        world.worker(life, event);
+        world.worker(life, WorkerEvent::Left);
+        assert_eq!(world.state(run, "a"), S::Scheduled);
+        world.join(life + 1, 8, Vec::new());
+    }
+    assert_eq!(world.state(run, "a"), S::Queued);
+}
+
+#[test]
 fn a_worker_that_comes_back_in_the_same_life_is_told_again_what_it_missed() {
     let mut world = World::new(8);
     world.put(dag("d", &["a"], &[]));

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use updraft_core::{
     AttemptId, DagKey, RunState,
-    protocol::{XcomFound, XcomQuery},
+    protocol::{LONGEST_MESSAGE_BYTES, XcomFound, XcomQuery},
 };
 use updraft_store::{Bounds, Order, RunField, RunQuery, TiListing, Window};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -79,6 +79,7 @@ async fn held(shared: &Shared, attempt: AttemptId) -> Result<TiListing, Error> {
 )]
 async fn connect(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
     let (workers, leader, lease) = (shared.workers.clone(), shared.leader.clone(), shared.config.lease);
+    let upgrade = upgrade.max_message_size(LONGEST_MESSAGE_BYTES).max_frame_size(LONGEST_MESSAGE_BYTES);
     upgrade.on_upgrade(move |socket| serve(socket, workers, leader, lease))
 }
 

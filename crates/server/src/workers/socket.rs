@@ -6,7 +6,7 @@ use axum::extract::ws::{Message, WebSocket};
 use tracing::{info, warn};
 use updraft_core::{
     input::WorkerEvent,
-    protocol::{FromServer, FromWorker, VERSION},
+    protocol::{FromServer, FromWorker, MESSAGE_BYTES, VERSION},
 };
 
 use super::{About, Workers};
@@ -67,13 +67,26 @@ async fn refuse(socket: &mut WebSocket, why: String) {
     send(socket, &FromServer::Refused(why)).await;
 }
 
+/// Sends a message; orders that are long together one after the other. `false` where the connection is over.
 async fn send(socket: &mut WebSocket, message: &FromServer) -> bool {
-    match serde_json::to_string(message) {
-        Ok(text) => socket.send(Message::Text(text.into())).await.is_ok(),
+    let text = match serde_json::to_string(message) {
+        Ok(text) => text,
         Err(error) => {
             warn!(%error, "a message for a worker can't be written as JSON");
+            return true;
+        }
+    };
+    match message {
+        FromServer::Assign(orders) if text.len() > MESSAGE_BYTES && orders.len() > 1 => {
+            let (some, others) = orders.split_at(orders.len() / 2);
+            for orders in [some, others] {
+                if !Box::pin(send(socket, &FromServer::Assign(orders.to_vec()))).await {
+                    return false;
+                }
+            }
             true
         }
+        _ => socket.send(Message::Text(text.into())).await.is_ok(),
     }
 }
 

@@ -76,7 +76,9 @@ impl Scratch {
         for entry in std::fs::read_dir(&self.root)? {
             let entry = entry?;
             let name = entry.file_name();
-            if name.to_string_lossy().starts_with(&self.prefix) || name == API_SOCKET {
+            let name = name.to_string_lossy();
+            // The folder may be one that others use, too.
+            if name.starts_with(&self.prefix) || !is_ours(&name) {
                 continue;
             }
             if entry.file_type()?.is_dir() {
@@ -103,6 +105,13 @@ impl Scratch {
         folders.free.push(folder);
         None
     }
+}
+
+/// Whether such a program has given this name: `<pid>-<microseconds>-<number>`, `.result` behind it or not.
+fn is_ours(name: &str) -> bool {
+    let name = name.strip_suffix(".result").unwrap_or(name);
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    name.split('-').count() == 3 && name.split('-').all(is_number)
 }
 
 /// A private folder, removed with all that is in it when dropped.

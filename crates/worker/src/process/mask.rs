@@ -47,6 +47,15 @@ impl Masks {
         Ok(())
     }
 
+    /// A whole text with what must not appear replaced.
+    pub fn hide(&self, text: &str) -> String {
+        let mut shown = Vec::with_capacity(text.len());
+        let mut masker = Masker::new(self.clone());
+        masker.push(text.as_bytes(), |bytes| shown.extend_from_slice(bytes));
+        masker.finish(|bytes| shown.extend_from_slice(bytes));
+        String::from_utf8_lossy(&shown).into_owned()
+    }
+
     fn current(&self) -> Option<Arc<Mask>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).mask.clone()
     }

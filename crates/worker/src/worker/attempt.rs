@@ -1,10 +1,14 @@
 //! One attempt, from its order to its end.
 
-use std::{panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::{
-    runtime::Handle,
     sync::{mpsc, watch},
     task::JoinError,
 };
@@ -14,7 +18,7 @@ use updraft_core::{
     protocol::{Order, log_path},
 };
 use updraft_operators::{
-    Prepared, ProcessPlan, Refused, Work, is_literal,
+    Prepared, ProcessPlan, Work, is_literal,
     outcome::ProcessEnd,
     prepare,
     work::{Command, ResultRule, Shared, TaskContext, TaskLog},
@@ -26,12 +30,21 @@ use super::{
     host::{AttemptHost, Client, NoLookUps},
 };
 use crate::process::{
-    self, DEFAULT_KILL_GRACE, Exit, Guard, Marker, Masks, ProcessSpec, Program, ResultValue, Secret, Spawner,
-    Stdin, Streams, log::TaskLogFile,
+    self, DEFAULT_KILL_GRACE, Exit, Guard, Marker, Masks, ProcessSpec, Program, ResultError, ResultValue,
+    Secret, Spawner, Stdin, Streams, log::TaskLogFile,
 };
 
 /// A value that takes more than this as JSON goes into the blob store.
 const INLINE_BYTES: usize = 64 * 1024;
+
+/// All values of an attempt that do not: what comes after these goes there too.
+const INLINE_BYTES_TOGETHER: usize = 256 * 1024;
+
+/// A last line beyond this is no result: nobody means it as one.
+const LAST_LINE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What is said of an attempt is cut after so many characters; the log has it all.
+const MESSAGE_CHARS: usize = 8 * 1024;
 
 /// What all attempts of a worker share.
 pub(super) struct Tools {
@@ -82,26 +95,35 @@ pub(super) fn begin(order: Arc<Order>, tools: Arc<Tools>) -> Running {
     let (sender, wanted) = watch::channel(Wanted::Run);
     tokio::spawn(async move {
         let attempt = order.attempt;
-        let report = carry_out(order, &tools, wanted).await;
+        let happened = tools.happened.clone();
+        // In a task of its own, so that one that panics has an end, too.
+        let report = match tokio::spawn(async move { carry_out(order, &tools, wanted).await }).await {
+            Ok(report) => report,
+            Err(panic) => unexpected(&panic),
+        };
         // Nobody to tell only when the worker itself is going.
-        let _ = tools.happened.send(Happened { attempt, at: Timestamp::now(), report });
+        let _ = happened.send(Happened { attempt, at: Timestamp::now(), report });
     });
     Running { wanted: sender }
 }
 
+fn unexpected(panic: &JoinError) -> Report {
+    ended(AttemptEnd::Failed, format!("it failed in a way it should not; please report this: {panic}"))
+}
+
 async fn carry_out(order: Arc<Order>, tools: &Arc<Tools>, wanted: watch::Receiver<Wanted>) -> Report {
     let log = log_file(&order, tools);
-    let prepared = match prepared(&order, tools).await {
+    let prepared = tokio::select! {
+        prepared = prepared(&order, tools) => prepared,
+        outcome = stopped(&order, wanted.clone()) => return Report::Ended(Box::new(outcome)),
+    };
+    let prepared = match prepared {
         Ok(Ok(prepared)) => prepared,
-        Ok(Err(refused)) => {
-            let outcome = Outcome::from(refused);
+        Ok(Err(outcome)) => {
             TaskLogFile::new(log).line(outcome.message.as_deref().unwrap_or_default());
             return Report::Ended(Box::new(outcome));
         }
-        Err(panic) => {
-            let message = format!("preparing it failed in a way it should not; please report this: {panic}");
-            return ended(AttemptEnd::Failed, message);
-        }
+        Err(panic) => return unexpected(&panic),
     };
     let rendered = prepared.rendered.clone();
     let mut report = match prepared {
@@ -110,14 +132,18 @@ async fn carry_out(order: Arc<Order>, tools: &Arc<Tools>, wanted: watch::Receive
             Report::Ended(Box::new(run_process(&order, tools, plan, secrets, log, wanted).await))
         }
         Prepared { work: Work::Native(task), secrets, .. } => {
+            let masks = masks_of(&secrets);
             let log = Arc::new(TaskLogFile::masked(log, secrets));
             let context = TaskContext { log: log.clone(), shared: tools.shared.clone() };
             started(&order, tools, Timestamp::now());
-            let outcome = run_native(&order, task.run(context), wanted).await;
+            let outcome = tokio::select! {
+                outcome = task.run(context) => outcome,
+                outcome = stopped(&order, wanted) => outcome,
+            };
             if let Some(message) = &outcome.message {
                 log.line(message);
             }
-            Report::Ended(Box::new(outcome))
+            Report::Ended(Box::new(told(outcome, &masks)))
         }
     };
     if let Report::Ended(outcome) = &mut report {
@@ -131,19 +157,41 @@ async fn carry_out(order: Arc<Order>, tools: &Arc<Tools>, wanted: watch::Receive
 
 /// Prepares an order: at once where nothing has to be looked up, which most are, and otherwise where blocking
 /// is allowed. The way to another thread and back costs more than preparing a literal command.
-async fn prepared(order: &Arc<Order>, tools: &Tools) -> Result<Result<Prepared, Refused>, JoinError> {
+async fn prepared(order: &Arc<Order>, tools: &Tools) -> Result<Result<Prepared, Outcome>, JoinError> {
     if is_literal(order) {
         let host = NoLookUps::default();
         // One that panics does so again below, where that is told.
         let prepared = std::panic::catch_unwind(AssertUnwindSafe(|| prepare(order, &host)));
         if let (Ok(prepared), false) = (prepared, host.was_asked()) {
-            return Ok(prepared);
+            return Ok(prepared.map_err(Outcome::from));
         }
     }
-    let host =
-        AttemptHost { client: tools.client.clone(), attempt: order.attempt, runtime: Handle::current() };
+    // Dropped where this is: then nothing is asked for any more.
+    let (_waiting, waited_for) = watch::channel(());
+    let host = AttemptHost::new(tools.client.clone(), order.attempt, waited_for);
     let order = order.clone();
-    tokio::task::spawn_blocking(move || prepare(&order, &host)).await
+    let prepare = move || {
+        let prepared = prepare(&order, &host);
+        prepared.map_err(|refused| told(refused.into(), &masks_of(&host.secrets())))
+    };
+    tokio::task::spawn_blocking(prepare).await
+}
+
+/// Masks for these; none where there are gigabytes of them.
+fn masks_of(secrets: &[String]) -> Masks {
+    Masks::new(secrets.iter().cloned().map(Secret::new)).unwrap_or_default()
+}
+
+/// An outcome as everybody may see it.
+fn told(outcome: Outcome, masks: &Masks) -> Outcome {
+    let shown = |message: String| {
+        let shown = masks.hide(&message);
+        match shown.char_indices().nth(MESSAGE_CHARS) {
+            Some((end, _)) => format!("{}… (cut; the log has it all)", &shown[..end]),
+            None => shown,
+        }
+    };
+    Outcome { message: outcome.message.map(shown), ..outcome }
 }
 
 fn ended(end: AttemptEnd, message: String) -> Report {
@@ -162,11 +210,8 @@ fn log_file(order: &Order, tools: &Tools) -> PathBuf {
     tools.logs.join(path)
 }
 
-async fn run_native(
-    order: &Order,
-    task: impl Future<Output = Outcome>,
-    mut wanted: watch::Receiver<Wanted>,
-) -> Outcome {
+/// How an attempt ends that is stopped or takes too long, as soon as that is so.
+async fn stopped(order: &Order, mut wanted: watch::Receiver<Wanted>) -> Outcome {
     let limit = order.task.execution_timeout.and_then(|limit| Duration::try_from(limit).ok());
     let timeout = async {
         match limit {
@@ -175,7 +220,6 @@ async fn run_native(
         }
     };
     tokio::select! {
-        outcome = task => outcome,
         () = timeout => Outcome {
             message: Some(timed_out(limit)),
             ..Outcome::new(AttemptEnd::Failed)
@@ -204,10 +248,11 @@ async fn run_process(
         return Outcome::new(AttemptEnd::Cancelled);
     }
     let began = Timestamp::now();
+    let masks = spec.masked.clone();
     let running = match tools.spawner.spawn(spec).await {
         Ok(running) => running,
         Err(error) => {
-            let message = error.to_string();
+            let message = masks.hide(&error.to_string());
             TaskLogFile::new(log).line(&message);
             return Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Failed) };
         }
@@ -231,7 +276,7 @@ async fn run_process(
     };
     tokio::select! {
         end = running.wait() => match end {
-            Ok(end) => judge(order, &plan, end),
+            Ok(end) => told(judge(order, &plan, end, &log).await, &masks),
             Err(error) => Outcome { message: Some(error.to_string()), ..Outcome::new(AttemptEnd::Lost) },
         },
         () = steering => Outcome::new(AttemptEnd::Cancelled),
@@ -272,6 +317,9 @@ fn process_spec(
         ResultRule::File | ResultRule::Envelope => process::ResultRule::File,
         ResultRule::None => process::ResultRule::Nothing,
     };
+    if plan.result == ResultRule::LastLine {
+        spec.result_limit_bytes = LAST_LINE_BYTES;
+    }
     spec.skip_codes = plan.skip_exit_codes.clone();
     spec.timeout = order.task.execution_timeout.and_then(|limit| Duration::try_from(limit).ok());
     spec.masked = Masks::new(secrets.into_iter().map(Secret::new)).map_err(|error| error.to_string())?;
@@ -286,7 +334,7 @@ fn process_spec(
 }
 
 /// What the end of a process means for the attempt.
-fn judge(order: &Order, plan: &ProcessPlan, end: process::Ended) -> Outcome {
+async fn judge(order: &Order, plan: &ProcessPlan, end: process::Ended, log: &Path) -> Outcome {
     let (exit_code, signal) = match end.exit {
         Exit::Code(code) => (Some(code), None),
         Exit::Signal { signal, .. } => (None, Some(signal)),
@@ -308,13 +356,18 @@ fn judge(order: &Order, plan: &ProcessPlan, end: process::Ended) -> Outcome {
     let result = match end.result {
         Ok(None) => None,
         Ok(Some(ResultValue::Inline(bytes))) => Some(bytes),
-        Ok(Some(ResultValue::Spilled(file))) => match std::fs::read(file.path()) {
+        Ok(Some(ResultValue::Spilled(file))) => match tokio::fs::read(file.path()).await {
             Ok(bytes) => Some(bytes),
             Err(error) => {
                 let message = format!("its result can't be read back: {error}");
                 return failed(AttemptEnd::Failed, Some(message));
             }
         },
+        Err(error @ ResultError::TooLarge { .. }) if plan.result == ResultRule::LastLine => {
+            TaskLogFile::new(log.to_owned())
+                .line(&format!("its last line is not kept as its result: {error}"));
+            None
+        }
         Err(error) => return failed(AttemptEnd::Failed, Some(error.to_string())),
     };
     let in_file = matches!(plan.result, ResultRule::File | ResultRule::Envelope);
@@ -332,12 +385,15 @@ async fn store_large(
     tools: &Tools,
     outcome: &mut Outcome,
 ) -> Result<(), updraft_operators::HostError> {
+    let mut inline = 0;
     for (name, value) in &mut outcome.xcoms {
-        let XcomValue::Inline(json) = value else { continue };
-        let large = serde_json::to_string(&**json).is_ok_and(|text| text.len() > INLINE_BYTES);
-        if large {
+        let XcomValue::Inline(value_of) = value else { continue };
+        let Ok(json) = serde_json::to_vec(&**value_of) else { continue };
+        if json.len() > INLINE_BYTES || inline + json.len() > INLINE_BYTES_TOGETHER {
             let (path, bytes) = tools.client.put_blob(order.attempt, name, json).await?;
             *value = XcomValue::Blob { path, bytes };
+        } else {
+            inline += json.len();
         }
     }
     Ok(())

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::UnixStream;
 use tokio_tungstenite::{
-    WebSocketStream, client_async,
-    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
+    WebSocketStream, client_async_with_config,
+    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue, protocol::WebSocketConfig},
 };
 use tracing::warn;
-use updraft_core::protocol::{FromServer, FromWorker};
+use updraft_core::{
+    input::WorkerEvent,
+    protocol::{FromServer, FromWorker, LONGEST_MESSAGE_BYTES, MESSAGE_BYTES},
+};
 
 /// Where the server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +42,10 @@ impl Connection {
         let mut request = "ws://localhost/worker/v1/connect".into_client_request()?;
         let bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| NoConnection::Token)?;
         request.headers_mut().insert("authorization", bearer);
-        let (socket, _) = client_async(request, stream).await?;
+        let limits = WebSocketConfig::default()
+            .max_message_size(Some(LONGEST_MESSAGE_BYTES))
+            .max_frame_size(Some(LONGEST_MESSAGE_BYTES));
+        let (socket, _) = client_async_with_config(request, stream, Some(limits)).await?;
         Ok(Self(socket))
     }
 
@@ -52,6 +58,30 @@ impl Connection {
                 true
             }
         }
+    }
+
+    /// Says what happened, in their order. `false` where the connection is broken.
+    pub async fn tell(&mut self, events: Vec<WorkerEvent>) -> bool {
+        let mut left = vec![events];
+        while let Some(events) = left.pop() {
+            let message = FromWorker::Events(events);
+            let text = match serde_json::to_string(&message) {
+                Ok(text) => text,
+                Err(error) => {
+                    warn!(%error, "a message can't be written as JSON");
+                    continue;
+                }
+            };
+            match message {
+                FromWorker::Events(mut events) if text.len() > MESSAGE_BYTES && events.len() > 1 => {
+                    left.push(events.split_off(events.len() / 2));
+                    left.push(events);
+                }
+                _ if self.0.send(Message::Text(text.into())).await.is_err() => return false,
+                _ => {}
+            }
+        }
+        true
     }
 
     /// What the server says next; `None` where the connection is over.

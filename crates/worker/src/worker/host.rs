@@ -1,18 +1,29 @@
 //! Look-ups that an attempt makes with the server, over HTTP.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use reqwest::Url;
+use reqwest::{RequestBuilder, StatusCode, Url, header::CONTENT_TYPE};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::watch};
 use updraft_core::{
     AttemptId,
     protocol::{Connection, XcomFound, XcomQuery},
 };
-use updraft_operators::{Host, HostError, PreviousSuccess, Smtp, Variable};
+use updraft_operators::{Host, HostError, PreviousSuccess, Smtp, Variable, secrets};
 
 use super::connection::Endpoint;
+
+/// A server that is there answers within this.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
+
+/// Between two questions to a server that is not there: at first, and at most.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// A client of the server's routes for workers.
 #[derive(Clone)]
@@ -41,17 +52,20 @@ impl Client {
         Ok(url)
     }
 
-    async fn answer<T: DeserializeOwned>(
-        &self,
-        request: reqwest::RequestBuilder,
-    ) -> Result<Option<T>, HostError> {
-        let failed = |error: reqwest::Error| HostError(format!("the server did not answer: {error}"));
-        let response = request.bearer_auth(&self.token).send().await.map_err(failed)?;
-        if response.status() == reqwest::StatusCode::NOT_FOUND {
-            return Ok(None);
+    /// Asks until there is an answer: a server may be gone for any time, and what runs goes on meanwhile.
+    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<Option<T>, HostError> {
+        let request = request.bearer_auth(&self.token).timeout(ANSWERS_WITHIN);
+        let mut pause = ASK_AGAIN.0;
+        loop {
+            let once = request.try_clone().ok_or_else(|| HostError("it can't be asked again".into()))?;
+            match answer_of(once).await {
+                Err(Unanswered::Away) => {}
+                Err(Unanswered::Refused(why)) => return Err(HostError(why)),
+                Ok(answer) => return Ok(answer),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(ASK_AGAIN.1);
         }
-        let response = response.error_for_status().map_err(failed)?;
-        response.json().await.map(Some).map_err(failed)
     }
 
     /// Looks something up on behalf of an attempt, at this path below `/worker/v1`.
@@ -74,12 +88,12 @@ impl Client {
         Ok(found.map(|found| found.values).unwrap_or_default())
     }
 
-    /// Puts a large value into the blob store.
+    /// Puts a large value, as JSON, into the blob store.
     pub async fn put_blob(
         &self,
         attempt: AttemptId,
         name: &str,
-        value: &Value,
+        json: Vec<u8>,
     ) -> Result<(String, u64), HostError> {
         #[derive(serde::Deserialize)]
         struct Stored {
@@ -87,36 +101,94 @@ impl Client {
             bytes: u64,
         }
         let url = Self::url(["blobs", &attempt.to_string(), name])?;
-        let stored: Option<Stored> = self.answer(self.http.put(url).json(value)).await?;
+        let request = self.http.put(url).header(CONTENT_TYPE, "application/json").body(json);
+        let stored: Option<Stored> = self.answer(request).await?;
         let stored = stored.ok_or_else(|| HostError("the server does not store blobs".into()))?;
         Ok((stored.path, stored.bytes))
     }
 }
 
+/// Why there is no answer.
+enum Unanswered {
+    /// The server is not there, or not ready.
+    Away,
+    Refused(String),
+}
+
+async fn answer_of<T: DeserializeOwned>(request: RequestBuilder) -> Result<Option<T>, Unanswered> {
+    // What goes wrong on the way is the server's absence: the request is well-formed.
+    let response = request.send().await.map_err(|_| Unanswered::Away)?;
+    match response.status() {
+        StatusCode::NOT_FOUND => return Ok(None),
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            return Err(Unanswered::Away);
+        }
+        _ => {}
+    }
+    let refused = |error: reqwest::Error| Unanswered::Refused(format!("the server refused it: {error}"));
+    let response = response.error_for_status().map_err(refused)?;
+    let bytes = response.bytes().await.map_err(|_| Unanswered::Away)?;
+    let strange = |error| Unanswered::Refused(format!("the server's answer is not understood: {error}"));
+    serde_json::from_slice(&bytes).map(Some).map_err(strange)
+}
+
 /// What one attempt looks things up through while it is prepared.
 pub(super) struct AttemptHost {
-    pub client: Client,
-    pub attempt: AttemptId,
-    pub runtime: Handle,
+    client: Client,
+    attempt: AttemptId,
+    runtime: Handle,
+    /// Whoever prepares the attempt holds the other end.
+    wanted: watch::Receiver<()>,
+    secrets: Mutex<Vec<String>>,
 }
 
 impl AttemptHost {
+    /// For as long as the other end of `wanted` is there.
+    pub fn new(client: Client, attempt: AttemptId, wanted: watch::Receiver<()>) -> Self {
+        Self { client, attempt, runtime: Handle::current(), wanted, secrets: Mutex::default() }
+    }
+
+    /// The secrets among what was looked up.
+    pub fn secrets(&self) -> Vec<String> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, found: Vec<String>) {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+    }
+
+    /// The answer, unless nobody waits for it any more.
+    fn ask<T>(&self, answer: impl Future<Output = Result<T, HostError>>) -> Result<T, HostError> {
+        let mut wanted = self.wanted.clone();
+        self.runtime.block_on(async {
+            tokio::select! {
+                answer = answer => answer,
+                _ = wanted.changed() => Err(HostError("the attempt was ended meanwhile".into())),
+            }
+        })
+    }
+
     fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<Option<T>, HostError> {
-        self.runtime.block_on(self.client.get(self.attempt, segments))
+        self.ask(self.client.get(self.attempt, segments))
     }
 }
 
 impl Host for AttemptHost {
     fn xcom(&self, query: &XcomQuery) -> Result<Vec<XcomFound>, HostError> {
-        self.runtime.block_on(self.client.xcom(query))
+        self.ask(self.client.xcom(query))
     }
 
     fn variable(&self, key: &str) -> Result<Option<Variable>, HostError> {
-        self.get(&["variables", key])
+        let found: Option<Variable> = self.get(&["variables", key])?;
+        let secret = found.iter().filter(|variable| variable.secret);
+        secret.for_each(|variable| self.note(secrets::of_variable(&variable.value)));
+        Ok(found)
     }
 
     fn connection(&self, conn_id: &str) -> Result<Option<Connection>, HostError> {
-        self.get(&["connections", conn_id])
+        let found: Option<Connection> = self.get(&["connections", conn_id])?;
+        found.iter().for_each(|connection| self.note(secrets::of_connection(connection)));
+        Ok(found)
     }
 
     fn previous_success(&self) -> Result<Option<PreviousSuccess>, HostError> {
@@ -124,7 +196,10 @@ impl Host for AttemptHost {
     }
 
     fn smtp(&self) -> Result<Option<Smtp>, HostError> {
-        self.get(&["smtp"])
+        let found: Option<Smtp> = self.get(&["smtp"])?;
+        let url = found.as_ref().and_then(|smtp| Url::parse(&smtp.url).ok());
+        self.note(url.iter().filter_map(|url| url.password().map(str::to_owned)).collect());
+        Ok(found)
     }
 }
 
