@@ -21,7 +21,11 @@ use updraft_core::{
     record::Batch,
 };
 
-use crate::{Micros, disk::Disk, worker::Worker};
+use crate::{
+    Micros,
+    disk::Disk,
+    worker::{Held, Worker},
+};
 
 type Check = Result<(), String>;
 
@@ -151,6 +155,10 @@ impl Checks {
         }
         let worker = &workers[w];
         let running = worker.held.values().filter(|held| held.is_running() && !held.watch).count();
+        let other = |(of, held): &(&AttemptId, &Held)| of.ti == attempt.ti && held.is_running();
+        if let Some((other, _)) = worker.held.iter().find(other) {
+            return Err(format!("{} begins {attempt} while it still runs {other}", worker.id));
+        }
         let watch = worker.held.get(&attempt).is_some_and(|held| held.watch);
         if !watch && running >= worker.slots as usize {
             return Err(format!(

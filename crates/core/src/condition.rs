@@ -8,10 +8,14 @@ use crate::TiStateName;
 
 /// A condition on an edge, as written: `result | int > 5`, `state == 'failed'`, `exit_code == 3`.
 ///
-/// It is a Jinja expression. It sees `result` (the upstream task's result, JSON), `state` and
-/// `exit_code` (null where there was none).
+/// It is a Jinja expression. It sees `result` (the upstream task's result, JSON), `text` (the same as text),
+/// `state` and `exit_code` (null where there was none). What a script prints is text; where that reads as JSON
+/// (`5`, `true`, `{"rows": 0}`), `result` is what it says, so that `result > 3` compares numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition(String);
+
+/// What a condition sees, and the functions that it may call.
+const NAMES: [&str; 5] = ["exit_code", "range", "result", "state", "text"];
 
 /// A condition that can't be read, or that could not be told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,9 +31,19 @@ impl Condition {
     /// Reads a condition; what is no expression is refused here and not when it is needed.
     pub fn parse(text: impl Into<String>) -> Result<Self, BadCondition> {
         let text = text.into();
-        match Environment::new().compile_expression(&text) {
-            Ok(_) => Ok(Self(text)),
-            Err(error) => Err(BadCondition { reason: error.to_string(), text }),
+        let unknown = match Environment::new().compile_expression(&text) {
+            Ok(expression) => {
+                let names = expression.undeclared_variables(false);
+                names.into_iter().filter(|name| !NAMES.contains(&&**name)).min()
+            }
+            Err(error) => return Err(BadCondition { reason: error.to_string(), text }),
+        };
+        match unknown {
+            None => Ok(Self(text)),
+            Some(name) => {
+                let reason = format!("there is no `{name}` here; there are: {}", NAMES.join(", "));
+                Err(BadCondition { reason, text })
+            }
         }
     }
 
@@ -40,14 +54,32 @@ impl Condition {
         state: TiStateName,
         exit_code: Option<i32>,
     ) -> Result<bool, BadCondition> {
-        let bad = |error: minijinja::Error| BadCondition { text: self.0.clone(), reason: error.to_string() };
+        let read = match result {
+            Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into()),
+            Some(value) => value.clone(),
+            None => Value::Null,
+        };
+        let bad = |error: minijinja::Error| {
+            let of = match &read {
+                Value::Null => "; there is no result",
+                Value::String(_) => "; the result is text that is no JSON",
+                _ => "",
+            };
+            BadCondition { text: self.0.clone(), reason: format!("{error}{of}") }
+        };
         let mut environment = Environment::new();
         environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
         // A condition that does not end would stop every DAG of everybody.
         environment.set_fuel(Some(100_000));
         let expression = environment.compile_expression(&self.0).map_err(bad)?;
-        let result = minijinja::value::Serde(result);
-        let names = context! { result => result, state => state.as_str(), exit_code => exit_code };
+        let text = match result {
+            Some(Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+            None => String::new(),
+        };
+        let result = minijinja::value::Serde(&read);
+        let names =
+            context! { result => result, text => text, state => state.as_str(), exit_code => exit_code };
         Ok(expression.eval(names).map_err(bad)?.is_true())
     }
 
@@ -82,6 +114,29 @@ mod tests {
         assert!(!condition.holds(Some(&json!(3)), TiStateName::Success, Some(0)).unwrap());
         let field = Condition::parse("result.rows == 0 and exit_code == 0").unwrap();
         assert!(field.holds(Some(&json!({"rows": 0})), TiStateName::Success, Some(0)).unwrap());
+    }
+
+    #[test]
+    fn what_a_script_prints_is_compared_as_what_it_says() {
+        let holds = |condition: &str, printed: &str| {
+            let condition = Condition::parse(condition).unwrap();
+            condition.holds(Some(&json!(printed)), TiStateName::Success, Some(0)).unwrap()
+        };
+        assert!(!holds("result > 30", "5"));
+        assert!(holds("result > 30", "31.5"));
+        assert!(holds("result == 5", "5"));
+        assert!(holds("result.n > 3", r#"{"n": 5}"#));
+        assert!(holds("result == 'done'", "done"));
+        assert!(holds("text == '1.10'", "1.10"));
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_is_refused_when_it_is_read() {
+        let error = Condition::parse("foo > 3").unwrap_err();
+        assert!(error.to_string().contains("there is no `foo` here"), "{error}");
+        let field = Condition::parse("result.n > 3").unwrap();
+        let error = field.holds(Some(&json!("five")), TiStateName::Success, None).unwrap_err();
+        assert!(error.to_string().contains("the result is text that is no JSON"), "{error}");
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub(super) enum Limit {
     TaskInRun(RunKey, TaskIx),
     /// The slots of a pool.
     Pool(Namespace, PoolName),
+    /// An earlier attempt of this task instance, which was marked or cleared while it ran and has not ended yet.
+    Former(TiKey),
 }
 
 impl Engine {
@@ -140,6 +142,10 @@ impl Engine {
             limits.push(Limit::TaskInRun(key.run, key.task));
         }
         limits.push(Limit::Pool(dag.namespace.clone(), spec.pool.clone()));
+        let by_worker = matches!(spec.kind, TaskKind::Run | TaskKind::Watch);
+        if by_worker && self.ti(key).is_some_and(|ti| ti.try_number > 0) {
+            limits.push(Limit::Former(key));
+        }
         limits
     }
 
@@ -171,6 +177,10 @@ impl Engine {
                 left(most, run.tasks[task.usize()].active, "max_active_tis_per_dagrun of the task")
             }
             Limit::Pool(namespace, name) => self.pool_room(namespace, name, key),
+            Limit::Former(key) => match self.workers.iter().find(|(_, worker)| worker.has_one_of(*key)) {
+                Some((id, _)) => Err(format!("its attempt before has not ended yet on worker `{id}`")),
+                None => Ok(1),
+            },
         }
     }
 

@@ -7,9 +7,9 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Engine, Timer};
+use super::{Engine, Timer, dispatch::Limit};
 use crate::{
-    AttemptId, Incarnation, Owner, QueueName, TiEvent, TiState, Wait, WorkerId,
+    AttemptId, Incarnation, Owner, QueueName, TiEvent, TiKey, TiState, Wait, WorkerId,
     input::{Effect, ToWorker, WorkerEvent},
 };
 
@@ -70,6 +70,12 @@ impl Worker {
     /// How many slots are taken.
     pub fn used(&self) -> u32 {
         self.used
+    }
+
+    /// Whether it has an attempt of this task instance.
+    pub fn has_one_of(&self, ti: TiKey) -> bool {
+        let first = AttemptId { ti, try_number: 0, lease: 0 };
+        self.held.range(first..).next().is_some_and(|(attempt, _)| attempt.ti == ti)
     }
 
     /// What it has.
@@ -267,6 +273,7 @@ impl Engine {
                 self.held_by_owner.remove(&owner);
             }
         }
+        self.unpark(&Limit::Former(attempt.ti));
     }
 
     /// Whether this worker takes nothing new.
@@ -311,7 +318,7 @@ impl Engine {
     }
 
     /// Asks the worker that has this task instance for something, where one has it.
-    pub(super) fn tell_holder(&mut self, key: crate::TiKey, message: fn(AttemptId) -> ToWorker) {
+    pub(super) fn tell_holder(&mut self, key: TiKey, message: fn(AttemptId) -> ToWorker) {
         let Some(ti) = self.ti(key) else { return };
         let Some(assignment) = ti.state.assignment() else { return };
         let attempt = AttemptId { ti: key, try_number: ti.try_number, lease: assignment.lease };

@@ -334,6 +334,26 @@ fn marking_a_running_task_ends_it_and_lets_the_rest_go_on() {
 }
 
 #[test]
+fn a_task_that_is_cleared_after_it_was_marked_waits_until_its_attempt_has_ended() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a"], &[]));
+    let run = world.trigger("d");
+    let first = world.assigned()[0];
+    world.report(first, Report::Started);
+    world.command(Command::Mark { tis: vec![first.ti], state: End::Failed }).unwrap();
+    world.command(Command::Clear(clear(run, &["a"]))).unwrap();
+    world.told.clear();
+    assert_eq!(world.state(run, "a"), S::Scheduled);
+    let why = world.engine.ti(first.ti).unwrap().reason.clone().unwrap();
+    assert!(why.contains("its attempt before has not ended yet on worker `w`"), "{why}");
+    // Also for an engine that hears of it only now.
+    world.join(1, 8, vec![first]);
+    assert!(world.assigned().is_empty());
+    world.end(first, AttemptEnd::Cancelled);
+    assert_eq!(world.assigned()[0].try_number, 2);
+}
+
+#[test]
 fn marking_what_failed_as_success_lets_what_failed_after_it_begin_anew() {
     let mut world = World::new(8);
     world.put(dag("d", &["a", "b", "c"], &[("a", "b"), ("b", "c")]));
