@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use updraft_core::protocol::{Connection, XcomFound, XcomQuery};
 
+use crate::Files;
+
 /// A look-up that could not be made, in a sentence: the server was away, the account may not. Nothing is
 /// said by it about whether the thing is there; trying again may help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +32,9 @@ pub trait Host: Send + Sync {
     /// Where mail goes when no connection says so: the configuration's `smtp.url`
     /// (`smtp://user:password@host:587`), and the address it comes from.
     fn smtp(&self) -> Result<Option<Smtp>, HostError>;
+
+    /// Which files of this machine may be read.
+    fn files(&self) -> Result<&Files, HostError>;
 }
 
 /// A variable.

@@ -5,6 +5,7 @@
 //! rendered and the [`Work`] to do: a process to start, a future to drive, or a time to wait for.
 
 pub mod catalog;
+mod files;
 mod host;
 #[cfg(feature = "email")]
 pub mod mail;
@@ -18,6 +19,7 @@ pub mod template;
 pub mod work;
 
 pub use self::{
+    files::Files,
     host::{Host, HostError, PreviousSuccess, Smtp, Variable},
     prepare::{Prepared, Refused, is_literal, prepare},
     work::{NativeTask, ProcessPlan, Work},

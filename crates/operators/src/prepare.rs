@@ -16,6 +16,7 @@ use updraft_core::{
 use crate::{
     Host, HostError, Work,
     catalog::{BadOperator, Entry, argument::BadArgument, find, known},
+    files::Unreadable,
     secrets::{self, mask},
     template::{BadTemplate, Renderer},
     work::ResultRule,
@@ -47,6 +48,12 @@ pub enum Refused {
     /// Something could not be looked up.
     #[error("a look-up failed: {0}")]
     Host(#[from] HostError),
+}
+
+impl From<Unreadable> for Refused {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::Missing(unreadable.to_string())
+    }
 }
 
 impl From<Refused> for Outcome {

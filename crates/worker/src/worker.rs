@@ -19,7 +19,7 @@ use updraft_core::{
     input::{AttemptEnd, Outcome, Report, WorkerEvent},
     protocol::{FromServer, FromWorker, Offer, VERSION},
 };
-use updraft_operators::work::Shared;
+use updraft_operators::{Files, work::Shared};
 
 pub use self::connection::Endpoint;
 use self::{
@@ -119,6 +119,8 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
         ..GuardPolicy::default()
     };
     let guard = Guard::new(policy)?;
+    // What the worker reads for a task is kept from it as what the task reads itself.
+    let files = Files::new(guard.policy().denied.clone(), guard.policy().readable.clone());
     info!(guard = ?guard.status(), "tasks are guarded");
     let (sender, happened) = mpsc::unbounded_channel();
     let tools = Arc::new(Tools {
@@ -127,6 +129,7 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
         client,
         api,
         shared: Arc::new(Shared::default()),
+        files: Arc::new(files),
         logs: config.logs.clone(),
         installation: config.installation.clone(),
         happened: sender,

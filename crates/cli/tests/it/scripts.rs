@@ -111,6 +111,43 @@ async fn tasks_get_what_is_meant_for_them_and_nothing_else() {
     assert!(tis.iter().all(|ti| ti.row.state.name() == TiStateName::Success));
 }
 
+/// What a task names and the keeper reads, which is under no guard.
+const BY_THE_KEEPER: &str = r#"
+thieves:
+  schedule: "@once"
+  default_args: {start_date: 2024-01-01, retries: 0}
+  tasks:
+    by_template: {operator: bash, bash_command: "echo STOLEN {% include 'HOME_FOLDER/key' %}"}
+    by_name: {operator: bash, bash_command: stolen.sh}
+    by_link: {operator: bash, bash_command: "echo STOLEN {% include 'link' %}"}
+    of_the_keeper: {operator: bash, bash_command: "echo STOLEN {% include '/proc/self/environ' %}"}
+    by_mail: {operator: email, to: a@example.org, subject: s, html_content: h, files: [HOME_FOLDER/key]}
+    by_mailed_link: {operator: email, to: a@example.org, subject: s, html_content: h, files: [link]}
+    endless: {operator: email, to: a@example.org, subject: s, html_content: h, files: [/dev/zero]}
+    caught:
+      operator: empty
+      trigger_rule: all_failed
+      dependencies: [by_template, by_name, by_link, of_the_keeper, by_mail, by_mailed_link, endless]
+"#;
+
+#[tokio::test]
+async fn the_keeper_steals_nothing_for_a_task() {
+    let mut system = System::new(&[]);
+    let dags = system.home().join("dags");
+    for link in ["link", "stolen.sh"] {
+        std::os::unix::fs::symlink("../key", dags.join(link)).unwrap();
+    }
+    let dag = BY_THE_KEEPER.replace("HOME_FOLDER", &system.home().display().to_string());
+    std::fs::write(dags.join("thieves.yaml"), dag).unwrap();
+    system.set("UPDRAFT__SMTP__URL", "smtp://127.0.0.1:1?tls=off");
+    system.set("UPDRAFT__SMTP__FROM", "updraft@example.org");
+    system.start(4);
+    for ti in ended(&system).await.iter().filter(|ti| &*ti.row.task_id != "caught") {
+        let log = system.log(ti);
+        assert!(log.contains("is out of tasks' reach") || log.contains("it is no regular file"), "{log}");
+    }
+}
+
 /// Only root can make a process another user's.
 #[tokio::test]
 async fn a_task_runs_as_the_user_it_names() {

@@ -48,6 +48,9 @@ arguments! {
 
 const DEFAULT_CONNECTION: &str = "smtp_default";
 
+/// What the files of a mail may come to together. Hardly a mail server takes more.
+const MOST_ATTACHED: u64 = 25 << 20;
+
 pub(super) const ENTRY: Entry = Entry {
     name: "EmailOperator",
     aliases: &[
@@ -125,14 +128,19 @@ fn server(job: &Job<'_>, conn_id: &str) -> Result<MailServer, Refused> {
 
 fn attachments(job: &Job<'_>, files: Vec<Value>) -> Result<Vec<FileAttached>, Refused> {
     let mut attached = Vec::new();
+    let mut bytes = 0;
     for file in files {
         let Some(file) = file.as_str() else {
             return Err(job.bad((Some("files"), "must be a list of file names".into())));
         };
         let path = job.folder().join(file);
-        let content = std::fs::read(&path).map_err(|error| {
-            Refused::Missing(format!("the file {} can't be read: {error}", path.display()))
-        })?;
+        let content = job.host.files()?.read(&path, MOST_ATTACHED)?;
+        bytes += content.len() as u64;
+        if bytes > MOST_ATTACHED {
+            let mend =
+                format!("come to more than {} MiB: send a link to where they are", MOST_ATTACHED >> 20);
+            return Err(job.bad((Some("files"), mend)));
+        }
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         attached.push(FileAttached { name: name.unwrap_or_default(), content });
     }

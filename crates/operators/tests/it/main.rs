@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by its panic")]
 
 mod email;
+mod files;
 mod http;
 mod oracle;
 mod process;

@@ -13,7 +13,7 @@ use updraft_core::{
     record::RunType,
 };
 use updraft_operators::{
-    Host, HostError, Prepared, PreviousSuccess, Smtp, Variable, Work,
+    Files, Host, HostError, Prepared, PreviousSuccess, Smtp, Variable, Work,
     work::{TaskContext, TaskLog},
 };
 
@@ -26,6 +26,7 @@ pub struct World {
     pub connections: BTreeMap<String, Connection>,
     pub previous: Option<PreviousSuccess>,
     pub smtp: Option<Smtp>,
+    pub files: Files,
     /// What was asked for.
     pub asked: Mutex<Vec<String>>,
 }
@@ -72,6 +73,11 @@ impl Host for World {
 
     fn smtp(&self) -> Result<Option<Smtp>, HostError> {
         Ok(self.smtp.clone())
+    }
+
+    fn files(&self) -> Result<&Files, HostError> {
+        self.ask("files".into());
+        Ok(&self.files)
     }
 }
 

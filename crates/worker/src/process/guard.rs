@@ -182,6 +182,12 @@ impl Guard {
         Ok(Self { policy, status, rules: Mutex::new(None) })
     }
 
+    /// The policy, its paths without links.
+    #[must_use]
+    pub fn policy(&self) -> &GuardPolicy {
+        &self.policy
+    }
+
     /// How far this kernel follows the policy.
     #[must_use]
     pub fn status(&self) -> &GuardStatus {

@@ -18,7 +18,7 @@ use updraft_core::{
     protocol::{Order, log_path},
 };
 use updraft_operators::{
-    Prepared, ProcessPlan, Work, is_literal,
+    Files, Prepared, ProcessPlan, Work, is_literal,
     outcome::ProcessEnd,
     prepare,
     work::{Command, ResultRule, Shared, TaskContext, TaskLog},
@@ -53,6 +53,8 @@ pub(super) struct Tools {
     pub client: Client,
     pub api: Arc<TaskApi>,
     pub shared: Arc<Shared>,
+    /// What may be read for the authors of DAGs.
+    pub files: Arc<Files>,
     pub logs: PathBuf,
     pub installation: String,
     pub happened: mpsc::UnboundedSender<Happened>,
@@ -168,7 +170,7 @@ async fn prepared(order: &Arc<Order>, tools: &Tools) -> Result<Result<Prepared, 
     }
     // Dropped where this is: then nothing is asked for any more.
     let (_waiting, waited_for) = watch::channel(());
-    let host = AttemptHost::new(tools.client.clone(), order.attempt, waited_for);
+    let host = AttemptHost::new(tools.client.clone(), order.attempt, tools.files.clone(), waited_for);
     let order = order.clone();
     let prepare = move || {
         let prepared = prepare(&order, &host);

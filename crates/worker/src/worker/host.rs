@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -15,7 +15,7 @@ use updraft_core::{
     AttemptId,
     protocol::{Connection, XcomFound, XcomQuery},
 };
-use updraft_operators::{Host, HostError, PreviousSuccess, Smtp, Variable, secrets};
+use updraft_operators::{Files, Host, HostError, PreviousSuccess, Smtp, Variable, secrets};
 
 use super::connection::Endpoint;
 
@@ -137,6 +137,7 @@ pub(super) struct AttemptHost {
     client: Client,
     attempt: AttemptId,
     runtime: Handle,
+    files: Arc<Files>,
     /// Whoever prepares the attempt holds the other end.
     wanted: watch::Receiver<()>,
     secrets: Mutex<Vec<String>>,
@@ -144,8 +145,13 @@ pub(super) struct AttemptHost {
 
 impl AttemptHost {
     /// For as long as the other end of `wanted` is there.
-    pub fn new(client: Client, attempt: AttemptId, wanted: watch::Receiver<()>) -> Self {
-        Self { client, attempt, runtime: Handle::current(), wanted, secrets: Mutex::default() }
+    pub fn new(
+        client: Client,
+        attempt: AttemptId,
+        files: Arc<Files>,
+        wanted: watch::Receiver<()>,
+    ) -> Self {
+        Self { client, attempt, runtime: Handle::current(), files, wanted, secrets: Mutex::default() }
     }
 
     /// The secrets among what was looked up.
@@ -201,6 +207,10 @@ impl Host for AttemptHost {
         self.note(url.iter().filter_map(|url| url.password().map(str::to_owned)).collect());
         Ok(found)
     }
+
+    fn files(&self) -> Result<&Files, HostError> {
+        Ok(&self.files)
+    }
 }
 
 /// Looks nothing up, and notes that it should have.
@@ -236,6 +246,10 @@ impl Host for NoLookUps {
     }
 
     fn smtp(&self) -> Result<Option<Smtp>, HostError> {
+        self.refuse()
+    }
+
+    fn files(&self) -> Result<&Files, HostError> {
         self.refuse()
     }
 }

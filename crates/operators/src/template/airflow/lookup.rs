@@ -9,6 +9,7 @@ use updraft_core::{
 
 use super::World;
 use crate::{
+    files::MOST_OF_A_TEMPLATE,
     secrets,
     template::{
         fault::{Result, fault},
@@ -87,7 +88,8 @@ impl World<'_> {
     }
 
     /// The text of a template's file, looked for as Airflow does: in the DAG file's folder, then along the
-    /// search path, never above them. An absolute path that leads nowhere there is taken as it is.
+    /// search path, never above them. An absolute path that leads nowhere there is taken as it is, where tasks
+    /// may look there.
     pub(in crate::template) fn read_file(&self, name: &str) -> Result<Option<String>> {
         if Path::new(name).components().any(|part| part == std::path::Component::ParentDir) {
             return fault(format!("the file {name} is outside of the DAG's folder"));
@@ -95,16 +97,10 @@ impl World<'_> {
         let absolute = Path::new(name).is_absolute().then(|| Path::new(name).to_owned());
         let inside = self.searchpath.iter().map(|folder| folder.join(name.trim_start_matches('/')));
         for path in inside.chain(absolute) {
-            match std::fs::read_to_string(&path) {
+            match self.host.files()?.read_text(&path, MOST_OF_A_TEMPLATE) {
                 Ok(text) => return Ok(Some(text)),
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        std::io::ErrorKind::NotFound
-                            | std::io::ErrorKind::NotADirectory
-                            | std::io::ErrorKind::IsADirectory
-                    ) => {}
-                Err(error) => return fault(format!("{} can't be read: {error}", path.display())),
+                Err(error) if error.is_missing() => {}
+                Err(error) => return fault(error.to_string()),
             }
         }
         Ok(None)
