@@ -123,11 +123,13 @@ thieves:
     of_the_keeper: {operator: bash, bash_command: "echo STOLEN {% include '/proc/self/environ' %}"}
     by_mail: {operator: email, to: a@example.org, subject: s, html_content: h, files: [HOME_FOLDER/key]}
     by_mailed_link: {operator: email, to: a@example.org, subject: s, html_content: h, files: [link]}
+    by_script: {operator: script, script_file: HOME_FOLDER/key}
     endless: {operator: email, to: a@example.org, subject: s, html_content: h, files: [/dev/zero]}
+    never: {operator: script, script_file: pipe}
     caught:
       operator: empty
       trigger_rule: all_failed
-      dependencies: [by_template, by_name, by_link, of_the_keeper, by_mail, by_mailed_link, endless]
+      dependencies: [by_template, by_name, by_link, of_the_keeper, by_mail, by_mailed_link, by_script, endless, never]
 "#;
 
 #[tokio::test]
@@ -137,6 +139,8 @@ async fn the_keeper_steals_nothing_for_a_task() {
     for link in ["link", "stolen.sh"] {
         std::os::unix::fs::symlink("../key", dags.join(link)).unwrap();
     }
+    rustix::fs::mknodat(rustix::fs::CWD, dags.join("pipe"), rustix::fs::FileType::Fifo, 0o666.into(), 0)
+        .unwrap();
     let dag = BY_THE_KEEPER.replace("HOME_FOLDER", &system.home().display().to_string());
     std::fs::write(dags.join("thieves.yaml"), dag).unwrap();
     system.set("UPDRAFT__SMTP__URL", "smtp://127.0.0.1:1?tls=off");

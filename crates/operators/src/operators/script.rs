@@ -1,7 +1,5 @@
 //! `ScriptOperator`: a script in any language.
 
-use std::path::Path;
-
 use serde_json::Value;
 use updraft_core::TaskKind;
 
@@ -99,7 +97,11 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
         }
         (None, Some(file)) => {
             let path = job.folder().join(file);
-            let mut argv = if interpreter.is_empty() { shebang(&path)? } else { interpreter };
+            let mut argv = if interpreter.is_empty() {
+                shebang(&job.host.files()?.beginning(&path, 256)?)
+            } else {
+                interpreter
+            };
             argv.push(path.to_string_lossy().into_owned());
             argv.extend(arguments);
             Command::Argv(argv)
@@ -123,16 +125,11 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     }))
 }
 
-/// What reads a file: its first line says so, or it is a program itself. As in Linux, all behind the
-/// interpreter's name is one argument.
-fn shebang(path: &Path) -> Result<Vec<String>, Refused> {
-    use std::io::Read;
-    let unreadable =
-        |error| Refused::Missing(format!("the script {} can't be read: {error}", path.display()));
-    let mut head = Vec::new();
-    std::fs::File::open(path).and_then(|file| file.take(256).read_to_end(&mut head)).map_err(unreadable)?;
-    let Some(line) = head.strip_prefix(b"#!") else { return Ok(Vec::new()) };
+/// What reads a file that begins so: its first line says it, or it is a program itself. As in Linux, all behind
+/// the interpreter's name is one argument.
+fn shebang(head: &[u8]) -> Vec<String> {
+    let Some(line) = head.strip_prefix(b"#!") else { return Vec::new() };
     let line = String::from_utf8_lossy(line.split(|byte| *byte == b'\n').next().unwrap_or_default());
     let mut words = line.trim().splitn(2, [' ', '\t']).map(|word| word.trim().to_owned());
-    Ok(words.by_ref().filter(|word| !word.is_empty()).collect())
+    words.by_ref().filter(|word| !word.is_empty()).collect()
 }

@@ -4,7 +4,7 @@ use std::{fs::File, path::Path};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
-use updraft_operators::{Files, Smtp, prepare};
+use updraft_operators::{Files, Smtp, is_literal, prepare};
 
 use crate::world::{World, order, with_run};
 
@@ -50,7 +50,7 @@ fn mail(file: impl AsRef<Path>) -> Value {
 }
 
 #[test]
-fn no_file_of_the_servers_is_read_for_a_template_or_a_mail() {
+fn no_file_of_the_servers_is_read_for_a_template_a_mail_or_a_script() {
     let home = Home::new();
     let key = home.path("key");
     let bash = |command: String| home.refuses("BashOperator", json!({"bash_command": command}));
@@ -64,6 +64,8 @@ fn no_file_of_the_servers_is_read_for_a_template_or_a_mail() {
         home.refuses("EmailOperator", mail(&key)),
         home.refuses("EmailOperator", mail("../key")),
         home.refuses("EmailOperator", mail("link")),
+        home.refuses("ScriptOperator", json!({"script_file": key})),
+        home.refuses("ScriptOperator", json!({"script_file": "link"})),
     ] {
         assert!(refused.contains("it is out of tasks' reach"), "{refused}");
     }
@@ -77,6 +79,8 @@ fn neither_a_device_nor_a_pipe_holds_the_worker_up() {
         home.refuses("BashOperator", json!({"bash_command": "pipe.sh"})),
         home.refuses("EmailOperator", mail("/dev/zero")),
         home.refuses("EmailOperator", mail("pipe.sh")),
+        home.refuses("ScriptOperator", json!({"script_file": "pipe.sh"})),
+        home.refuses("ScriptOperator", json!({"script_file": "/dev/zero"})),
     ] {
         assert!(refused.contains("it is no regular file"), "{refused}");
     }
@@ -96,4 +100,14 @@ fn a_file_that_is_too_large_is_refused_and_so_are_many() {
     many["files"] = json!(["b", "b"]);
     let refused = home.refuses("EmailOperator", many);
     assert!(refused.contains("`files` come to more than 25 MiB"), "{refused}");
+}
+
+/// A worker first tries to prepare what is literal where nothing may block.
+#[test]
+fn a_script_is_not_read_before_the_worker_is_asked() {
+    let order = order("ScriptOperator", json!({"script_file": "/bin/sh"}));
+    assert!(is_literal(&order));
+    let world = World::default();
+    prepare(&order, &world).unwrap();
+    assert_eq!(*world.asked.lock().unwrap(), ["files"]);
 }
