@@ -162,4 +162,15 @@ mod tests {
         assert!(there("a/b/c/dat[a-c].c?v", false));
         assert!(!there("a/b/c/other.csv", false));
     }
+
+    #[test]
+    fn pipes_and_devices_are_looked_at_and_not_opened() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        mknodat(CWD, folder.path().join("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let there = |path: &Path| find(&path.to_string_lossy()).unwrap().is_some();
+        assert!(!there(&folder.path().join("pipe")), "to Python a pipe is no file");
+        assert!(there(folder.path()), "but a folder with one is not empty");
+        assert!(!there(Path::new("/dev/zero")));
+    }
 }

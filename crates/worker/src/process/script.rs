@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
 use super::error::SpawnError;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -123,8 +125,11 @@ fn executable(file: &Path) -> io::Result<()> {
 
 /// A file that execve did not find although it is there: its own `#!` line names what is missing.
 pub(super) fn explain_not_found(file: &Path) -> Option<SpawnError> {
+    // It was no pipe when it was executed, and may be one now: that would be waited for.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut opened = std::fs::File::from(rustix::fs::open(file, flags, Mode::empty()).ok()?);
     let mut head = [0; 256];
-    let read = io::Read::read(&mut std::fs::File::open(file).ok()?, &mut head).ok()?;
+    let read = io::Read::read(&mut opened, &mut head).ok()?;
     let line = head[..read].split(|byte| *byte == b'\n').next()?;
     let name =
         line.strip_prefix(b"#!")?.trim_ascii_start().split(|byte| *byte == b' ' || *byte == b'\t').next()?;
@@ -141,4 +146,17 @@ pub(super) fn explain_not_found(file: &Path) -> Option<SpawnError> {
 pub(super) fn c_string(text: impl Into<OsString>, what: &str) -> Result<std::ffi::CString, SpawnError> {
     let text: OsString = text.into();
     std::ffi::CString::new(text.as_bytes()).map_err(|_| SpawnError::Nul { what: what.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_program_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        assert!(explain_not_found(&pipe).is_none());
+    }
 }
