@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Instant};
 use anyhow::{Result, ensure};
 use tokio::{runtime::Runtime, task::JoinSet};
 use updraft_worker::process::{
-    Guard, GuardPolicy, Marker, Outcome, ProcessSpec, Program, ResultValue, Spawner, SpawnerConfig, Streams,
+    Guard, GuardPolicy, Marker, Outcome, ProcessSpec, Program, ResultValue, Spawner, Streams,
 };
 
 use crate::{
@@ -43,9 +43,8 @@ pub fn run() -> Result<Table> {
     let bash = bare::bash()?;
     let home = tempfile::tempdir()?;
     let runtime = Runtime::new()?;
-    let spawner = Spawner::new(&SpawnerConfig::new(home.path().join("scratch")))?;
-    let policy =
-        GuardPolicy { denied: vec![home.path().to_owned()], list_names: true, ..GuardPolicy::default() };
+    let spawner = Spawner::new(&home.path().join("scratch"))?;
+    let policy = GuardPolicy { denied: vec![home.path().to_owned()], ..GuardPolicy::default() };
     let guard = Arc::new(Guard::new(policy)?);
     let title = format!(
         "{SCRIPTS} x bash -c '{SCRIPT}', with a log and a result each; medians of {ROUNDS} rounds, turn by turn"

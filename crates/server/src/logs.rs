@@ -186,6 +186,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_offset_in_the_middle_of_an_entry_is_that_of_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.log"), LINE.repeat(3)).unwrap();
+        let logs = LogFolder::new(folder.path());
+        for offset in 0..=3 * LINE.len() {
+            let page = logs.read("a.log", offset as u64, 10).await.unwrap();
+            let whole = (3 * LINE.len() - offset) / LINE.len();
+            assert_eq!((page.entries.len(), page.at_end), (whole, true), "offset {offset}");
+        }
+    }
+
+    #[tokio::test]
     async fn logs_are_found_by_their_runs_and_removed_with_them() {
         let folder = tempfile::tempdir().unwrap();
         let logs = LogFolder::new(folder.path());

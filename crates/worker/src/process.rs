@@ -41,7 +41,7 @@ pub use harden::harden_self;
 pub use mask::{MaskError, Masks};
 pub use result::{INLINE_RESULT_BYTES, ResultError, ResultValue, SpilledResult};
 pub use running::{Control, NotRunning, Running, Unwatched};
-pub use spawner::{Spawner, SpawnerConfig};
+pub use spawner::Spawner;
 pub use spec::{
     DEFAULT_KILL_GRACE, DEFAULT_LOG_LIMIT_BYTES, DEFAULT_RESULT_LIMIT_BYTES, DEFAULT_SKIP_CODE,
     MAX_HANDED_SECRETS, Marker, MarkerError, ProcessSpec, Program, ResultRule, Secret, Stdin, Streams,

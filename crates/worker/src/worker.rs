@@ -29,7 +29,7 @@ use self::{
     held::{Held, Phase},
     host::Client,
 };
-use crate::process::{Guard, GuardPolicy, Spawner, SpawnerConfig, end_survivor, survivors};
+use crate::process::{Guard, GuardPolicy, Spawner, end_survivor, survivors};
 
 /// How often a worker says that it is there.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
@@ -108,7 +108,7 @@ struct Happened {
 /// Runs a worker until it is told to stop, has nothing to do and nobody to do it for, or is refused.
 pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
     let io = |doing| move |source| Error::Io { doing, source };
-    let spawner = Spawner::new(&SpawnerConfig::new(&config.scratch)).map_err(io("start processes"))?;
+    let spawner = Spawner::new(&config.scratch).map_err(io("start processes"))?;
     let client = Client::new(&config.endpoint, &config.token).map_err(Error::Client)?;
     let api =
         TaskApi::start(spawner.api_socket(), client.clone()).map_err(io("listen for what tasks ask"))?;
@@ -116,7 +116,6 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
         denied: config.denied.clone(),
         readable: config.readable.clone(),
         writable: vec![spawner.api_socket()],
-        ..GuardPolicy::default()
     };
     let guard = Guard::new(policy)?;
     // What the worker reads for a task is kept from it as what the task reads itself.

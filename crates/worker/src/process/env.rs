@@ -27,7 +27,7 @@ pub const MARKER_VARIABLE: &str = "UPDRAFT_ATTEMPT";
 /// The name of the file that a task writes its result to.
 pub const RESULT_VARIABLE: &str = "UPDRAFT_RESULT";
 
-/// Configuration, connections and variables: never passed on, whatever an allow-list says.
+/// Configuration, connections and variables: not passed on, and not to be set by a spec either.
 const NEVER: &[&str] = &["UPDRAFT__", "AIRFLOW_CONN_", "AIRFLOW_VAR_"];
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -36,13 +36,10 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 pub(super) struct BaseEnv(BTreeMap<OsString, OsString>);
 
 impl BaseEnv {
-    /// Takes what [`BASE_ENV`] and `more` allow out of `variables`.
-    pub(super) fn new(variables: impl Iterator<Item = (OsString, OsString)>, more: &[String]) -> Self {
-        let allowed = |name: &OsString| {
-            let name = name.as_bytes();
-            let listed = BASE_ENV.iter().copied().chain(more.iter().map(String::as_str));
-            !is_never(name) && listed.into_iter().any(|pattern| matches(pattern.as_bytes(), name))
-        };
+    /// Takes what [`BASE_ENV`] allows out of `variables`.
+    pub(super) fn new(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
+        let allowed =
+            |name: &OsString| BASE_ENV.iter().any(|pattern| matches(pattern.as_bytes(), name.as_bytes()));
         let mut base: BTreeMap<_, _> = variables.filter(|(name, _)| allowed(name)).collect();
         base.entry("PATH".into()).or_insert_with(|| DEFAULT_PATH.into());
         Self(base)

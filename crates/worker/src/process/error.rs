@@ -86,14 +86,6 @@ pub enum SpawnError {
         /// What the system said.
         source: io::Error,
     },
-    /// The file for standard input cannot be opened.
-    #[error("the file {} for standard input cannot be opened: {source}", path.display())]
-    Stdin {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
     /// `run_as_user` cannot be followed.
     #[error("the task cannot run as user {user:?}: {why}")]
     User {

@@ -49,22 +49,14 @@ pub struct GuardPolicy {
     pub readable: Vec<PathBuf>,
     /// Below denied ones: what may be used in full all the same.
     pub writable: Vec<PathBuf>,
-    /// Whether names can be listed everywhere, also in denied folders. Landlock cannot allow listing a folder
-    /// and not those below, and without this right `ls ~` fails where something below the home is denied.
-    /// Contents stay out of reach.
-    pub list_names: bool,
-    /// Refuse to start tasks where the kernel has no Landlock, instead of starting them unguarded.
-    pub required: bool,
 }
 
 /// Why a guard cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum GuardError {
-    /// The policy insists on Landlock and the kernel has none.
-    #[error(
-        "the guard is required, but {0}: use a kernel with Landlock (5.13 or newer, \"landlock\" in its lsm= list), or do not require the guard"
-    )]
-    Unavailable(String),
+    /// The kernel has Landlock, and gave none.
+    #[error("this kernel offers Landlock, and gave no ruleset for a task")]
+    NoRuleset,
     /// A path cannot be looked at.
     #[error("the guard cannot look at {}: {source}", path.display())]
     Path {
@@ -159,7 +151,7 @@ impl Ruleset {
         let ruleset = ruleset.add_rule(PathBeneath::new(&own, full))?;
         let fd: Option<OwnedFd> = ruleset.into();
         // The crate gives no descriptor where the kernel has no Landlock, and this one has.
-        let fd = fd.ok_or_else(|| GuardError::Unavailable("Landlock gave no ruleset".to_owned()))?;
+        let fd = fd.ok_or(GuardError::NoRuleset)?;
         Ok(Self { rules, fd })
     }
 }
@@ -176,9 +168,6 @@ impl Guard {
             *path = canonical(path)?;
         }
         let status = GuardStatus::of(abi);
-        if let (GuardStatus::Unavailable { why }, true) = (&status, policy.required) {
-            return Err(GuardError::Unavailable(why.clone()));
-        }
         Ok(Self { policy, status, rules: Mutex::new(None) })
     }
 
@@ -264,9 +253,6 @@ impl Guard {
         }
         for path in &self.policy.writable {
             rules.allow(path, full);
-        }
-        if self.policy.list_names {
-            rules.allow(Path::new("/"), AccessFs::ReadDir.into());
         }
         Ok(rules)
     }

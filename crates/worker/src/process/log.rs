@@ -1,21 +1,15 @@
 //! The log of one attempt: one file, one entry a line.
 //!
-//! ```text
-//! 2026-11-21T03:48:10.123456Z<TAB>out<TAB>text<LF>
-//! ```
+//! [`updraft_core::log`] says what an entry looks like, and reads it. Here it is written:
 //!
-//! - The time is UTC with six decimals, so always 27 bytes; it is when the text was read from the pipe.
-//! - The stream is `out`, `err`, or `sys` for what this program says itself. `out+` and `err+` mean that the
-//!   line goes on in the next entry of that stream: a long line is cut every [`PIECE_BYTES`], and a line that
-//!   has begun but not ended (a prompt, a row of dots) is written when it has been waiting.
+//! - The time is when the text was read from the pipe.
+//! - The line goes on in the next entry of its stream where it is long, and is cut every [`PIECE_BYTES`], or where
+//!   it has begun but not ended (a prompt, a row of dots), and is written when it has been waiting.
 //! - The text is UTF-8 without control characters except tab and escape (colours). Bytes that are not UTF-8
 //!   and other control characters, NUL among them, stand as `\xNN`, as Airflow's `backslashreplace` has it. A
 //!   line ends at LF, CR LF or a lone CR (progress bars). So no output can forge an entry, and `grep` takes
 //!   the file for text.
-//!
-//! [`read_page`] reads it by offsets, also while it grows.
 
-mod read;
 mod task;
 mod text;
 
@@ -28,8 +22,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use updraft_core::log::Stream;
 
-pub use read::{Entry, Page, read_page};
 pub use task::TaskLogFile;
 pub(super) use text::Lines;
 pub use text::PIECE_BYTES;
@@ -41,27 +35,6 @@ const WRITE_BYTES: usize = 64 * 1024;
 const HEAD_BYTES: usize = 27 + 1 + 3 + 1;
 /// How much of the end of a cut log is kept.
 const TAIL_BYTES: u64 = 64 * 1024;
-
-/// Which stream an entry came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
-    /// Standard output.
-    Out,
-    /// Standard error.
-    Err,
-    /// This program's own remarks.
-    Sys,
-}
-
-impl Stream {
-    pub(super) fn tag(self) -> &'static str {
-        match self {
-            Self::Out => "out",
-            Self::Err => "err",
-            Self::Sys => "sys",
-        }
-    }
-}
 
 /// What went into a log and what did not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -271,7 +244,7 @@ fn open(path: &Path) -> io::Result<File> {
 fn render(buffer: &mut Vec<u8>, stamp: &Stamp, stream: Stream, goes_on: bool, text: &[u8]) {
     buffer.extend_from_slice(stamp.0.as_bytes());
     buffer.push(b'\t');
-    buffer.extend_from_slice(stream.tag().as_bytes());
+    buffer.extend_from_slice(stream.as_str().as_bytes());
     buffer.extend_from_slice(if goes_on { b"+\t" } else { b"\t" });
     text::append_printable(buffer, text);
     buffer.push(b'\n');

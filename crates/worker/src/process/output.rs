@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::net::unix::pipe::Receiver;
+use updraft_core::log::Stream;
 
 use super::folder::Folder;
-use super::log::{Lines, LogReport, LogWriter, Stamp, Stream};
+use super::log::{Lines, LogReport, LogWriter, Stamp};
 use super::mask::{Masker, Masks};
 use super::result::{Collector, ResultError, ResultValue};
 
@@ -91,7 +92,7 @@ impl Output {
                     read
                 }
                 Err(error) => {
-                    tracing::warn!(%error, stream = stream.tag(), "a task's output could not be read on");
+                    tracing::warn!(%error, stream = stream.as_str(), "a task's output could not be read on");
                     *self.pipe(stream) = None;
                     0
                 }

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{MemfdFlags, Mode, SealFlags};
 use rustix::process::{Gid, Uid};
 
 use super::env::{BaseEnv, ChildEnv, RESULT_VARIABLE};
@@ -263,10 +263,6 @@ fn stdin(stdin: &Stdin) -> Result<Option<OwnedFd>, SpawnError> {
         Stdin::Bytes(bytes) => {
             memory_file(bytes).map(Some).map_err(system("keep the task's standard input in memory"))
         }
-        Stdin::File(path) => match rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
-            Ok(file) => Ok(Some(file)),
-            Err(error) => Err(SpawnError::Stdin { path: path.clone(), source: error.into() }),
-        },
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -28,28 +28,6 @@ use super::tree::Orphans;
 
 /// How often dead orphans are looked for while nothing else happens.
 const BURY_EVERY: Duration = Duration::from_secs(1);
-
-/// How processes are started.
-#[derive(Debug, Clone)]
-pub struct SpawnerConfig {
-    /// The folder for attempts' private folders. It is made if missing. Tasks that run as other users must be
-    /// able to pass through the folders above it. What a former program left in it stays until
-    /// [`Spawner::clear_former`]: its processes may be alive.
-    pub scratch: PathBuf,
-    /// Variables of this program's environment that pass to tasks beyond [`BASE_ENV`](super::BASE_ENV);
-    /// `NAME` or `PREFIX*`.
-    pub pass_env: Vec<String>,
-    /// How many threads start processes; a thread sleeps for the 0.3 ms or so that a start takes. `None`: one
-    /// per two processors, at most four.
-    pub threads: Option<NonZero<usize>>,
-}
-
-impl SpawnerConfig {
-    /// Defaults, with this scratch folder.
-    pub fn new(scratch: impl Into<PathBuf>) -> Self {
-        Self { scratch: scratch.into(), pass_env: Vec::new(), threads: None }
-    }
-}
 
 /// Starts processes and watches them. Clones are the same spawner. One per program: making it turns this
 /// program into the parent of its tasks' orphans, which the kernel makes children of the first thread. Other
@@ -78,21 +56,23 @@ struct Job {
 }
 
 impl Spawner {
-    /// Makes the scratch folder and the launching threads. Call it early: the lower the descriptors it gets,
+    /// Makes the scratch folder, for attempts' private folders, and the launching threads. Tasks that run as other
+    /// users must be able to pass through the folders above it. What a former program left in it stays until
+    /// [`Spawner::clear_former`]: its processes may be alive. Call it early: the lower the descriptors it gets,
     /// the better.
-    pub fn new(config: &SpawnerConfig) -> io::Result<Self> {
+    pub fn new(scratch: &Path) -> io::Result<Self> {
         sys::keep_child_statuses();
         let shared = Arc::new(Shared {
-            scratch: Scratch::new(&config.scratch)?,
-            base_env: BaseEnv::new(std::env::vars_os(), &config.pass_env),
+            scratch: Scratch::new(scratch)?,
+            base_env: BaseEnv::new(std::env::vars_os()),
             orphans: Orphans::adopt()?,
             open_files: raise_file_limit()?,
         });
         let (jobs, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let threads = config.threads.map_or((processors / 2).clamp(1, 4), NonZero::get);
-        for number in 0..threads {
+        // Each sleeps for the 0.3 ms or so that a start takes.
+        for number in 0..(processors / 2).clamp(1, 4) {
             let (shared, queue, mut slots) =
                 (Arc::clone(&shared), Arc::clone(&queue), Slots::reserve(SLOTS)?);
             let thread = std::thread::Builder::new().name(format!("spawn-{number}"));

@@ -114,8 +114,6 @@ pub enum Stdin {
     Empty,
     /// These bytes, then the end of the file.
     Bytes(Vec<u8>),
-    /// A file, opened by this program and so with its rights, not the task's.
-    File(PathBuf),
 }
 
 /// How the two output streams are captured.

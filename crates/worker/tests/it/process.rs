@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use updraft_worker::process::log::{Entry, Stream, read_page};
+use updraft_core::log::{Entry, Stream};
 use updraft_worker::process::{
-    Ended, Marker, ProcessSpec, Program, ResultValue, Running, SpawnError, Spawner, SpawnerConfig,
+    Ended, Marker, ProcessSpec, Program, ResultValue, Running, SpawnError, Spawner,
 };
 
 /// A spawner in a folder of its own, and what tests ask of it.
@@ -25,7 +25,7 @@ struct Lab {
 impl Lab {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let spawner = Spawner::new(&SpawnerConfig::new(home.path().join("scratch"))).unwrap();
+        let spawner = Spawner::new(&home.path().join("scratch")).unwrap();
         Self { home, spawner }
     }
 
@@ -142,17 +142,11 @@ fn inline(ended: &Ended) -> String {
     }
 }
 
+/// The entries that stand whole in a log, which may be growing or not be there yet.
 fn entries(log: &Path) -> Vec<Entry> {
-    let (mut entries, mut offset) = (Vec::new(), 0);
-    loop {
-        let page = read_page(log, offset, 1 << 20).unwrap();
-        assert_eq!(page.unreadable, 0, "lines that are no entries");
-        entries.extend(page.entries);
-        if page.at_end {
-            return entries;
-        }
-        offset = page.next_offset;
-    }
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| Entry::parse(line).unwrap_or_else(|| panic!("{line:?} is no entry"))).collect()
 }
 
 /// The texts of one stream, with the pieces of long lines joined.

@@ -5,9 +5,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use updraft_core::log::Stream;
 use updraft_operators::work::TaskLog;
 
-use super::{LogWriter, Stamp, Stream};
+use super::{LogWriter, Stamp};
 use crate::process::spec::DEFAULT_LOG_LIMIT_BYTES;
 
 /// An attempt's log, for lines of the worker's own.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use updraft_worker::process::log::{Stream, read_page};
+use updraft_core::log::Stream;
 use updraft_worker::process::{Masks, Outcome, ResultRule, Secret, Streams};
 
 use super::{Lab, alone, entries, eventually, inline, lines, own_peak_bytes};
@@ -41,7 +41,7 @@ async fn followers_see_lines_and_begun_lines_while_the_task_runs() {
     let running = lab
         .spawn(lab.sh(&format!("echo whole; printf 'begun '; read x < {}; echo ended", done.path())))
         .await;
-    let seen = || read_page(&lab.log(), 0, 1 << 20).unwrap().entries;
+    let seen = || entries(&lab.log());
     eventually("both are shown", || seen().len() == 2).await;
     let now: Vec<_> = seen().into_iter().map(|entry| (entry.text, entry.goes_on)).collect();
     assert_eq!(now, [("whole".to_owned(), false), ("begun ".to_owned(), true)]);

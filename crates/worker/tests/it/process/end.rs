@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use updraft_worker::process::log::Stream;
+use updraft_core::log::Stream;
 use updraft_worker::process::{Exit, NotRunning, Outcome};
 
-use super::{Lab, eventually, inline, is_alive, lines, state};
+use super::{Lab, entries, eventually, inline, is_alive, lines, state};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -289,8 +289,5 @@ async fn a_task_is_watched_to_its_end_even_if_nobody_waits() {
     drop(running);
     let pid = bell.rung().await.parse().unwrap();
     eventually("it has been buried", || state(pid).is_none()).await;
-    eventually("its log is complete", || {
-        updraft_worker::process::log::read_page(&lab.log(), 0, 0).unwrap().entries.len() == 1
-    })
-    .await;
+    eventually("its log is complete", || entries(&lab.log()).len() == 1).await;
 }
