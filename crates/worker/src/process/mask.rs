@@ -47,13 +47,13 @@ impl Masks {
         Ok(())
     }
 
-    /// A whole text with what must not appear replaced.
-    pub fn hide(&self, text: &str) -> String {
+    /// A text with the secrets in it hidden.
+    pub fn hide(&self, text: &[u8]) -> Vec<u8> {
         let mut shown = Vec::with_capacity(text.len());
         let mut masker = Masker::new(self.clone());
-        masker.push(text.as_bytes(), |bytes| shown.extend_from_slice(bytes));
-        masker.finish(|bytes| shown.extend_from_slice(bytes));
-        String::from_utf8_lossy(&shown).into_owned()
+        masker.push(text, |piece| shown.extend_from_slice(piece));
+        masker.finish(|piece| shown.extend_from_slice(piece));
+        shown
     }
 
     fn current(&self) -> Option<Arc<Mask>> {

@@ -134,8 +134,11 @@ async fn carry_out(order: Arc<Order>, tools: &Arc<Tools>, wanted: watch::Receive
             Report::Ended(Box::new(run_process(&order, tools, plan, secrets, log, wanted).await))
         }
         Prepared { work: Work::Native(task), secrets, .. } => {
-            let masks = masks_of(&secrets);
-            let log = Arc::new(TaskLogFile::masked(log, secrets));
+            let masks = match Masks::new(secrets.into_iter().map(Secret::new)) {
+                Ok(masks) => masks,
+                Err(error) => return ended(AttemptEnd::Failed, error.to_string()),
+            };
+            let log = Arc::new(TaskLogFile::masked(log, masks.clone()));
             let context = TaskContext { log: log.clone(), shared: tools.shared.clone() };
             started(&order, tools, Timestamp::now());
             let outcome = tokio::select! {
@@ -184,10 +187,15 @@ fn masks_of(secrets: &[String]) -> Masks {
     Masks::new(secrets.iter().cloned().map(Secret::new)).unwrap_or_default()
 }
 
+/// A text as everybody may see it.
+fn hidden(text: &str, masks: &Masks) -> String {
+    String::from_utf8_lossy(&masks.hide(text.as_bytes())).into_owned()
+}
+
 /// An outcome as everybody may see it.
 fn told(outcome: Outcome, masks: &Masks) -> Outcome {
     let shown = |message: String| {
-        let shown = masks.hide(&message);
+        let shown = hidden(&message, masks);
         match shown.char_indices().nth(MESSAGE_CHARS) {
             Some((end, _)) => format!("{}… (cut; the log has it all)", &shown[..end]),
             None => shown,
@@ -254,7 +262,7 @@ async fn run_process(
     let running = match tools.spawner.spawn(spec).await {
         Ok(running) => running,
         Err(error) => {
-            let message = masks.hide(&error.to_string());
+            let message = hidden(&error.to_string(), &masks);
             TaskLogFile::new(log).line(&message);
             return Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Failed) };
         }
