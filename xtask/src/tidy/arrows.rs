@@ -1,4 +1,4 @@
-//! Which crate may depend on which: the arrows of ARCHITECTURE.md.
+//! Which crate may depend on which: the arrows of ARCHITECTURE.md, and what the core may use of others.
 
 use super::{Finding, Project};
 
@@ -13,6 +13,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("server", &["core", "store", "operators", "streams", "sql"]),
     ("cli", &["core", "store", "operators", "streams", "sql", "worker", "server"]),
 ];
+
+/// The crate that has no clock, no randomness and no IO, and never waits.
+const PURE: &str = "core";
+
+/// The crates of others that it may depend on: none of them brings in what it does without. `proptest` is for its
+/// tests. What the standard library has of these things, `crates/core/clippy.toml` bans.
+const PURE_MAY_USE: &[&str] =
+    &["jiff", "minijinja", "proptest", "serde", "serde_json", "strsim", "thiserror"];
 
 /// Crates that only test or measure: they may depend on all others, and nothing else may depend on them.
 const TEST_ONLY: &[&str] = &["sim", "bench", "tests"];
@@ -36,6 +44,17 @@ pub fn check(project: &Project) -> Vec<Finding> {
                 continue;
             }
         };
+        for to in package.dependencies.iter().filter(|_| from == PURE) {
+            // What is ours has its arrows.
+            if !rooms.contains(&room(to)) && !PURE_MAY_USE.contains(&&**to) {
+                let message = format!(
+                    "`{PURE}` must not depend on `{to}`: it has no clock, no randomness and no IO, and never \
+                     waits. If `{to}` has none of these either, add it to `PURE_MAY_USE` in {}",
+                    file!()
+                );
+                findings.push(Finding::in_file(&manifest, message));
+            }
+        }
         for to in package.dependencies.iter().map(|name| room(name)) {
             // A crate names itself to have a feature of its own in its tests; cargo allows it nothing else.
             if to != from && rooms.contains(&to) && !allowed.contains(&to) {
@@ -113,6 +132,14 @@ mod tests {
                 .contains("`worker` must not depend on `store`: it may depend on core, operators, streams.")
         );
         assert!(found[2].starts_with("xtask/Cargo.toml"));
+    }
+
+    #[test]
+    fn the_core_may_use_no_crate_that_waits_or_draws_random_numbers() {
+        let others = ["tokio", "rand", "getrandom", "reqwest", "sqlx", "proptest", "jiff"];
+        let found = found(&[("updraft-core", &others), ("updraft-store", &others)]);
+        assert_eq!(found.len(), 5, "{found:?}");
+        assert!(found[0].starts_with("crates/core/Cargo.toml: `core` must not depend on `tokio`: it has no"));
     }
 
     #[test]

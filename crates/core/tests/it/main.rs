@@ -1,5 +1,6 @@
 //! Tests of the core through its public face.
 
+#![expect(clippy::disallowed_macros, reason = "a test that compares much says how much")]
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has to end")]
 
 mod branching;
