@@ -1,6 +1,6 @@
 //! What is too much, and what is no document at all.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Instant};
 
 use proptest::prelude::*;
 use updraft_server::authoring::Format;
@@ -106,6 +106,59 @@ fn a_dag_of_ten_thousand_tasks_is_read() {
     assert_eq!(reading.errors, []);
     assert_eq!(reading.dags[0].spec.tasks.len(), 10_000);
     assert_eq!(reading.dags[0].spec.edges.len(), 9_999);
+}
+
+/// A file of some ten megabytes, as one that a program writes: thirty DAGs with a thousand tasks each, each
+/// after the one before.
+fn ten_megabytes() -> String {
+    let mut text =
+        String::from("default:\n  default_args: {owner: data, retries: 2, start_date: 2026-01-01}\n");
+    for dag in 0..30 {
+        write!(text, "load_{dag}:\n  schedule: '@daily'\n  tasks:\n").unwrap();
+        for task in 0..1_000 {
+            write!(
+                text,
+                "    load_of_table_{task}:\n      operator: bash\n      bash_command: |\n        set -eu\n        \
+                 echo 'table {task} of {{{{ ds }}}}, {{{{ params.get(\"bucket\", \"lake\") }}}}'\n        \
+                 echo '{}'\n      env: {{TABLE: table_{task}, DAY: '{{{{ ds_nodash }}}}'}}\n      retries: 3\n",
+                "x".repeat(64)
+            )
+            .unwrap();
+            if task > 0 {
+                writeln!(text, "      dependencies: [load_of_table_{}]", task - 1).unwrap();
+            }
+        }
+    }
+    assert!((9_500_000..10_500_000).contains(&text.len()), "{}", text.len());
+    text
+}
+
+#[test]
+fn a_file_of_ten_megabytes_is_read() {
+    let text = ten_megabytes();
+    let began = Instant::now();
+    let reading = read(&text);
+    println!("{} bytes were read in {:?}", text.len(), began.elapsed());
+    assert_eq!(reading.errors, []);
+    assert_eq!(reading.dags.len(), 30);
+    for dag in &reading.dags {
+        assert_eq!((dag.spec.tasks.len(), dag.spec.edges.len()), (1_000, 999));
+    }
+    let last = reading.dags[29].spec.tasks.iter().find(|task| &*task.task_id == "load_of_table_999").unwrap();
+    assert!(last.args["bash_command"].as_str().unwrap().contains("table 999 of {{ ds }}"), "{last:?}");
+}
+
+#[test]
+fn a_file_of_ten_megabytes_that_is_broken_at_its_end_is_told_by_the_line() {
+    let mut text = ten_megabytes();
+    let line = text.lines().count() + 1;
+    text.push_str("    broken: {operator: bash, bash_command: [\n");
+    let began = Instant::now();
+    let errors = errors(&text);
+    println!("{} bytes were read in {:?}", text.len(), began.elapsed());
+    let [error] = &errors[..] else { panic!("{errors:?}") };
+    let place = format!("dags.yml:{line}:");
+    assert!(error.starts_with(&place) && error.contains("this is not YAML"), "{place} {error}");
 }
 
 /// Pieces of which a DAG file is made, right and wrong.
