@@ -15,6 +15,7 @@ use figment::{
 };
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use serde::{Deserialize, Serialize};
+use updraft_worker::worker::Guarding;
 
 pub use self::show::Show;
 
@@ -83,11 +84,14 @@ pub struct Worker {
     /// The folder for the folders in which tasks run; within the home folder, where nothing is said. Where
     /// tasks run as other users (`run_as_user`), these must be able to pass through all folders above it.
     pub scratch: Option<PathBuf>,
+    /// Whether tasks are kept off the server's files and one another's: `on` where the kernel can, `required`,
+    /// or `off`. Guarded tasks can't use `sudo`, nor make files directly in the folders above the home folder.
+    pub guard: Guarding,
 }
 
 impl Default for Worker {
     fn default() -> Self {
-        Self { slots: 32, queues: vec!["default".into()], scratch: None }
+        Self { slots: 32, queues: vec!["default".into()], scratch: None, guard: Guarding::On }
     }
 }
 

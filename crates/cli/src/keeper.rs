@@ -13,7 +13,7 @@ use tokio::{signal::unix::SignalKind, sync::watch};
 use tracing::{info, warn};
 use updraft_core::protocol::Offer;
 use updraft_server::workers::Workers;
-use updraft_worker::worker::{Config, Endpoint, run};
+use updraft_worker::worker::{Config, Endpoint, Guarding, run};
 
 use crate::config::Home;
 
@@ -32,6 +32,13 @@ pub struct Args {
     /// The folder for the folders in which tasks run.
     #[arg(long, value_name = "DIR")]
     scratch: PathBuf,
+    /// Whether tasks are guarded.
+    #[arg(long, value_parser = guarding)]
+    guard: Guarding,
+}
+
+fn guarding(text: &str) -> Result<Guarding, serde_json::Error> {
+    serde_json::from_value(text.into())
 }
 
 /// Runs the keeper.
@@ -56,6 +63,7 @@ pub fn main(home: &Path, args: Args) -> Result<()> {
         logs: home.logs(),
         scratch: args.scratch.clone(),
         installation: home.installation(),
+        guarding: args.guard,
         denied: vec![home.0.clone(), args.scratch],
         readable: args.readable,
         alone_for: Some(ALONE_FOR),
@@ -111,6 +119,8 @@ pub struct Supervisor {
     pub dags: PathBuf,
     /// The folder for the folders in which tasks run.
     pub scratch: PathBuf,
+    /// Whether tasks are guarded.
+    pub guarding: Guarding,
 }
 
 impl Supervisor {
@@ -155,6 +165,8 @@ impl Supervisor {
             .arg(&self.dags)
             .arg("--scratch")
             .arg(&self.scratch)
+            .arg("--guard")
+            .arg(serde_json::to_value(self.guarding)?.as_str().unwrap_or_default())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

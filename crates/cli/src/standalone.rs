@@ -177,6 +177,7 @@ async fn serve(home: Home, config: Config) -> Result<()> {
         lock: home.keeper_lock(),
         dags,
         scratch: config.worker.scratch.clone().unwrap_or_else(|| home.scratch()),
+        guarding: config.worker.guard,
     };
     let supervising = tokio::spawn(supervisor.run());
     let published = Published::at(&home, address)?;

@@ -29,7 +29,7 @@ use self::{
     held::{Held, Phase},
     host::Client,
 };
-use crate::process::{Guard, GuardPolicy, Spawner, end_survivor, survivors};
+use crate::process::{Guard, GuardPolicy, GuardStatus, Spawner, end_survivor, survivors};
 
 /// How often a worker says that it is there.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
@@ -68,12 +68,27 @@ pub struct Config {
     pub scratch: PathBuf,
     /// What tells this installation's processes from another's on the same machine.
     pub installation: String,
+    /// Whether tasks are kept out of `denied`.
+    pub guarding: Guarding,
     /// Folders that no task may look into.
     pub denied: Vec<PathBuf>,
     /// Below these: what they may read all the same.
     pub readable: Vec<PathBuf>,
     /// An idle worker that has not reached a server for so long goes.
     pub alone_for: Option<Duration>,
+}
+
+/// Whether tasks are guarded, by Landlock: see [`crate::process::Guard`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guarding {
+    /// Not at all: they may do what the worker's user may, `sudo` included.
+    Off,
+    /// Where the kernel can.
+    #[default]
+    On,
+    /// Always: where the kernel can't, there is no worker.
+    Required,
 }
 
 /// Why a worker could not begin.
@@ -90,6 +105,12 @@ pub enum Error {
     /// The guard can't be set up.
     #[error("can't keep tasks out of the server's folders: {0}")]
     Guard(#[from] crate::process::GuardError),
+    /// The guard is required, and the kernel has none.
+    #[error(
+        "tasks can't be guarded: {0}. Use a kernel with Landlock (5.13 or newer, \"landlock\" in its lsm= list), \
+         or set UPDRAFT__WORKER__GUARD=on, which does without where it has to"
+    )]
+    Unguarded(String),
     /// The server does not take it.
     #[error("the server refused this worker: {0}")]
     Refused(String),
@@ -112,19 +133,18 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
     let client = Client::new(&config.endpoint, &config.token).map_err(Error::Client)?;
     let api =
         TaskApi::start(spawner.api_socket(), client.clone()).map_err(io("listen for what tasks ask"))?;
-    let policy = GuardPolicy {
+    let guard = Guard::new(GuardPolicy {
         denied: config.denied.clone(),
         readable: config.readable.clone(),
         writable: vec![spawner.api_socket()],
-    };
-    let guard = Guard::new(policy)?;
+    })?;
     // What the worker reads for a task is kept from it as what the task reads itself.
     let files = Files::new(guard.policy().denied.clone(), guard.policy().readable.clone());
-    info!(guard = ?guard.status(), "tasks are guarded");
+    let guard = wanted(guard, config.guarding)?;
     let (sender, happened) = mpsc::unbounded_channel();
     let tools = Arc::new(Tools {
         spawner,
-        guard: Arc::new(guard),
+        guard,
         client,
         api,
         shared: Arc::new(Shared::default()),
@@ -147,6 +167,20 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
     };
     worker.take_over_survivors().await?;
     worker.serve(&mut stop).await
+}
+
+/// The guard, as far as it is wanted and the kernel has what it needs.
+fn wanted(guard: Guard, guarding: Guarding) -> Result<Option<Arc<Guard>>, Error> {
+    match (guarding, guard.status()) {
+        (Guarding::Off, _) => {
+            warn!("tasks are not guarded: they may do what this program's user may");
+            return Ok(None);
+        }
+        (Guarding::Required, GuardStatus::Unavailable { why }) => return Err(Error::Unguarded(why.clone())),
+        (Guarding::On, GuardStatus::Unavailable { why }) => warn!(why, "tasks are not guarded"),
+        (Guarding::On | Guarding::Required, status) => info!(?status, "tasks are guarded"),
+    }
+    Ok(Some(Arc::new(guard)))
 }
 
 /// Whether an event says no more than that an attempt has begun.

@@ -38,7 +38,8 @@ given:
         for file in "$HOME_OF_SERVER"/{key,updraft.db,admin-password,run/worker-token}; do
           cat "$file" && echo STOLEN
         done
-        ls "$HOME_OF_SERVER"/logs "$HOME_OF_SERVER"/run/scratch && echo STOLEN
+        find "$HOME_OF_SERVER"/logs "$HOME_OF_SERVER"/run/scratch -type f -not -newer "$UPDRAFT_RESULT" \
+          -exec cat {} + | grep . && echo STOLEN
         echo x >> "$HOME_OF_SERVER"/dags/evil.yaml && echo STOLEN
         env | grep -E 'UPDRAFT__|AIRFLOW_CONN|AIRFLOW_VAR' && echo STOLEN
         echo done
@@ -70,11 +71,16 @@ async fn result(system: &System, ti: &TiListing) -> Value {
 }
 
 async fn ended(system: &System) -> Vec<TiListing> {
-    let runs = system.runs_over(1, Duration::from_secs(60)).await;
-    let tis = system.tis().await;
+    let (state, tis) = over(system).await;
     let logs: String = tis.iter().map(|ti| system.log(ti)).collect();
-    assert_eq!(runs[0].state, RunState::Success, "{logs}\n{}", system.said());
+    assert_eq!(state, RunState::Success, "{logs}\n{}", system.said());
     tis
+}
+
+/// What the only run came to.
+async fn over(system: &System) -> (RunState, Vec<TiListing>) {
+    let runs = system.runs_over(1, Duration::from_secs(60)).await;
+    (runs[0].state, system.tis().await)
 }
 
 #[tokio::test]
@@ -174,5 +180,42 @@ other:
     system.start(4);
     for ti in ended(&system).await {
         assert_eq!(result(&system, &ti).await, json!("nobody"), "{}", system.log(&ti));
+    }
+}
+
+/// Beside the home folder, where a guarded task can make nothing; and a list of what is there.
+const BESIDE: &str = r#"
+beside:
+  schedule: "@once"
+  default_args: {start_date: 2024-01-01, retries: 0}
+  tasks:
+    list: {operator: bash, bash_command: "ls BESIDE / > /dev/null"}
+    below: {operator: bash, bash_command: "echo x > BESIDE/shared/note"}
+    make: {operator: bash, bash_command: "echo x > BESIDE/note"}
+"#;
+
+async fn beside(guard: &str) -> (System, Vec<TiListing>) {
+    let mut system = System::new(&[]);
+    let beside = system.shared().parent().unwrap().display().to_string();
+    std::fs::write(system.home().join("dags/beside.yaml"), BESIDE.replace("BESIDE", &beside)).unwrap();
+    system.set("UPDRAFT__WORKER__GUARD", guard);
+    system.start(4);
+    let (_, tis) = over(&system).await;
+    (system, tis)
+}
+
+#[tokio::test]
+async fn a_task_is_told_when_the_guard_may_have_refused_it_and_the_guard_can_be_turned_off() {
+    let (system, tis) = beside("on").await;
+    for ti in &tis {
+        let log = system.log(ti);
+        match &*ti.row.task_id {
+            "make" => assert!(log.contains("UPDRAFT__WORKER__GUARD=off"), "{log}"),
+            _ => assert_eq!(ti.row.state.name(), TiStateName::Success, "{log}"),
+        }
+    }
+    let (system, tis) = beside("off").await;
+    for ti in &tis {
+        assert_eq!(ti.row.state.name(), TiStateName::Success, "{}", system.log(ti));
     }
 }

@@ -4,11 +4,12 @@
 //! Each task is put into a Landlock domain of its own, so that tasks of one OS user are kept from one another
 //! as well as from us. Landlock knows only what is allowed, never what is denied. "Everything but these" is
 //! therefore said by allowing every neighbour of a denied path, in its own folder and in each folder above.
-//! Three things follow, and cannot be helped:
+//! Four things follow, and cannot be helped:
 //!
 //! - In the folders above a denied path ([`Guard::narrowed_folders`]) a task can use what is there but cannot
 //!   create or rename anything directly in them. Keep what is denied in a folder of its own, not in `/tmp` or
 //!   among people's files.
+//! - Names can be listed everywhere, also below denied paths.
 //! - What appears in such a folder while a task runs is out of that task's reach (later tasks reach it).
 //! - A path that leads to a denied file by another mount is another path.
 //!
@@ -183,6 +184,12 @@ impl Guard {
         &self.status
     }
 
+    /// Whether anything is kept from tasks.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        matches!(self.status, GuardStatus::Active { .. })
+    }
+
     /// The folders above denied paths, in which tasks cannot create anything directly.
     #[must_use]
     pub fn narrowed_folders(&self) -> Vec<PathBuf> {
@@ -248,6 +255,9 @@ impl Guard {
         if folders.is_empty() {
             rules.allow(Path::new("/"), full);
         }
+        // Names, not contents: it can't be allowed for a folder and not for those below, and without it `ls ~`
+        // and `ls /` would fail.
+        rules.allow(Path::new("/"), AccessFs::ReadDir.into());
         for path in &self.policy.readable {
             rules.allow(path, AccessFs::from_read(NEWEST));
         }

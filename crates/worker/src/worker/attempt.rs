@@ -1,6 +1,7 @@
 //! One attempt, from its order to its end.
 
 use std::{
+    io::SeekFrom,
     panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,6 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::{
+    io::{AsyncReadExt, AsyncSeekExt},
     sync::{mpsc, watch},
     task::JoinError,
 };
@@ -43,13 +45,16 @@ const INLINE_BYTES_TOGETHER: usize = 256 * 1024;
 /// A last line beyond this is no result: nobody means it as one.
 const LAST_LINE_BYTES: u64 = 16 * 1024 * 1024;
 
+/// A failed process says within so many bytes what it failed by.
+const LAST_WORDS_BYTES: u64 = 4096;
+
 /// What is said of an attempt is cut after so many characters; the log has it all.
 const MESSAGE_CHARS: usize = 8 * 1024;
 
 /// What all attempts of a worker share.
 pub(super) struct Tools {
     pub spawner: Spawner,
-    pub guard: Arc<Guard>,
+    pub guard: Option<Arc<Guard>>,
     pub client: Client,
     pub api: Arc<TaskApi>,
     pub shared: Arc<Shared>,
@@ -286,7 +291,13 @@ async fn run_process(
     };
     tokio::select! {
         end = running.wait() => match end {
-            Ok(end) => told(judge(order, &plan, end, &log).await, &masks),
+            Ok(end) => {
+                let outcome = judge(order, &plan, end, &log).await;
+                if outcome.end == AttemptEnd::Failed {
+                    explain_refusal(tools, &log).await;
+                }
+                told(outcome, &masks)
+            }
             Err(error) => Outcome { message: Some(error.to_string()), ..Outcome::new(AttemptEnd::Lost) },
         },
         () = steering => Outcome::new(AttemptEnd::Cancelled),
@@ -333,7 +344,7 @@ fn process_spec(
     spec.skip_codes = plan.skip_exit_codes.clone();
     spec.timeout = order.task.execution_timeout.and_then(|limit| Duration::try_from(limit).ok());
     spec.masked = Masks::new(secrets.into_iter().map(Secret::new)).map_err(|error| error.to_string())?;
-    spec.guard = Some(tools.guard.clone());
+    spec.guard = tools.guard.clone();
     if !plan.asks {
         return Ok((spec, None));
     }
@@ -341,6 +352,35 @@ fn process_spec(
     spec.env.insert(api::SOCKET.into(), granted.socket());
     spec.handed.insert(api::TOKEN.into(), granted.token());
     Ok((spec, Some(granted)))
+}
+
+/// Says in the log, where a task's last words are that something was refused, what else than the rights of its
+/// user may have refused it.
+async fn explain_refusal(tools: &Tools, log: &Path) {
+    let Some(guard) = tools.guard.as_deref().filter(|guard| guard.is_active()) else { return };
+    let words = last_of(log).await.unwrap_or_default();
+    if !["Permission denied", "PermissionError", "no new privileges"].iter().any(|said| words.contains(said))
+    {
+        return;
+    }
+    let folders = guard.narrowed_folders();
+    let folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    TaskLogFile::new(log.to_owned()).line(&format!(
+        "the guard that keeps tasks off Updraft's own files may have refused this: under it no task makes files \
+         directly in {} (folders below these are free), or uses sudo. Whoever runs this installation can turn it \
+         off: UPDRAFT__WORKER__GUARD=off",
+        folders.join(", ")
+    ));
+}
+
+/// The end of a log.
+async fn last_of(log: &Path) -> std::io::Result<String> {
+    let mut file = tokio::fs::File::open(log).await?;
+    let length = file.metadata().await?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LAST_WORDS_BYTES))).await?;
+    let mut bytes = Vec::new();
+    file.take(LAST_WORDS_BYTES).read_to_end(&mut bytes).await?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// What the end of a process means for the attempt.

@@ -145,12 +145,7 @@ pub(super) struct AttemptHost {
 
 impl AttemptHost {
     /// For as long as the other end of `wanted` is there.
-    pub fn new(
-        client: Client,
-        attempt: AttemptId,
-        files: Arc<Files>,
-        wanted: watch::Receiver<()>,
-    ) -> Self {
+    pub fn new(client: Client, attempt: AttemptId, files: Arc<Files>, wanted: watch::Receiver<()>) -> Self {
         Self { client, attempt, runtime: Handle::current(), files, wanted, secrets: Mutex::default() }
     }
 

@@ -16,7 +16,7 @@ use updraft_core::{
     input::{AttemptEnd, Report, WorkerEvent},
     protocol::{FromServer, FromWorker, Offer, Order},
 };
-use updraft_worker::worker::{Config, Endpoint, Error, run};
+use updraft_worker::worker::{Config, Endpoint, Error, Guarding, run};
 
 /// A worker has so long to say what is waited for.
 const WITHIN: Duration = Duration::from_secs(20);
@@ -47,6 +47,7 @@ impl Conversation {
             logs: home.path().join("logs"),
             scratch: home.path().join("scratch"),
             installation: home.path().file_name().unwrap().to_str().unwrap().to_owned(),
+            guarding: Guarding::On,
             denied: Vec::new(),
             readable: Vec::new(),
             alone_for: None,
