@@ -128,7 +128,7 @@ async fn carry_out(order: Arc<Order>, tools: &Arc<Tools>, wanted: watch::Receive
         Ok(Ok(prepared)) => prepared,
         Ok(Err(outcome)) => {
             TaskLogFile::new(log).line(outcome.message.as_deref().unwrap_or_default());
-            return Report::Ended(Box::new(outcome));
+            return Report::Ended(outcome);
         }
         Err(panic) => return unexpected(&panic),
     };
@@ -167,13 +167,13 @@ async fn carry_out(order: Arc<Order>, tools: &Arc<Tools>, wanted: watch::Receive
 
 /// Prepares an order: at once where nothing has to be looked up, which most are, and otherwise where blocking
 /// is allowed. The way to another thread and back costs more than preparing a literal command.
-async fn prepared(order: &Arc<Order>, tools: &Tools) -> Result<Result<Prepared, Outcome>, JoinError> {
+async fn prepared(order: &Arc<Order>, tools: &Tools) -> Result<Result<Prepared, Box<Outcome>>, JoinError> {
     if is_literal(order) {
         let host = NoLookUps::default();
         // One that panics does so again below, where that is told.
         let prepared = std::panic::catch_unwind(AssertUnwindSafe(|| prepare(order, &host)));
         if let (Ok(prepared), false) = (prepared, host.was_asked()) {
-            return Ok(prepared.map_err(Outcome::from));
+            return Ok(prepared.map_err(|refused| Box::new(refused.into())));
         }
     }
     // Dropped where this is: then nothing is asked for any more.
@@ -182,7 +182,7 @@ async fn prepared(order: &Arc<Order>, tools: &Tools) -> Result<Result<Prepared, 
     let order = order.clone();
     let prepare = move || {
         let prepared = prepare(&order, &host);
-        prepared.map_err(|refused| told(refused.into(), &masks_of(&host.secrets())))
+        prepared.map_err(|refused| Box::new(told(refused.into(), &masks_of(&host.secrets()))))
     };
     tokio::task::spawn_blocking(prepare).await
 }
