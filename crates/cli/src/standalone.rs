@@ -15,7 +15,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use updraft_core::{Namespace, protocol::Offer};
 use updraft_operators::mail::MailServer;
 use updraft_server::{
@@ -123,7 +123,7 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     // The lock on the home folder lets one process at a time have this name; so a server that comes back
     // after a crash leads at once.
     let holder = home.installation();
-    let leading = {
+    let mut leading = {
         let (store, workers) = (store.clone(), workers.clone());
         tokio::spawn(async move { lead(store, workers, engine, &holder, inbox, deliveries).await })
     };
@@ -183,10 +183,18 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     info!(%address, home = %home.0.display(), "ready");
     println!("Updraft is at http://{address}; from another terminal: updraft dags list");
     tell_systemd("READY=1");
-    let asked = until_asked_to_stop().await?;
+    // A server that does not schedule any more ends, so that whoever watches over it starts it anew.
+    let (asked, failed) = tokio::select! {
+        asked = until_asked_to_stop() => (asked?, None),
+        ended = &mut leading => (Asked::ToStopTheServer, Some(why(ended))),
+    };
     tell_systemd("STOPPING=1");
     drop(published);
     supervising.abort();
+    if let Some(failed) = failed {
+        error!(error = format!("{failed:#}"), "stopping: nothing is scheduled any more; tasks go on");
+        return Err(failed);
+    }
     match asked {
         Asked::ToStopTheServer => info!("stopping; tasks go on, and the next server finds them"),
         Asked::ToStopEverything => {
@@ -198,7 +206,19 @@ async fn serve(home: Home, config: Config) -> Result<()> {
         }
     }
     handle.stop().await;
-    leading.await.context("the loop ended in a way it should not")?
+    match leading.await {
+        Ok(Ok(())) => Ok(()),
+        ended => Err(why(ended)),
+    }
+}
+
+/// Why the loop ended without being asked to.
+fn why(ended: Result<Result<()>, tokio::task::JoinError>) -> anyhow::Error {
+    match ended {
+        Ok(Err(error)) => error,
+        Ok(Ok(())) => anyhow::anyhow!("the loop ended, and nobody had asked it to; please report this"),
+        Err(error) => anyhow::Error::new(error).context("the loop met a bug; please report this"),
+    }
 }
 
 /// Tells systemd where the server stands, where it was started by it (`sd_notify(3)`).

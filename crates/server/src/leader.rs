@@ -305,15 +305,8 @@ impl Leader {
         for (_, reply) in self.waiting.drain() {
             let _ = reply.send(Err(Refusal::TryAgain));
         }
-        let snapshot = loop {
-            match self.store.load().await {
-                Ok(snapshot) => break snapshot,
-                Err(error) => {
-                    error!(%error, "can't read the state; trying again");
-                    tokio::time::sleep(RETRY_EVERY).await;
-                }
-            }
-        };
+        let store = self.store.clone();
+        let snapshot = self.patiently(|| store.load()).await?;
         self.engine = Engine::restore(self.config.clone(), snapshot, now());
         self.orders = Orders::default();
         self.workers.rejoin_all();

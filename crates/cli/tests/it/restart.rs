@@ -67,3 +67,16 @@ long:
     }
     assert!(tasks_of(&system.home()).is_empty());
 }
+
+#[tokio::test]
+async fn a_server_that_can_never_lead_ends_and_says_why() {
+    let mut system = System::new(&[]);
+    system.start(1);
+    system.until(&["health"], |done| done.code == 0).await;
+    system.stop_server();
+    system.sql("ALTER TABLE engine RENAME COLUMN held_until TO gone");
+    system.start(1);
+    assert_eq!(system.server_ended().await, Some(1), "{}", system.said());
+    assert!(system.said().contains("held_until"), "{}", system.said());
+    assert!(!system.processes("keeper").is_empty(), "as when it is asked to stop, tasks go on");
+}

@@ -169,6 +169,29 @@ impl System {
         }
     }
 
+    /// Waits until the server has ended by itself; its exit code.
+    pub async fn server_ended(&mut self) -> Option<i32> {
+        let began = Instant::now();
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            tick.tick().await;
+            if let Some(status) = self.server.as_mut().unwrap().try_wait().unwrap() {
+                self.server = None;
+                return status.code();
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "it lives on; it said:\n{}", self.said());
+        }
+    }
+
+    /// Changes the database behind the server's back.
+    pub fn sql(&self, statement: &str) {
+        let code =
+            "import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute(sys.argv[2]); d.commit()";
+        let mut command = Command::new("python3");
+        command.args(["-c", code]).arg(self.home().join("updraft.db")).arg(statement);
+        assert!(command.status().unwrap().success(), "{statement}");
+    }
+
     /// What the server said of itself, for a test that fails.
     pub fn said(&self) -> String {
         let keeper = std::fs::read_to_string(self.home().join("run/keeper.log")).unwrap_or_default();
