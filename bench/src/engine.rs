@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+};
 use updraft_core::{
     Config, DagKey, DagSpec, EdgeSpec, MapIndex, Namespace, RunKey, RunState, TaskIx, TaskKind, TaskSpec,
     TiKey, TiStateName,
@@ -98,7 +101,7 @@ impl Led {
         store.migrate().await?;
         let (handle, inbox) = leader::channel();
         let (deliveries, _) = mpsc::unbounded_channel();
-        let reign = Reign::begin(store.clone(), "bench", "").await?;
+        let reign = Reign::begin(store.clone(), "bench", "", &Notify::new()).await?;
         let around = Surroundings {
             store: store.clone(),
             fence: reign.fence(),

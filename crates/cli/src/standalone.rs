@@ -1,6 +1,7 @@
 //! `updraft standalone`: everything on this machine.
 
 use std::{
+    convert::Infallible,
     io::IsTerminal as _,
     net::{IpAddr, SocketAddr},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
@@ -13,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use tokio::{
     net::{TcpListener, UnixListener},
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::{Notify, mpsc},
 };
 use tracing::{error, info, warn};
 use updraft_core::{Namespace, protocol::Offer};
@@ -123,9 +124,11 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     // The lock on the home folder lets one process at a time have this name; so a server that comes back
     // after a crash leads at once.
     let holder = home.installation();
+    let in_place = Arc::new(Notify::new());
     let mut leading = {
-        let (store, workers) = (store.clone(), workers.clone());
-        tokio::spawn(async move { lead(store, workers, engine, &holder, inbox, deliveries).await })
+        let (store, workers, in_place) = (store.clone(), workers.clone(), in_place.clone());
+        let leading = lead(store, workers, engine, holder, inbox, deliveries, in_place);
+        tokio::spawn(leading)
     };
 
     let listener = listen(SocketAddr::new(config.server.host, config.server.port)).await?;
@@ -179,17 +182,21 @@ async fn serve(home: Home, config: Config) -> Result<()> {
         scratch: config.worker.scratch.clone().unwrap_or_else(|| home.scratch()),
     };
     let supervising = tokio::spawn(supervisor.run());
-    let published = Published::at(&home, address)?;
-    info!(%address, home = %home.0.display(), "ready");
-    println!("Updraft is at http://{address}; from another terminal: updraft dags list");
-    tell_systemd("READY=1");
+    let serving = async {
+        in_place.notified().await;
+        let _published = Published::at(&home, address)?;
+        info!(%address, home = %home.0.display(), "ready");
+        println!("Updraft is at http://{address}; from another terminal: updraft dags list");
+        tell_systemd("READY=1");
+        std::future::pending::<Result<Infallible>>().await
+    };
     // A server that does not schedule any more ends, so that whoever watches over it starts it anew.
     let (asked, failed) = tokio::select! {
         asked = until_asked_to_stop() => (asked?, None),
         ended = &mut leading => (Asked::ToStopTheServer, Some(why(ended))),
+        never = serving => match never? {},
     };
     tell_systemd("STOPPING=1");
-    drop(published);
     supervising.abort();
     if let Some(failed) = failed {
         error!(error = format!("{failed:#}"), "stopping: nothing is scheduled any more; tasks go on");
@@ -231,17 +238,19 @@ fn tell_systemd(state: &str) {
     }
 }
 
-/// Leads whenever that is possible, until asked to stop.
+/// Leads whenever that is possible, until asked to stop. When it leads or stands by, that is told.
 async fn lead(
     store: Arc<dyn Store>,
     workers: Arc<Workers>,
     config: updraft_core::Config,
-    holder: &str,
+    holder: String,
     mut inbox: Inbox,
     deliveries: mpsc::UnboundedSender<updraft_core::DeliveryId>,
+    in_place: Arc<Notify>,
 ) -> Result<()> {
     loop {
-        let reign = Reign::begin(store.clone(), holder, "").await.context("can't become the leader")?;
+        let reign = Reign::begin(store.clone(), &holder, "", &in_place).await;
+        let reign = reign.context("can't become the leader")?;
         let around = Surroundings {
             store: store.clone(),
             fence: reign.fence(),
@@ -251,6 +260,7 @@ async fn lead(
         };
         let ended = match Leader::take_over(config.clone(), inbox, around).await {
             Ok(leader) => {
+                in_place.notify_one();
                 let (ended, given_back) = leader.run().await;
                 inbox = given_back;
                 ended

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 use tracing::{info, warn};
 use updraft_store::{Error, Fence, Store};
 
@@ -24,20 +27,26 @@ pub struct Reign {
 }
 
 impl Reign {
-    /// Waits until this server leads.
-    pub async fn begin(store: Arc<dyn Store>, holder: &str, address: &str) -> Result<Self, Error> {
-        let mut told = false;
+    /// Waits until this server leads. Where another does, `standby` is told, once.
+    pub async fn begin(
+        store: Arc<dyn Store>,
+        holder: &str,
+        address: &str,
+        standby: &Notify,
+    ) -> Result<Self, Error> {
+        let (mut told_of_other, mut told_of_outage) = (false, false);
         let (fence, asked) = loop {
             let asked = Instant::now();
             match store.acquire_leadership(holder, address, LEASE).await {
                 Ok(Some(fence)) => break (fence, asked),
                 Ok(None) => {
-                    if !std::mem::replace(&mut told, true) {
+                    if !std::mem::replace(&mut told_of_other, true) {
                         info!("another server leads; standing by");
+                        standby.notify_one();
                     }
                 }
                 Err(error) if error.is_retryable() => {
-                    if !std::mem::replace(&mut told, true) {
+                    if !std::mem::replace(&mut told_of_outage, true) {
                         warn!(%error, "can't reach the store; trying again until it is there");
                     }
                 }

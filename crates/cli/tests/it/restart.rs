@@ -1,6 +1,6 @@
 //! A server that is started again finds the keeper that it left.
 
-use std::time::Duration;
+use std::{os::unix::net::UnixDatagram, time::Duration};
 
 use updraft_core::RunState;
 
@@ -68,15 +68,47 @@ long:
     assert!(tasks_of(&system.home()).is_empty());
 }
 
+/// What a service manager is told.
+struct Told(UnixDatagram);
+
+impl Told {
+    fn by(system: &mut System) -> Self {
+        let path = system.shared().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        system.set("NOTIFY_SOCKET", path.to_str().unwrap());
+        Self(socket)
+    }
+
+    fn next(&self) -> String {
+        let mut bytes = [0; 1024];
+        let read = self.0.recv(&mut bytes).expect("nothing was told");
+        String::from_utf8_lossy(&bytes[..read]).into_owned()
+    }
+}
+
+#[test]
+fn a_service_manager_is_told_when_the_server_is_ready_and_when_it_stops() {
+    let mut system = System::new(&[]);
+    let told = Told::by(&mut system);
+    system.start(1);
+    assert_eq!(told.next(), "READY=1");
+    system.run(&["health"]).good();
+    system.stop_server();
+    assert_eq!(told.next(), "STOPPING=1");
+}
+
 #[tokio::test]
 async fn a_server_that_can_never_lead_ends_and_says_why() {
     let mut system = System::new(&[]);
     system.start(1);
     system.until(&["health"], |done| done.code == 0).await;
     system.stop_server();
+    let told = Told::by(&mut system);
     system.sql("ALTER TABLE engine RENAME COLUMN held_until TO gone");
     system.start(1);
     assert_eq!(system.server_ended().await, Some(1), "{}", system.said());
     assert!(system.said().contains("held_until"), "{}", system.said());
+    assert_eq!(told.next(), "STOPPING=1", "it was never ready");
     assert!(!system.processes("keeper").is_empty(), "as when it is asked to stop, tasks go on");
 }
