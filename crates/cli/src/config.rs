@@ -4,11 +4,12 @@ mod show;
 
 use std::{
     net::IpAddr,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
@@ -54,7 +55,7 @@ pub struct Server {
     pub port: u16,
     /// Names by which it may be asked, beside `localhost` and addresses: behind a proxy, the proxy's.
     pub hosts: Vec<String>,
-    /// Seconds after which a silent worker is given up.
+    /// Seconds after which a silent worker is given up; from 15 up.
     pub lease_s: u64,
     /// Whether it may listen at more than this machine without TLS.
     pub allow_insecure: bool,
@@ -172,13 +173,24 @@ impl TryFrom<String> for Age {
     }
 }
 
+/// A shorter lease is lost by a worker that is only slow for a moment: it takes three signs of life to be missed.
+const LEASES_S: RangeInclusive<u64> = 15..=24 * 60 * 60;
+
 impl Config {
     /// Reads what is set.
     pub fn read(home: &Path) -> Result<Self> {
-        sources(home).extract().with_context(|| {
+        let config: Self = sources(home).extract().with_context(|| {
             let file = file(home);
             format!("the configuration ({} and UPDRAFT__* variables) can't be read", file.display())
-        })
+        })?;
+        let lease_s = config.server.lease_s;
+        ensure!(
+            LEASES_S.contains(&lease_s),
+            "server.lease_s is {lease_s}: set it to {} to {} seconds, since a worker gives a sign of life every 5",
+            LEASES_S.start(),
+            LEASES_S.end()
+        );
+        Ok(config)
     }
 }
 
@@ -283,6 +295,19 @@ impl Home {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lease_that_no_worker_could_keep_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        for (lease, good) in [("15", true), ("14", false), ("0", false), ("9223372036854775807", false)] {
+            std::fs::write(home.path().join("updraft.toml"), format!("[server]\nlease_s = {lease}\n"))
+                .unwrap();
+            match Config::read(home.path()) {
+                Ok(config) => assert!(good, "{}", config.server.lease_s),
+                Err(error) => assert!(!good && error.to_string().contains("lease_s"), "{error:#}"),
+            }
+        }
+    }
 
     #[test]
     fn an_age_is_a_length_of_time_or_for_ever() {
