@@ -5,6 +5,7 @@ mod show;
 use std::{
     net::IpAddr,
     ops::RangeInclusive,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -227,6 +228,12 @@ impl Home {
         Ok(home)
     }
 
+    /// The name under which this installation's server leads; made at the first start. Not what is set, and
+    /// not the path: many machines may have a home folder at one path, and one database.
+    pub fn server_name(&self) -> Result<String> {
+        Ok(format!("updraft-{}", random_file(&self.0.join("server-name"), 16)?))
+    }
+
     /// The database, where no other is set.
     pub fn database_url(&self) -> String {
         format!("sqlite://{}", self.0.join("updraft.db").display())
@@ -292,9 +299,47 @@ impl Home {
     }
 }
 
+/// What is random and kept in a file for this user alone: made, with so many bytes, where it is not there.
+pub fn random_file(path: &Path, bytes: usize) -> Result<String> {
+    let doing = || format!("can't make {}", path.display());
+    match std::fs::read_to_string(path) {
+        Ok(text) if !text.is_empty() => return Ok(text),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(doing),
+    }
+    let mut random = vec![0; bytes];
+    getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut file = std::fs::File::options()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(doing)?;
+    std::io::Write::write_all(&mut file, text.as_bytes()).with_context(doing)?;
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+
+    #[test]
+    fn two_homes_at_one_path_have_two_names_and_a_home_keeps_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = || Home::open(folder.path().join("home")).unwrap().server_name().unwrap();
+        let first = name();
+        assert_eq!(name(), first);
+        let file = folder.path().join("home/server-name");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        // As on another machine.
+        std::fs::rename(folder.path().join("home"), folder.path().join("elsewhere")).unwrap();
+        assert_ne!(name(), first);
+    }
 
     #[test]
     fn a_lease_that_no_worker_could_keep_is_refused() {

@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     io::IsTerminal as _,
     net::{IpAddr, SocketAddr},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -37,7 +37,7 @@ use updraft_store::{SqlStore, Store, Upkeep};
 
 use crate::{
     client::Published,
-    config::{Config, Home},
+    config::{Config, Home, random_file},
     keeper::{self, Supervisor, lock},
 };
 
@@ -123,7 +123,7 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     };
     // The lock on the home folder lets one process at a time have this name; so a server that comes back
     // after a crash leads at once.
-    let holder = home.installation();
+    let holder = home.server_name()?;
     let in_place = Arc::new(Notify::new());
     let mut leading = {
         let (store, workers, in_place) = (store.clone(), workers.clone(), in_place.clone());
@@ -202,21 +202,27 @@ async fn serve(home: Home, config: Config) -> Result<()> {
         error!(error = format!("{failed:#}"), "stopping: nothing is scheduled any more; tasks go on");
         return Err(failed);
     }
-    match asked {
-        Asked::ToStopTheServer => info!("stopping; tasks go on, and the next server finds them"),
-        Asked::ToStopEverything => {
-            info!("stopping, and ending what runs; again Ctrl-C to leave it running");
-            tokio::select! {
-                stopped = keeper::stop(&home) => stopped?,
-                again = until_asked_to_stop() => again.map(|_| ())?,
-            }
-        }
-    }
+    end(&home, asked).await?;
     handle.stop().await;
     match leading.await {
         Ok(Ok(())) => Ok(()),
         ended => Err(why(ended)),
     }
+}
+
+/// Ends what is to end with the server.
+async fn end(home: &Home, asked: Asked) -> Result<()> {
+    match asked {
+        Asked::ToStopTheServer => info!("stopping; tasks go on, and the next server finds them"),
+        Asked::ToStopEverything => {
+            info!("stopping, and ending what runs; again Ctrl-C to leave it running");
+            tokio::select! {
+                stopped = keeper::stop(home) => stopped?,
+                again = until_asked_to_stop() => again.map(|_| ())?,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Why the loop ended without being asked to.
@@ -317,7 +323,8 @@ fn state(
         metrics,
         config: http::Config {
             hosts: config.server.hosts.clone(),
-            worker_tokens: vec![worker_token(&home.worker_token())?],
+            // What workers of this machine show.
+            worker_tokens: vec![random_file(&home.worker_token(), 32)?],
             lease: Duration::from_secs(config.server.lease_s),
             paused_at_creation: config.dags.paused_at_creation,
             smtp: config.smtp.url.clone().map(|url| (url, config.smtp.from.clone())),
@@ -341,29 +348,6 @@ async fn until_asked_to_stop() -> Result<Asked> {
         _ = term.recv() => Asked::ToStopTheServer,
         _ = interrupt.recv() => Asked::ToStopEverything,
     })
-}
-
-/// What workers of this machine show: made at the first start, for this user alone.
-fn worker_token(path: &Path) -> Result<String> {
-    let doing = || format!("can't make {}", path.display());
-    match std::fs::read_to_string(path) {
-        Ok(token) if !token.is_empty() => return Ok(token),
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(doing),
-    }
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
-    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut file = std::fs::File::options()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(doing)?;
-    std::io::Write::write_all(&mut file, token.as_bytes()).with_context(doing)?;
-    Ok(token)
 }
 
 fn listen_for_workers(path: &Path) -> Result<UnixListener> {

@@ -9,8 +9,8 @@
 //!   or when the holder asks again under its own name. Each success raises the fence by at least one, and
 //!   the fence never falls. A process that comes
 //!   back after a crash under its old name therefore leads at once and needn't wait for its own lease to
-//!   run out; and so no two living processes may use one name. A server on SQLite is sure of that by the
-//!   lock on its home, the others take a name of their own at each start.
+//!   run out; and so no two living processes may use one name. A server's
+//!   name is random and lies in its home folder, which a lock gives to one process at a time.
 //! - **Whose clock.** The end of the lease is compared with the database's clock alone: PostgreSQL's
 //!   `clock_timestamp()`, and for SQLite the clock of the machine, since all its users are on it. Servers'
 //!   clocks may differ as they like.
