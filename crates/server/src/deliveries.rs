@@ -1,16 +1,16 @@
 //! Sending what is in the outbox.
 //!
-//! A row is claimed before it is sent, and its end is written after. So each goes out at least once: one
-//! that was claimed when the server died is sent again, under the same `Message-ID`.
+//! A row is claimed before it is sent, and its end is written after, for as long as that takes. So each goes
+//! out at least once: one that was claimed when the server died is sent again, under the same `Message-ID`.
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 use updraft_core::{AlertChannel, AlertOn, DeliveryId};
 use updraft_operators::mail::{Body, Mail, MailError, MailServer, message_id, send};
-use updraft_store::{DeliveryEnd, DeliveryListing, DeliveryQuery, DeliveryState, Store};
+use updraft_store::{DeliveryEnd, DeliveryListing, Store};
 
 use crate::leader::now;
 
@@ -19,6 +19,9 @@ const AT_ONCE: u32 = 16;
 
 /// How often to look for those whose time has come again.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// What is on its way for longer than any sending takes is on its way no more, whichever server had it.
+const LONGEST_SEND: SignedDuration = SignedDuration::from_mins(10);
 
 /// After so many attempts a delivery is given up; with the delays below that is after about a day.
 const MOST_ATTEMPTS: u32 = 12;
@@ -33,36 +36,60 @@ pub struct Deliverer {
     pub base_url: String,
 }
 
+/// What became of an attempt to send a delivery.
+struct Ended {
+    id: DeliveryId,
+    attempt: u32,
+    end: DeliveryEnd,
+}
+
 impl Deliverer {
     /// Runs for as long as the leader tells of deliveries.
     pub async fn run(self, mut told: mpsc::UnboundedReceiver<DeliveryId>) {
-        self.resume().await;
+        let (started, mut unwritten) = (now(), Vec::new());
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             tokio::select! {
                 delivery = told.recv() => if delivery.is_none() { return },
-                _ = look.tick() => {}
+                _ = look.tick() => {
+                    self.write_ends(&mut unwritten).await;
+                    // What is on its way beside those is so for nobody here.
+                    if unwritten.is_empty() {
+                        self.resume(started).await;
+                    }
+                }
             }
             while told.try_recv().is_ok() {}
-            while self.send_some().await {}
+            while self.send_some(&mut unwritten).await {}
         }
     }
 
-    /// What was on its way when an earlier server ended is in doubt: it is sent again.
-    async fn resume(&self) {
-        let query = DeliveryQuery { states: vec![DeliveryState::Sending], ..DeliveryQuery::default() };
-        let doubtful = match self.store.deliveries(&query).await {
-            Ok(page) => page.rows,
-            Err(error) => return warn!(%error, "can't read the outbox"),
-        };
-        for delivery in doubtful {
-            let error = "the server ended while it was on its way; it is sent again".to_owned();
-            self.finish(&delivery, DeliveryEnd::Retry { at: now(), error }).await;
+    /// What was on its way when an earlier server ended is in doubt, and so is what was claimed without an
+    /// answer from the database: it is sent again.
+    async fn resume(&self, started: Timestamp) {
+        let now = now();
+        let before = started.max(now.saturating_sub(LONGEST_SEND).unwrap_or(started));
+        let error = "nobody knows whether it arrived: whoever sent it ended meanwhile; it is sent again";
+        match self.store.retry_deliveries_in_doubt(before, error, now).await {
+            Ok(0) => {}
+            Ok(count) => warn!(count, "what was on its way when its server ended is sent again"),
+            Err(error) => warn!(%error, "can't read the outbox; trying again"),
+        }
+    }
+
+    /// Writes ends that could not be written, until one can't be again.
+    async fn write_ends(&self, unwritten: &mut Vec<Ended>) {
+        while let Some(ended) = unwritten.pop() {
+            if let Err(ended) = self.write(ended).await {
+                // It comes last the next time, so that it holds up no other.
+                unwritten.insert(0, ended);
+                return;
+            }
         }
     }
 
     /// Sends those whose time has come. Says whether there may be more.
-    async fn send_some(&self) -> bool {
+    async fn send_some(&self, unwritten: &mut Vec<Ended>) -> bool {
         let claimed = match self.store.claim_deliveries(now(), AT_ONCE).await {
             Ok(claimed) => claimed,
             Err(error) => {
@@ -73,13 +100,13 @@ impl Deliverer {
         let more = claimed.len() == AT_ONCE as usize;
         let ends = claimed.iter().map(|delivery| async {
             let end = self.deliver(delivery).await;
-            self.finish(delivery, end).await;
+            self.finish(delivery, end).await
         });
-        futures_util::future::join_all(ends).await;
+        unwritten.extend(futures_util::future::join_all(ends).await.into_iter().filter_map(Result::err));
         more
     }
 
-    async fn finish(&self, delivery: &DeliveryListing, end: DeliveryEnd) {
+    async fn finish(&self, delivery: &DeliveryListing, end: DeliveryEnd) -> Result<(), Ended> {
         let id = delivery.row.id;
         match &end {
             DeliveryEnd::Sent => info!(%id, "told what had to be told"),
@@ -88,8 +115,18 @@ impl Deliverer {
                 warn!(%id, error, "could not be sent");
             }
         }
-        if let Err(error) = self.store.finish_delivery(id, delivery.attempts, &end, now()).await {
-            warn!(%error, %id, "could not write what became of a delivery");
+        self.write(Ended { id, attempt: delivery.attempts, end }).await
+    }
+
+    /// Writes what became of a delivery; gives it back, where that can't be written now.
+    async fn write(&self, ended: Ended) -> Result<(), Ended> {
+        let Ended { id, attempt, end } = &ended;
+        match self.store.finish_delivery(*id, *attempt, end, now()).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                warn!(%error, %id, "could not write what became of a delivery; trying again");
+                Err(ended)
+            }
         }
     }
 

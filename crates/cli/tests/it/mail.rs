@@ -102,6 +102,29 @@ async fn mail_that_was_on_its_way_when_the_server_died_is_sent_again_under_the_s
 }
 
 #[tokio::test]
+async fn that_mail_was_sent_is_written_once_the_database_takes_it_and_the_mail_is_sent_once() {
+    let mail_server = MailServer::start(0);
+    let mut system = System::new(&[]);
+    system.set("UPDRAFT__SMTP__URL", MailServer::url(mail_server.port));
+    system.start(2);
+    system.until(&["health"], |done| done.code == 0).await;
+    system.sql(
+        "CREATE TRIGGER gone BEFORE UPDATE ON delivery WHEN NEW.state = 'sent' \
+         BEGIN SELECT RAISE(ABORT, 'the database is gone'); END",
+    );
+    std::fs::write(system.home().join("dags/failing.yaml"), failing("chef@example.com")).unwrap();
+    mail_server.mail();
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    while !system.said().contains("the database is gone") {
+        tick.tick().await;
+    }
+    system.sql("DROP TRIGGER gone");
+    let row = delivery(&system, |row| row["state"] == "sent").await;
+    assert_eq!(row["attempts"], 1);
+    assert!(mail_server.lines.try_recv().is_err(), "the mail came twice");
+}
+
+#[tokio::test]
 async fn mail_waits_for_its_server_also_where_ours_dies_meanwhile() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut system = System::new(&[("failing.yaml", &failing("chef@example.com"))]);

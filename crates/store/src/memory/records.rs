@@ -389,6 +389,29 @@ impl Records for MemoryStore {
         Ok(true)
     }
 
+    async fn retry_deliveries_in_doubt(
+        &self,
+        before: Timestamp,
+        error: &str,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        let mut tables = self.tables();
+        let in_doubt =
+            |row: &&mut DeliveryListing| row.state == DeliveryState::Sending && row.changed_at < before;
+        let mut retried = 0;
+        for row in tables.deliveries.values_mut().filter(in_doubt) {
+            row.state = DeliveryState::Pending;
+            row.last_error = Some(error.to_owned());
+            (row.next_at, row.changed_at) = (now, now);
+            retried += 1;
+        }
+        drop(tables);
+        if retried > 0 {
+            self.tell(Change::Record(RecordKind::Delivery));
+        }
+        Ok(retried)
+    }
+
     async fn resend_delivery(&self, id: DeliveryId, now: Timestamp, audit: &AuditRow) -> Result<bool, Error> {
         use DeliveryState::{Failed, Held, Undeliverable};
         let mut tables = self.tables();

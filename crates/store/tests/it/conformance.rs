@@ -50,6 +50,7 @@ on_every_store! {
     lists::ticks_that_reach_into_a_time,
     lists::a_page_counts_no_further_than_asked,
     outbox::a_delivery_is_claimed_once_and_ends,
+    outbox::what_is_on_its_way_for_too_long_is_sent_again,
     outbox::the_outbox_can_be_searched,
     record::connections_are_put_as_allowed,
     record::a_new_key_replaces_every_secret,

@@ -40,6 +40,13 @@ pub(super) fn finish(id: DeliveryId, attempt: u32, end: &DeliveryEnd, now: Times
     sql
 }
 
+pub(super) fn retry_in_doubt(before: Timestamp, error: &str, now: Timestamp) -> Sql {
+    let mut sql = Sql::new("UPDATE delivery SET state = 'pending', last_error = ").with(error);
+    sql.push(", next_at = ").arg(now).push(", changed_at = ").arg(now);
+    sql.push(" WHERE state = 'sending' AND changed_at < ").arg(before);
+    sql
+}
+
 pub(super) fn resend(id: DeliveryId, now: Timestamp) -> Sql {
     let mut sql = Sql::new("UPDATE delivery SET state = 'pending', next_at = ").with(now);
     sql.push(", changed_at = ").arg(now).push(" WHERE id = ").arg(id.0);

@@ -54,6 +54,22 @@ pub async fn a_delivery_is_claimed_once_and_ends(on: TestStore) {
     assert_eq!(store.claim_deliveries(at(99), 10).await.unwrap(), []);
 }
 
+pub async fn what_is_on_its_way_for_too_long_is_sent_again(on: TestStore) {
+    three(&on).await;
+    let store = &on.store;
+    store.claim_deliveries(at(2), 1).await.unwrap();
+    store.claim_deliveries(at(5), 1).await.unwrap();
+    assert_eq!(store.retry_deliveries_in_doubt(at(2), "in doubt", at(9)).await.unwrap(), 0);
+    assert_eq!(store.retry_deliveries_in_doubt(at(5), "in doubt", at(9)).await.unwrap(), 1);
+    let query = DeliveryQuery { states: vec![DeliveryState::Sending], ..DeliveryQuery::default() };
+    assert_eq!(ids(&store.deliveries(&query).await.unwrap().rows), [2]);
+    // The attempt that was in doubt says nothing any more.
+    assert!(!store.finish_delivery(DeliveryId(1), 1, &DeliveryEnd::Sent, at(9)).await.unwrap());
+    let again = store.claim_deliveries(at(9), 10).await.unwrap();
+    assert_eq!(ids(&again), [3, 1]);
+    assert_eq!((again[1].attempts, again[1].last_error.as_deref()), (2, Some("in doubt")));
+}
+
 pub async fn the_outbox_can_be_searched(on: TestStore) {
     on.commit(&rows::everything()).await;
     let deliveries = vec![rows::delivery(2, &key("sales"), None), rows::delivery(3, &key("other"), None)];
