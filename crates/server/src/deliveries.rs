@@ -47,6 +47,7 @@ impl Deliverer {
     /// Runs for as long as the leader tells of deliveries.
     pub async fn run(self, mut told: mpsc::UnboundedReceiver<DeliveryId>) {
         let (started, mut unwritten) = (now(), Vec::new());
+        let installation = self.installation().await;
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             tokio::select! {
@@ -60,7 +61,26 @@ impl Deliverer {
                 }
             }
             while told.try_recv().is_ok() {}
-            while self.send_some(&mut unwritten).await {}
+            while self.send_some(&installation, &mut unwritten).await {}
+        }
+    }
+
+    /// What tells mails of this installation from those of all others: made once, and kept in the database.
+    async fn installation(&self) -> String {
+        loop {
+            let mut random = [0; 16];
+            let made = match getrandom::fill(&mut random) {
+                Ok(()) => {
+                    let new: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+                    self.store.config_or_insert("installation", &new).await.map_err(|error| error.to_string())
+                }
+                Err(error) => Err(error.to_string()),
+            };
+            match made {
+                Ok(installation) => return installation,
+                Err(error) => warn!(error, "can't tell this installation's name; trying again"),
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -89,7 +109,7 @@ impl Deliverer {
     }
 
     /// Sends those whose time has come. Says whether there may be more.
-    async fn send_some(&self, unwritten: &mut Vec<Ended>) -> bool {
+    async fn send_some(&self, installation: &str, unwritten: &mut Vec<Ended>) -> bool {
         let claimed = match self.store.claim_deliveries(now(), AT_ONCE).await {
             Ok(claimed) => claimed,
             Err(error) => {
@@ -99,7 +119,7 @@ impl Deliverer {
         };
         let more = claimed.len() == AT_ONCE as usize;
         let ends = claimed.iter().map(|delivery| async {
-            let end = self.deliver(delivery).await;
+            let end = self.deliver(delivery, installation).await;
             self.finish(delivery, end).await
         });
         unwritten.extend(futures_util::future::join_all(ends).await.into_iter().filter_map(Result::err));
@@ -130,13 +150,14 @@ impl Deliverer {
         }
     }
 
-    async fn deliver(&self, delivery: &DeliveryListing) -> DeliveryEnd {
+    async fn deliver(&self, delivery: &DeliveryListing, installation: &str) -> DeliveryEnd {
         let AlertChannel::Email { to } = &delivery.row.channel;
         let Some((server, from)) = &self.mail else {
             let mend = "no mail server is set: set UPDRAFT__SMTP__URL=smtp://user:password@host:587";
             return DeliveryEnd::Undeliverable(mend.into());
         };
-        let mail = self.mail_about(delivery, from, to);
+        let mail =
+            Mail { message_id: id_of(delivery, installation, from), ..self.mail_about(delivery, from, to) };
         match send(server, &mail).await {
             Ok(()) => DeliveryEnd::Sent,
             Err(MailError::Permanent(error)) => DeliveryEnd::Failed(error),
@@ -176,10 +197,16 @@ impl Deliverer {
             to: to.to_vec(),
             subject: format!("[Updraft] {what} {became}"),
             body: Body::Text(text),
-            message_id: message_id(&format!("delivery-{}", row.id), from),
             ..Mail::default()
         }
     }
+}
+
+/// The same for each try. The number alone begins anew with each database, and goes back where a backup is put
+/// in its place: mail servers drop what comes under an id that they have seen.
+fn id_of(delivery: &DeliveryListing, installation: &str, from: &str) -> String {
+    let (number, at) = (delivery.row.id, delivery.row.at.as_microsecond());
+    message_id(&format!("delivery-{number}.{at}.{installation}"), from)
 }
 
 /// Half a minute after the first attempt, twice as long after each, four hours at most.

@@ -102,6 +102,21 @@ async fn mail_that_was_on_its_way_when_the_server_died_is_sent_again_under_the_s
 }
 
 #[tokio::test]
+async fn mails_of_two_installations_have_two_ids() {
+    let mail_server = MailServer::start(0);
+    let mut ids = std::collections::BTreeSet::new();
+    for _ in 0..2 {
+        let mut system = System::new(&[("failing.yaml", &failing("chef@example.com"))]);
+        system.set("UPDRAFT__SMTP__URL", MailServer::url(mail_server.port));
+        system.start(2);
+        let mail = mail_server.mail();
+        // What is before it differs by chance.
+        ids.insert(id_of(&mail).split('.').nth(2).unwrap().to_owned());
+    }
+    assert_eq!(ids.len(), 2, "{ids:?}");
+}
+
+#[tokio::test]
 async fn that_mail_was_sent_is_written_once_the_database_takes_it_and_the_mail_is_sent_once() {
     let mail_server = MailServer::start(0);
     let mut system = System::new(&[]);
