@@ -27,7 +27,8 @@ const END: Duration = Duration::from_secs(30);
 /// Who types a command only when the server knows the DAG files that are there.
 const UNTIL_READ: &str = r#"
 for file in "$HOME"/.updraft/dags/*.yaml; do
-    until updraft dags show "$(basename "$file" .yaml)" >/dev/null 2>&1; do :; done
+    timeout 60 bash -c 'until updraft dags show "$1" >/dev/null 2>&1; do :; done' - "$(basename "$file" .yaml)" \
+        || { echo "the server does not know the DAG of $file after a minute" >&2; exit 1; }
 done
 "#;
 
@@ -148,7 +149,31 @@ impl Drop for Server {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+
+    #[test]
+    fn a_dag_that_is_never_known_ends_the_session() {
+        let home = std::env::temp_dir().join(format!("updraft-until-read-{}", std::process::id()));
+        let (dags, bin) = (home.join(".updraft/dags"), home.join("bin"));
+        fs::create_dir_all(&dags).unwrap();
+        fs::create_dir_all(&bin).unwrap();
+        fs::write(dags.join("lost.yaml"), "").unwrap();
+        // Nobody waits for a whole minute.
+        for (name, script) in [("updraft", "exit 3"), ("timeout", "shift; exec /usr/bin/timeout 0.2 \"$@\"")]
+        {
+            fs::write(bin.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        let mut shell = Command::new("bash");
+        shell.args(["-euo", "pipefail", "-c", UNTIL_READ]).env("HOME", &home).env("PATH", path);
+        let output = shell.output().unwrap();
+        fs::remove_dir_all(&home).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("lost.yaml"));
+    }
 
     #[test]
     fn only_blocks_of_shell_commands_are_commands() {
