@@ -8,6 +8,7 @@ mod ignore;
 mod registry;
 mod scan;
 mod settle;
+mod text;
 
 use std::{
     collections::BTreeMap,
@@ -279,13 +280,13 @@ fn read(path: &Path, found: &Found, folder: &Folder) -> Option<Reading> {
         Some(Reading { dags: Vec::new(), errors, named: None })
     };
     for (path, _) in &found.defaults {
-        match std::fs::read_to_string(path) {
+        match text::of(path) {
             Ok(text) => defaults.push(DefaultsFile { name: source(path), text: text.into() }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => return unreadable(path, &error),
         }
     }
-    let text = match std::fs::read_to_string(path) {
+    let text = match text::of(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => return unreadable(path, &error),

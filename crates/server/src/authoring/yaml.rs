@@ -14,7 +14,7 @@ use self::builder::Builder;
 use super::node::{Entry, List, Mapping, Node, Place, Value};
 
 /// The largest document, in bytes.
-const MAX_BYTES: usize = 32 << 20;
+pub(super) const MAX_BYTES: usize = 32 << 20;
 /// What a document may weigh with its aliases unfolded. See [`super::node::Size`].
 pub(super) const MAX_WEIGHT: u64 = 256 << 20;
 /// How deep it may nest. What is kept of it as JSON has to be read again, and readers of JSON stop at 128.

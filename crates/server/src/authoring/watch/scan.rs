@@ -8,7 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::ignore::{self, Patterns};
+use super::{
+    ignore::{self, Patterns},
+    text,
+};
 
 /// What changes when a file does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,7 +125,7 @@ impl Walk {
         };
         let known_patterns = patterns.len();
         for name in ignore::FILES {
-            if let Ok(text) = fs::read_to_string(folder.join(name)) {
+            if let Ok(text) = text::of(&folder.join(name)) {
                 patterns.push((folder.into(), Patterns::parse(&text)));
             }
         }

@@ -137,6 +137,27 @@ async fn files_are_told_at_the_start_and_changes_within_a_second() {
 }
 
 #[tokio::test]
+async fn what_is_too_large_or_no_file_is_told_and_not_read() {
+    let mut watched = Watched::new(|root| {
+        fs::write(root.join("a.yml"), file(&["a"])).unwrap();
+        // It takes no room on the disk.
+        fs::File::create(root.join("x.yaml")).unwrap().set_len(1 << 40).unwrap();
+        fs::create_dir(root.join("team")).unwrap();
+        fs::write(root.join("team/b.yml"), file(&["b"])).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(root.join("team/defaults.yml")).status();
+        assert!(made.unwrap().success());
+    })
+    .await;
+    watched.until(&["a"]).await;
+    let errors = watched.until_errors(2).await;
+    assert!(
+        errors[0].contains("team/defaults.yml: this file can't be read: it is no regular file"),
+        "{errors:?}"
+    );
+    assert!(errors[1].contains("1099511627776 bytes are more than the 33554432"), "{errors:?}");
+}
+
+#[tokio::test]
 async fn new_folders_are_watched_too() {
     let mut watched = Watched::new(|_| {}).await;
     fs::create_dir_all(watched.path("x/y")).unwrap();
