@@ -250,8 +250,9 @@ pub fn log_path(
     )
 }
 
-/// Percent-encodes what is not a letter, a digit or one of `-_.~:+@`, and a leading dot.
-fn escape(name: &str) -> String {
+/// A name as one part of a path: percent-encodes what is not a letter, a digit or one of `-_.~:+@`, and a
+/// leading dot.
+pub fn escape(name: &str) -> String {
     let mut escaped = String::with_capacity(name.len());
     for (at, byte) in name.bytes().enumerate() {
         let plain = byte.is_ascii_alphanumeric() || b"-_~:+@".contains(&byte) || (byte == b'.' && at > 0);

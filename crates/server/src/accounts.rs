@@ -236,7 +236,7 @@ pub(crate) fn audit(by: &str, action: &str, detail: serde_json::Value) -> AuditR
 }
 
 /// SHA-256 in hexadecimal. Enough for tokens: they are random and long, unlike passwords.
-fn digest(token: &str) -> String {
+pub(crate) fn digest(token: &str) -> String {
     hex(&Sha256::digest(token))
 }
 

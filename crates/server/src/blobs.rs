@@ -10,7 +10,12 @@ use jiff::Timestamp;
 use object_store::{
     ObjectStore, ObjectStoreExt as _, WriteMultipart, local::LocalFileSystem, path::Path as BlobPath,
 };
-use updraft_core::{AttemptId, RunKey};
+use updraft_core::{AttemptId, RunKey, protocol::escape};
+
+use crate::accounts::digest;
+
+/// No file's name may have more than 255 bytes.
+const LONGEST_NAME: usize = 200;
 
 /// So many parts of an upload wait for the disk at once.
 const PARTS_AT_ONCE: usize = 2;
@@ -21,9 +26,9 @@ pub enum Error {
     /// There is none at this path.
     #[error("there is no blob `{0}`")]
     NotFound(String),
-    /// A name that is not one.
-    #[error("`{0}` is no name of a blob: use letters, digits, dots, dashes and underscores, up to 200")]
-    BadName(String),
+    /// It has no name.
+    #[error("a value has to have a name")]
+    NoName,
     /// It is longer than what may be uploaded.
     #[error("a value may have up to {0} bytes")]
     TooLarge(u64),
@@ -125,15 +130,17 @@ async fn pour<E: std::fmt::Display>(
     Ok(bytes)
 }
 
-/// `xcom/<run>/<task>/<map_index>/<try>.<lease>/<name>`. Everything but the name is a number.
+/// `xcom/<run>/<task>/<map_index>/<try>.<lease>/<name>`. Everything but the name is a number; the name is
+/// escaped, and where it is too long for a file's it is its hash.
 fn path_of(attempt: AttemptId, name: &str) -> Result<BlobPath, Error> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.bytes().all(plain) {
-        return Err(Error::BadName(name.to_owned()));
-    }
+    let name = match escape(name) {
+        empty if empty.is_empty() => return Err(Error::NoName),
+        long if long.len() > LONGEST_NAME => format!("sha256-{}", digest(name)),
+        escaped => escaped,
+    };
     let AttemptId { ti, try_number, lease } = attempt;
     let path = format!("xcom/{}/{}/{}/{try_number}.{lease}/{name}", ti.run, ti.task, ti.map_index);
-    BlobPath::parse(path).map_err(|_| Error::BadName(name.to_owned()))
+    BlobPath::parse(path).map_err(|error| Error::Store(error.to_string()))
 }
 
 #[cfg(test)]
@@ -183,16 +190,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_value_may_have_any_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::in_folder(folder.path()).unwrap();
+        let long = "ä".repeat(300);
+        let names = ["my key", ".x", "a/b", "..", "50 %", "50 %25", "a\0b", "größe", &long, "CON"];
+        let mut paths = std::collections::BTreeSet::new();
+        for name in names {
+            let put = blobs
+                .put(attempt(), name, stream::iter([Ok::<_, &str>(Bytes::from(name.to_owned()))]), 999)
+                .await;
+            let (path, _) = put.unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(blobs.get(&path).await.unwrap(), name);
+            paths.insert(path);
+        }
+        assert_eq!(paths.len(), names.len());
+        let all = blobs.before(Timestamp::MAX).await.unwrap();
+        assert_eq!(
+            all.iter().map(|(_, path)| path.clone()).collect::<std::collections::BTreeSet<_>>(),
+            paths
+        );
+        for path in paths {
+            blobs.remove(&path).await.unwrap();
+        }
+        assert!(!folder.path().join("xcom/7").exists());
+    }
+
+    #[tokio::test]
     async fn no_name_and_no_path_leads_out_of_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("secret"), "s").unwrap();
         let blobs = Blobs::in_folder(&folder.path().join("blobs")).unwrap();
-        for name in ["../secret", "..", "a/b", "", ".hidden", "a\0b"] {
-            assert!(
-                matches!(blobs.put(attempt(), name, body(&["x"]), 9).await, Err(Error::BadName(_))),
-                "{name}"
-            );
-        }
+        assert!(matches!(blobs.put(attempt(), "", body(&["x"]), 9).await, Err(Error::NoName)));
+        let (path, _) = blobs.put(attempt(), "../../../../../../secret", body(&["x"]), 9).await.unwrap();
+        assert!(path.starts_with("xcom/7/0/-1/1.2/%2E."), "{path}");
+        assert_eq!(std::fs::read(folder.path().join("secret")).unwrap(), b"s");
         for path in ["../secret", "/../secret", "xcom/../../secret"] {
             assert!(matches!(blobs.get(path).await, Err(Error::NotFound(_))), "{path}");
         }

@@ -159,7 +159,7 @@ impl From<blobs::Error> for Error {
     fn from(error: blobs::Error) -> Self {
         match error {
             blobs::Error::NotFound(_) => Self::not_found(error.to_string()),
-            blobs::Error::BadName(_) | blobs::Error::Upload(_) => Self::bad_request(error.to_string()),
+            blobs::Error::NoName | blobs::Error::Upload(_) => Self::bad_request(error.to_string()),
             blobs::Error::TooLarge(_) => Self::Status(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
             blobs::Error::Store(_) => Self::Later(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), 5),
         }
