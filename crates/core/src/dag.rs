@@ -4,6 +4,7 @@
 mod graph;
 mod mapping;
 mod relatives;
+mod scopes;
 mod task;
 
 use std::collections::BTreeMap;

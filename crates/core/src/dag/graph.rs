@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{DagSpec, MapSource, Mapping, Role, TaskSpec, WeightRule};
+use super::{DagSpec, Mapping, Role, TaskSpec, WeightRule, scopes::find_scopes};
 use crate::{GroupId, TaskId, TaskIx, condition::Condition};
 
 /// A DAG that the engine can run. Immutable: a changed DAG is another one.
@@ -20,6 +20,8 @@ pub struct Dag {
 pub(crate) struct Node {
     pub upstream: Vec<TaskIx>,
     pub downstream: Vec<TaskIx>,
+    /// The tasks whose results it gets, in the order in which its edges were written.
+    pub inputs: Vec<TaskIx>,
     /// The conditions on edges that lead away.
     pub conditions: Vec<(TaskIx, Condition)>,
     /// Tasks mapped over this one's result.
@@ -189,6 +191,11 @@ impl Dag {
         &self.node(ix).downstream
     }
 
+    /// The tasks whose results this one gets as arguments, in this order.
+    pub fn inputs(&self, ix: TaskIx) -> &[TaskIx] {
+        &self.node(ix).inputs
+    }
+
     /// What this task, or the mapped group around it, exists once for each of.
     pub fn mapping(&self, ix: TaskIx) -> Option<&Mapping> {
         let group = self.node(ix).mapped_group.and_then(|group| self.spec.groups[group].map.as_ref());
@@ -292,6 +299,9 @@ fn connect(spec: &DagSpec, by_id: &BTreeMap<TaskId, TaskIx>, nodes: &mut [Node])
         let (from, to) = (find(&edge.from, &edge.to)?, find(&edge.to, &edge.from)?);
         nodes[from.usize()].downstream.push(to);
         nodes[to.usize()].upstream.push(from);
+        if edge.pass_result {
+            nodes[to.usize()].inputs.push(from);
+        }
         if let Some(when) = &edge.when {
             nodes[from.usize()].conditions.push((to, when.clone()));
         }
@@ -453,68 +463,10 @@ fn mark_leaves(spec: &DagSpec, nodes: &mut [Node]) {
     }
 }
 
-/// For each task the setups it needs, and for each teardown what it waits for beyond its direct upstream.
-fn find_scopes(spec: &DagSpec, nodes: &mut Vec<Node>) {
-    let is_setup = |ix: TaskIx| spec.tasks[ix.usize()].role == Role::Setup;
-    let is_teardown = |ix: TaskIx| matches!(spec.tasks[ix.usize()].role, Role::Teardown { .. });
-    let setups: Vec<TaskIx> = (0..nodes.len() as u32).map(TaskIx).filter(|ix| is_setup(*ix)).collect();
-    for setup in setups {
-        let teardowns: Vec<TaskIx> =
-            nodes[setup.usize()].downstream.iter().copied().filter(|down| is_teardown(*down)).collect();
-        let after = reach(nodes, setup, false);
-        let before_teardown: Vec<Vec<bool>> = teardowns.iter().map(|t| reach(nodes, *t, true)).collect();
-        for ix in (0..nodes.len() as u32).map(TaskIx).filter(|ix| after[ix.usize()]) {
-            let in_scope = teardowns.is_empty() || before_teardown.iter().any(|before| before[ix.usize()]);
-            let direct = nodes[ix.usize()].upstream.contains(&setup);
-            if in_scope && !direct && !is_teardown(ix) {
-                nodes[ix.usize()].setups.push(setup);
-                nodes[setup.usize()].watched_by.push(ix);
-            }
-            for (teardown, before) in teardowns.iter().zip(&before_teardown) {
-                if before[ix.usize()] && !nodes[teardown.usize()].upstream.contains(&ix) {
-                    nodes[teardown.usize()].scope.push(ix);
-                    nodes[ix.usize()].watched_by.push(*teardown);
-                }
-            }
-        }
-    }
-    for node in nodes {
-        for list in [&mut node.scope, &mut node.watched_by] {
-            list.sort_unstable();
-            list.dedup();
-        }
-    }
-}
-
-fn reach(nodes: &[Node], from: TaskIx, upstream: bool) -> Vec<bool> {
-    let mut seen = vec![false; nodes.len()];
-    let mut todo = vec![from];
-    while let Some(ix) = todo.pop() {
-        let node = &nodes[ix.usize()];
-        for next in if upstream { &node.upstream } else { &node.downstream } {
-            if !std::mem::replace(&mut seen[next.usize()], true) {
-                todo.push(*next);
-            }
-        }
-    }
-    seen
-}
-
-impl MapSource {
-    /// Whether everything it takes is written down.
-    pub fn is_literal(&self) -> bool {
-        match self {
-            Self::List(_) | Self::Dict(_) => true,
-            Self::Result(_) => false,
-            Self::Zip { sources, .. } | Self::Concat(sources) => sources.iter().all(Self::is_literal),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dag::{EdgeSpec, GroupSpec, TaskKind};
+    use crate::dag::{EdgeSpec, GroupSpec, MapSource, TaskKind};
 
     fn dag(tasks: &[&str], edges: &[(&str, &str)]) -> DagSpec {
         let mut spec = DagSpec::new("d");
@@ -568,6 +520,17 @@ mod tests {
     }
 
     #[test]
+    fn the_results_that_a_task_gets_come_in_the_order_of_its_edges() {
+        let mut spec = dag(&["a", "b", "c", "d"], &[("b", "d"), ("a", "d"), ("c", "d"), ("a", "c")]);
+        spec.edges[0].pass_result = true;
+        spec.edges[2].pass_result = true;
+        spec.edges[1].pass_result = true;
+        let dag = Dag::compile(spec).unwrap();
+        assert_eq!(dag.inputs(TaskIx(3)), [TaskIx(1), TaskIx(0), TaskIx(2)]);
+        assert!(dag.inputs(TaskIx(2)).is_empty(), "it passes nothing on");
+    }
+
+    #[test]
     fn a_hundred_thousand_tasks_compile() {
         let mut spec = DagSpec::new("big");
         for n in 0..100_000 {
@@ -579,20 +542,5 @@ mod tests {
         let dag = Dag::compile(spec).unwrap();
         assert_eq!(dag.priority(TaskIx(0)), 100_000);
         assert_eq!(dag.priority(TaskIx(99_999)), 1);
-    }
-
-    #[test]
-    fn work_between_setup_and_teardown_needs_the_setup() {
-        let mut spec = dag(
-            &["s", "a", "b", "t", "after"],
-            &[("s", "a"), ("a", "b"), ("b", "t"), ("s", "t"), ("t", "after")],
-        );
-        spec.tasks[0].role = Role::Setup;
-        spec.tasks[3].role = Role::Teardown { on_failure_fail_dagrun: false };
-        let dag = Dag::compile(spec).unwrap();
-        assert_eq!(dag.node(TaskIx(2)).setups, [TaskIx(0)], "b needs s, though a is between");
-        assert!(dag.node(TaskIx(1)).setups.is_empty(), "a has s directly before it");
-        assert_eq!(dag.node(TaskIx(3)).scope, [TaskIx(1)], "t waits for a as well");
-        assert!(dag.node(TaskIx(4)).setups.is_empty(), "what follows the teardown is out of scope");
     }
 }

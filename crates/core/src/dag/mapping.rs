@@ -169,6 +169,17 @@ impl MapSource {
     }
 }
 
+impl MapSource {
+    /// Whether everything it takes is written down.
+    pub fn is_literal(&self) -> bool {
+        match self {
+            Self::List(_) | Self::Dict(_) => true,
+            Self::Result(_) => false,
+            Self::Zip { sources, .. } | Self::Concat(sources) => sources.iter().all(Self::is_literal),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -25,7 +25,6 @@ impl Orders {
         let ti = engine.ti(attempt.ti)?;
         let spec = dag.task(attempt.ti.task);
         let names = |tasks: &[TaskIx]| tasks.iter().map(|ix| dag.task(*ix).task_id.clone()).collect();
-        let inputs = dag.spec().edges.iter().filter(|edge| edge.pass_result && edge.to == spec.task_id);
         let mut args = spec.args.clone();
         let mapping = dag.mapping(attempt.ti.task).filter(|_| attempt.ti.map_index != MapIndex::NONE);
         let mapping = mapping.and_then(|mapping| match literal_arguments(mapping, attempt.ti.map_index) {
@@ -40,7 +39,7 @@ impl Orders {
             max_tries: ti.max_tries,
             execution_timeout: spec.execution_timeout,
             do_xcom_push: spec.do_xcom_push,
-            inputs: inputs.map(|edge| edge.from.clone()).collect(),
+            inputs: names(dag.inputs(attempt.ti.task)),
             mapping,
             upstream: names(dag.upstream(attempt.ti.task)),
             downstream: names(dag.downstream(attempt.ti.task)),
