@@ -144,6 +144,19 @@ pub struct Output {
     pub wants: Vec<Want>,
     /// Events that can't have happened. Each is a bug of the engine; the state was left as it was.
     pub faults: Vec<IllegalTransition>,
+    /// Versions in the store that this program can't run: from [`Engine::restore`].
+    pub refused: Vec<RefusedVersion>,
+}
+
+/// A version in the store that this program can't run, though the one that wrote it could.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedVersion {
+    /// The DAG.
+    pub dag: DagKey,
+    /// Which version of it.
+    pub version: u32,
+    /// What is wrong with it.
+    pub reason: String,
 }
 
 impl Engine {

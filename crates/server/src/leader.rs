@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 use updraft_core::{
     Config, DeliveryId, Engine, Incarnation, Output, WorkerId,
-    engine::Need,
+    engine::{Need, RefusedVersion},
     input::{Effect, Input, Reply, ToWorker, Want},
     protocol::FromServer,
     record::{Batch, RunType},
@@ -254,7 +254,13 @@ impl Leader {
 
     /// Writes what the engine came to, and then does it.
     async fn conclude(&mut self) -> Result<(), Ended> {
-        let Output { batch, effects, wants, faults } = self.engine.take_output();
+        let Output { batch, effects, wants, faults, refused } = self.engine.take_output();
+        for RefusedVersion { dag, version, reason } in refused {
+            warn!(
+                %dag, version, reason,
+                "this program can't run a version of a DAG: its runs fail, and the DAG waits for a new version"
+            );
+        }
         for fault in faults {
             error!(%fault, "the engine met an event that can't have happened; please report this");
         }

@@ -8,19 +8,33 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Config, DagState, Engine, Pool, Timer, run::Run, run::is_active, run::takes_pool_slots, workers::Worker,
+    Config, DagState, Engine, Pool, RefusedVersion, Timer, run::Run, run::is_active, run::takes_pool_slots,
+    workers::Worker,
 };
 use crate::{
-    AttemptId, Dag, DagKey, Incarnation, PoolName, RunKey, RunState, TiState, Wait,
+    AttemptId, Dag, DagKey, DagSpec, End, Incarnation, InvalidDag, PoolName, RunKey, RunState, TaskKind,
+    TaskSpec, TiState, Wait,
     record::{DagVersionRow, PoolRow, RunSnapshot, Snapshot},
 };
 
 /// The pool that is always there (Airflow's), without a limit until someone sets one.
 pub(super) const DEFAULT_POOL: &str = "default_pool";
 
+/// A DAG with the places of one that can't be had, so that its task instances can be ended.
+fn stand_in(spec: &DagSpec) -> Result<Dag, InvalidDag> {
+    let mut stand_in = DagSpec::new(spec.dag_id.clone());
+    stand_in.namespace = spec.namespace.clone();
+    let task = |n| TaskSpec::new(format!("{n}"), "EmptyOperator", TaskKind::Empty);
+    stand_in.tasks = (0..spec.tasks.len()).map(task).collect();
+    Dag::compile(stand_in)
+}
+
 impl Engine {
     /// An engine that goes on where the one that wrote this left off. Every worker that had something is
     /// granted a full lease from `now` on to say that it still has it.
+    ///
+    /// A version that this program can't run, though an earlier one could, is told in [`Output::refused`]: its
+    /// runs fail with the reason, and its DAG is stale until a version comes that is good.
     pub fn restore(config: Config, snapshot: Snapshot, now: Timestamp) -> Self {
         let mut engine = Self::new(config);
         engine.last_run = snapshot.last_run;
@@ -31,15 +45,29 @@ impl Engine {
         let mut versions: BTreeMap<(DagKey, u32), DagVersionRow> =
             snapshot.versions.into_iter().map(|row| ((row.key.clone(), row.version), row)).collect();
         let mut compiled: BTreeMap<(DagKey, u32), Arc<Dag>> = BTreeMap::new();
+        let mut refused: BTreeMap<(DagKey, u32), String> = BTreeMap::new();
+        let mut failed: Vec<(RunKey, String)> = Vec::new();
         for (at, version) in &versions {
-            if let Ok(dag) = Dag::compile((*version.spec).clone()) {
-                compiled.insert(at.clone(), Arc::new(dag));
-            }
+            let dag = match Dag::compile((*version.spec).clone()) {
+                Ok(dag) => dag,
+                Err(reason) => {
+                    refused.insert(at.clone(), reason.to_string());
+                    let Ok(dag) = stand_in(&version.spec) else { continue };
+                    dag
+                }
+            };
+            compiled.insert(at.clone(), Arc::new(dag));
         }
-        for row in snapshot.dags {
+        for mut row in snapshot.dags {
             let at = (row.key.clone(), row.version);
-            let (Some(dag), Some(version)) = (compiled.get(&at), versions.remove(&at)) else { continue };
+            let (Some(dag), Some(mut version)) = (compiled.get(&at), versions.remove(&at)) else { continue };
             engine.ensure_default_pool(&row.key);
+            if refused.contains_key(&at) {
+                (row.is_stale, row.next_tick) = (true, None);
+                // So that the same version, put again, is refused again.
+                version.hash = String::new();
+                engine.changed.dags.insert(row.key.clone());
+            }
             engine.insert_dag(row, dag.clone(), version.hash);
         }
         for range in snapshot.ticks {
@@ -53,11 +81,26 @@ impl Engine {
             }
         }
         for loaded in snapshot.runs {
-            if let Some(dag) = compiled.get(&(loaded.run.dag.clone(), loaded.run.version)) {
-                engine.take_in(dag.clone(), loaded);
+            let at = (loaded.run.dag.clone(), loaded.run.version);
+            let Some(dag) = compiled.get(&at) else { continue };
+            if let Some(reason) = refused.get(&at) {
+                // One that is over is wanted as the past of others, and says nothing as such.
+                if loaded.run.state.is_finished() {
+                    continue;
+                }
+                failed.push((loaded.run.key, reason.clone()));
             }
+            engine.take_in(dag.clone(), loaded);
         }
         engine.grant_leases(now);
+        for (run, reason) in failed {
+            let reason = format!("this program can't run its DAG's version: {reason}");
+            engine.stop_run(now, run, End::Skipped, &reason);
+            engine.finish_run(now, run, RunState::Failed, Some(reason));
+        }
+        let refused = refused.into_iter();
+        engine.out.refused =
+            refused.map(|((dag, version), reason)| RefusedVersion { dag, version, reason }).collect();
         let keys: Vec<DagKey> = engine.dags.keys().cloned().collect();
         for key in keys {
             engine.begin_runs(now, &key);

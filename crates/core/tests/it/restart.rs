@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use serde_json::json;
 use updraft_core::{
-    DagKey,
+    DagKey, RunState, TiStateName as S,
     input::{AttemptEnd, Command, Reply, Trigger},
     record::{RunType, TickOutcome},
     schedule::{Schedule, Zone},
@@ -117,4 +117,35 @@ fn once_is_one_tick_also_where_it_had_to_wait() {
     let ticks: Vec<_> = world.batches.iter().flat_map(|batch| batch.ticks.values()).collect();
     assert_eq!(ticks.len(), 1, "{ticks:?}");
     assert_eq!((ticks[0].count, ticks[0].outcome), (1, TickOutcome::Late));
+}
+
+#[test]
+fn a_version_that_can_be_run_no_more_fails_its_runs_and_waits_for_a_new_one() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a", "b"], &[("a", "b")]));
+    world.put(dag("other", &["a"], &[]));
+    let (run, other) = (world.trigger("d"), world.trigger("other"));
+    let key = DagKey::new("default", "d");
+    // As if a later program were stricter.
+    world.restart_from(|stored| {
+        let version = stored.versions.iter_mut().find(|version| version.key == key).unwrap();
+        let mut spec = (*version.spec).clone();
+        spec.tasks[1].pool_slots = 0;
+        version.spec = Arc::new(spec);
+    });
+    let refused = &world.refused[0];
+    assert_eq!((world.refused.len(), &refused.dag, refused.version), (1, &key, 1));
+    assert!(refused.reason.contains("pool_slots of task `b`"), "{}", refused.reason);
+    let (_, stored) = world.stored(run);
+    assert_eq!(stored.run.state, RunState::Failed);
+    assert!(stored.run.reason.unwrap().contains("pool_slots of task `b`"));
+    let states: Vec<S> = stored.tis.iter().map(|ti| ti.state.name()).collect();
+    assert_eq!(states, [S::Failed, S::Skipped], "one was at work, the other not yet");
+    assert_eq!(world.run_state(other), RunState::Running);
+    assert!(world.engine.dag(&key).unwrap().0.is_stale);
+    world.put(dag("d", &["a"], &[]));
+    let (row, _) = world.engine.dag(&key).unwrap();
+    assert_eq!((row.version, row.is_stale), (2, false));
+    let run = world.trigger("d");
+    assert_eq!(world.run_state(run), RunState::Running);
 }

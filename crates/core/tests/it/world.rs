@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use updraft_core::{
     AttemptId, Config, DagKey, DagSpec, EdgeSpec, Engine, Incarnation, MapIndex, RunKey, RunState, TaskKind,
     TaskSpec, TiKey, TiStateName, XcomValue,
-    engine::Need,
+    engine::{Need, RefusedVersion},
     input::{
         AttemptEnd, Command, CommandError, Effect, Input, Outcome, Reply, Report, ToWorker, Trigger, Want,
         WorkerEvent,
@@ -22,6 +22,8 @@ pub struct World {
     pub batches: Vec<Batch>,
     /// Whether the worker says that it is there as time passes.
     pub beats: bool,
+    /// Versions that could be run no more.
+    pub refused: Vec<RefusedVersion>,
     replies: Vec<Result<Reply, CommandError>>,
 }
 
@@ -38,6 +40,7 @@ impl World {
             told: Vec::new(),
             batches: Vec::new(),
             beats: true,
+            refused: Vec::new(),
             replies: Vec::new(),
         };
         world.join(1, slots, Vec::new());
@@ -62,6 +65,7 @@ impl World {
     fn take_output(&mut self) {
         let out = self.engine.take_output();
         assert!(out.faults.is_empty(), "{:?}", out.faults);
+        self.refused.extend(out.refused);
         self.engine.check().unwrap();
         self.batches.push(out.batch);
         for effect in out.effects {
@@ -131,6 +135,11 @@ impl World {
 
     /// The server is gone, and another goes on with what was written.
     pub fn restart(&mut self) {
+        self.restart_from(|_| {});
+    }
+
+    /// The same, where what was written is found otherwise.
+    pub fn restart_from(&mut self, change: impl FnOnce(&mut Snapshot)) {
         let mut stored = Snapshot::default();
         let (mut dags, mut pools, mut runs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for batch in &self.batches {
@@ -143,6 +152,7 @@ impl World {
         runs.retain(|_, run| !run.state.is_finished());
         stored.runs = runs.keys().map(|run| self.stored(*run).1).collect();
         (stored.dags, stored.pools) = (dags.into_values().collect(), pools.into_values().collect());
+        change(&mut stored);
         self.engine = Engine::restore(Config::default(), stored, self.now);
         self.take_output();
     }
