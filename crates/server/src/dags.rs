@@ -9,7 +9,7 @@ use updraft_core::{
     DagId, DagKey, Namespace,
     input::{Command, CommandError, Reply},
 };
-use updraft_store::Store;
+use updraft_store::{Error, Store, TextFilter, Window};
 
 use crate::{
     authoring::{Event, Folder, ImportError, Read, watch},
@@ -24,6 +24,12 @@ pub const API: &str = "api";
 
 /// Where nobody leads at the moment, it is tried again after this time.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// What is wrong with sources, and is still to be written; nothing, where that is to be taken back.
+type Unwritten = BTreeMap<Arc<str>, Vec<ImportError>>;
+
+/// What could not be written is tried again so often.
+const WRITE_AGAIN_EVERY: Duration = Duration::from_secs(2);
 
 /// Keeps the engine's DAGs as a folder has them.
 pub struct Loader {
@@ -45,17 +51,31 @@ impl Loader {
         let namespace = folder.namespace.clone();
         // What earlier servers read from this folder: a file may have gone while nobody looked.
         let mut known = self.known(&namespace).await;
+        let wrong_before = self.wrong(&namespace).await;
+        let mut unwritten: Unwritten = BTreeMap::new();
+        let mut again = tokio::time::interval(WRITE_AGAIN_EVERY);
         folder.owners = known.clone();
         let root = folder.root.clone();
         tokio::spawn(watch(folder, sender));
-        while let Some(event) = events.recv().await {
+        loop {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                _ = again.tick(), if !unwritten.is_empty() => {
+                    self.write_errors(&namespace, &mut unwritten).await;
+                    continue;
+                }
+            };
+            let Some(event) = event else { break };
             match event {
-                Event::Changed { source, dags, errors, named } => {
-                    self.tell_errors(&namespace, &source, &errors).await;
+                Event::Changed { source, dags, mut errors, named } => {
                     for read in dags {
                         known.insert(read.spec.dag_id.clone(), source.clone());
-                        self.put(read, &source).await;
+                        errors.extend(self.put(read, &source).await);
                     }
+                    if !errors.is_empty() {
+                        warn!(%source, message = message(&errors), "a DAG file can't be read");
+                    }
+                    unwritten.insert(source.clone(), errors);
                     let named = named.as_ref();
                     let gone = |dag: &DagId, from: &Arc<str>| {
                         *from == source && named.is_some_and(|n| !n.contains(dag))
@@ -63,13 +83,16 @@ impl Loader {
                     self.retire(&namespace, &mut known, gone).await;
                 }
                 Event::Removed { source } => {
-                    self.tell_errors(&namespace, &source, &[]).await;
+                    unwritten.insert(source.clone(), Vec::new());
                     self.retire(&namespace, &mut known, |_, from| *from == source).await;
                 }
                 Event::Scanned { sources } => {
                     self.retire(&namespace, &mut known, |_, from| !sources.contains(from)).await;
+                    let gone = wrong_before.iter().filter(|source| !sources.contains(source));
+                    unwritten.extend(gone.map(|source| (source.clone(), Vec::new())));
                 }
             }
+            self.write_errors(&namespace, &mut unwritten).await;
         }
         warn!(folder = %root.display(), "the folder of DAG files is no longer watched");
     }
@@ -91,7 +114,19 @@ impl Loader {
         }
     }
 
-    async fn put(&self, read: Read, source: &str) {
+    /// The sources of which an earlier server said that something is wrong with them.
+    async fn wrong(&self, namespace: &Namespace) -> Vec<Arc<str>> {
+        loop {
+            match self.store.import_errors(namespace, &TextFilter::default(), Window::ALL).await {
+                Ok(page) => return page.rows.into_iter().map(|row| row.source.into()).collect(),
+                Err(error) => warn!(%error, "can't read what was wrong with DAG files; trying again"),
+            }
+            tokio::time::sleep(TRY_AGAIN_AFTER).await;
+        }
+    }
+
+    /// Puts a DAG; what is wrong with it, where the engine refuses it.
+    async fn put(&self, read: Read, source: &Arc<str>) -> Option<ImportError> {
         let dag_id = read.spec.dag_id.clone();
         for warning in &read.warnings {
             warn!(%warning, "a DAG file has something without effect");
@@ -99,15 +134,23 @@ impl Loader {
         let command = Command::PutDag {
             spec: read.spec,
             hash: read.hash,
-            source: source.into(),
+            source: source.to_string(),
             paused: self.paused_at_creation,
         };
         match self.obey(command).await {
             Ok(Reply::Version(version, true)) => {
-                info!(%dag_id, version, source, "a DAG is new or has changed")
+                info!(%dag_id, version, %source, "a DAG is new or has changed");
+                None
             }
-            Ok(_) => {}
-            Err(error) => warn!(%dag_id, source, %error, "a DAG was refused"),
+            Ok(_) => None,
+            Err(error) => Some(ImportError {
+                file: source.clone(),
+                path: dag_id.to_string(),
+                dag_id: Some(dag_id),
+                line: read.position.map(|(line, _)| line),
+                column: read.position.map(|(_, column)| column),
+                message: error.to_string(),
+            }),
         }
     }
 
@@ -142,17 +185,87 @@ impl Loader {
         }
     }
 
-    async fn tell_errors(&self, namespace: &Namespace, source: &str, errors: &[ImportError]) {
-        let told = match errors {
+    /// Writes what is wrong with sources, or that nothing is. What can't be written now stays.
+    async fn write_errors(&self, namespace: &Namespace, unwritten: &mut Unwritten) {
+        let mut away = false;
+        for (source, errors) in std::mem::take(unwritten) {
+            // While the database is away, there is no use in asking for each.
+            let written = match away {
+                true => false,
+                false => match self.write_error(namespace, &source, &errors).await {
+                    Ok(()) => true,
+                    Err(error) => {
+                        warn!(%error, %source, "could not keep what is wrong with a DAG file; trying again");
+                        away = error.is_retryable();
+                        false
+                    }
+                },
+            };
+            if !written {
+                unwritten.insert(source, errors);
+            }
+        }
+    }
+
+    async fn write_error(
+        &self,
+        namespace: &Namespace,
+        source: &str,
+        errors: &[ImportError],
+    ) -> Result<(), Error> {
+        match errors {
             [] => self.store.delete_import_error(namespace, source).await.map(drop),
             [first, ..] => {
-                let message = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-                warn!(source, message, "a DAG file can't be read");
-                self.store.put_import_error(namespace, source, &message, first.line, now()).await
+                self.store.put_import_error(namespace, source, &message(errors), first.line, now()).await
             }
-        };
-        if let Err(error) = told {
-            warn!(%error, source, "could not keep what is wrong with a DAG file");
         }
+    }
+}
+
+fn message(errors: &[ImportError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::sync::watch;
+    use updraft_core::{DagSpec, EdgeSpec};
+    use updraft_store::MemoryStore;
+
+    use super::*;
+    use crate::leader::{Leader, Surroundings, channel};
+
+    #[tokio::test]
+    async fn a_dag_that_the_engine_refuses_is_an_import_error() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let hour = Duration::from_secs(3600);
+        let fence = store.acquire_leadership("test", "", hour).await.unwrap().unwrap();
+        let (_certain, certain_until) = watch::channel(Instant::now() + hour);
+        let (leader, inbox) = channel();
+        let (deliveries, workers) = (mpsc::unbounded_channel().0, Arc::default());
+        let around = Surroundings { store: store.clone(), fence, certain_until, workers, deliveries };
+        let leads = Leader::take_over(updraft_core::Config::default(), inbox, around).await;
+        tokio::spawn(leads.map_err(|(error, _)| error).unwrap().run());
+        let folder = Folder {
+            root: "dags".into(),
+            namespace: Namespace::default(),
+            check: Arc::new(crate::authoring::native),
+            variable: Arc::new(|_| None),
+            owners: BTreeMap::new(),
+            look_every: hour,
+        };
+        let loader = Loader { folder, store: store.clone(), leader, paused_at_creation: false };
+        let mut spec = DagSpec::new("d");
+        spec.edges = vec![EdgeSpec::new("a", "b")];
+        let read =
+            Read { spec: Arc::new(spec), hash: "h".into(), position: Some((3, 1)), warnings: Vec::new() };
+        let error = loader.put(read, &"dags/d.yml".into()).await.unwrap();
+        assert!(error.to_string().starts_with("dags/d.yml:3:1: d: task `b` names `a`"), "{error}");
+        let mut unwritten = BTreeMap::from([(error.file.clone(), vec![error])]);
+        loader.write_errors(&Namespace::default(), &mut unwritten).await;
+        let kept = store.import_errors(&Namespace::default(), &TextFilter::default(), Window::ALL).await;
+        assert_eq!((kept.unwrap().rows[0].line, unwritten.len()), (Some(3), 0));
     }
 }

@@ -53,6 +53,27 @@ async fn what_is_wrong_with_a_task_fails_it_alone_and_is_told() {
 }
 
 #[tokio::test]
+async fn that_a_file_is_mended_is_written_when_the_database_takes_it_again() {
+    let good = "good: {tasks: {a: {operator: empty}}}\n";
+    let mut system = System::new(&[("a.yaml", &format!("{good}bad: {{tasks: {{a: {{}}}}}}\n"))]);
+    system.start(1);
+    let listing = ["dags", "list-import-errors"];
+    system.until(&listing, |done| done.out.contains("a.yaml")).await;
+    system.sql(
+        "CREATE TRIGGER gone BEFORE DELETE ON import_error \
+         BEGIN SELECT RAISE(ABORT, 'the database is gone'); END",
+    );
+    std::fs::write(system.home().join("dags/a.yaml"), good).unwrap();
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    while !system.said().contains("the database is gone") {
+        tick.tick().await;
+    }
+    system.sql("DROP TRIGGER gone");
+    system.until(&listing, |done| done.code == 0 && !done.out.contains("a.yaml")).await;
+    system.run(&["dags", "trigger", "good"]).good();
+}
+
+#[tokio::test]
 async fn a_dag_of_a_hundred_thousand_tasks_is_read_and_run_beside_another() {
     let mut big = String::from(
         "big:\n  schedule: '@once'\n  default_args: {start_date: 2024-01-01}\n  tasks:\n    t0: {operator: empty}\n",
