@@ -20,6 +20,7 @@ use updraft_core::{
 use updraft_server::{
     leader::{self, Handle, Leader, Surroundings},
     leadership::Reign,
+    logs::LogFolder,
     workers::Workers,
 };
 use updraft_store::{MemoryStore, SqlStore, Store, Window, test_postgres::TestPostgres};
@@ -108,6 +109,7 @@ impl Led {
             certain_until: reign.certain_until(),
             workers: Arc::new(Workers::default()),
             deliveries,
+            logs: Arc::new(LogFolder::new(std::env::temp_dir().join("updraft-bench-logs"))),
         };
         let leader = Leader::take_over(Config::default(), inbox, around).await.map_err(|(error, _)| error)?;
         let leading = tokio::spawn(async move {

@@ -3,12 +3,15 @@
 mod clean;
 
 use std::{
+    collections::BTreeSet,
+    fs::File,
     io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
+use reqwest::Url;
 use updraft_store::{SqlStore, Upkeep, restore};
 
 use crate::config::{Config, Home};
@@ -23,17 +26,26 @@ pub enum Command {
     #[command(after_help = "Example:\n  updraft db version")]
     Version,
     /// Copy the database, the key file and large values into a new folder, also while a server is at work. Logs
-    /// are not among them.
-    #[command(after_help = "Example:\n  updraft db backup /backups/2026-11-21")]
+    /// are not among them. PostgreSQL's own pg_dump copies a database there; then what lies beside it is copied
+    /// with --beside, after the dump, so that no value is missing that the dump refers to.
+    #[command(after_help = "Examples:\n  updraft db backup /backups/2026-11-21\n  \
+                            updraft db backup --beside /backups/2026-11-21")]
     Backup {
         /// The folder to make.
         to: PathBuf,
+        /// Only the key file and large values, not the database.
+        #[arg(long)]
+        beside: bool,
     },
     /// Put a backup in the place of the database; no server may be at work.
-    #[command(after_help = "Example:\n  updraft db restore /backups/2026-11-21")]
+    #[command(after_help = "Examples:\n  updraft db restore /backups/2026-11-21\n  \
+                            updraft db restore --beside /backups/2026-11-21")]
     Restore {
         /// The folder that `backup` made.
         from: PathBuf,
+        /// Only the key file and large values, not the database.
+        #[arg(long)]
+        beside: bool,
     },
     /// Delete what is over since long ago: runs with their logs, and records. No server may be at work; one that
     /// is cleans by itself (UPDRAFT__RETENTION__RUNS).
@@ -60,38 +72,122 @@ pub fn main(home: PathBuf, command: Command) -> Result<()> {
                 let store = SqlStore::open(&url).await?;
                 println!("{}", store.schema_version().await?);
             }
-            Command::Backup { to } => {
-                // With the key in it, it is for nobody else.
-                let made = std::fs::DirBuilder::new().mode(0o700).create(&to);
-                made.with_context(|| format!("can't make {}", to.display()))?;
-                let store = SqlStore::open(&url).await?;
-                store.backup(&to.join("updraft.db")).await?;
-                copy_beside(&home.0, &to)?;
-                println!("backed up to {}", to.display());
-            }
-            Command::Restore { from } => {
-                let Some(path) = url.strip_prefix("sqlite://") else {
-                    bail!("{url} is PostgreSQL's: restore it with pg_restore or psql");
-                };
-                let Some(_lock) = crate::keeper::lock(&home.server_lock())? else {
-                    bail!("a server is at work for {}: stop it first", home.0.display());
-                };
-                restore(&from.join("updraft.db"), Path::new(path)).await?;
-                copy_beside(&from, &home.0)?;
-                println!("restored from {}", from.display());
-            }
+            Command::Backup { to, beside } => backup(&home, &url, &to, beside).await?,
+            Command::Restore { from, beside } => put_back(&home, &url, &from, beside).await?,
         }
         Ok(())
     })
 }
 
-/// Copies what the database refers to. It comes after the database: a value is written before its row is.
-fn copy_beside(from: &Path, to: &Path) -> Result<()> {
-    let key = from.join("key");
-    if key.exists() {
-        std::fs::copy(&key, to.join("key")).context("can't copy the key file")?;
+/// The file of an SQLite database.
+fn sqlite_file(url: &str) -> Option<&Path> {
+    let path = url.strip_prefix("sqlite:")?;
+    Some(Path::new(path.strip_prefix("//").unwrap_or(path)))
+}
+
+/// What a person may see of the URL of a database.
+fn without_password(url: &str) -> String {
+    let Ok(mut parsed) = Url::parse(url) else { return "the URL of the database".into() };
+    // A URL without a host has no password.
+    let _ = parsed.set_password(None);
+    let kept = |(name, _): &(std::borrow::Cow<'_, str>, _)| name != "password";
+    let query: Vec<(String, String)> =
+        parsed.query_pairs().filter(kept).map(|(name, value)| (name.into(), value.into())).collect();
+    parsed.set_query(None);
+    if !query.is_empty() {
+        parsed.query_pairs_mut().extend_pairs(query);
     }
-    copy_folder(&from.join("blobs"), &to.join("blobs")).context("can't copy large values")
+    parsed.into()
+}
+
+/// Copies an installation into a new folder: all of it, or nothing is left there.
+async fn backup(home: &Home, url: &str, to: &Path, beside: bool) -> Result<()> {
+    if !beside && sqlite_file(url).is_none() {
+        bail!(
+            "the database is PostgreSQL's, whose own program copies it: run\n  \
+             pg_dump --format=custom --file={to}.dump '{url}'\n\
+             and then, for the key file and large values,\n  updraft db backup --beside {to}",
+            to = to.display(),
+            url = without_password(url)
+        );
+    }
+    let store = match beside {
+        true => None,
+        false => Some(SqlStore::open(url).await?),
+    };
+    // With the key in it, it is for nobody else.
+    let made = std::fs::DirBuilder::new().mode(0o700).create(to);
+    made.with_context(|| format!("can't make {}", to.display()))?;
+    let copied = async {
+        if let Some(store) = store {
+            store.backup(&to.join("updraft.db")).await?;
+        }
+        copy_beside(&home.0, to)
+    };
+    if let Err(error) = copied.await {
+        // So that the next try finds the place free.
+        let _ = std::fs::remove_dir_all(to);
+        return Err(error);
+    }
+    println!("backed up {}to {}", if beside { "the key file and large values " } else { "" }, to.display());
+    Ok(())
+}
+
+/// Puts a backup in the place of what is there.
+async fn put_back(home: &Home, url: &str, from: &Path, beside: bool) -> Result<()> {
+    let Some(_lock) = crate::keeper::lock(&home.server_lock())? else {
+        bail!("a server is at work for {}: stop it first", home.0.display());
+    };
+    check_key(&from.join("key"), &home.0.join("key"))?;
+    match (beside, sqlite_file(url)) {
+        (true, _) => {}
+        (false, Some(path)) => drop(restore(&from.join("updraft.db"), path).await?),
+        (false, None) => bail!(
+            "the database is PostgreSQL's, whose own program puts it back: run\n  \
+             pg_restore --dbname='{}' {from}.dump\n\
+             and then, for the key file and large values,\n  updraft db restore --beside {from}",
+            without_password(url),
+            from = from.display()
+        ),
+    }
+    copy_beside(from, &home.0)?;
+    println!("restored from {}", from.display());
+    Ok(())
+}
+
+/// Refuses to lose a key: without it, what it encrypted is lost.
+fn check_key(backup: &Path, present: &Path) -> Result<()> {
+    if missing_keys(backup, present)? && present.exists() {
+        bail!(
+            "the key file {present} has not the keys of the backup's, {backup}, which would take its place, and \
+             what was encrypted with it could be read no more: move it away first (mv {present} {present}.old)",
+            present = present.display(),
+            backup = backup.display()
+        );
+    }
+    Ok(())
+}
+
+/// Whether a key file lacks keys that another has. A key is a line.
+fn missing_keys(of: &Path, present: &Path) -> Result<bool> {
+    let keys = |path: &Path| match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text.lines().map(str::to_owned).collect::<BTreeSet<String>>()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(error) => Err(error).with_context(|| format!("can't read {}", path.display())),
+    };
+    Ok(!keys(of)?.is_subset(&keys(present)?))
+}
+
+/// Copies what the database refers to. It comes after the database: a value is written before its row is. When
+/// this returns, all of it is on the disk.
+fn copy_beside(from: &Path, to: &Path) -> Result<()> {
+    let (key, copy) = (from.join("key"), to.join("key"));
+    // One that has these keys and others is not replaced.
+    if missing_keys(&key, &copy)? {
+        copy_file(&key, &copy).context("can't copy the key file")?;
+    }
+    copy_folder(&from.join("blobs"), &to.join("blobs")).context("can't copy large values")?;
+    sync(to).with_context(|| format!("can't write {}", to.display()))
 }
 
 /// Copies all that is in a folder, where there is one. What goes meanwhile was no more wanted.
@@ -106,11 +202,37 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
         let target = to.join(entry.file_name());
         match entry.file_type()?.is_dir() {
             true => copy_folder(&entry.path(), &target)?,
-            false => match std::fs::copy(entry.path(), target) {
+            false => match copy_file(&entry.path(), &target) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                copied => drop(copied?),
+                copied => copied?,
             },
         }
     }
-    Ok(())
+    sync(to)
+}
+
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::copy(from, to)?;
+    sync(to)
+}
+
+/// Has what a file or a folder has in it on the disk.
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_sees_the_password_of_a_database() {
+        for (url, shown) in [
+            ("postgres://me:s%40cret@db/updraft?sslmode=require", "postgres://me@db/updraft?sslmode=require"),
+            ("postgres://db/updraft?user=me&password=s3cret", "postgres://db/updraft?user=me"),
+            ("postgresql://me@db:5433/updraft", "postgresql://me@db:5433/updraft"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
 }

@@ -125,11 +125,17 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     // after a crash leads at once.
     let holder = home.server_name()?;
     let in_place = Arc::new(Notify::new());
-    let mut leading = {
-        let (store, workers, in_place) = (store.clone(), workers.clone(), in_place.clone());
-        let leading = lead(store, workers, engine, holder, inbox, deliveries, in_place);
-        tokio::spawn(leading)
+    let logs = Arc::new(LogFolder::new(home.logs()));
+    let leading = Leading {
+        store: store.clone(),
+        workers: workers.clone(),
+        config: engine,
+        holder,
+        deliveries,
+        logs: logs.clone(),
+        in_place: in_place.clone(),
     };
+    let mut leading = tokio::spawn(leading.run(inbox));
 
     let listener = listen(SocketAddr::new(config.server.host, config.server.port)).await?;
     let address = listener.local_addr()?;
@@ -139,7 +145,7 @@ async fn serve(home: Home, config: Config) -> Result<()> {
 
     let socket = listen_for_workers(&home.socket())?;
     let metrics = Arc::new(Metrics::default());
-    let state = state(&home, &config, store.clone(), handle.clone(), workers, metrics)?;
+    let state = state(&home, &config, store.clone(), handle.clone(), workers, logs, metrics)?;
     let retention = Retention {
         store: store.clone(),
         leader: handle.clone(),
@@ -245,45 +251,52 @@ fn tell_systemd(state: &str) {
     }
 }
 
-/// Leads whenever that is possible, until asked to stop. When it leads or stands by, that is told.
-async fn lead(
+/// What it takes to lead.
+struct Leading {
     store: Arc<dyn Store>,
     workers: Arc<Workers>,
     config: updraft_core::Config,
     holder: String,
-    mut inbox: Inbox,
     deliveries: mpsc::UnboundedSender<updraft_core::DeliveryId>,
+    logs: Arc<LogFolder>,
+    /// Told when this server leads or stands by.
     in_place: Arc<Notify>,
-) -> Result<()> {
-    loop {
-        let reign = Reign::begin(store.clone(), &holder, "", &in_place).await;
-        let reign = reign.context("can't become the leader")?;
-        let around = Surroundings {
-            store: store.clone(),
-            fence: reign.fence(),
-            certain_until: reign.certain_until(),
-            workers: workers.clone(),
-            deliveries: deliveries.clone(),
-        };
-        let ended = match Leader::take_over(config.clone(), inbox, around).await {
-            Ok(leader) => {
-                in_place.notify_one();
-                let (ended, given_back) = leader.run().await;
-                inbox = given_back;
-                ended
+}
+
+impl Leading {
+    /// Leads whenever that is possible, until asked to stop.
+    async fn run(self, mut inbox: Inbox) -> Result<()> {
+        loop {
+            let reign = Reign::begin(self.store.clone(), &self.holder, "", &self.in_place).await;
+            let reign = reign.context("can't become the leader")?;
+            let around = Surroundings {
+                store: self.store.clone(),
+                fence: reign.fence(),
+                certain_until: reign.certain_until(),
+                workers: self.workers.clone(),
+                deliveries: self.deliveries.clone(),
+                logs: self.logs.clone(),
+            };
+            let ended = match Leader::take_over(self.config.clone(), inbox, around).await {
+                Ok(leader) => {
+                    self.in_place.notify_one();
+                    let (ended, given_back) = leader.run().await;
+                    inbox = given_back;
+                    ended
+                }
+                Err((error, given_back)) => {
+                    warn!(%error, "can't read the state; trying again");
+                    inbox = given_back;
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    Ended::Fenced
+                }
+            };
+            reign.end().await;
+            if matches!(ended, Ended::Stopped) {
+                return Ok(());
             }
-            Err((error, given_back)) => {
-                warn!(%error, "can't read the state; trying again");
-                inbox = given_back;
-                tokio::time::sleep(Duration::from_millis(500)).await;
-                Ended::Fenced
-            }
-        };
-        reign.end().await;
-        if matches!(ended, Ended::Stopped) {
-            return Ok(());
+            warn!("no longer the leader; trying to become it again");
         }
-        warn!("no longer the leader; trying to become it again");
     }
 }
 
@@ -307,6 +320,7 @@ fn state(
     store: Arc<dyn Store>,
     leader: Handle,
     workers: Arc<Workers>,
+    logs: Arc<LogFolder>,
     metrics: Arc<Metrics>,
 ) -> Result<http::State> {
     let keys = Keys::of_home(&home.0).context("can't read or make the key file")?;
@@ -318,7 +332,7 @@ fn state(
         workers,
         secrets: Arc::new(secrets),
         accounts: Arc::new(accounts),
-        logs: Arc::new(LogFolder::new(home.logs())),
+        logs,
         blobs: Arc::new(Blobs::in_folder(&home.blobs()).context("can't use the folder of blobs")?),
         check: Arc::new(authoring::native),
         metrics,

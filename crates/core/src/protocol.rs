@@ -248,13 +248,17 @@ pub fn log_path(
         MapIndex::NONE => String::new(),
         MapIndex(index) => format!("map_index={index}/"),
     };
-    format!(
-        "namespace={}/dag_id={}/run_id={}/task_id={}/{map}attempt={try_number}.log",
-        escape(namespace),
-        escape(dag_id),
-        escape(run_id),
-        escape(task_id)
-    )
+    let run = log_folder(namespace, dag_id, Some(run_id));
+    format!("{run}/task_id={}/{map}attempt={try_number}.log", escape(task_id))
+}
+
+/// Where the logs of a run are, or of all runs of a DAG: see [`log_path`].
+pub fn log_folder(namespace: &Namespace, dag_id: &DagId, run_id: Option<&RunId>) -> String {
+    let dag = format!("namespace={}/dag_id={}", escape(namespace), escape(dag_id));
+    match run_id {
+        Some(run_id) => format!("{dag}/run_id={}", escape(run_id)),
+        None => dag,
+    }
 }
 
 /// A name as one part of a path: percent-encodes what is not a letter, a digit or one of `-_.~:+@`, and a

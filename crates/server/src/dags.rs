@@ -245,7 +245,8 @@ mod tests {
         let (_certain, certain_until) = watch::channel(Instant::now() + hour);
         let (leader, inbox) = channel();
         let (deliveries, workers) = (mpsc::unbounded_channel().0, Arc::default());
-        let around = Surroundings { store: store.clone(), fence, certain_until, workers, deliveries };
+        let logs = Arc::new(crate::logs::LogFolder::new("logs"));
+        let around = Surroundings { store: store.clone(), fence, certain_until, workers, deliveries, logs };
         let leads = Leader::take_over(updraft_core::Config::default(), inbox, around).await;
         tokio::spawn(leads.map_err(|(error, _)| error).unwrap().run());
         let folder = Folder {

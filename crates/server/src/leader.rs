@@ -11,6 +11,7 @@ mod order;
 use std::{
     collections::HashMap,
     convert::Infallible,
+    ops::Bound,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,9 +20,9 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 use updraft_core::{
-    Config, DeliveryId, Engine, Incarnation, Output, WorkerId,
+    Config, DeliveryId, Engine, Incarnation, Output, RunKey, WorkerId,
     engine::{Need, RefusedVersion},
-    input::{Effect, Input, Reply, ToWorker, Want},
+    input::{Command, Effect, Input, Reply, ToWorker, Want},
     protocol::FromServer,
     record::{Batch, RunType},
 };
@@ -29,7 +30,10 @@ use updraft_store::{Bounds, CommitError, Fence, Order, RunField, RunQuery, Store
 
 pub use self::handle::{Handle, Refusal};
 use self::{clock::Clock, handle::Message, order::Orders};
-use crate::workers::Workers;
+use crate::{
+    logs::{Logged, Logs},
+    workers::Workers,
+};
 
 /// So many messages at most share one commit.
 const MOST_PER_COMMIT: usize = 8192;
@@ -67,6 +71,11 @@ pub struct Leader {
     inbox: mpsc::Receiver<Message>,
     workers: Arc<Workers>,
     deliveries: mpsc::UnboundedSender<DeliveryId>,
+    logs: Arc<dyn Logs>,
+    /// Logs of what was deleted, or was there before what is new under its name: to go after the next commit.
+    outdated: Vec<Logged>,
+    /// The number of the last run that is known.
+    last_run: RunKey,
     /// Until when leadership is certain.
     certain_until: watch::Receiver<Instant>,
     waiting: HashMap<u64, oneshot::Sender<Result<Reply, Refusal>>>,
@@ -90,6 +99,8 @@ pub struct Surroundings {
     pub workers: Arc<Workers>,
     /// Rows of the outbox that wait.
     pub deliveries: mpsc::UnboundedSender<DeliveryId>,
+    /// The logs of attempts.
+    pub logs: Arc<dyn Logs>,
 }
 
 /// The inbox of a leader to be.
@@ -113,6 +124,7 @@ impl Leader {
             Ok(snapshot) => snapshot,
             Err(error) => return Err((error, inbox)),
         };
+        let last_run = RunKey(snapshot.last_run);
         let engine = Engine::restore(config.clone(), snapshot, now());
         info!(
             unfinished = engine.unfinished(),
@@ -127,6 +139,9 @@ impl Leader {
             inbox: inbox.0,
             workers: around.workers,
             deliveries: around.deliveries,
+            logs: around.logs,
+            outdated: Vec::new(),
+            last_run,
             certain_until: around.certain_until,
             waiting: HashMap::new(),
             next_command: 0,
@@ -227,6 +242,7 @@ impl Leader {
                 for need in self.engine.needs(&command) {
                     self.load(need).await?;
                 }
+                self.outdated.extend(self.leaves_logs(&command));
                 self.next_command += 1;
                 let id = self.next_command;
                 self.waiting.insert(id, reply);
@@ -267,12 +283,17 @@ impl Leader {
         if !batch.is_empty() {
             self.paced_until += PACE;
         }
+        for (key, run) in batch.runs.range((Bound::Excluded(self.last_run), Bound::Unbounded)) {
+            self.last_run = *key;
+            self.outdated.push(Logged { dag: run.dag.clone(), run_id: Some(run.run_id.clone()) });
+        }
         if !batch.is_empty() && !self.commit(batch).await? {
             return self.start_over().await;
         }
         if *self.certain_until.borrow() <= Instant::now() {
             return Err(Ended::Fenced);
         }
+        self.remove_logs().await;
         self.perform(effects);
         self.wants.extend(wants);
         Ok(())
@@ -305,6 +326,38 @@ impl Leader {
         }
     }
 
+    /// What a command deletes that may have logs.
+    fn leaves_logs(&self, command: &Command) -> Option<Logged> {
+        match command {
+            Command::DeleteRun(key) => {
+                let (run, _) = self.engine.run(*key)?;
+                Some(Logged { dag: run.dag.clone(), run_id: Some(run.run_id.clone()) })
+            }
+            Command::DeleteDag(dag) => {
+                self.engine.dag(dag).map(|_| Logged { dag: dag.clone(), run_id: None })
+            }
+            _ => None,
+        }
+    }
+
+    /// Removes the logs of what was deleted. Those of a run of the same name that was there before go when the
+    /// new one is in the store and before it begins: they are there where a server died after it deleted a run.
+    async fn remove_logs(&mut self) {
+        let outdated = std::mem::take(&mut self.outdated);
+        if outdated.is_empty() {
+            return;
+        }
+        match self.logs.remove(&outdated).await {
+            Ok(false) => {}
+            Ok(true) => {
+                let logs = self.logs.clone();
+                // Where this comes to nothing, it is done with the next.
+                tokio::spawn(async move { logs.purge().await });
+            }
+            Err(error) => warn!(%error, "could not remove the logs of what was deleted"),
+        }
+    }
+
     /// Forgets what could not be written: the engine is made anew from what the store has, and whoever
     /// waits for an answer is told to ask again.
     async fn start_over(&mut self) -> Result<(), Ended> {
@@ -313,8 +366,10 @@ impl Leader {
         }
         let store = self.store.clone();
         let snapshot = self.patiently(|| store.load()).await?;
+        self.last_run = RunKey(snapshot.last_run);
         self.engine = Engine::restore(self.config.clone(), snapshot, now());
         self.orders = Orders::default();
+        self.outdated.clear();
         self.workers.rejoin_all();
         Ok(())
     }

@@ -5,12 +5,13 @@ use std::{
     io,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
     time::SystemTime,
 };
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use updraft_core::{DagKey, RunId, log::Entry};
+use updraft_core::{DagKey, RunId, log::Entry, protocol::log_folder};
 
 /// A line longer than this is none of ours: an entry's text is cut every 8 KiB, each byte at most four long.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -34,21 +35,30 @@ pub trait Logs: Send + Sync {
     async fn read(&self, path: &str, offset: u64, most_bytes: usize) -> io::Result<Page>;
 
     /// The runs whose logs nothing was added to since `before`, no task's.
-    async fn runs_before(&self, before: Timestamp) -> io::Result<Vec<LoggedRun>>;
+    async fn runs_before(&self, before: Timestamp) -> io::Result<Vec<Logged>>;
 
-    /// Removes all logs of a run.
-    async fn remove(&self, run: &LoggedRun) -> io::Result<()>;
+    /// Takes all logs of these out of where they are found, at once however many there are. Says whether there
+    /// were any. [`Logs::purge`] frees their room.
+    async fn remove(&self, which: &[Logged]) -> io::Result<bool>;
+
+    /// Frees the room of what was removed, also by servers that died before they could.
+    async fn purge(&self) -> io::Result<()>;
 }
 
-/// A run that has logs.
+/// What has logs: a run, or all runs of a DAG.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoggedRun {
-    /// Its DAG.
+pub struct Logged {
+    /// The DAG.
     pub dag: DagKey,
-    /// Its name.
-    pub run_id: RunId,
+    /// The run's name; all runs where none is named.
+    pub run_id: Option<RunId>,
+}
+
+impl Logged {
     /// Where its logs are, below the folder of logs.
-    path: PathBuf,
+    fn path(&self) -> PathBuf {
+        log_folder(&self.dag.namespace, &self.dag.dag_id, self.run_id.as_ref()).into()
+    }
 }
 
 /// Logs in a folder of this machine.
@@ -70,35 +80,75 @@ impl Logs for LogFolder {
             .map_err(io::Error::other)?
     }
 
-    async fn runs_before(&self, before: Timestamp) -> io::Result<Vec<LoggedRun>> {
+    async fn runs_before(&self, before: Timestamp) -> io::Result<Vec<Logged>> {
         let root = self.0.clone();
         let look = move || runs_before(&root, before.into());
         tokio::task::spawn_blocking(look).await.map_err(io::Error::other)?
     }
 
-    async fn remove(&self, run: &LoggedRun) -> io::Result<()> {
-        let path = self.0.join(&run.path);
-        tokio::fs::remove_dir_all(&path).await?;
-        // The folders of its DAG and namespace, where these are empty now.
-        for folder in path.ancestors().skip(1).take(2) {
-            if tokio::fs::remove_dir(folder).await.is_err() {
-                break;
+    async fn remove(&self, which: &[Logged]) -> io::Result<bool> {
+        let root = self.0.clone();
+        let paths: Vec<PathBuf> = which.iter().map(Logged::path).collect();
+        let put_away = move || {
+            let mut any = false;
+            for path in &paths {
+                any |= put_away(&root, path)?;
             }
+            Ok(any)
+        };
+        tokio::task::spawn_blocking(put_away).await.map_err(io::Error::other)?
+    }
+
+    async fn purge(&self) -> io::Result<()> {
+        match tokio::fs::remove_dir_all(self.0.join(REMOVED)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
         }
-        Ok(())
     }
 }
 
+/// The folder, beside those of namespaces, of what was removed.
+const REMOVED: &str = "removed";
+
+/// Puts a folder where it is found no more; whether there was one.
+fn put_away(root: &Path, path: &Path) -> io::Result<bool> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let from = root.join(path);
+    if !from.try_exists()? {
+        return Ok(false);
+    }
+    let removed = root.join(REMOVED);
+    let (now, number) = (Timestamp::now().as_nanosecond(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let to = removed.join(format!("{now}-{number}"));
+    loop {
+        std::fs::create_dir_all(&removed)?;
+        match std::fs::rename(&from, &to) {
+            // The folder of what was removed went at this moment.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && from.try_exists()? => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            moved => break moved?,
+        }
+    }
+    // The folders around it, where these are empty now.
+    for folder in from.ancestors().skip(1).take_while(|folder| *folder != root) {
+        if std::fs::remove_dir(folder).is_err() {
+            break;
+        }
+    }
+    Ok(true)
+}
+
 /// See [`updraft_core::protocol::log_path`] for the folders.
-fn runs_before(root: &Path, before: SystemTime) -> io::Result<Vec<LoggedRun>> {
+fn runs_before(root: &Path, before: SystemTime) -> io::Result<Vec<Logged>> {
     let mut found = Vec::new();
     for (namespace, of_namespace) in folders(root, "namespace=")? {
         for (dag_id, of_dag) in folders(&of_namespace, "dag_id=")? {
             for (run_id, path) in folders(&of_dag, "run_id=")? {
-                if path.metadata()?.modified()? < before {
-                    let dag = DagKey::new(namespace.as_str(), dag_id.as_str());
-                    let path = path.strip_prefix(root).unwrap_or(&path).to_owned();
-                    found.push(LoggedRun { dag, run_id: run_id.into(), path });
+                let dag = DagKey::new(namespace.as_str(), dag_id.as_str());
+                let logged = Logged { dag, run_id: Some(run_id.into()) };
+                // A folder that only looks like one is none of ours.
+                if root.join(logged.path()) == path && path.metadata()?.modified()? < before {
+                    found.push(logged);
                 }
             }
         }
@@ -211,8 +261,12 @@ mod tests {
         std::fs::create_dir(folder.path().join("lost+found")).unwrap();
         assert_eq!(logs.runs_before(Timestamp::UNIX_EPOCH).await.unwrap(), []);
         let found = logs.runs_before(Timestamp::MAX).await.unwrap();
-        assert_eq!((found.len(), &found[0].dag, &found[0].run_id), (1, &dag, &run_id));
-        logs.remove(&found[0]).await.unwrap();
+        assert_eq!(found, [Logged { dag: dag.clone(), run_id: Some(run_id) }]);
+        assert!(logs.remove(&found).await.unwrap());
+        assert!(!path.exists());
+        assert!(!logs.remove(&[Logged { dag, run_id: None }]).await.unwrap());
+        logs.purge().await.unwrap();
+        logs.purge().await.unwrap();
         let left: Vec<_> =
             std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["lost+found"]);

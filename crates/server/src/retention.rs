@@ -138,11 +138,13 @@ pub async fn remove_files(
     removed: &mut Removed,
 ) -> Result<(), Error> {
     for run in logs.runs_before(before).await.map_err(Error::Logs)? {
-        if store.find_run(&run.dag, &run.run_id).await?.is_none() {
-            logs.remove(&run).await.map_err(Error::Logs)?;
+        let Some(run_id) = &run.run_id else { continue };
+        if store.find_run(&run.dag, run_id).await?.is_none() {
+            logs.remove(std::slice::from_ref(&run)).await.map_err(Error::Logs)?;
             removed.logs += 1;
         }
     }
+    logs.purge().await.map_err(Error::Logs)?;
     let mut gone = HashMap::new();
     for (run, path) in blobs.before(before).await? {
         let gone = match gone.get(&run) {

@@ -48,6 +48,29 @@ async fn a_log_is_read_in_pages_until_the_attempt_is_over() {
 }
 
 #[tokio::test]
+async fn logs_go_with_their_run_and_with_their_dag() {
+    let server = at_work().await;
+    let logs = server.home.path().join("logs/namespace=default");
+    let run = logs.join("dag_id=work/run_id=r");
+    // What a server left that died after it had deleted a run of this name.
+    log_of(&server);
+    server.trigger("work", "r").await;
+    assert!(!logs.exists());
+    log_of(&server);
+    server.patch("/api/v2/dags/work/dagRuns/r", json!({"state": "failed"})).await.ok();
+    assert!(run.exists());
+    server.delete("/api/v2/dags/work/dagRuns/r").await.ok();
+    assert!(!logs.exists());
+    server.trigger("work", "r").await;
+    log_of(&server);
+    std::fs::create_dir_all(logs.join("dag_id=other/run_id=r")).unwrap();
+    server.patch("/api/v2/dags/work/dagRuns/r", json!({"state": "failed"})).await.ok();
+    server.delete("/api/v2/dags/work").await.ok();
+    assert!(!logs.join("dag_id=work").exists());
+    assert!(logs.join("dag_id=other/run_id=r").exists());
+}
+
+#[tokio::test]
 async fn a_log_is_followed_while_it_is_written() {
     let server = at_work().await;
     let mut worker = Worker::join(&server).await;

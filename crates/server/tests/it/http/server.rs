@@ -74,7 +74,8 @@ impl Server {
         let environment = Environment::new(environment.map(|(name, value)| (name.into(), value.into())));
         let inbox = match leads {
             true => {
-                lead(store.clone(), workers.clone(), inbox, certain_until).await;
+                let logs = Arc::new(LogFolder::new(home.path().join("logs")));
+                lead(store.clone(), workers.clone(), inbox, certain_until, logs).await;
                 None
             }
             false => Some(inbox),
@@ -216,10 +217,11 @@ async fn lead(
     workers: Arc<Workers>,
     inbox: Inbox,
     certain_until: watch::Receiver<Instant>,
+    logs: Arc<LogFolder>,
 ) {
     let fence = store.acquire_leadership("test", "", Duration::from_secs(3600)).await.unwrap().unwrap();
     let (deliveries, _) = mpsc::unbounded_channel();
-    let around = Surroundings { store, fence, certain_until, workers, deliveries };
+    let around = Surroundings { store, fence, certain_until, workers, deliveries, logs };
     let leader = Leader::take_over(updraft_core::Config::default(), inbox, around).await;
     let leader = leader.map_err(|(error, _)| error).unwrap();
     tokio::spawn(leader.run());

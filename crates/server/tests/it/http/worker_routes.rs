@@ -99,13 +99,15 @@ async fn a_large_value_goes_to_the_blob_store_and_comes_back_to_tasks_and_people
 }
 
 #[tokio::test]
-async fn an_upload_with_a_bad_name_or_of_a_stranger_is_refused() {
+async fn an_upload_lies_in_its_place_under_any_name_and_that_of_a_stranger_is_refused() {
     let (server, _worker, attempt) = running().await;
     let put = async |path: String| {
         let request = server.request(Method::PUT, &format!("/worker/v1/blobs/{path}"), WORKER_TOKEN);
         request.body("1").send().await.unwrap().status().as_u16()
     };
-    assert_eq!(put(format!("{attempt}/..%2F..%2Fkey")).await, 400);
+    let key = std::fs::read(server.home.path().join("key")).unwrap();
+    assert_eq!(put(format!("{attempt}/..%2F..%2F..%2F..%2F..%2F..%2Fkey")).await, 201);
+    assert_eq!(std::fs::read(server.home.path().join("key")).unwrap(), key);
     assert_eq!(put("nonsense/name".into()).await, 400);
     assert_eq!(put(format!("{}/name", AttemptId { lease: 99, ..attempt })).await, 403);
 }
