@@ -113,6 +113,7 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     let store = SqlStore::open(&url).await.context("can't open the database")?;
     store.migrate().await.context("can't bring the database up to date")?;
     let store: Arc<dyn Store> = Arc::new(store);
+    expect_key(&home, &*store).await?;
     let queues = config.worker.queues.iter().map(|queue| queue.as_str().into()).collect();
     let workers = Arc::new(Workers::with_keeper(Offer { slots: config.worker.slots, queues }));
     let (handle, inbox) = leader::channel();
@@ -167,20 +168,7 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     }
 
     let dags = config.dags.folder.clone().unwrap_or_else(|| home.0.join("dags"));
-    let loader = Loader {
-        folder: Folder {
-            root: dags.clone(),
-            namespace: Namespace::default(),
-            check: Arc::new(authoring::native),
-            variable: Arc::new(authoring::environment),
-            owners: std::collections::BTreeMap::new(),
-            look_every: Duration::from_secs(10),
-        },
-        store: store.clone(),
-        leader: handle.clone(),
-        paused_at_creation: config.dags.paused_at_creation,
-    };
-    tokio::spawn(loader.run());
+    tokio::spawn(loader(&config, &dags, store.clone(), handle.clone()).run());
     let supervisor = Supervisor {
         home: home.0.clone(),
         lock: home.keeper_lock(),
@@ -217,12 +205,43 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     }
 }
 
+/// Refuses to make a new key where secrets are in the database that only the old one opens.
+async fn expect_key(home: &Home, store: &dyn Store) -> Result<()> {
+    let key = home.0.join("key");
+    let gone = !key.try_exists().with_context(|| format!("can't look for {}", key.display()))?;
+    if gone && !store.secrets(None, 1).await.context("can't read the secrets")?.is_empty() {
+        let key = key.display();
+        bail!(
+            "the key file {key} is gone, and the database has secrets that nothing else opens. Put it back: a \
+             backup has it. To go on without these secrets make a new one, and set them anew: \
+             (umask 077; head -c 32 /dev/urandom | base64 > {key})"
+        );
+    }
+    Ok(())
+}
+
+/// What reads the folder of DAG files.
+fn loader(config: &Config, dags: &Path, store: Arc<dyn Store>, leader: Handle) -> Loader {
+    let folder = Folder {
+        root: dags.to_owned(),
+        namespace: Namespace::default(),
+        check: Arc::new(authoring::native),
+        variable: Arc::new(authoring::environment),
+        owners: std::collections::BTreeMap::new(),
+        look_every: Duration::from_secs(10),
+    };
+    Loader { folder, store, leader, paused_at_creation: config.dags.paused_at_creation }
+}
+
 /// Ends what is to end with the server.
 async fn end(home: &Home, asked: Asked) -> Result<()> {
     match asked {
         Asked::ToStopTheServer => info!("stopping; tasks go on, and the next server finds them"),
         Asked::ToStopEverything => {
-            info!("stopping, and ending what runs; again Ctrl-C to leave it running");
+            info!(
+                "stopping, and ending what runs: a task has a minute to end by itself. Ctrl-C again to leave \
+                 at once; the keeper goes on ending them"
+            );
             tokio::select! {
                 stopped = keeper::stop(home) => stopped?,
                 again = until_asked_to_stop() => again.map(|_| ())?,

@@ -80,3 +80,19 @@ fn settings_are_shown_with_where_they_come_from() {
     let unknown = system.command(&["config"]).env("UPDRAFT__RETENTION__RUN", "1d").output().unwrap();
     assert!(!unknown.status.success(), "{unknown:?}");
 }
+
+#[tokio::test]
+async fn a_key_that_is_gone_is_not_replaced_where_secrets_need_it() {
+    let mut system = started().await;
+    system.run(&["connections", "add", "shop", "--uri", "http://nami:secret-word@localhost"]).good();
+    system.stop_server();
+    let (key, away) = (system.home().join("key"), system.home().join("key.away"));
+    std::fs::rename(&key, &away).unwrap();
+    system.start(1);
+    assert_eq!(system.server_ended().await, Some(1));
+    assert!(system.said().contains("is gone, and the database has secrets"), "{}", system.said());
+    assert!(!key.exists());
+    std::fs::rename(&away, &key).unwrap();
+    system.start(1);
+    system.until(&["connections", "get", "shop"], |done| done.code == 0).await;
+}
