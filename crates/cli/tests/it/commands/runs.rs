@@ -76,6 +76,19 @@ async fn a_run_is_triggered_waited_for_and_looked_at() {
     system.run(&["dags", "delete", "etl", "--yes"]).good();
 }
 
+#[tokio::test]
+async fn what_the_leader_takes_is_measured() {
+    let system = started().await;
+    system.run(&["dags", "trigger", "etl", "--run-id", "one", "--conf", r#"{"day": 7}"#, "--wait"]).good();
+    let metrics = system.get("/metrics").await;
+    for name in ["store_commit_duration_seconds", "scheduler_loop_duration_seconds"] {
+        let line = format!("updraft_{name}_count ");
+        let count = metrics.lines().find_map(|found| found.strip_prefix(&line)).unwrap();
+        // A run of two tasks is at least triggered, begun and ended.
+        assert!(count.parse::<u64>().unwrap() > 3, "{name}: {count}");
+    }
+}
+
 fn state(system: &System, dag_id: &str, task_id: &str) -> Value {
     let states = system.run(&["tasks", "states", dag_id, "one", "-o", "json"]).json();
     let ti = states.as_array().unwrap().iter().find(|ti| ti["task_id"] == task_id);
