@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::{extract::FromRequestParts, http::request::Parts};
+use jiff::Timestamp;
 use serde_json::Value;
 use updraft_core::{
     DagKey, MapIndex, Namespace, RunId, TaskId,
     input::{Command, Reply},
     record::AuditRow,
 };
-use updraft_store::{DagListing, RunListing, Store, TiListing};
+use updraft_store::{Bounds, DagListing, RunListing, RunQuery, Store, TiListing, Window};
 
 use super::{Error, Shared, versions::Version};
 use crate::{accounts::Who, leader::now};
@@ -52,6 +53,26 @@ impl Call {
     pub async fn dag(&self, dag_id: &str) -> Result<DagListing, Error> {
         let found = self.store().dag(&self.dag_key(dag_id)).await?;
         found.ok_or_else(|| Error::not_found(format!("The Dag with ID: `{dag_id}` was not found")))
+    }
+
+    /// Refuses a logical date that a run of this DAG has: as in Airflow, there is one run of each. Runs without
+    /// one are as many as anybody likes.
+    pub async fn refuse_taken_date(&self, dag: &DagKey, date: Option<Timestamp>) -> Result<(), Error> {
+        let Some(date) = date else { return Ok(()) };
+        let query = RunQuery {
+            namespace: dag.namespace.clone(),
+            dags: vec![dag.dag_id.clone()],
+            logical_date: Bounds { gte: Some(date), lte: Some(date), ..Bounds::default() },
+            window: Window { limit: 1, count_to: 1, ..Window::default() },
+            ..RunQuery::default()
+        };
+        match self.store().runs(&query).await?.rows.first() {
+            None => Ok(()),
+            Some(run) => Err(Error::conflict(format!(
+                "the DAG `{}` has a run of the logical date {date} already, `{}`: choose another, or clear that run",
+                dag.dag_id, run.row.run_id
+            ))),
+        }
     }
 
     /// A run.

@@ -151,10 +151,12 @@ async fn trigger_run(
 ) -> Result<(StatusCode, Json<RunResponse>), Error> {
     let dag = call.dag(&dag_id).await?;
     let at = |time: Option<Time>| -> Option<Timestamp> { time.map(|time| time.0) };
+    let logical_date = at(body.logical_date);
+    call.refuse_taken_date(&dag.row.key, logical_date).await?;
     let trigger = Trigger {
         dag: dag.row.key,
         run_id: body.run_id.filter(|id| !id.is_empty()).map(Into::into),
-        logical_date: at(body.logical_date),
+        logical_date,
         data_interval: None,
         run_after: at(body.run_after),
         conf: Arc::new(Value::Object(body.conf)),

@@ -94,12 +94,14 @@ pub(super) async fn trigger_dag_run(
         }
     };
     let note = check_note(body.note)?;
+    let logical_date = body.logical_date.map(|time| time.0);
+    call.refuse_taken_date(&dag.row.key, logical_date).await?;
     let trigger = Trigger {
         dag: dag.row.key,
         run_id: body.dag_run_id.filter(|id| !id.is_empty()).map(Into::into),
-        logical_date: body.logical_date.map(|time| time.0),
+        logical_date,
         // As Airflow: an interval counts only beside a logical date.
-        data_interval: interval.filter(|_| body.logical_date.is_some()),
+        data_interval: interval.filter(|_| logical_date.is_some()),
         run_after: body.run_after.map(|time| time.0),
         conf: Arc::new(Value::Object(body.conf.unwrap_or_default())),
         tasks: Vec::new(),
