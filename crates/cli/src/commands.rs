@@ -4,6 +4,7 @@ pub mod connections;
 pub mod dags;
 pub mod deliveries;
 pub mod health;
+mod near;
 pub mod pools;
 pub mod runs;
 pub mod tasks;
@@ -85,7 +86,12 @@ impl<A: clap::Args + Ask> Asking<A> {
     pub fn main(self, home: PathBuf) -> Result<()> {
         let session = Session { client: Client::new(self.server, home)?, format: self.output.format() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.command.ask(&session))
+        runtime.block_on(async {
+            match self.command.ask(&session).await {
+                Ok(()) => Ok(()),
+                Err(error) => Err(near::with_hint(error, &session).await),
+            }
+        })
     }
 }
 

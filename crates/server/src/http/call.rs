@@ -52,7 +52,7 @@ impl Call {
     /// A DAG.
     pub async fn dag(&self, dag_id: &str) -> Result<DagListing, Error> {
         let found = self.store().dag(&self.dag_key(dag_id)).await?;
-        found.ok_or_else(|| Error::not_found(format!("The Dag with ID: `{dag_id}` was not found")))
+        found.ok_or_else(|| Error::no_dag(dag_id))
     }
 
     /// Refuses a logical date that a run of this DAG has: as in Airflow, there is one run of each. Runs without
@@ -82,6 +82,10 @@ impl Call {
             Some(key) => self.store().run(key).await?,
             None => None,
         };
+        if run.is_none() {
+            // Where it is the DAG that is missing, that is what to say.
+            self.dag(dag_id).await?;
+        }
         run.ok_or_else(|| {
             Error::not_found(format!(
                 "The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found"
@@ -118,7 +122,7 @@ impl Call {
     pub async fn version(&self, dag: &DagKey, version: u32) -> Result<Arc<Version>, Error> {
         let found = self.shared.version(dag, version).await?;
         // It can be gone only with the DAG, in this instant.
-        found.ok_or_else(|| Error::not_found(format!("The Dag with ID: `{}` was not found", dag.dag_id)))
+        found.ok_or_else(|| Error::no_dag(&dag.dag_id))
     }
 
     /// A line of the audit log about what is done now.

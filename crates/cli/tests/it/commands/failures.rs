@@ -23,7 +23,16 @@ fn a_server_that_is_not_there_is_said_with_the_mend() {
 async fn each_kind_of_failure_has_its_exit_code() {
     let mut system = started().await;
     let missing = system.run(&["dags", "show", "no/such?dag"]);
-    assert!(missing.code == 3 && missing.err.contains("`no/such?dag` was not found"), "{missing:?}");
+    assert!(missing.code == 3 && missing.err.contains("there is no DAG `no/such?dag`"), "{missing:?}");
+    for near in
+        [&["dags", "show", "elt"][..], &["dags", "trigger", "elt"], &["tasks", "logs", "elt", "one", "a"]]
+    {
+        let done = system.run(near);
+        assert!(
+            done.code == 3 && done.err.contains("there is no DAG `elt`; did you mean `etl`?"),
+            "{done:?}"
+        );
+    }
     for usage in [
         &["dags", "show"][..],
         &["dags", "trigger", "etl", "--conf", "[1]"],

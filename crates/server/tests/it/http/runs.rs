@@ -87,7 +87,15 @@ async fn a_trigger_that_makes_no_sense_is_refused() {
         let refusal = server.post(path, body).await.refused(status);
         assert!(refusal.contains(word), "{refusal}");
     }
-    server.post("/api/v2/dags/none/dagRuns", json!({"logical_date": null})).await.refused(404);
+    for missing in [
+        server.post("/api/v2/dags/none/dagRuns", json!({"logical_date": null})).await,
+        server.post("/api/v1/dags/none/dagRuns", json!({})).await,
+        server.patch("/api/v2/dags/none", json!({"is_paused": true})).await,
+        server.get("/api/v2/dags/none/dagRuns/r").await,
+        server.get("/api/v2/dags/none/dagRuns/r/taskInstances").await,
+    ] {
+        assert_eq!(missing.refused(404), "there is no DAG `none`");
+    }
     assert_eq!(server.get(path).await.ok()["total_entries"], 0, "none of them was made");
 }
 

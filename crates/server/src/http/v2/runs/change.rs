@@ -70,9 +70,8 @@ pub(super) async fn trigger_dag_run(
     headers: HeaderMap,
     Body(body): Body<TriggerBody>,
 ) -> Result<Json<RunResponse>, Error> {
-    let missing = || Error::not_found(format!("Dag with dag_id: '{dag_id}' not found"));
     let dag = call.store().dag(&call.dag_key(&dag_id)).await?.filter(|dag| !dag.row.is_stale);
-    let dag = dag.ok_or_else(missing)?;
+    let dag = dag.ok_or_else(|| Error::no_dag(&dag_id))?;
     if dag.has_import_error {
         let detail = format!("Dag with dag_id: '{dag_id}' has import errors and cannot be triggered");
         return Err(Error::bad_request(detail));
