@@ -118,6 +118,9 @@ pub struct Clear {
     /// Only this task; may be given several times.
     #[arg(short, long = "task", value_name = "TASK_ID")]
     tasks: Vec<String>,
+    /// Only this copy of them, where they are mapped.
+    #[arg(long, requires = "tasks", value_name = "N", allow_negative_numbers = true)]
+    map_index: Option<i32>,
     /// Also all tasks before these.
     #[arg(short, long)]
     upstream: bool,
@@ -237,13 +240,17 @@ async fn explain(session: &Session, ti: &Ti) -> Result<()> {
 
 async fn clear(session: &Session, args: Clear) -> Result<()> {
     let path = ["v2", "dags", &args.dag_id, "clearTaskInstances"];
+    let chosen: Vec<Value> = match args.map_index {
+        Some(copy) => args.tasks.iter().map(|task| json!([task, copy])).collect(),
+        None => args.tasks.iter().map(|task| json!(task)).collect(),
+    };
     let body = |dry_run| {
         json!({
             "dry_run": dry_run,
             "dag_run_id": args.run,
             "start_date": args.from,
             "end_date": args.to,
-            "task_ids": Some(&args.tasks).filter(|tasks| !tasks.is_empty()),
+            "task_ids": Some(&chosen).filter(|chosen| !chosen.is_empty()),
             "include_upstream": args.upstream,
             "include_downstream": args.downstream,
             "only_failed": args.only_failed,

@@ -10,7 +10,7 @@ use updraft_core::{
     input::{Command, Reply},
     record::AuditRow,
 };
-use updraft_store::{Bounds, DagListing, RunListing, RunQuery, Store, TiListing, Window};
+use updraft_store::{Bounds, DagListing, RunListing, RunQuery, Store, TiListing, TiQuery, Window};
 
 use super::{Error, Shared, versions::Version};
 use crate::{accounts::Who, leader::now};
@@ -104,17 +104,42 @@ impl Call {
             Some(key) => self.store().find_ti(key, &TaskId::from(task_id), map_index).await?,
             None => None,
         };
-        ti.ok_or_else(|| {
-            let of = format!("dag_id: `{dag_id}`, run_id: `{run_id}`");
-            Error::not_found(match map_index {
-                MapIndex::NONE => {
-                    format!("The Task Instance with {of} and task_id: `{task_id}` was not found")
-                }
-                MapIndex(index) => format!(
-                    "The Mapped Task Instance with {of}, task_id: `{task_id}`, and map_index: `{index}` was \
-                     not found"
-                ),
-            })
+        match ti {
+            Some(ti) => Ok(ti),
+            None => Err(self.no_ti((dag_id, run_id, task_id), map_index).await),
+        }
+    }
+
+    /// What is missing of a task instance: its DAG, its run, the task, or which copy of it is meant.
+    async fn no_ti(&self, (dag_id, run_id, task_id): (&str, &str, &str), map_index: MapIndex) -> Error {
+        let run = match self.run(dag_id, run_id).await {
+            Ok(run) => run,
+            Err(error) => return error,
+        };
+        let copies = TiQuery {
+            namespace: self.namespace.clone(),
+            runs: vec![run.row.key],
+            task_id: (&TaskId::from(task_id)).into(),
+            window: Window { limit: 1, ..Window::default() },
+            ..TiQuery::default()
+        };
+        let copies = match self.store().tis(&copies).await {
+            Ok(page) => page.total,
+            Err(error) => return error.into(),
+        };
+        let of = format!("dag_id: `{dag_id}`, run_id: `{run_id}`");
+        Error::not_found(match (map_index, copies) {
+            (MapIndex::NONE, 0) => {
+                format!("The Task Instance with {of} and task_id: `{task_id}` was not found")
+            }
+            (MapIndex::NONE, copies) => format!(
+                "the task `{task_id}` is mapped: say with map_index (on the command line --map-index) which of its \
+                 {copies} copies is meant, from 0 on"
+            ),
+            (MapIndex(index), _) => format!(
+                "The Mapped Task Instance with {of}, task_id: `{task_id}`, and map_index: `{index}` was not \
+                 found"
+            ),
         })
     }
 

@@ -102,11 +102,18 @@ async fn get_log(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let map_index = MapIndex(query.map_index.unwrap_or(-1));
-    let missing = |_| Error::not_found("TaskInstance not found");
-    let listing = call.ti((&dag_id, &dag_run_id, &task_id), map_index).await.map_err(missing)?;
+    let listing = call.ti((&dag_id, &dag_run_id, &task_id), map_index).await?;
     let tries = call.store().tries(listing.row.key).await?;
     if !tries.iter().any(|row| row.try_number == try_number) {
-        return Err(Error::not_found("TaskInstance not found"));
+        let most = tries.iter().map(|row| row.try_number).max().unwrap_or(0);
+        let there = match most {
+            0 => "it has not begun".to_owned(),
+            1 => "there is one".to_owned(),
+            most => format!("there are {most}"),
+        };
+        return Err(Error::not_found(format!(
+            "there is no try {try_number} of the task `{task_id}`: {there}"
+        )));
     }
     let bad_token = || Error::bad_request("Bad Signature. Please use only the tokens provided by the API.");
     let token = query.token.as_deref().filter(|token| !token.is_empty());
