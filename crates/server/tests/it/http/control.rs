@@ -47,6 +47,8 @@ async fn what_does_not_run_says_why() {
     server.trigger("work", "r").await;
     let why = server.until(&format!("{TI}/why"), |why| why["state"] == "scheduled").await;
     assert!(why["reasons"][0].as_str().unwrap().contains("no worker"), "{why}");
+    let progress = server.get(PROGRESS).await.ok();
+    assert_eq!(progress["tasks"][0]["reason"], why["reasons"][0]);
     server.get("/api/v1/dags/work/dagRuns/r/taskInstances/none/why").await.refused(404);
 }
 
