@@ -94,6 +94,11 @@ impl Client {
         self.base.as_str().trim_end_matches('/')
     }
 
+    /// The namespace that is meant.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     pub async fn get(&self, path: &[&str]) -> Result<Value> {
         self.call(Method::GET, path, &[], None).await
     }

@@ -107,6 +107,8 @@ async fn ticks_and_deliveries_are_listed() {
     server.get("/api/v1/dags/none/ticks").await.refused(404);
     server.get("/api/v1/dags/often/ticks?from=x").await.refused(422);
     assert_eq!(server.get("/api/v1/deliveries?state=failed").await.ok()["total_entries"], 0);
+    let missing = server.get("/api/v1/deliveries?dag_id=none").await.refused(404);
+    assert_eq!(missing, "there is no DAG `none`");
     server.get("/api/v1/deliveries?state=lost").await.refused(422);
     server.post("/api/v1/deliveries/1/resend", json!({})).await.refused(404);
 }
