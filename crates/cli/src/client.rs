@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 
 pub use self::address::Published;
 use crate::{
+    commands::tell_of_more,
     config::Home,
     failure::{Exit, Failure},
 };
@@ -172,7 +173,7 @@ impl Client {
             rows.extend(more);
             if limit.is_some_and(|limit| rows.len() >= limit) {
                 if rows.len() < total {
-                    eprintln!("{} of {total}; there are more with a higher --limit", rows.len());
+                    tell_of_more(rows.len(), total);
                 }
                 return Ok(rows);
             }

@@ -95,6 +95,11 @@ impl<A: clap::Args + Ask> Asking<A> {
     }
 }
 
+/// Says that a list is not all there is.
+pub fn tell_of_more(shown: usize, total: usize) {
+    eprintln!("{shown} of {total}; there are more with a higher --limit");
+}
+
 /// How many rows of a list are wanted.
 #[derive(clap::Args)]
 pub struct Limit {
@@ -106,5 +111,13 @@ pub struct Limit {
 impl Limit {
     pub fn rows(&self) -> Option<usize> {
         self.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
+    }
+
+    /// Leaves so many of a list that is there already.
+    pub fn cut(&self, rows: &mut Vec<Value>) {
+        if let Some(limit) = self.rows().filter(|limit| *limit < rows.len()) {
+            tell_of_more(limit, rows.len());
+            rows.truncate(limit);
+        }
     }
 }

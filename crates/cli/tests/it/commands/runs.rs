@@ -18,6 +18,9 @@ async fn dags_are_listed_shown_and_paused() {
     assert!(table.contains("0 0 1 1 *"), "{table}");
     let dags = both(&system, &["dags", "list", "--tag", "nightly"]);
     assert_eq!((dags.as_array().unwrap().len(), &dags[0]["dag_id"]), (1, &json!("etl")));
+    let with_text = |text: &str| both(&system, &["dags", "list", "--pattern", text]);
+    assert_eq!(with_text("TL")[0]["dag_id"], "etl");
+    assert_eq!(with_text("e_l"), json!([]), "`_` is a letter like others");
     let some = system.run(&["dags", "list", "--limit", "2"]);
     assert!(some.err.contains("2 of 4"), "{some:?}");
     assert_eq!(first_column(&some.good()), ["etl", "fails"]);
