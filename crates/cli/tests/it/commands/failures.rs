@@ -68,6 +68,24 @@ async fn each_kind_of_failure_has_its_exit_code() {
 }
 
 #[test]
+fn what_a_command_lacks_is_said_and_nothing_else() {
+    let system = System::new(&[]);
+    let cases = [
+        (
+            &["connections", "add", "y"][..],
+            "<--uri <URI>|--type <TYPE>>",
+            "add [OPTIONS] <CONN_ID> --type <TYPE>",
+        ),
+        (&["db", "clean"], "<--before <TIME>|--older-than <AGE>>", "clean [OPTIONS] --older-than <AGE>"),
+    ];
+    for (arguments, lacks, usage) in cases {
+        let done = system.run(arguments);
+        assert!(done.code == 2 && done.err.contains(lacks) && done.err.contains(usage), "{done:?}");
+        assert!(!done.err.contains("--home"), "{done:?}");
+    }
+}
+
+#[test]
 fn settings_are_shown_with_where_they_come_from() {
     let system = System::new(&[]);
     let file = system.home().join("updraft.toml");
