@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Ask, Limit, Session, runs::Run};
-use crate::output::{Columns, confirm, print};
+use crate::output::{Columns, Format, begin_anew, confirm, print, tell_progress};
 
 /// What can be done with tasks.
 #[derive(clap::Subcommand)]
@@ -150,6 +150,8 @@ const STATES: Columns = &[
     ("COPY", "/map_index"),
     ("STATE", "/state"),
     ("TRY", "/try_number"),
+    ("DONE", "/done"),
+    ("LEFT", "/time_left"),
     ("BEGAN", "/start_date"),
     ("ENDED", "/end_date"),
     ("EXIT", "/exit_code"),
@@ -186,7 +188,14 @@ impl Ask for Command {
             }
             Self::States { run } => {
                 let path = [&run.path_v1()[..], &["progress"]].concat();
-                let progress = client.get(&path).await?;
+                let mut progress = client.get(&path).await?;
+                let tasks = progress["tasks"].as_array_mut().filter(|_| *format == Format::Table);
+                for task in tasks.into_iter().flatten() {
+                    if matches!(task["state"].as_str(), Some("running" | "paused")) {
+                        let known = task.clone();
+                        tell_progress(task, &known);
+                    }
+                }
                 session.list_in(&progress, "tasks", STATES)
             }
             Self::Logs(args) => logs::logs(session, args).await,
@@ -259,11 +268,10 @@ async fn clear(session: &Session, args: Clear) -> Result<()> {
     if !args.yes {
         let concerned = session.client.post(&path, body(true)).await?;
         session.list_in(&concerned, "task_instances", CONCERNED)?;
-        let count = concerned["total_entries"].as_u64().unwrap_or(0);
-        confirm(&format!("{count} task instances begin anew"), false)?;
+        confirm(&begin_anew(&concerned, ""), false)?;
     }
     let cleared = session.client.post(&path, body(false)).await?;
-    eprintln!("{} task instances begin anew", cleared["total_entries"]);
+    eprintln!("{}", begin_anew(&cleared, ""));
     match args.yes {
         true => session.list_in(&cleared, "task_instances", CONCERNED),
         // They were shown when it was asked.
