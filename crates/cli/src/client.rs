@@ -75,7 +75,9 @@ impl Client {
         };
         let base = Url::parse(url.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let base = base.ok_or_else(bad)?;
-        let mut http = reqwest::Client::builder().connect_timeout(Duration::from_secs(5));
+        // By this the server knows what somebody did on the command line.
+        let agent = concat!("updraft-cli/", env!("CARGO_PKG_VERSION"));
+        let mut http = reqwest::Client::builder().user_agent(agent).connect_timeout(Duration::from_secs(5));
         if is_of_this_machine(&base) {
             // A proxy would look for it on its own machine.
             http = http.no_proxy();
