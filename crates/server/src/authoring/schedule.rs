@@ -59,7 +59,8 @@ pub(super) enum Immediately {
     Within(SignedDuration),
 }
 
-const ASSETS: &str = "a schedule by assets comes with a later version: write a cron, or start the DAG by the API";
+const ASSETS: &str =
+    "a schedule by assets comes with a later version: write a cron, or start the DAG by the API";
 
 /// The schedule of a DAG and where it stands; `None` where it has none or a problem was noted.
 pub(super) fn read(
