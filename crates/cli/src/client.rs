@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 
 pub use self::address::Published;
 use crate::{
+    commands::tell_of_more,
     config::Home,
     failure::{Exit, Failure},
 };
@@ -74,7 +75,9 @@ impl Client {
         };
         let base = Url::parse(url.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let base = base.ok_or_else(bad)?;
-        let mut http = reqwest::Client::builder().connect_timeout(Duration::from_secs(5));
+        // By this the server knows what somebody did on the command line.
+        let agent = concat!("updraft-cli/", env!("CARGO_PKG_VERSION"));
+        let mut http = reqwest::Client::builder().user_agent(agent).connect_timeout(Duration::from_secs(5));
         if is_of_this_machine(&base) {
             // A proxy would look for it on its own machine.
             http = http.no_proxy();
@@ -92,6 +95,11 @@ impl Client {
     /// Where the server is.
     pub fn server(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
+    }
+
+    /// The namespace that is meant.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     pub async fn get(&self, path: &[&str]) -> Result<Value> {
@@ -167,7 +175,7 @@ impl Client {
             rows.extend(more);
             if limit.is_some_and(|limit| rows.len() >= limit) {
                 if rows.len() < total {
-                    eprintln!("{} of {total}; there are more with a higher --limit", rows.len());
+                    tell_of_more(rows.len(), total);
                 }
                 return Ok(rows);
             }

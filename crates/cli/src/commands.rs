@@ -4,6 +4,7 @@ pub mod connections;
 pub mod dags;
 pub mod deliveries;
 pub mod health;
+mod near;
 pub mod pools;
 pub mod runs;
 pub mod tasks;
@@ -85,8 +86,18 @@ impl<A: clap::Args + Ask> Asking<A> {
     pub fn main(self, home: PathBuf) -> Result<()> {
         let session = Session { client: Client::new(self.server, home)?, format: self.output.format() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.command.ask(&session))
+        runtime.block_on(async {
+            match self.command.ask(&session).await {
+                Ok(()) => Ok(()),
+                Err(error) => Err(near::with_hint(error, &session).await),
+            }
+        })
     }
+}
+
+/// Says that a list is not all there is.
+pub fn tell_of_more(shown: usize, total: usize) {
+    eprintln!("{shown} of {total}; there are more with a higher --limit");
 }
 
 /// How many rows of a list are wanted.
@@ -100,5 +111,13 @@ pub struct Limit {
 impl Limit {
     pub fn rows(&self) -> Option<usize> {
         self.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
+    }
+
+    /// Leaves so many of a list that is there already.
+    pub fn cut(&self, rows: &mut Vec<Value>) {
+        if let Some(limit) = self.rows().filter(|limit| *limit < rows.len()) {
+            tell_of_more(limit, rows.len());
+            rows.truncate(limit);
+        }
     }
 }

@@ -151,6 +151,37 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// A length of time for people: its two largest parts.
+pub fn length(seconds: f64) -> String {
+    // What is too long for this is as long as can be; less than nothing is nothing.
+    let seconds = seconds as u64;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
+/// What an answer with so many task instances leads to, with ` of …` where that is to be said.
+pub fn begin_anew(answer: &Value, of: &str) -> String {
+    match answer["total_entries"].as_u64().unwrap_or(0) {
+        1 => format!("1 task instance{of} begins anew"),
+        count => format!("{count} task instances{of} begin anew"),
+    }
+}
+
+/// Puts into an answer about progress how far something is, and how long it will take, as people read it.
+pub fn tell_progress(shown: &mut Value, progress: &Value) {
+    if let Some(percent) = progress["percent"].as_f64() {
+        shown["done"] = format!("{percent:.0} %").into();
+    }
+    if let Some(seconds) = progress["seconds_left"].as_f64() {
+        shown["time_left"] = length(seconds).into();
+    }
+}
+
 /// Asks whether that is meant, unless it was said already.
 pub fn confirm(what: &str, yes: bool) -> Result<()> {
     if yes {
@@ -199,6 +230,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn lengths_are_read_by_people() {
+        let lengths = [0.0, 59.9, 99.7, 3600.0, 7384.0, 90_000.0, -1.0].map(length);
+        assert_eq!(lengths, ["0s", "59s", "1m 39s", "1h 0m", "2h 3m", "1d 1h", "0s"]);
+    }
 
     #[test]
     fn a_table_shows_values_in_few_letters() {

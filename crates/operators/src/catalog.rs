@@ -38,7 +38,7 @@ impl Checked {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadOperator {
     /// There is none of this name.
-    #[error("there is no operator `{name}`{}", nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+    #[error("there is no operator `{name}`{}", instead(name, *nearest))]
     Unknown {
         /// As written.
         name: String,
@@ -55,6 +55,43 @@ pub enum BadOperator {
         /// The argument, where it is one.
         argument: Option<String>,
     },
+}
+
+/// What to write instead of an operator that is not there.
+fn instead(name: &str, nearest: Option<&str>) -> String {
+    if let Some(near) = nearest {
+        return format!("; did you mean `{near}`?");
+    }
+    let names: Vec<_> = all().iter().map(|entry| entry.name).collect();
+    // Whatever is called so is likely one of Airflow's, or of its providers'.
+    let of_airflow = name.starts_with("airflow.") || !parts(name).1.is_empty();
+    let yet = if of_airflow { " yet" } else { "" };
+    format!("{yet}: there are {}", names.join(", "))
+}
+
+/// A class name in two: what it is about, and `operator` or `sensor`. As all end in one of these, only the first
+/// tells how near one is to another.
+fn parts(class: &str) -> (String, &'static str) {
+    let class = class.to_lowercase();
+    let ending = ["operator", "sensor"].into_iter().find(|ending| class.ends_with(ending)).unwrap_or("");
+    (class.strip_suffix(ending).unwrap_or(&class).to_owned(), ending)
+}
+
+/// The name that was probably meant.
+fn meant(name: &str) -> Option<&'static str> {
+    let (about, ending) = parts(name.rsplit('.').next().unwrap_or_default());
+    let names = all().iter().flat_map(|entry| [entry.name].into_iter().chain(entry.aliases.iter().copied()));
+    let short = names.filter(|name| !name.contains('.'));
+    let alike: Vec<(String, &str)> = match ending {
+        // Where even the ending is mistaken, the whole is compared.
+        "" => short.map(|name| (name.to_lowercase(), name)).collect(),
+        _ => {
+            let alike = short.map(|name| (parts(name), name)).filter(|((_, other), _)| *other == ending);
+            alike.map(|((about, _), name)| (about, name)).collect()
+        }
+    };
+    let near = nearest(&about, alike.iter().map(|(about, _)| &**about))?;
+    alike.iter().find(|(about, _)| about == near).map(|(_, name)| *name)
 }
 
 /// An operator, as the documentation and editors show it.
@@ -132,10 +169,10 @@ pub fn all() -> &'static [Entry] {
 
 /// The operator of this name: Airflow's class name, a dotted path, or a short alias.
 pub fn find(name: &str) -> Result<&'static Entry, BadOperator> {
-    all().iter().find(|entry| entry.name == name || entry.aliases.contains(&name)).ok_or_else(|| {
-        let names = all().iter().flat_map(|entry| entry.aliases.iter().copied().chain([entry.name]));
-        BadOperator::Unknown { name: name.into(), nearest: nearest(name, names) }
-    })
+    all()
+        .iter()
+        .find(|entry| entry.name == name || entry.aliases.contains(&name))
+        .ok_or_else(|| BadOperator::Unknown { name: name.into(), nearest: meant(name) })
 }
 
 /// Checks an operator's name (Airflow's class name, its dotted path, or a short alias) and the arguments

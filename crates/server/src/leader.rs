@@ -7,6 +7,7 @@
 mod clock;
 mod handle;
 mod order;
+mod times;
 
 use std::{
     collections::HashMap,
@@ -29,7 +30,13 @@ use updraft_core::{
 use updraft_store::{Bounds, CommitError, Fence, Order, RunField, RunQuery, Store, Window};
 
 pub use self::handle::{Handle, Refusal};
-use self::{clock::Clock, handle::Message, order::Orders};
+pub(crate) use self::times::histogram;
+use self::{
+    clock::Clock,
+    handle::Message,
+    order::Orders,
+    times::{Times, observe},
+};
 use crate::{
     logs::{Logged, Logs},
     workers::Workers,
@@ -68,7 +75,7 @@ pub struct Leader {
     config: Config,
     store: Arc<dyn Store>,
     fence: Fence,
-    inbox: mpsc::Receiver<Message>,
+    inbox: Inbox,
     workers: Arc<Workers>,
     deliveries: mpsc::UnboundedSender<DeliveryId>,
     logs: Arc<dyn Logs>,
@@ -104,12 +111,16 @@ pub struct Surroundings {
 }
 
 /// The inbox of a leader to be.
-pub struct Inbox(mpsc::Receiver<Message>);
+pub struct Inbox {
+    messages: mpsc::Receiver<Message>,
+    times: Times,
+}
 
 /// A handle, and the inbox that it fills.
 pub fn channel() -> (Handle, Inbox) {
     let (sender, receiver) = mpsc::channel(65_536);
-    (Handle::new(sender), Inbox(receiver))
+    let times = Times::default();
+    (Handle::new(sender, times.clone()), Inbox { messages: receiver, times })
 }
 
 impl Leader {
@@ -136,7 +147,7 @@ impl Leader {
             config,
             store: around.store,
             fence: around.fence,
-            inbox: inbox.0,
+            inbox,
             workers: around.workers,
             deliveries: around.deliveries,
             logs: around.logs,
@@ -158,7 +169,7 @@ impl Leader {
             Err(ended) => ended,
             Ok(never) => match never {},
         };
-        (ended, Inbox(self.inbox))
+        (ended, self.inbox)
     }
 
     async fn reign(&mut self) -> Result<Infallible, Ended> {
@@ -168,7 +179,11 @@ impl Leader {
         loop {
             match self.gather().await {
                 Gathered::Stop => return Err(Ended::Stopped),
-                Gathered::Messages(messages) => self.turn(messages).await?,
+                Gathered::Messages(messages) => {
+                    let began = Instant::now();
+                    self.turn(messages).await?;
+                    observe(&self.inbox.times.turns, began);
+                }
             }
         }
     }
@@ -189,7 +204,7 @@ impl Leader {
         if self.wants.is_empty() {
             // A clock that is set while this waits moves what is due at a time of day.
             let wait = self.engine.next_wakeup().map_or(LONGEST_WAIT, |at| until(at).min(LONGEST_WAIT));
-            match tokio::time::timeout(wait, self.inbox.recv()).await {
+            match tokio::time::timeout(wait, self.inbox.messages.recv()).await {
                 Ok(Some(message)) => messages.push(message),
                 Ok(None) => return Gathered::Stop,
                 // Something may be due.
@@ -200,7 +215,7 @@ impl Leader {
             self.keep_pace().await;
         }
         while messages.len() < MOST_PER_COMMIT {
-            match self.inbox.try_recv() {
+            match self.inbox.messages.try_recv() {
                 Ok(message) => messages.push(message),
                 Err(_) => break,
             }
@@ -303,8 +318,10 @@ impl Leader {
     async fn commit(&mut self, batch: Batch) -> Result<bool, Ended> {
         let mut told = false;
         loop {
+            let began = Instant::now();
             match self.store.commit(&batch, self.fence).await {
                 Ok(()) => {
+                    observe(&self.inbox.times.commits, began);
                     if told {
                         info!("the store takes writes again");
                     }

@@ -24,10 +24,9 @@ impl Client {
         };
         let (server, detail) = (self.server(), detail(&text));
         let message = match exit {
-            Exit::NotAllowed if detail == "Forbidden" => {
-                format!(
-                    "{server} does not allow this to whoever asks: use the --token of an account that may"
-                )
+            Exit::NotAllowed if detail.starts_with("Forbidden") => {
+                let why = detail.strip_prefix("Forbidden: ").unwrap_or("whoever asks may not");
+                format!("{server} does not allow this: {why}; use the --token of an account that may")
             }
             // Airflow's API says this of a token that is none with 403, too.
             Exit::NotAllowed if self.given.is_some() => {

@@ -42,11 +42,14 @@ pub enum Command {
 
 /// A connection that is to be.
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("what").args(["uri", "conn_type"]).required(true).multiple(true)))]
+#[command(override_usage = "updraft connections add [OPTIONS] <CONN_ID> --uri <URI>\n       \
+                            updraft connections add [OPTIONS] <CONN_ID> --type <TYPE>")]
 pub struct Add {
     /// Its name: letters, digits, `_`, `.` and `-`.
     conn_id: String,
     /// All of it in one: `type://login:password@host:port/schema?key=value`, or JSON, as in AIRFLOW_CONN_*.
-    #[arg(long = "uri", alias = "conn-uri", value_name = "URI", required_unless_present = "conn_type")]
+    #[arg(long = "uri", alias = "conn-uri", value_name = "URI")]
     uri: Option<String>,
     /// What it leads to: `http`, `postgres`, `smtp`, …
     #[arg(long = "type", alias = "conn-type", value_name = "TYPE")]

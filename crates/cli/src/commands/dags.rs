@@ -6,10 +6,15 @@ mod trigger;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Ask, Limit, Session};
-use crate::output::{Columns, confirm, print};
+use crate::{
+    client::Client,
+    failure::{Exit, Failure},
+    output::{Columns, confirm, print},
+};
 
 /// What can be done with DAGs.
 #[derive(clap::Subcommand)]
@@ -148,10 +153,19 @@ impl Ask for Command {
             Self::List { pattern, tag, paused, stale, limit } => {
                 let mut query =
                     vec![("exclude_stale", (!stale).to_string()), ("order_by", "dag_id".to_owned())];
-                query.extend(pattern.map(|text| ("dag_id_pattern", text)));
+                query.extend(pattern.iter().map(|text| ("dag_id_pattern", text.clone())));
                 query.extend(tag.map(|tag| ("tags", tag)));
                 query.extend(paused.map(|paused| ("paused", paused.to_string())));
-                let dags = client.list(&["v2", "dags"], &query, "dags", limit.rows()).await?;
+                // `_` and `%` stand for other letters there, as in Airflow; what has them is looked at once more.
+                let wanted = limit.rows().filter(|_| pattern.is_none());
+                let mut dags = client.list(&["v2", "dags"], &query, "dags", wanted).await?;
+                if let Some(text) = pattern {
+                    dags.retain(|dag| has(&dag["dag_id"], &text));
+                    limit.cut(&mut dags);
+                }
+                if dags.is_empty() {
+                    refuse_empty_namespace(client).await?;
+                }
                 format.list(&dags, LISTED)
             }
             Self::Show { dag_id } => {
@@ -181,6 +195,26 @@ impl Ask for Command {
             Self::Check { paths } => check::check(&paths),
         }
     }
+}
+
+/// Whether a name has a text in it, in capitals or not.
+fn has(name: &Value, text: &str) -> bool {
+    name.as_str().is_some_and(|name| name.to_ascii_lowercase().contains(&text.to_ascii_lowercase()))
+}
+
+/// A namespace is there by what is in it: who lists one with no DAG at all has rather mistaken its name.
+async fn refuse_empty_namespace(client: &Client) -> Result<()> {
+    let namespace = client.namespace();
+    if namespace == "default" {
+        return Ok(());
+    }
+    let query = [("exclude_stale", "false".to_owned()), ("limit", "1".to_owned())];
+    let all = client.call(Method::GET, &["v2", "dags"], &query, None).await?;
+    if all["total_entries"] != 0 {
+        return Ok(());
+    }
+    let message = format!("there is no namespace `{namespace}` with DAGs");
+    Err(Failure::new(Exit::NotFound, message).into())
 }
 
 async fn pause(session: &Session, dag_id: &str, paused: bool) -> Result<()> {

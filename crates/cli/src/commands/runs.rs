@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{Ask, Limit, Session};
-use crate::output::{Columns, confirm};
+use crate::output::{Columns, Format, begin_anew, confirm, tell_progress};
 
 /// What can be done with runs.
 #[derive(clap::Subcommand)]
@@ -84,6 +84,8 @@ pub const SHOWN: Columns = &[
     ("DAG", "/dag_id"),
     ("Run", "/dag_run_id"),
     ("State", "/state"),
+    ("Done", "/done"),
+    ("Time left", "/time_left"),
     ("Type", "/run_type"),
     ("Logical date", "/logical_date"),
     ("Interval from", "/data_interval_start"),
@@ -110,15 +112,23 @@ impl Ask for Command {
                 let path = ["v2", "dags", dag_id.as_deref().unwrap_or("~"), "dagRuns"];
                 format.list(&client.list(&path, &query, "dag_runs", limit.rows()).await?, LISTED)
             }
-            Self::Show { run } => format.show(&client.get(&run.path()).await?, SHOWN),
+            Self::Show { run } => {
+                let mut shown = client.get(&run.path()).await?;
+                let over = matches!(shown["state"].as_str(), Some("success" | "failed"));
+                if *format == Format::Table && !over {
+                    let progress = client.get(&[&run.path_v1()[..], &["progress"]].concat()).await?;
+                    tell_progress(&mut shown, &progress);
+                }
+                format.show(&shown, SHOWN)
+            }
             Self::Clear { run, only_failed, yes } => {
                 let path = [&run.path()[..], &["clear"]].concat();
                 let body = |dry_run| json!({ "only_failed": only_failed, "dry_run": dry_run });
                 let concerned = client.post(&path, body(true)).await?;
-                let count = concerned["total_entries"].as_u64().unwrap_or(0);
-                confirm(&format!("{count} task instances of {run} begin anew"), yes)?;
+                let what = begin_anew(&concerned, &format!(" of {run}"));
+                confirm(&what, yes)?;
                 let cleared = client.post(&path, body(false)).await?;
-                eprintln!("{count} task instances of {run} begin anew");
+                eprintln!("{what}");
                 session.echo(&cleared)
             }
             Self::Mark { run, state } => {

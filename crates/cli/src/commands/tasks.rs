@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Ask, Limit, Session, runs::Run};
-use crate::output::{Columns, confirm, print};
+use crate::output::{Columns, Format, begin_anew, confirm, print, tell_progress};
 
 /// What can be done with tasks.
 #[derive(clap::Subcommand)]
@@ -118,6 +118,9 @@ pub struct Clear {
     /// Only this task; may be given several times.
     #[arg(short, long = "task", value_name = "TASK_ID")]
     tasks: Vec<String>,
+    /// Only this copy of them, where they are mapped.
+    #[arg(long, requires = "tasks", value_name = "N", allow_negative_numbers = true)]
+    map_index: Option<i32>,
     /// Also all tasks before these.
     #[arg(short, long)]
     upstream: bool,
@@ -147,6 +150,8 @@ const STATES: Columns = &[
     ("COPY", "/map_index"),
     ("STATE", "/state"),
     ("TRY", "/try_number"),
+    ("DONE", "/done"),
+    ("LEFT", "/time_left"),
     ("BEGAN", "/start_date"),
     ("ENDED", "/end_date"),
     ("EXIT", "/exit_code"),
@@ -183,7 +188,14 @@ impl Ask for Command {
             }
             Self::States { run } => {
                 let path = [&run.path_v1()[..], &["progress"]].concat();
-                let progress = client.get(&path).await?;
+                let mut progress = client.get(&path).await?;
+                let tasks = progress["tasks"].as_array_mut().filter(|_| *format == Format::Table);
+                for task in tasks.into_iter().flatten() {
+                    if matches!(task["state"].as_str(), Some("running" | "paused")) {
+                        let known = task.clone();
+                        tell_progress(task, &known);
+                    }
+                }
                 session.list_in(&progress, "tasks", STATES)
             }
             Self::Logs(args) => logs::logs(session, args).await,
@@ -237,13 +249,17 @@ async fn explain(session: &Session, ti: &Ti) -> Result<()> {
 
 async fn clear(session: &Session, args: Clear) -> Result<()> {
     let path = ["v2", "dags", &args.dag_id, "clearTaskInstances"];
+    let chosen: Vec<Value> = match args.map_index {
+        Some(copy) => args.tasks.iter().map(|task| json!([task, copy])).collect(),
+        None => args.tasks.iter().map(|task| json!(task)).collect(),
+    };
     let body = |dry_run| {
         json!({
             "dry_run": dry_run,
             "dag_run_id": args.run,
             "start_date": args.from,
             "end_date": args.to,
-            "task_ids": Some(&args.tasks).filter(|tasks| !tasks.is_empty()),
+            "task_ids": Some(&chosen).filter(|chosen| !chosen.is_empty()),
             "include_upstream": args.upstream,
             "include_downstream": args.downstream,
             "only_failed": args.only_failed,
@@ -252,11 +268,10 @@ async fn clear(session: &Session, args: Clear) -> Result<()> {
     if !args.yes {
         let concerned = session.client.post(&path, body(true)).await?;
         session.list_in(&concerned, "task_instances", CONCERNED)?;
-        let count = concerned["total_entries"].as_u64().unwrap_or(0);
-        confirm(&format!("{count} task instances begin anew"), false)?;
+        confirm(&begin_anew(&concerned, ""), false)?;
     }
     let cleared = session.client.post(&path, body(false)).await?;
-    eprintln!("{} task instances begin anew", cleared["total_entries"]);
+    eprintln!("{}", begin_anew(&cleared, ""));
     match args.yes {
         true => session.list_in(&cleared, "task_instances", CONCERNED),
         // They were shown when it was asked.

@@ -23,7 +23,8 @@ pub enum Command {
         #[command(flatten)]
         limit: Limit,
     },
-    /// Print a variable's value.
+    /// Print a variable's value. What has a telling name (`api_key`, `password`) is shown to nobody, as `***`;
+    /// tasks get it.
     #[command(after_help = "Example:\n  updraft variables get region")]
     Get {
         /// Its key.
@@ -78,7 +79,15 @@ impl Ask for Command {
                 let variable = client.get(&[PATH[0], PATH[1], &key]).await?;
                 match session.is_for_programs() {
                     true => format.value(&variable),
-                    false => print(variable["value"].as_str().unwrap_or_default()),
+                    false => {
+                        let value = variable["value"].as_str().unwrap_or_default();
+                        if value == MASK {
+                            eprintln!(
+                                "`{key}` is secret by its name: tasks get its value, and nobody is shown it"
+                            );
+                        }
+                        print(value)
+                    }
                 }
             }
             Self::Set { key, value, description } => {

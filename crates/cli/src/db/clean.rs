@@ -17,12 +17,15 @@ use crate::{
 
 /// What is to go.
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("since").args(["before", "older_than"]).required(true)))]
+#[command(override_usage = "updraft db clean [OPTIONS] --before <TIME>\n       \
+                            updraft db clean [OPTIONS] --older-than <AGE>")]
 pub struct Clean {
     /// What ended, or was written, before this time.
-    #[arg(long, value_name = "TIME", value_parser = time, required_unless_present = "older_than")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     before: Option<Timestamp>,
     /// What ended, or was written, longer ago than this.
-    #[arg(long, value_name = "AGE", conflicts_with = "before")]
+    #[arg(long, value_name = "AGE")]
     older_than: Option<Age>,
     /// Only these kinds, with commas between.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KINDS")]

@@ -4,6 +4,7 @@ mod failures;
 mod records;
 mod retention;
 mod runs;
+mod said;
 
 use serde_json::Value;
 

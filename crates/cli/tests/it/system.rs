@@ -150,15 +150,25 @@ impl System {
         }
     }
 
+    /// Where the server is.
+    pub fn address(&self) -> String {
+        std::fs::read_to_string(self.home().join("run/address")).unwrap().trim().to_owned()
+    }
+
     /// A token for an account.
     pub async fn log_in(&self, username: &str, password: &str) -> String {
-        let url = std::fs::read_to_string(self.home().join("run/address")).unwrap();
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let body = serde_json::json!({"username": username, "password": password});
-        let answer = client.post(format!("{}/auth/token", url.trim())).json(&body).send().await.unwrap();
-        let answer: Value = answer.error_for_status().unwrap().json().await.unwrap();
+        let request = client().post(format!("{}/auth/token", self.address())).json(&body);
+        let answer: Value = request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap();
         answer["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// What the server's administrator is answered at this path.
+    pub async fn get(&self, path: &str) -> String {
+        let password = std::fs::read_to_string(self.home().join("admin-password")).unwrap();
+        let token = self.log_in("admin", password.trim()).await;
+        let request = client().get(format!("{}{path}", self.address())).bearer_auth(token);
+        request.send().await.unwrap().error_for_status().unwrap().text().await.unwrap()
     }
 
     /// Asks the server to end, as an upgrade does, and waits until it has.
@@ -288,6 +298,11 @@ impl Drop for System {
             signal(pid, "-KILL");
         }
     }
+}
+
+fn client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
 struct SmallDisk(PathBuf);

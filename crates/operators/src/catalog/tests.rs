@@ -60,6 +60,34 @@ fn an_operator_is_found_by_its_class_its_old_and_new_paths_and_its_alias() {
 }
 
 #[test]
+fn only_a_name_that_is_near_is_a_hint() {
+    let said = |name: &str| find(name).map(|entry| entry.name).unwrap_err().to_string();
+    for (name, meant) in [
+        ("BashOpertor", "BashOperator"),
+        ("BashoOperator", "BashOperator"),
+        ("EmptyOprator", "EmptyOperator"),
+        ("bsh", "bash"),
+        ("FilSensor", "FileSensor"),
+    ] {
+        assert!(said(name).ends_with(&format!("did you mean `{meant}`?")), "{}", said(name));
+    }
+    for name in
+        ["HttpOperator", "LatestOnlyOperator", "S3ListOperator", "airflow.operators.dagrun_operator.X"]
+    {
+        let said = said(name);
+        assert!(
+            said.contains(" yet: there are BashOperator, PythonOperator") && !said.contains("mean"),
+            "{said}"
+        );
+    }
+    assert!(
+        said("nothing").starts_with("there is no operator `nothing`: there are Bash"),
+        "{}",
+        said("nothing")
+    );
+}
+
+#[test]
 fn unknown_missing_and_mistyped_arguments_are_named_with_the_mend() {
     assert_eq!(
         error("bash", json!({"bash_comand": "true"})),

@@ -128,6 +128,11 @@ impl<'a> World<'a> {
         ALWAYS.iter().chain(dated).chain(GLOBALS).copied()
     }
 
+    /// Whether a name is missing for the one reason that the run has no logical date.
+    pub(super) fn needs_date(&self, name: &str) -> bool {
+        self.order.run.logical_date.is_none() && DATED.contains(&name)
+    }
+
     /// A variable of the context, or a function of Jinja's.
     pub(super) fn variable(&self, name: &str) -> Result<Option<Value>> {
         let run = &self.order.run;

@@ -406,6 +406,13 @@ impl<'a> Machine<'a> {
         if let Some(value) = self.world.variable(name)? {
             return Ok(value);
         }
+        if self.world.needs_date(name) {
+            let why = format!(
+                "'{name}' is undefined, since this run has no logical date: `updraft dags trigger --logical-date` \
+                 (`logical_date` in the REST API) gives it one"
+            );
+            return Ok(Value::undefined(why, self.world.mode()));
+        }
         let mut names: Vec<Rc<str>> = self.world.names().map(Rc::from).collect();
         scope.all(&mut names);
         let why = format!("'{name}' is undefined{}", did_you_mean(name, names.iter().map(|name| &**name)));

@@ -33,6 +33,19 @@ fn an_error_names_the_field_the_line_and_a_name_that_is_near() {
 }
 
 #[test]
+fn a_run_without_a_logical_date_is_said_where_its_template_needs_one() {
+    let order = with_run(order("BashOperator", Value::Null), |run| run.logical_date = None);
+    let world = World::default();
+    let render = |template: &str| Renderer::new(&order, &world).unwrap().render("env", &json!(template), &[]);
+    let error = render("day {{ ds }}").unwrap_err().to_string();
+    assert!(
+        error.contains("'ds' is undefined") && error.contains("`updraft dags trigger --logical-date`"),
+        "{error}"
+    );
+    assert_eq!(render("{{ ds is defined }}").unwrap(), "False");
+}
+
+#[test]
 fn what_would_not_end_or_fill_the_memory_is_stopped() {
     for template in [
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",

@@ -65,6 +65,15 @@ pub(super) fn instant(
     }
 }
 
+/// Whether this reads as a date by itself; what counts from today does not.
+pub(super) fn is_written(node: &Node) -> bool {
+    match &node.value {
+        Value::Date(_) | Value::DateTime(..) => true,
+        Value::Text(text) => written(text).is_some(),
+        _ => false,
+    }
+}
+
 /// A date as text, and whether it had an offset.
 fn written(text: &str) -> Option<(DateTime, bool)> {
     if !text.is_ascii() || text.len() < 8 {

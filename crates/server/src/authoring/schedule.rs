@@ -59,8 +59,8 @@ pub(super) enum Immediately {
     Within(SignedDuration),
 }
 
-const ASSETS: &str = "a schedule by assets comes with a later version: write a cron, or start the DAG by \
-                      TriggerDagRunOperator or the API";
+const ASSETS: &str =
+    "a schedule by assets comes with a later version: write a cron, or start the DAG by the API";
 
 /// The schedule of a DAG and where it stands; `None` where it has none or a problem was noted.
 pub(super) fn read(
@@ -78,13 +78,12 @@ pub(super) fn read(
         problems.error(second.key_place, message);
         return None;
     }
-    let zone_name = zone.iana_name().unwrap_or("UTC").to_owned();
-    let when = when(&entry.node, &zone_name, now, problems).ok()?;
+    let when = when(&entry.node, zone, now, problems).ok()?;
     Some((when, entry.node.place))
 }
 
-fn when(node: &Node, zone: &str, now: Timestamp, problems: &mut Problems) -> Result<When, Noted> {
-    let zone = zone.to_owned();
+fn when(node: &Node, clock: &TimeZone, now: Timestamp, problems: &mut Problems) -> Result<When, Noted> {
+    let zone = clock.iana_name().unwrap_or("UTC").to_owned();
     let crons = |crons, zone| When::Crons { crons, zone, interval: None, immediately: Immediately::No };
     match &node.value {
         Value::Text(text) => Ok(match text.trim() {
@@ -94,6 +93,13 @@ fn when(node: &Node, zone: &str, now: Timestamp, problems: &mut Problems) -> Res
             _ => crons(vec![text.to_string()], zone),
         }),
         Value::Duration(exact) => Ok(When::Every { step: Step { months: 0, exact: *exact }, interval: None }),
+        Value::List(list) if !list.items.is_empty() && list.items.iter().all(date::is_written) => {
+            let mut times = Vec::with_capacity(list.items.len());
+            for item in &list.items {
+                times.extend(date::instant(item, clock, now, problems)?);
+            }
+            Ok(When::Times { times, restrict_to_events: false })
+        }
         Value::List(list) => {
             let mut all = Vec::with_capacity(list.items.len());
             for item in list.items.iter().filter(|item| !item.is_null()) {
@@ -108,7 +114,7 @@ fn when(node: &Node, zone: &str, now: Timestamp, problems: &mut Problems) -> Res
         Value::Object(object) => timetable(object, node, &zone, now, problems),
         _ => {
             let message = format!(
-                "expected a cron, a preset (`@daily`), a timedelta or a list of crons, found {}",
+                "expected a cron, a preset (`@daily`), a timedelta, or a list of crons or of dates, found {}",
                 node.kind()
             );
             refuse(node, &message, problems)

@@ -218,11 +218,16 @@ pub(super) async fn authorize(
             let token = bearer(request.headers()).ok_or_else(not_authenticated)?;
             let who = shared.accounts.identify(token).await?;
             let namespace = request.extensions().get::<Namespace>().cloned().unwrap_or_default();
-            let bound = who.namespace.as_ref();
-            let elsewhere = bound.is_some_and(|own| *own != namespace);
-            if who.role < role || elsewhere || (bound.is_some() && OF_INSTALLATION.contains(&route.as_str()))
-            {
-                return Err(Error::forbidden("Forbidden"));
+            if who.role < role {
+                let (name, has) = (&who.name, who.role);
+                return Err(forbidden(format!(
+                    "the account `{name}` has the role {has}, and this needs {role}"
+                )));
+            }
+            let of_installation = OF_INSTALLATION.contains(&route.as_str());
+            if let Some(own) = who.namespace.as_ref().filter(|own| **own != namespace || of_installation) {
+                let name = &who.name;
+                return Err(forbidden(format!("the account `{name}` is bound to the namespace `{own}`")));
             }
             request.extensions_mut().insert(who);
         }
@@ -236,6 +241,11 @@ fn no_access(route: &str) -> Error {
         true => error::method_not_allowed(),
         false => Error::forbidden("Forbidden"),
     }
+}
+
+/// Airflow's word, and why: whoever has a token may know whose it is.
+fn forbidden(why: String) -> Error {
+    Error::forbidden(format!("Forbidden: {why}"))
 }
 
 fn not_authenticated() -> Error {

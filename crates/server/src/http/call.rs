@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::{extract::FromRequestParts, http::request::Parts};
+use jiff::Timestamp;
 use serde_json::Value;
 use updraft_core::{
     DagKey, MapIndex, Namespace, RunId, TaskId,
     input::{Command, Reply},
     record::AuditRow,
 };
-use updraft_store::{DagListing, RunListing, Store, TiListing};
+use updraft_store::{Bounds, DagListing, RunListing, RunQuery, Store, TiListing, TiQuery, Window};
 
 use super::{Error, Shared, versions::Version};
 use crate::{accounts::Who, leader::now};
@@ -51,7 +52,27 @@ impl Call {
     /// A DAG.
     pub async fn dag(&self, dag_id: &str) -> Result<DagListing, Error> {
         let found = self.store().dag(&self.dag_key(dag_id)).await?;
-        found.ok_or_else(|| Error::not_found(format!("The Dag with ID: `{dag_id}` was not found")))
+        found.ok_or_else(|| Error::no_dag(dag_id))
+    }
+
+    /// Refuses a logical date that a run of this DAG has: as in Airflow, there is one run of each. Runs without
+    /// one are as many as anybody likes.
+    pub async fn refuse_taken_date(&self, dag: &DagKey, date: Option<Timestamp>) -> Result<(), Error> {
+        let Some(date) = date else { return Ok(()) };
+        let query = RunQuery {
+            namespace: dag.namespace.clone(),
+            dags: vec![dag.dag_id.clone()],
+            logical_date: Bounds { gte: Some(date), lte: Some(date), ..Bounds::default() },
+            window: Window { limit: 1, count_to: 1, ..Window::default() },
+            ..RunQuery::default()
+        };
+        match self.store().runs(&query).await?.rows.first() {
+            None => Ok(()),
+            Some(run) => Err(Error::conflict(format!(
+                "the DAG `{}` has a run of the logical date {date} already, `{}`: choose another, or clear that run",
+                dag.dag_id, run.row.run_id
+            ))),
+        }
     }
 
     /// A run.
@@ -61,6 +82,10 @@ impl Call {
             Some(key) => self.store().run(key).await?,
             None => None,
         };
+        if run.is_none() {
+            // Where it is the DAG that is missing, that is what to say.
+            self.dag(dag_id).await?;
+        }
         run.ok_or_else(|| {
             Error::not_found(format!(
                 "The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found"
@@ -79,17 +104,42 @@ impl Call {
             Some(key) => self.store().find_ti(key, &TaskId::from(task_id), map_index).await?,
             None => None,
         };
-        ti.ok_or_else(|| {
-            let of = format!("dag_id: `{dag_id}`, run_id: `{run_id}`");
-            Error::not_found(match map_index {
-                MapIndex::NONE => {
-                    format!("The Task Instance with {of} and task_id: `{task_id}` was not found")
-                }
-                MapIndex(index) => format!(
-                    "The Mapped Task Instance with {of}, task_id: `{task_id}`, and map_index: `{index}` was \
-                     not found"
-                ),
-            })
+        match ti {
+            Some(ti) => Ok(ti),
+            None => Err(self.no_ti((dag_id, run_id, task_id), map_index).await),
+        }
+    }
+
+    /// What is missing of a task instance: its DAG, its run, the task, or which copy of it is meant.
+    async fn no_ti(&self, (dag_id, run_id, task_id): (&str, &str, &str), map_index: MapIndex) -> Error {
+        let run = match self.run(dag_id, run_id).await {
+            Ok(run) => run,
+            Err(error) => return error,
+        };
+        let copies = TiQuery {
+            namespace: self.namespace.clone(),
+            runs: vec![run.row.key],
+            task_id: (&TaskId::from(task_id)).into(),
+            window: Window { limit: 1, ..Window::default() },
+            ..TiQuery::default()
+        };
+        let copies = match self.store().tis(&copies).await {
+            Ok(page) => page.total,
+            Err(error) => return error.into(),
+        };
+        let of = format!("dag_id: `{dag_id}`, run_id: `{run_id}`");
+        Error::not_found(match (map_index, copies) {
+            (MapIndex::NONE, 0) => {
+                format!("The Task Instance with {of} and task_id: `{task_id}` was not found")
+            }
+            (MapIndex::NONE, copies) => format!(
+                "the task `{task_id}` is mapped: say with map_index (on the command line --map-index) which of its \
+                 {copies} copies is meant, from 0 on"
+            ),
+            (MapIndex(index), _) => format!(
+                "The Mapped Task Instance with {of}, task_id: `{task_id}`, and map_index: `{index}` was not \
+                 found"
+            ),
         })
     }
 
@@ -97,7 +147,7 @@ impl Call {
     pub async fn version(&self, dag: &DagKey, version: u32) -> Result<Arc<Version>, Error> {
         let found = self.shared.version(dag, version).await?;
         // It can be gone only with the DAG, in this instant.
-        found.ok_or_else(|| Error::not_found(format!("The Dag with ID: `{}` was not found", dag.dag_id)))
+        found.ok_or_else(|| Error::no_dag(&dag.dag_id))
     }
 
     /// A line of the audit log about what is done now.

@@ -79,6 +79,11 @@ impl Error {
         Self::Status(StatusCode::NOT_FOUND, detail.into())
     }
 
+    /// The same in all answers, so that whoever reads them can tell what is missing.
+    pub fn no_dag(dag_id: &str) -> Self {
+        Self::not_found(format!("there is no DAG `{dag_id}`"))
+    }
+
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::Status(StatusCode::CONFLICT, detail.into())
     }

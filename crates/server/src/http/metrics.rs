@@ -20,12 +20,7 @@ use prometheus_client::{
         EncodeLabelSet,
         text::{encode_eof, encode_registry},
     },
-    metrics::{
-        counter::Counter,
-        family::Family,
-        gauge::Gauge,
-        histogram::{Histogram, exponential_buckets},
-    },
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 use updraft_core::{Namespace, TiStateName};
@@ -33,6 +28,7 @@ use updraft_store::{TextFilter, Window};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Error, Shared};
+use crate::leader::histogram;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new().routes(routes!(metrics))
@@ -57,13 +53,11 @@ struct InState {
     state: &'static str,
 }
 
-/// What is counted and measured while the server runs. Whoever does what is measured says so here.
+/// What is counted and measured of requests while the server runs.
 pub struct Metrics {
     registry: Registry,
     requests: Family<Route, Counter>,
     request_seconds: Histogram,
-    commit_seconds: Histogram,
-    loop_seconds: Histogram,
     started: Instant,
 }
 
@@ -75,14 +69,10 @@ impl fmt::Debug for Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        // From a tenth of a millisecond to about half a minute.
-        let histogram = || Histogram::new(exponential_buckets(0.0001, 2.0, 18));
         let mut metrics = Self {
             registry: Registry::with_prefix("updraft"),
             requests: Family::default(),
             request_seconds: histogram(),
-            commit_seconds: histogram(),
-            loop_seconds: histogram(),
             started: Instant::now(),
         };
         let registry = &mut metrics.registry;
@@ -92,29 +82,7 @@ impl Default for Metrics {
             "Time from a request to its answer's head",
             metrics.request_seconds.clone(),
         );
-        registry.register(
-            "store_commit_duration_seconds",
-            "Time that the store took to write a batch of the engine",
-            metrics.commit_seconds.clone(),
-        );
-        registry.register(
-            "scheduler_loop_duration_seconds",
-            "Time of one turn of the leader's loop, its commit included",
-            metrics.loop_seconds.clone(),
-        );
         metrics
-    }
-}
-
-impl Metrics {
-    /// The store took so long to write a batch.
-    pub fn on_commit(&self, took: Duration) {
-        self.commit_seconds.observe(took.as_secs_f64());
-    }
-
-    /// A turn of the leader's loop took so long.
-    pub fn on_loop(&self, took: Duration) {
-        self.loop_seconds.observe(took.as_secs_f64());
     }
 }
 
@@ -153,6 +121,17 @@ struct Snapshot {
 impl Snapshot {
     async fn take(shared: &Shared) -> Result<Self, Error> {
         let mut snapshot = Self { registry: Registry::with_prefix("updraft") };
+        let times = shared.leader.times();
+        snapshot.registry.register(
+            "store_commit_duration_seconds",
+            "Time that the store took to write a batch of the engine",
+            times.commits.clone(),
+        );
+        snapshot.registry.register(
+            "scheduler_loop_duration_seconds",
+            "Time of one turn of the leader's loop, its commit included",
+            times.turns.clone(),
+        );
         snapshot.gauge(
             "uptime_seconds",
             "Since this server began",

@@ -10,6 +10,8 @@ use updraft_core::{
 };
 use updraft_store::{Cleaned, Error, Expired};
 
+use super::times::Times;
+
 /// What reaches the leader.
 pub(super) enum Message {
     Command { by: Arc<str>, command: Command, reply: oneshot::Sender<Result<Reply, Refusal>> },
@@ -35,18 +37,26 @@ pub enum Refusal {
 
 /// The way to the leader; as many as are wanted.
 #[derive(Clone)]
-pub struct Handle(mpsc::Sender<Message>);
+pub struct Handle {
+    inbox: mpsc::Sender<Message>,
+    times: Times,
+}
 
 impl Handle {
-    pub(super) fn new(sender: mpsc::Sender<Message>) -> Self {
-        Self(sender)
+    pub(super) fn new(inbox: mpsc::Sender<Message>, times: Times) -> Self {
+        Self { inbox, times }
+    }
+
+    /// How long the loop takes; nothing is in it where another server leads.
+    pub(crate) fn times(&self) -> &Times {
+        &self.times
     }
 
     /// Has a command obeyed. When this returns, what it led to is in the store.
     pub async fn command(&self, by: impl Into<Arc<str>>, command: Command) -> Result<Reply, Refusal> {
         let (reply, answer) = oneshot::channel();
         let message = Message::Command { by: by.into(), command, reply };
-        self.0.send(message).await.map_err(|_| Refusal::NoLeader)?;
+        self.inbox.send(message).await.map_err(|_| Refusal::NoLeader)?;
         answer.await.map_err(|_| Refusal::TryAgain)?
     }
 
@@ -58,7 +68,7 @@ impl Handle {
         events: Vec<WorkerEvent>,
     ) -> Result<(), Refusal> {
         let message = Message::Worker { worker, incarnation, events };
-        self.0.send(message).await.map_err(|_| Refusal::NoLeader)
+        self.inbox.send(message).await.map_err(|_| Refusal::NoLeader)
     }
 
     /// Looks into the engine as it is between two commits. For what the store does not have: explanations,
@@ -71,7 +81,7 @@ impl Handle {
         let ask = move |engine: &Engine| {
             let _ = reply.send(question(engine));
         };
-        self.0.send(Message::Ask(Box::new(ask))).await.map_err(|_| Refusal::NoLeader)?;
+        self.inbox.send(Message::Ask(Box::new(ask))).await.map_err(|_| Refusal::NoLeader)?;
         answer.await.map_err(|_| Refusal::NoLeader)
     }
 
@@ -85,12 +95,12 @@ impl Handle {
     ) -> Result<Result<Cleaned, Error>, Refusal> {
         let (reply, answer) = oneshot::channel();
         let message = Message::Clean { before, what, limit, reply };
-        self.0.send(message).await.map_err(|_| Refusal::NoLeader)?;
+        self.inbox.send(message).await.map_err(|_| Refusal::NoLeader)?;
         answer.await.map_err(|_| Refusal::NoLeader)
     }
 
     /// Ends the loop after what it is at.
     pub async fn stop(&self) {
-        let _ = self.0.send(Message::Stop).await;
+        let _ = self.inbox.send(Message::Stop).await;
     }
 }

@@ -1,21 +1,43 @@
 //! `updraft dags check`: DAG files, with no server needed.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use jiff::Timestamp;
-use updraft_core::Namespace;
+use updraft_core::{DagId, Namespace};
 use updraft_server::authoring::{Format, Options, environment, native, read_document};
 
 /// Reads DAG files and says what is wrong with them.
 pub fn check(paths: &[PathBuf]) -> Result<()> {
     let mut files = Vec::new();
-    for path in paths {
-        collect(path, &mut files).with_context(|| format!("can't read {}", path.display()))?;
-    }
     let (mut good, mut wrong) = (0, 0);
+    let mut unreadable = |path: &Path, error: &std::io::Error| {
+        let reason = match error.kind() {
+            ErrorKind::InvalidData => "it is not UTF-8; save it as UTF-8".to_owned(),
+            _ => error.to_string(),
+        };
+        eprintln!("error: {}: this can't be read: {reason}", path.display());
+    };
+    for path in paths {
+        wrong += collect(path, &mut files, &mut unreadable);
+    }
+    let mut seen = BTreeSet::new();
+    files.retain(|file| seen.insert(file.clone()));
+    // A DAG is in one file: the server reads all of a folder, and takes the first.
+    let mut known: BTreeMap<DagId, &Path> = BTreeMap::new();
     for file in &files {
-        let text = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) => {
+                unreadable(file, &error);
+                wrong += 1;
+                continue;
+            }
+        };
         let json = file.extension().is_some_and(|ending| ending == "json");
         let options = Options {
             namespace: Namespace::default(),
@@ -26,6 +48,16 @@ pub fn check(paths: &[PathBuf]) -> Result<()> {
         let format = if json { Format::Json } else { Format::Yaml };
         let reading = read_document(&file.display().to_string(), &text, format, &options);
         for read in &reading.dags {
+            let dag_id = &read.spec.dag_id;
+            if let Some(first) = known.get(dag_id) {
+                wrong += 1;
+                let (first, file) = (first.display(), file.display());
+                eprintln!(
+                    "error: {file}: the DAG `{dag_id}` is in {first} as well: give one of the two another name"
+                );
+                continue;
+            }
+            known.insert(dag_id.clone(), file);
             good += 1;
             println!("{}: {} tasks", read.spec.dag_id, read.spec.tasks.len());
             read.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
@@ -40,19 +72,32 @@ pub fn check(paths: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+/// Finds the files of a folder; how many folders can't be looked into, of which each is told.
+fn collect(
+    path: &Path,
+    files: &mut Vec<PathBuf>,
+    unreadable: &mut impl FnMut(&Path, &std::io::Error),
+) -> usize {
     if !path.is_dir() {
         files.push(path.to_owned());
-        return Ok(());
+        return 0;
     }
-    let mut entries: Vec<PathBuf> =
-        std::fs::read_dir(path)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
+    let entries = std::fs::read_dir(path)
+        .and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect::<Result<Vec<_>, _>>());
+    let mut entries = match entries {
+        Ok(entries) => entries,
+        Err(error) => {
+            unreadable(path, &error);
+            return 1;
+        }
+    };
     entries.sort();
+    let mut wrong = 0;
     for entry in entries {
         let ending = entry.extension().and_then(|ending| ending.to_str());
         if entry.is_dir() || matches!(ending, Some("yaml" | "yml" | "json")) {
-            collect(&entry, files)?;
+            wrong += collect(&entry, files, unreadable);
         }
     }
-    Ok(())
+    wrong
 }

@@ -1,7 +1,9 @@
 //! `updraft tasks logs`: the log of an attempt, whole or as it grows.
 
+mod shown;
+
 use std::{
-    io::{Write, stdout},
+    io::{IsTerminal as _, Write as _, stdout},
     time::Duration,
 };
 
@@ -9,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use self::shown::Shown;
 use super::{super::Session, Ti};
 use crate::{
     failure::{Exit, Failure},
@@ -17,6 +20,8 @@ use crate::{
 
 /// Between two looks for an attempt that has not begun.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
+
+const BROKE_OFF: &str = "the server broke off while the log was read";
 
 /// Which log.
 #[derive(clap::Args)]
@@ -39,14 +44,35 @@ pub async fn logs(session: &Session, args: Logs) -> Result<()> {
     };
     let try_number = try_number.to_string();
     let path = [&args.ti.path()[..], &["logs", &try_number]].concat();
-    if args.follow {
-        return follow(session, &path, &args).await;
+    match (session.format, args.follow) {
+        (Format::Table, _) => text(session, &path, &args).await,
+        (Format::Json | Format::Yaml, true) => follow(session, &path, &args).await,
+        (Format::Json | Format::Yaml, false) => whole(session, &path, &args).await,
     }
+}
+
+/// For people: the server's text as it comes. It is long at times, and nothing is to be done with it.
+async fn text(session: &Session, path: &[&str], args: &Logs) -> Result<()> {
+    let mut query = args.ti.query();
+    query.push(("follow", args.follow.to_string()));
+    let mut response = session.client.follow(path, &query, "text/plain").await?;
+    let mut shown = stdout().is_terminal().then(Shown::default);
+    while let Some(bytes) = response.chunk().await.context(BROKE_OFF)? {
+        match &mut shown {
+            Some(shown) => write(&shown.of(&bytes))?,
+            None => write(&bytes)?,
+        }
+    }
+    Ok(())
+}
+
+/// For programs: all of a log as one list.
+async fn whole(session: &Session, path: &[&str], args: &Logs) -> Result<()> {
     let mut query = args.ti.query();
     query.push(("full_content", "true".into()));
     let mut entries = Vec::new();
     loop {
-        let mut page = session.client.call(Method::GET, &path, &query, None).await?;
+        let mut page = session.client.call(Method::GET, path, &query, None).await?;
         let Value::Array(mut more) = page["content"].take() else { bail!("the server's answer has no log") };
         let none = more.is_empty();
         entries.append(&mut more);
@@ -57,11 +83,7 @@ pub async fn logs(session: &Session, args: Logs) -> Result<()> {
             Some(_) | None => break,
         }
     }
-    if session.is_for_programs() {
-        return session.format.value(&entries);
-    }
-    let mut lines = Lines::default();
-    entries.iter().try_for_each(|entry| lines.print(entry))
+    session.format.value(&entries)
 }
 
 /// The last attempt that began; where one is followed that has not begun yet, it is waited for.
@@ -89,61 +111,28 @@ async fn last_try(session: &Session, args: &Logs) -> Result<u32> {
     }
 }
 
+/// For programs: entry by entry.
 async fn follow(session: &Session, path: &[&str], args: &Logs) -> Result<()> {
     let mut response = session.client.follow(path, &args.ti.query(), "application/x-ndjson").await?;
-    let mut lines = Lines::default();
     let mut rest = Vec::new();
-    while let Some(bytes) =
-        response.chunk().await.context("the server broke off while the log was followed")?
-    {
+    while let Some(bytes) = response.chunk().await.context(BROKE_OFF)? {
         rest.extend_from_slice(&bytes);
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = rest.drain(..=end).collect();
             let entry: Value = serde_json::from_slice(&line).context("a line of the log is no JSON")?;
             match session.format {
-                Format::Table => lines.print(&entry)?,
-                Format::Json => write(&format!("{entry}\n"))?,
+                Format::Table | Format::Json => write(format!("{entry}\n").as_bytes())?,
                 // Lists of one entry, one after the other, are one list.
-                Format::Yaml => write(&yaml(&json!([entry]))?)?,
+                Format::Yaml => write(yaml(&json!([entry]))?.as_bytes())?,
             }
         }
     }
     Ok(())
 }
 
-/// Prints entries as lines of text.
-#[derive(Default)]
-struct Lines {
-    /// The logger whose line is not at its end yet.
-    open: Option<String>,
-}
-
-impl Lines {
-    fn print(&mut self, entry: &Value) -> Result<()> {
-        let logger = entry["logger"].as_str().unwrap_or_default();
-        let mut text = String::new();
-        match &self.open {
-            Some(open) if open == logger => {}
-            open => {
-                if open.is_some() {
-                    text.push('\n');
-                }
-                text.push_str(entry["timestamp"].as_str().unwrap_or_default());
-                text.push(' ');
-            }
-        }
-        text.push_str(entry["event"].as_str().unwrap_or_default());
-        self.open = (entry["goes_on"] == true).then(|| logger.to_owned());
-        if self.open.is_none() {
-            text.push('\n');
-        }
-        write(&text)
-    }
-}
-
-fn write(text: &str) -> Result<()> {
+fn write(bytes: &[u8]) -> Result<()> {
     let mut out = stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(bytes)?;
     // Whoever follows sees it now, also through a pipe.
     out.flush()?;
     Ok(())

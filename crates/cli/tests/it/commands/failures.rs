@@ -23,7 +23,16 @@ fn a_server_that_is_not_there_is_said_with_the_mend() {
 async fn each_kind_of_failure_has_its_exit_code() {
     let mut system = started().await;
     let missing = system.run(&["dags", "show", "no/such?dag"]);
-    assert!(missing.code == 3 && missing.err.contains("`no/such?dag` was not found"), "{missing:?}");
+    assert!(missing.code == 3 && missing.err.contains("there is no DAG `no/such?dag`"), "{missing:?}");
+    for near in
+        [&["dags", "show", "elt"][..], &["dags", "trigger", "elt"], &["tasks", "logs", "elt", "one", "a"]]
+    {
+        let done = system.run(near);
+        assert!(
+            done.code == 3 && done.err.contains("there is no DAG `elt`; did you mean `etl`?"),
+            "{done:?}"
+        );
+    }
     for usage in [
         &["dags", "show"][..],
         &["dags", "trigger", "etl", "--conf", "[1]"],
@@ -56,6 +65,55 @@ async fn each_kind_of_failure_has_its_exit_code() {
     assert!(address.exists());
     system.stop_server();
     assert!(!address.exists(), "a server that stops says that it is gone");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_hides_no_other() {
+    let good = "one: {tasks: {a: {operator: empty}}}\n";
+    let wrong = "two: {tasks: {a: {operator: empty, retrys: 1}}}\n";
+    let system = System::new(&[("a.yaml", good), ("m.yaml", good), ("z.yaml", wrong)]);
+    let dags = system.home().join("dags");
+    std::fs::write(dags.join("latin.yaml"), b"caf\xe9: {tasks: {}}").unwrap();
+    std::os::unix::fs::symlink("/no/such/file", dags.join("link.yaml")).unwrap();
+    let done = system.run(&["dags", "check", dags.to_str().unwrap()]);
+    assert_eq!((done.code, &*done.out), (1, "one: 1 tasks\n"), "{done:?}");
+    let errors: Vec<&str> = done.err.lines().filter(|line| line.starts_with("error: ")).collect();
+    let expected = [
+        ("latin.yaml", "UTF-8"),
+        ("link.yaml", "No such file"),
+        ("m.yaml", "a.yaml as well"),
+        ("z.yaml", "retrys"),
+    ];
+    assert_eq!(errors.len(), expected.len(), "{done:?}");
+    for (error, (file, why)) in errors.iter().zip(expected) {
+        assert!(error.contains(file) && error.contains(why), "{done:?}");
+    }
+    assert!(done.err.contains("4 errors in 5 files"), "{done:?}");
+    let twice = system.run(&[
+        "dags",
+        "check",
+        dags.join("a.yaml").to_str().unwrap(),
+        dags.join("a.yaml").to_str().unwrap(),
+    ]);
+    assert_eq!(twice.code, 0, "{twice:?}");
+}
+
+#[test]
+fn what_a_command_lacks_is_said_and_nothing_else() {
+    let system = System::new(&[]);
+    let cases = [
+        (
+            &["connections", "add", "y"][..],
+            "<--uri <URI>|--type <TYPE>>",
+            "add [OPTIONS] <CONN_ID> --type <TYPE>",
+        ),
+        (&["db", "clean"], "<--before <TIME>|--older-than <AGE>>", "clean [OPTIONS] --older-than <AGE>"),
+    ];
+    for (arguments, lacks, usage) in cases {
+        let done = system.run(arguments);
+        assert!(done.code == 2 && done.err.contains(lacks) && done.err.contains(usage), "{done:?}");
+        assert!(!done.err.contains("--home"), "{done:?}");
+    }
 }
 
 #[test]

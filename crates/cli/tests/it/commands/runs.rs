@@ -18,6 +18,9 @@ async fn dags_are_listed_shown_and_paused() {
     assert!(table.contains("0 0 1 1 *"), "{table}");
     let dags = both(&system, &["dags", "list", "--tag", "nightly"]);
     assert_eq!((dags.as_array().unwrap().len(), &dags[0]["dag_id"]), (1, &json!("etl")));
+    let with_text = |text: &str| both(&system, &["dags", "list", "--pattern", text]);
+    assert_eq!(with_text("TL")[0]["dag_id"], "etl");
+    assert_eq!(with_text("e_l"), json!([]), "`_` is a letter like others");
     let some = system.run(&["dags", "list", "--limit", "2"]);
     assert!(some.err.contains("2 of 4"), "{some:?}");
     assert_eq!(first_column(&some.good()), ["etl", "fails"]);
@@ -74,6 +77,19 @@ async fn a_run_is_triggered_waited_for_and_looked_at() {
     system.run(&["runs", "delete", "etl", "two", "--yes"]).good();
     assert_eq!(system.run(&["runs", "show", "etl", "two"]).code, 3);
     system.run(&["dags", "delete", "etl", "--yes"]).good();
+}
+
+#[tokio::test]
+async fn what_the_leader_takes_is_measured() {
+    let system = started().await;
+    system.run(&["dags", "trigger", "etl", "--run-id", "one", "--conf", r#"{"day": 7}"#, "--wait"]).good();
+    let metrics = system.get("/metrics").await;
+    for name in ["store_commit_duration_seconds", "scheduler_loop_duration_seconds"] {
+        let line = format!("updraft_{name}_count ");
+        let count = metrics.lines().find_map(|found| found.strip_prefix(&line)).unwrap();
+        // A run of two tasks is at least triggered, begun and ended.
+        assert!(count.parse::<u64>().unwrap() > 3, "{name}: {count}");
+    }
 }
 
 fn state(system: &System, dag_id: &str, task_id: &str) -> Value {

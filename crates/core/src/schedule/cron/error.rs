@@ -51,7 +51,8 @@ impl UnknownPreset {
                     .to_owned()
             }
             (_, Some(near)) => format!("; did you mean {near:?}?"),
-            (_, None) => format!("; there are {}", super::PRESET_NAMES.join(", ")),
+            // The last two are no cron, but where a cron is written they may be as well.
+            (_, None) => format!("; there are {}, @once and @continuous", super::PRESET_NAMES.join(", ")),
         }
     }
 }

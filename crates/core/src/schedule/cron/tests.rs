@@ -146,7 +146,7 @@ fn a_refusal_names_the_field_the_token_and_what_to_write() {
 fn what_is_no_cron_among_the_presets_is_sent_to_its_place() {
     assert!(refusal("@once").contains("a schedule by itself"));
     assert!(refusal("@continuous").contains("a schedule by itself"));
-    assert!(refusal("@").contains("there are @hourly"));
+    assert!(refusal("@").contains("there are @hourly") && refusal("@").ends_with("@once and @continuous"));
     assert!(refusal("").contains("has 0 fields"));
     assert!(refusal("0").contains("has 1 field;"));
 }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::Request,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, StatusCode,
+        header::{CONTENT_TYPE, USER_AGENT},
+    },
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -139,6 +142,12 @@ struct TriggerBody {
     tasks: Vec<String>,
 }
 
+/// Whether it is `updraft` itself that asks.
+fn is_command_line(headers: &HeaderMap) -> bool {
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    agent.is_some_and(|agent| agent.starts_with("updraft-cli/"))
+}
+
 /// Makes a run, of all of a DAG's tasks or of some.
 #[utoipa::path(
     post, path = "/api/v1/dags/{dag_id}/dagRuns", tag = "DAGs", request_body = TriggerBody,
@@ -147,20 +156,23 @@ struct TriggerBody {
 async fn trigger_run(
     call: Call,
     Path(dag_id): Path<String>,
+    headers: HeaderMap,
     Body(body): Body<TriggerBody>,
 ) -> Result<(StatusCode, Json<RunResponse>), Error> {
     let dag = call.dag(&dag_id).await?;
     let at = |time: Option<Time>| -> Option<Timestamp> { time.map(|time| time.0) };
+    let logical_date = at(body.logical_date);
+    call.refuse_taken_date(&dag.row.key, logical_date).await?;
     let trigger = Trigger {
         dag: dag.row.key,
         run_id: body.run_id.filter(|id| !id.is_empty()).map(Into::into),
-        logical_date: at(body.logical_date),
+        logical_date,
         data_interval: None,
         run_after: at(body.run_after),
         conf: Arc::new(Value::Object(body.conf)),
         tasks: body.tasks.into_iter().map(Into::into).collect(),
         run_type: RunType::Manual,
-        triggered_by: "rest_api",
+        triggered_by: if is_command_line(&headers) { "cli" } else { "rest_api" },
     };
     let Reply::Run(key, _) = call.command(Command::Trigger(trigger)).await? else {
         return Err(Error::Internal("a trigger was answered without a run".into()));

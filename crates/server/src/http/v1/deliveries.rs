@@ -90,7 +90,11 @@ async fn list_deliveries(call: Call, query: DeliveriesQuery) -> Result<Json<Deli
     let run = match (&query.dag_id, &query.run_id) {
         (Some(dag_id), Some(run_id)) => Some(call.run(dag_id, run_id).await?.row.key),
         (None, Some(_)) => return Err(Error::bad_request("run_id needs dag_id beside it")),
-        (_, None) => None,
+        (Some(dag_id), None) => {
+            call.dag(dag_id).await?;
+            None
+        }
+        (None, None) => None,
     };
     let asked = DeliveryQuery {
         namespace: call.namespace.clone(),

@@ -1,11 +1,11 @@
 //! How far a run is, and how long it will take: from the mean durations of its tasks.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use axum::Json;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use updraft_core::{Dag, RunState, TaskIx, TiStateName, record::TiRow};
+use updraft_core::{Dag, RunState, TaskIx, TiKey, TiStateName, record::TiRow};
 use updraft_store::{TextFilter, TiField, TiQuery, Window};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -18,6 +18,12 @@ const MOST_PERCENT: f64 = 99.0;
 
 /// What takes no time at all counts as so many seconds, so that a run of such tasks gets on, too.
 const LEAST_WEIGHT: f64 = 0.001;
+
+/// So many at most of those that wait are looked up: the engine does nothing else meanwhile.
+const MOST_EXPLAINED: usize = 1000;
+
+/// A leader that is here answers within this.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new().routes(routes!(get_progress))
@@ -90,6 +96,7 @@ async fn get_progress(
     let mut rows: Vec<TiRow> = call.store().tis(&query).await?.rows.into_iter().map(|row| row.row).collect();
     // A row's task is in its run's version; a damaged database makes no panic.
     rows.retain(|row| row.key.task.usize() < version.dag.len());
+    tell_why(&call, &mut rows).await;
     let now = now();
     let tasks: Vec<TaskProgress> =
         rows.iter().map(|row| TaskProgress::of(row, mean(row.key.task), now)).collect();
@@ -99,6 +106,27 @@ async fn get_progress(
         false => (percent_of(&tasks), longest_way(&version.dag, &rows, &tasks)),
     };
     Ok(Json(ProgressResponse { state: run.row.state, percent, seconds_left, tasks }))
+}
+
+/// Says of those that wait for a worker why they do: their rows don't know, but the leader does. Where nobody
+/// leads, the rest is shown without.
+async fn tell_why(call: &Call, rows: &mut [TiRow]) {
+    let waits = |row: &&mut TiRow| row.state.name() == TiStateName::Scheduled && row.reason.is_none();
+    let keys: Vec<TiKey> = rows.iter_mut().filter(waits).map(|row| row.key).take(MOST_EXPLAINED).collect();
+    if keys.is_empty() {
+        return;
+    }
+    let reasons = call.shared.leader.ask(move |engine| {
+        let why = |key: TiKey| {
+            let why = engine.explain(key).filter(|why| why.state == TiStateName::Scheduled)?;
+            Some((key, why.reasons.into_iter().next()?))
+        };
+        keys.into_iter().filter_map(why).collect::<HashMap<_, _>>()
+    });
+    let Ok(Ok(mut reasons)) = tokio::time::timeout(ANSWERS_WITHIN, reasons).await else { return };
+    for row in rows.iter_mut().filter(waits) {
+        row.reason = reasons.remove(&row.key).map(Into::into);
+    }
 }
 
 /// How long an attempt has been at work, without the time it was paused.

@@ -178,8 +178,7 @@ async fn patch_dag(
     mask: Mask,
     Body(body): Body<DagPatchBody>,
 ) -> Result<Json<DagResponse>, Error> {
-    let missing = |_| Error::not_found(format!("Dag with id: {dag_id} was not found"));
-    let listing = call.dag(&dag_id).await.map_err(missing)?;
+    let listing = call.dag(&dag_id).await?;
     check_mask(&mask.update_mask)?;
     call.command(Command::PauseDag { dag: listing.row.key, paused: body.is_paused }).await?;
     get_dag(call, Path(dag_id)).await
@@ -261,8 +260,7 @@ async fn patch_dags(
 /// Deletes a DAG with all its history. One whose source is still there comes back when that is read again.
 #[utoipa::path(delete, path = "/api/v2/dags/{dag_id}", tag = "DAG", responses((status = 204), Writes))]
 async fn delete_dag(call: Call, Path(dag_id): Path<String>) -> Result<StatusCode, Error> {
-    let missing = |_| Error::not_found(format!("Dag with id: {dag_id} was not found"));
-    let listing = call.dag(&dag_id).await.map_err(missing)?;
+    let listing = call.dag(&dag_id).await?;
     let query = TiQuery {
         namespace: call.namespace.clone(),
         dags: vec![listing.row.key.dag_id.clone()],

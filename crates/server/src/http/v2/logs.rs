@@ -1,6 +1,6 @@
 //! The logs of attempts: `…/taskInstances/{task_id}/logs/{try_number}`.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -45,6 +45,8 @@ query! {
         map_index: Option<i32>,
         /// Where an earlier answer said that the log goes on.
         token: Option<String>,
+        /// Whether `application/x-ndjson` and `text/plain` stay while the attempt runs, which is the default.
+        follow: Option<bool>,
     }
 }
 
@@ -82,7 +84,8 @@ impl From<Entry> for StructuredLogMessage {
 }
 
 /// The log of an attempt. In JSON (the default) a page with a token for what follows; as
-/// `application/x-ndjson` or `text/plain` all of it, and while the attempt runs what it writes, as it does.
+/// `application/x-ndjson` or `text/plain` all of it, and while the attempt runs what it writes, as it does;
+/// with `follow=false` what is there.
 #[utoipa::path(
     get,
     path = "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/{try_number}",
@@ -102,11 +105,18 @@ async fn get_log(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let map_index = MapIndex(query.map_index.unwrap_or(-1));
-    let missing = |_| Error::not_found("TaskInstance not found");
-    let listing = call.ti((&dag_id, &dag_run_id, &task_id), map_index).await.map_err(missing)?;
+    let listing = call.ti((&dag_id, &dag_run_id, &task_id), map_index).await?;
     let tries = call.store().tries(listing.row.key).await?;
     if !tries.iter().any(|row| row.try_number == try_number) {
-        return Err(Error::not_found("TaskInstance not found"));
+        let most = tries.iter().map(|row| row.try_number).max().unwrap_or(0);
+        let there = match most {
+            0 => "it has not begun".to_owned(),
+            1 => "there is one".to_owned(),
+            most => format!("there are {most}"),
+        };
+        return Err(Error::not_found(format!(
+            "there is no try {try_number} of the task `{task_id}`: {there}"
+        )));
     }
     let bad_token = || Error::bad_request("Bad Signature. Please use only the tokens provided by the API.");
     let token = query.token.as_deref().filter(|token| !token.is_empty());
@@ -119,11 +129,12 @@ async fn get_log(
         shared: call.shared.clone(),
     };
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
+    let stays = query.follow.unwrap_or(true);
     if accept.starts_with("application/x-ndjson") {
-        return Ok(log.follow(offset, "application/x-ndjson", ndjson));
+        return Ok(log.stream(offset, stays, Form::Ndjson));
     }
     if accept.starts_with("text/plain") {
-        return Ok(log.follow(offset, "text/plain; charset=utf-8", plain));
+        return Ok(log.stream(offset, stays, Form::Plain { open: None }));
     }
     let full = query.full_content.unwrap_or(false);
     // Asked before the page is read: what is written between the two is in the page.
@@ -154,12 +165,13 @@ impl Log {
         Ok(row.try_number != self.try_number || row.state.is_finished() || row.ended_at.is_some())
     }
 
-    /// All of the log from here on, until its end.
-    fn follow(self, offset: u64, content_type: &'static str, line: fn(Entry, &mut String)) -> Response {
-        let lines = stream::unfold(Some((self, offset)), move |step| async move {
-            let (log, mut offset) = step?;
+    /// All of the log from here on: until the attempt's end, or what is there.
+    fn stream(self, offset: u64, stays: bool, form: Form) -> Response {
+        let content_type = form.content_type();
+        let lines = stream::unfold(Some((self, offset, form)), move |step| async move {
+            let (log, mut offset, mut form) = step?;
             loop {
-                let page = match log.next_page(offset).await {
+                let page = match log.next_page(offset, stays).await {
                     Ok(Some(page)) => page,
                     Ok(None) => return None,
                     Err(error) => {
@@ -170,19 +182,19 @@ impl Log {
                 };
                 offset = page.next;
                 let mut text = String::new();
-                page.entries.into_iter().for_each(|entry| line(entry, &mut text));
+                page.entries.into_iter().for_each(|entry| form.write(entry, &mut text));
                 if !text.is_empty() {
-                    return Some((Ok(text), Some((log, offset))));
+                    return Some((Ok(text), Some((log, offset, form))));
                 }
             }
         });
         ([(CONTENT_TYPE, content_type)], Body::from_stream(lines)).into_response()
     }
 
-    /// The next page, waited for where there is none yet; `None` where none will come.
-    async fn next_page(&self, offset: u64) -> Result<Option<Page>, Error> {
+    /// The next page, waited for where there is none yet and it `stays`; `None` where none will come.
+    async fn next_page(&self, offset: u64, stays: bool) -> Result<Option<Page>, Error> {
         loop {
-            let over = self.is_over().await?;
+            let over = !stays || self.is_over().await?;
             let page = self.read(offset, PAGE_BYTES).await?;
             if page.next > offset {
                 return Ok(Some(page));
@@ -195,14 +207,48 @@ impl Log {
     }
 }
 
-fn ndjson(entry: Entry, text: &mut String) {
-    // Text and numbers can always be written.
-    if let Ok(line) = serde_json::to_string(&StructuredLogMessage::from(entry)) {
-        text.push_str(&line);
-        text.push('\n');
-    }
+/// How a log is written out as it is read.
+enum Form {
+    /// A line of JSON for each entry.
+    Ndjson,
+    /// The lines as they were written, each with its time.
+    Plain {
+        /// The stream whose line is not at its end yet.
+        open: Option<Stream>,
+    },
 }
 
-fn plain(entry: Entry, text: &mut String) {
-    text.push_str(&format!("{:.6} {}\n", entry.at, entry.text));
+impl Form {
+    fn content_type(&self) -> &'static str {
+        match self {
+            Self::Ndjson => "application/x-ndjson",
+            Self::Plain { .. } => "text/plain; charset=utf-8",
+        }
+    }
+
+    fn write(&mut self, entry: Entry, text: &mut String) {
+        match self {
+            Self::Ndjson => {
+                // Text and numbers can always be written.
+                if let Ok(line) = serde_json::to_string(&StructuredLogMessage::from(entry)) {
+                    text.push_str(&line);
+                    text.push('\n');
+                }
+            }
+            Self::Plain { open } => {
+                if *open != Some(entry.stream) {
+                    if open.is_some() {
+                        text.push('\n');
+                    }
+                    // Writing to a text never fails.
+                    let _ = write!(text, "{:.6} ", entry.at);
+                }
+                text.push_str(&entry.text);
+                *open = entry.goes_on.then_some(entry.stream);
+                if open.is_none() {
+                    text.push('\n');
+                }
+            }
+        }
+    }
 }

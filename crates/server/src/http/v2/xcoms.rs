@@ -6,7 +6,7 @@ use axum::{Json, http::StatusCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use updraft_core::{MapIndex, TaskId, XcomValue, input::Command, record::XcomRow};
+use updraft_core::{MapIndex, TaskId, TiStateName, XcomValue, input::Command, record::XcomRow};
 use updraft_store::{Bounds, RunListing, TextFilter, TiListing, Window, XcomListing, XcomQuery};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -23,6 +23,9 @@ use super::{
 
 /// A value that is longer goes to the blob store.
 const MOST_INLINE_BYTES: usize = 64 * 1024;
+
+/// What a task returned.
+const RESULT: &str = "return_value";
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new().routes(routes!(get_xcom_entries, create_xcom_entry)).routes(routes!(
@@ -174,15 +177,29 @@ async fn get_xcom_entry(
     query: XcomQueryOne,
 ) -> Result<Json<XComResponseNative>, Error> {
     let copy = MapIndex(query.map_index.unwrap_or(-1));
-    let missing = |_| Error::not_found(format!("XCom entry with key: `{key}` not found"));
-    let listing = call.ti((&dag_id, &dag_run_id, &task_id), copy).await.map_err(missing)?;
+    let listing = call.ti((&dag_id, &dag_run_id, &task_id), copy).await?;
     let stringify = query.stringify.unwrap_or(false);
     Ok(Json(one(&call, &listing, &key, stringify).await?))
 }
 
+/// That a task instance has not left a value, and what could be why.
+fn no_xcom(ti: &TiListing, key: &str) -> Error {
+    let state = ti.row.state.name();
+    let why = match state {
+        TiStateName::Success if key == RESULT => {
+            "it succeeded and returned nothing, or its `do_xcom_push` is false".to_owned()
+        }
+        TiStateName::Success => "it succeeded and left other values, or none".to_owned(),
+        state if state.is_finished() => format!("it is {state}"),
+        state if key == RESULT => format!("it is {state}, and leaves it when it succeeds"),
+        state => format!("it is {state}, and may leave it yet"),
+    };
+    Error::not_found(format!("the task `{}` has left no XCom `{key}`: {why}", ti.row.task_id))
+}
+
 async fn one(call: &Call, ti: &TiListing, key: &str, stringify: bool) -> Result<XComResponseNative, Error> {
     let row = call.store().xcom(ti.row.key, key).await?;
-    let row = row.ok_or_else(|| Error::not_found(format!("XCom entry with key: `{key}` not found")))?;
+    let row = row.ok_or_else(|| no_xcom(ti, key))?;
     let value = value_of(&call.shared, &row.value).await?;
     let value = match (stringify, value) {
         (true, Value::String(text)) => Value::String(text),

@@ -236,7 +236,7 @@ fn dates_zones_and_crons_are_checked() {
     assert!(cron[0].starts_with("dags.yml:2:13: d.schedule: cron \"61 * * * *\""), "{cron:?}");
     assert_one(
         &of_dag("schedule: 5"),
-        "dags.yml:2:13: d.schedule: expected a cron, a preset (`@daily`), a timedelta or a list of crons, found the \
+        "dags.yml:2:13: d.schedule: expected a cron, a preset (`@daily`), a timedelta, or a list of crons or of dates, found the \
          number 5",
     );
     assert_one(
@@ -287,7 +287,7 @@ fn what_is_not_there_yet_is_refused_by_name() {
     assert_one(
         &of_dag("schedule: ['s3://bucket/key']"),
         "dags.yml:2:14: d.schedule[0]: a schedule by assets comes with a later version: write a cron, or start the DAG \
-         by TriggerDagRunOperator or the API",
+         by the API",
     );
     assert_one(
         &errors("d: {tasks: {t: {decorator: airflow.sdk.task}}}"),

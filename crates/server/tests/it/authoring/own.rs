@@ -48,6 +48,20 @@ fn a_schedule_may_have_several_crons_and_seconds() {
 }
 
 #[test]
+fn a_schedule_may_be_a_list_of_dates() {
+    let dag = dag(
+        "d: {start_date: 2026-01-01, timezone: Europe/Berlin, schedule: ['2026-12-02T06:00:00', 2026-12-01], \
+         tasks: {t: {operator: empty}}}",
+    );
+    let expected = serde_json::json!({
+        "kind": "list_of_times", "times": ["2026-11-30T23:00:00Z", "2026-12-02T05:00:00Z"], "restrict_to_events": false,
+    });
+    assert_eq!(serde_json::to_value(&dag.schedule).unwrap(), expected);
+    let mixed = errors("d: {schedule: [2026-12-01, 's3://bucket/key'], tasks: {t: {operator: empty}}}");
+    assert!(mixed[0].contains("a schedule by assets"), "{mixed:?}");
+}
+
+#[test]
 fn a_continuous_dag_has_one_run_at_a_time() {
     assert_eq!(dag("d: {schedule: '@continuous', tasks: {t: {operator: empty}}}").max_active_runs, 1);
     assert_eq!(

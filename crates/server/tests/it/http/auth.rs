@@ -121,8 +121,11 @@ async fn an_account_of_a_namespace_sees_no_other() {
     let token = server.account("bound", "admin", Some("team-a")).await;
     server.ask("GET", "/ns/team-a/api/v2/dags", &token, None).await.shape("DAGCollectionResponse");
     for path in ["/api/v2/dags", "/ns/team-b/api/v2/dags", "/ns/team-a/api/v1/users", "/metrics"] {
-        server.ask("GET", path, &token, None).await.refused(403);
+        let refusal = server.ask("GET", path, &token, None).await.refused(403);
+        assert_eq!(refusal, "Forbidden: the account `bound` is bound to the namespace `team-a`");
     }
+    let refusal = server.ask("GET", "/api/v2/variables", "viewer", None).await.refused(403);
+    assert_eq!(refusal, "Forbidden: the account `viewer` has the role viewer, and this needs op");
 }
 
 #[tokio::test]

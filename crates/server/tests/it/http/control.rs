@@ -47,6 +47,8 @@ async fn what_does_not_run_says_why() {
     server.trigger("work", "r").await;
     let why = server.until(&format!("{TI}/why"), |why| why["state"] == "scheduled").await;
     assert!(why["reasons"][0].as_str().unwrap().contains("no worker"), "{why}");
+    let progress = server.get(PROGRESS).await.ok();
+    assert_eq!(progress["tasks"][0]["reason"], why["reasons"][0]);
     server.get("/api/v1/dags/work/dagRuns/r/taskInstances/none/why").await.refused(404);
 }
 
@@ -105,6 +107,8 @@ async fn ticks_and_deliveries_are_listed() {
     server.get("/api/v1/dags/none/ticks").await.refused(404);
     server.get("/api/v1/dags/often/ticks?from=x").await.refused(422);
     assert_eq!(server.get("/api/v1/deliveries?state=failed").await.ok()["total_entries"], 0);
+    let missing = server.get("/api/v1/deliveries?dag_id=none").await.refused(404);
+    assert_eq!(missing, "there is no DAG `none`");
     server.get("/api/v1/deliveries?state=lost").await.refused(422);
     server.post("/api/v1/deliveries/1/resend", json!({})).await.refused(404);
 }

@@ -84,13 +84,25 @@ async fn a_log_is_followed_while_it_is_written() {
     let first = lines.chunk().await.unwrap().unwrap();
     let first: Value = serde_json::from_slice(&first).unwrap();
     assert_eq!(first["event"], "one");
+    let now = format!("{LOG}?follow=false");
+    let now =
+        server.request(Method::GET, &now, "viewer").header("accept", "text/plain").send().await.unwrap();
+    assert_eq!(now.text().await.unwrap(), "2026-01-31T12:00:00.000000Z one\n", "it does not wait for more");
     writeln!(log, "2026-01-31T12:00:01.000000Z\tout\ttwo").unwrap();
     let second = lines.chunk().await.unwrap().unwrap();
     assert!(std::str::from_utf8(&second).unwrap().contains("two"));
+    writeln!(log, "2026-01-31T12:00:02.000000Z\terr+\tthr").unwrap();
+    writeln!(log, "2026-01-31T12:00:03.000000Z\terr\tee").unwrap();
+    let third = lines.chunk().await.unwrap().unwrap();
+    assert!(std::str::from_utf8(&third).unwrap().contains("thr"));
     worker.end(order.attempt, Outcome::new(AttemptEnd::Success)).await;
+    while let Some(rest) = lines.chunk().await.unwrap() {
+        assert!(std::str::from_utf8(&rest).unwrap().contains("ee"));
+    }
     assert!(lines.chunk().await.unwrap().is_none(), "it ends with the attempt");
     let text =
         server.request(Method::GET, LOG, "viewer").header("accept", "text/plain").send().await.unwrap();
-    let expected = "2026-01-31T12:00:00.000000Z one\n2026-01-31T12:00:01.000000Z two\n";
+    let expected = "2026-01-31T12:00:00.000000Z one\n2026-01-31T12:00:01.000000Z two\n\
+                    2026-01-31T12:00:02.000000Z three\n";
     assert_eq!(text.text().await.unwrap(), expected);
 }

@@ -50,6 +50,22 @@ async fn a_run_is_made_and_comes_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_logical_date_has_one_run() {
+    let server = at_work().await;
+    let body = |run_id: &str, date: &str| json!({"dag_run_id": run_id, "logical_date": date});
+    let (path, date) = ("/api/v2/dags/quick/dagRuns", "2026-01-31T12:00:00Z");
+    server.post(path, body("a", date)).await.ok();
+    let refusal = server.post(path, body("b", "2026-01-31T13:00:00+01:00")).await.refused(409);
+    assert!(refusal.contains("`a`") && refusal.contains(date), "{refusal}");
+    let ours = json!({"run_id": "c", "logical_date": date});
+    assert!(server.post("/api/v1/dags/quick/dagRuns", ours).await.refused(409).contains("`a`"));
+    server.post("/api/v2/dags/work/dagRuns", body("a", date)).await.ok();
+    for _ in 0..2 {
+        server.post(path, json!({"logical_date": null})).await.ok();
+    }
+}
+
+#[tokio::test]
 async fn a_trigger_that_makes_no_sense_is_refused() {
     let server = at_work().await;
     let path = "/api/v2/dags/quick/dagRuns";
@@ -71,7 +87,15 @@ async fn a_trigger_that_makes_no_sense_is_refused() {
         let refusal = server.post(path, body).await.refused(status);
         assert!(refusal.contains(word), "{refusal}");
     }
-    server.post("/api/v2/dags/none/dagRuns", json!({"logical_date": null})).await.refused(404);
+    for missing in [
+        server.post("/api/v2/dags/none/dagRuns", json!({"logical_date": null})).await,
+        server.post("/api/v1/dags/none/dagRuns", json!({})).await,
+        server.patch("/api/v2/dags/none", json!({"is_paused": true})).await,
+        server.get("/api/v2/dags/none/dagRuns/r").await,
+        server.get("/api/v2/dags/none/dagRuns/r/taskInstances").await,
+    ] {
+        assert_eq!(missing.refused(404), "there is no DAG `none`");
+    }
     assert_eq!(server.get(path).await.ok()["total_entries"], 0, "none of them was made");
 }
 

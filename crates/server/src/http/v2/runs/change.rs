@@ -70,9 +70,8 @@ pub(super) async fn trigger_dag_run(
     headers: HeaderMap,
     Body(body): Body<TriggerBody>,
 ) -> Result<Json<RunResponse>, Error> {
-    let missing = || Error::not_found(format!("Dag with dag_id: '{dag_id}' not found"));
     let dag = call.store().dag(&call.dag_key(&dag_id)).await?.filter(|dag| !dag.row.is_stale);
-    let dag = dag.ok_or_else(missing)?;
+    let dag = dag.ok_or_else(|| Error::no_dag(&dag_id))?;
     if dag.has_import_error {
         let detail = format!("Dag with dag_id: '{dag_id}' has import errors and cannot be triggered");
         return Err(Error::bad_request(detail));
@@ -94,12 +93,14 @@ pub(super) async fn trigger_dag_run(
         }
     };
     let note = check_note(body.note)?;
+    let logical_date = body.logical_date.map(|time| time.0);
+    call.refuse_taken_date(&dag.row.key, logical_date).await?;
     let trigger = Trigger {
         dag: dag.row.key,
         run_id: body.dag_run_id.filter(|id| !id.is_empty()).map(Into::into),
-        logical_date: body.logical_date.map(|time| time.0),
+        logical_date,
         // As Airflow: an interval counts only beside a logical date.
-        data_interval: interval.filter(|_| body.logical_date.is_some()),
+        data_interval: interval.filter(|_| logical_date.is_some()),
         run_after: body.run_after.map(|time| time.0),
         conf: Arc::new(Value::Object(body.conf.unwrap_or_default())),
         tasks: Vec::new(),

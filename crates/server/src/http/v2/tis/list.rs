@@ -170,13 +170,7 @@ pub(super) async fn get_task_instances(
     let run = match (dag_id.as_str(), dag_run_id.as_str()) {
         (_, "~") => None,
         ("~", _) => return Err(Error::bad_request("dag_id is required when dag_run_id is specified")),
-        _ => Some(call.run(&dag_id, &dag_run_id).await.map_err(|error| match error {
-            Error::Status(status, _) => Error::Status(
-                status,
-                format!("DagRun with dag_id: `{dag_id}` and run_id: `{dag_run_id}` was not found"),
-            ),
-            other => other,
-        })?),
+        _ => Some(call.run(&dag_id, &dag_run_id).await?),
     };
     let dag = match dag_id.as_str() {
         "~" => None,
