@@ -120,10 +120,18 @@ impl Sensor {
             looks = looks.saturating_add(1);
             let waited = Timestamp::now().duration_since(self.began);
             if waited >= self.args.timeout.0 {
-                let message = format!("what it waits for was not there after {waited:#} (`timeout`)");
+                let message = format!("what it waits for was not there after {:#} (`timeout`)", readable(waited));
                 return self.failed(AttemptEnd::FailedForGood, message);
             }
         }
+    }
+}
+
+/// A length of time as people read it: nobody wants the nanoseconds of a minute.
+fn readable(length: SignedDuration) -> SignedDuration {
+    match length.as_secs() {
+        0..10 => SignedDuration::from_millis_i128(length.as_millis()),
+        seconds => SignedDuration::from_secs(seconds),
     }
 }
 
