@@ -120,7 +120,8 @@ impl Sensor {
             looks = looks.saturating_add(1);
             let waited = Timestamp::now().duration_since(self.began);
             if waited >= self.args.timeout.0 {
-                let message = format!("what it waits for was not there after {:#} (`timeout`)", readable(waited));
+                let message =
+                    format!("what it waits for was not there after {:#} (`timeout`)", readable(waited));
                 return self.failed(AttemptEnd::FailedForGood, message);
             }
         }
