@@ -33,8 +33,9 @@ impl Engine {
     /// An engine that goes on where the one that wrote this left off. Every worker that had something is
     /// granted a full lease from `now` on to say that it still has it.
     ///
-    /// A version that this program can't run, though an earlier one could, is told in [`Output::refused`]: its
-    /// runs fail with the reason, and its DAG is stale until a version comes that is good.
+    /// A version that this program can't run, though an earlier one could, is told in
+    /// [`Output::refused`](super::Output::refused): its runs fail with the reason, and its DAG is stale until a
+    /// version comes that is good.
     pub fn restore(config: Config, snapshot: Snapshot, now: Timestamp) -> Self {
         let mut engine = Self::new(config);
         engine.last_run = snapshot.last_run;
