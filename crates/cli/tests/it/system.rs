@@ -329,8 +329,10 @@ pub fn tasks_of(home: &Path) -> Vec<u32> {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let Ok(environment) = std::fs::read(entry.path().join("environ")) else { continue };
         let marked = environment.split(|byte| *byte == 0).any(|pair| pair.starts_with(b"UPDRAFT_ATTEMPT="));
-        let here = environment.windows(home.len()).any(|window| window == home);
-        if marked && here {
+        let named = environment.windows(home.len()).any(|window| window == home);
+        // Most are told of nothing in it, and work in a folder of their own there.
+        let folder = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
+        if marked && (named || folder.as_os_str().as_encoded_bytes().starts_with(home)) {
             found.push(pid);
         }
     }

@@ -109,7 +109,16 @@ impl Engine {
         let needs_slot = run.dag.task(key.task).kind == TaskKind::Run;
         let serving: Vec<_> = self.workers.values().filter(|worker| worker.takes(queue)).collect();
         if serving.is_empty() {
-            return format!("no worker that is there serves queue `{queue}`");
+            let stopping = self.workers.iter().find(|(_, worker)| worker.stops_taking(queue));
+            return match stopping {
+                Some((id, worker)) => {
+                    let left = worker.held().count();
+                    format!(
+                        "worker `{id}` is being stopped, and ends what it has ({left}) first; another has to come"
+                    )
+                }
+                None => format!("no worker that is there serves queue `{queue}`"),
+            };
         }
         let used: u32 = serving.iter().map(|worker| worker.used()).sum();
         let free: u32 = serving.iter().map(|worker| worker.free()).sum();

@@ -62,6 +62,11 @@ impl Worker {
         self.joined && !self.draining && self.queues.contains(queue)
     }
 
+    /// Whether it took work from this queue until it was told to stop.
+    pub fn stops_taking(&self, queue: &QueueName) -> bool {
+        self.joined && self.draining && self.queues.contains(queue)
+    }
+
     /// How many slots are free.
     pub fn free(&self) -> u32 {
         self.slots.saturating_sub(self.used)

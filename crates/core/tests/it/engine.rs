@@ -4,7 +4,8 @@ use jiff::SignedDuration;
 use serde_json::json;
 use updraft_core::{
     AlertChannel, AlertOn, AlertSpec, Condition, DagKey, DagSpec, EdgeSpec, End, Incarnation, MapIndex,
-    MapSource, Mapping, Role, RunState, TaskKind, TaskSpec, TiKey, TiStateName as S, TriggerRule, WaitRule,
+    MapSource, Mapping, Role, RunState, TaskIx, TaskKind, TaskSpec, TiKey, TiStateName as S, TriggerRule,
+    WaitRule,
     input::{AttemptEnd, Branch, Clear, Command, Effect, Input, Outcome, Report, ToWorker, WorkerEvent},
     schedule::{Schedule, Zone},
 };
@@ -157,6 +158,19 @@ fn attempts_that_end_as_their_worker_is_stopped_in_order_are_not_counted() {
         world.join(life + 1, 8, Vec::new());
     }
     assert_eq!(world.state(run, "a"), S::Queued);
+}
+
+#[test]
+fn a_task_that_waits_behind_a_worker_that_is_being_stopped_says_so() {
+    let mut world = World::new(1);
+    world.put(dag("d", &["a", "b"], &[]));
+    world.trigger("d");
+    let first = world.assigned()[0];
+    world.worker(1, WorkerEvent::Draining);
+    let waits = if first.ti.task == TaskIx(0) { TaskIx(1) } else { TaskIx(0) };
+    let why = world.engine.explain(TiKey { task: waits, ..first.ti }).unwrap();
+    let said = "worker `w` is being stopped, and ends what it has (1) first; another has to come";
+    assert_eq!(why.reasons, [said]);
 }
 
 #[test]
@@ -587,7 +601,7 @@ fn every_waiting_task_instance_says_why() {
     let mut world = World::new(1);
     world.put(dag("d", &["a", "b", "c"], &[("a", "b")]));
     let run = world.trigger("d");
-    let key = |task: u32| TiKey { run, task: updraft_core::TaskIx(task), map_index: MapIndex::NONE };
+    let key = |task: u32| TiKey { run, task: TaskIx(task), map_index: MapIndex::NONE };
     let b = world.engine.explain(key(1)).unwrap();
     assert!(b.reasons[0].contains("`a` is queued"), "{b:?}");
     let c = world.engine.explain(key(2)).unwrap();
