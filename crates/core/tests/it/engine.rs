@@ -3,14 +3,13 @@
 use jiff::SignedDuration;
 use serde_json::json;
 use updraft_core::{
-    AlertChannel, AlertOn, AlertSpec, Condition, DagKey, DagSpec, EdgeSpec, End, Incarnation, MapIndex,
-    MapSource, Mapping, Role, RunState, TaskIx, TaskKind, TaskSpec, TiKey, TiStateName as S, TriggerRule,
-    WaitRule,
-    input::{AttemptEnd, Branch, Clear, Command, Effect, Input, Outcome, Report, ToWorker, WorkerEvent},
+    AlertChannel, AlertOn, AlertSpec, Condition, DagKey, DagSpec, EdgeSpec, End, MapIndex, MapSource,
+    Mapping, Role, RunState, TaskIx, TaskKind, TaskSpec, TiKey, TiStateName as S, TriggerRule, WaitRule,
+    input::{AttemptEnd, Branch, Command, Outcome, Report, ToWorker, WorkerEvent},
     schedule::{Schedule, Zone},
 };
 
-use crate::world::{World, at, dag};
+use crate::world::{World, at, clear, dag};
 
 #[test]
 fn a_chain_runs_in_order_and_its_run_succeeds() {
@@ -100,89 +99,6 @@ fn a_lost_attempt_is_followed_by_another_without_using_up_retries() {
         },
     );
     assert_eq!(world.state(run, "a"), S::Queued, "a late report of a lost worker is refused");
-}
-
-#[test]
-fn an_order_is_for_one_life_of_a_worker() {
-    let mut world = World::new(1);
-    world.put(dag("d", &["a"], &[]));
-    world.trigger("d");
-    world.join(2, 1, Vec::new());
-    let second = world.assigned().pop().unwrap();
-    assert_eq!(second.try_number, 2);
-    // Two steps, and then what is to be done about both.
-    for life in [3, 4] {
-        let event =
-            WorkerEvent::Joined { join: 1, slots: 1, queues: vec!["default".into()], held: Vec::new() };
-        let incarnation = Incarnation(life);
-        world.engine.step(world.now, Input::Worker { worker: "w".into(), incarnation, event });
-    }
-    let sends = world.engine.take_output().effects.into_iter().filter_map(|effect| match effect {
-        Effect::Send { incarnation, message: ToWorker::Assign(attempt), .. } => {
-            Some((incarnation, attempt.try_number))
-        }
-        _ => None,
-    });
-    assert_eq!(sends.collect::<Vec<_>>(), [(Incarnation(3), 3), (Incarnation(4), 4)]);
-}
-
-#[test]
-fn attempts_lost_too_often_in_a_row_fail() {
-    let mut world = World::new(8);
-    world.put(dag("d", &["a"], &[]));
-    let run = world.trigger("d");
-    for life in 2..6 {
-        assert_eq!(world.assigned().len(), 1);
-        world.join(life, 8, Vec::new());
-    }
-    assert_eq!(world.state(run, "a"), S::Failed);
-}
-
-#[test]
-fn attempts_that_end_as_their_worker_is_stopped_in_order_are_not_counted() {
-    let mut world = World::new(8);
-    world.put(dag("d", &["a"], &[]));
-    let run = world.trigger("d");
-    for life in 1..9 {
-        let attempt = world.assigned()[0];
-        world.told.clear();
-        world.worker(life, WorkerEvent::Draining);
-        let event = WorkerEvent::Report {
-            attempt,
-            at: world.now,
-            report: Report::Ended(Box::new(Outcome::new(AttemptEnd::Cancelled))),
-        };
-        world.worker(life, event);
-        world.worker(life, WorkerEvent::Left);
-        assert_eq!(world.state(run, "a"), S::Scheduled);
-        world.join(life + 1, 8, Vec::new());
-    }
-    assert_eq!(world.state(run, "a"), S::Queued);
-}
-
-#[test]
-fn a_task_that_waits_behind_a_worker_that_is_being_stopped_says_so() {
-    let mut world = World::new(1);
-    world.put(dag("d", &["a", "b"], &[]));
-    world.trigger("d");
-    let first = world.assigned()[0];
-    world.worker(1, WorkerEvent::Draining);
-    let waits = if first.ti.task == TaskIx(0) { TaskIx(1) } else { TaskIx(0) };
-    let why = world.engine.explain(TiKey { task: waits, ..first.ti }).unwrap();
-    let said = "worker `w` is being stopped, and ends what it has (1) first; another has to come";
-    assert_eq!(why.reasons, [said]);
-}
-
-#[test]
-fn a_worker_that_comes_back_in_the_same_life_is_told_again_what_it_missed() {
-    let mut world = World::new(8);
-    world.put(dag("d", &["a"], &[]));
-    world.trigger("d");
-    let attempt = world.assigned()[0];
-    world.join(1, 8, Vec::new());
-    assert_eq!(world.assigned(), [attempt]);
-    world.join(1, 8, vec![attempt]);
-    assert!(world.assigned().is_empty());
 }
 
 #[test]
@@ -277,19 +193,6 @@ fn clearing_begins_anew_what_is_over_and_what_runs_and_maps_anew() {
     assert_eq!(world.run_state(run), RunState::Success);
 }
 
-fn clear(run: updraft_core::RunKey, tasks: &[&str]) -> Clear {
-    Clear {
-        run,
-        tasks: tasks.iter().map(|task| ((*task).into(), None)).collect(),
-        upstream: false,
-        downstream: false,
-        only_failed: false,
-        only_running: false,
-        reset_run: true,
-        dry_run: false,
-    }
-}
-
 #[test]
 fn a_running_task_that_is_cleared_ends_before_it_begins_anew() {
     let mut world = World::new(8);
@@ -307,35 +210,6 @@ fn a_running_task_that_is_cleared_ends_before_it_begins_anew() {
 }
 
 #[test]
-fn what_is_cleared_before_its_worker_heard_of_it_is_not_begun() {
-    let mut world = World::new(8);
-    world.put(dag("d", &["a"], &[]));
-    let run = world.trigger("d");
-    let first = world.assigned()[0];
-    world.command(Command::Clear(clear(run, &["a"]))).unwrap();
-    world.told.clear();
-    world.join(1, 8, Vec::new());
-    let second = updraft_core::AttemptId { try_number: 2, lease: first.lease + 1, ..first };
-    assert_eq!(world.told, [ToWorker::Joined(1), ToWorker::Assign(second)]);
-}
-
-#[test]
-fn what_is_marked_before_its_worker_heard_of_it_takes_no_slot_once_the_worker_has_joined() {
-    let mut world = World::new(1);
-    world.put(dag("d", &["a", "b"], &[]));
-    world.trigger("d");
-    let first = world.assigned()[0];
-    world.command(Command::Mark { tis: vec![first.ti], state: End::Success }).unwrap();
-    assert!(world.assigned().is_empty(), "the worker may have it");
-    world.told.clear();
-    world.join(1, 1, Vec::new());
-    let ToWorker::Assign(second) = world.told[1] else { panic!("{:?}", world.told) };
-    assert_ne!(second.ti, first.ti);
-    // Orders from before this one are not begun any more.
-    assert_eq!(world.told[0], ToWorker::Joined(1));
-}
-
-#[test]
 fn marking_a_running_task_ends_it_and_lets_the_rest_go_on() {
     let mut world = World::new(8);
     world.put(dag("d", &["a", "b"], &[("a", "b")]));
@@ -345,26 +219,6 @@ fn marking_a_running_task_ends_it_and_lets_the_rest_go_on() {
     world.command(Command::Mark { tis: vec![a.ti], state: End::Success }).unwrap();
     assert!(world.told.contains(&ToWorker::Cancel(a)));
     assert_eq!(world.state(run, "b"), S::Queued);
-}
-
-#[test]
-fn a_task_that_is_cleared_after_it_was_marked_waits_until_its_attempt_has_ended() {
-    let mut world = World::new(8);
-    world.put(dag("d", &["a"], &[]));
-    let run = world.trigger("d");
-    let first = world.assigned()[0];
-    world.report(first, Report::Started);
-    world.command(Command::Mark { tis: vec![first.ti], state: End::Failed }).unwrap();
-    world.command(Command::Clear(clear(run, &["a"]))).unwrap();
-    world.told.clear();
-    assert_eq!(world.state(run, "a"), S::Scheduled);
-    let why = world.engine.ti(first.ti).unwrap().reason.clone().unwrap();
-    assert!(why.contains("its attempt before has not ended yet on worker `w`"), "{why}");
-    // Also for an engine that hears of it only now.
-    world.join(1, 8, vec![first]);
-    assert!(world.assigned().is_empty());
-    world.end(first, AttemptEnd::Cancelled);
-    assert_eq!(world.assigned()[0].try_number, 2);
 }
 
 #[test]

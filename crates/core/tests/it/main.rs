@@ -11,4 +11,5 @@ mod mapping;
 mod oracle;
 mod restart;
 mod schedule;
+mod workers;
 mod world;

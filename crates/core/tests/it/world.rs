@@ -9,8 +9,8 @@ use updraft_core::{
     TaskSpec, TiKey, TiStateName, XcomValue,
     engine::{Need, RefusedVersion},
     input::{
-        AttemptEnd, Command, CommandError, Effect, Input, Outcome, Reply, Report, ToWorker, Trigger, Want,
-        WorkerEvent,
+        AttemptEnd, Clear, Command, CommandError, Effect, Input, Outcome, Reply, Report, ToWorker, Trigger,
+        Want, WorkerEvent,
     },
     record::{Batch, DagVersionRow, RunRow, RunSnapshot, RunType, Snapshot},
 };
@@ -281,4 +281,18 @@ pub fn dag(id: &str, tasks: &[&str], edges: &[(&str, &str)]) -> DagSpec {
     spec.tasks = tasks.iter().map(|id| TaskSpec::new(*id, "BashOperator", TaskKind::Run)).collect();
     spec.edges = edges.iter().map(|(from, to)| EdgeSpec::new(*from, *to)).collect();
     spec
+}
+
+/// What clears these tasks of a run, and nothing else.
+pub fn clear(run: RunKey, tasks: &[&str]) -> Clear {
+    Clear {
+        run,
+        tasks: tasks.iter().map(|task| ((*task).into(), None)).collect(),
+        upstream: false,
+        downstream: false,
+        only_failed: false,
+        only_running: false,
+        reset_run: true,
+        dry_run: false,
+    }
 }
