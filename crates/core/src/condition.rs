@@ -97,7 +97,9 @@ impl Serialize for Condition {
 
 impl<'de> Deserialize<'de> for Condition {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+        // What is stored was read once, maybe by a version that refused less: a name that is not there is then an
+        // error of its task, and not of everything that is stored beside it.
+        Ok(Self(String::deserialize(deserializer)?))
     }
 }
 
@@ -137,6 +139,12 @@ mod tests {
         let field = Condition::parse("result.n > 3").unwrap();
         let error = field.holds(Some(&json!("five")), TiStateName::Success, None).unwrap_err();
         assert!(error.to_string().contains("the result is text that is no JSON"), "{error}");
+    }
+
+    #[test]
+    fn what_is_stored_is_read_back_and_fails_where_it_is_needed() {
+        let stored: Condition = serde_json::from_value(json!("foo > 3")).unwrap();
+        assert!(stored.holds(None, TiStateName::Success, None).is_err());
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub enum FromWorker {
 pub enum FromServer {
     /// The answer to `Hello`.
     Welcome {
-        /// A worker that hears nothing for so long has lost its lease.
+        /// For how long a worker that says nothing is believed to be there.
         lease_ms: u64,
         /// What the worker is to offer, where that is the server's to say: it is for the keeper, which
         /// outlives servers and their settings.

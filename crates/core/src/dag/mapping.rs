@@ -167,9 +167,7 @@ impl MapSource {
             }
         }
     }
-}
 
-impl MapSource {
     /// Whether everything it takes is written down.
     pub fn is_literal(&self) -> bool {
         match self {
