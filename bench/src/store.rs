@@ -237,6 +237,7 @@ fn ti_row(key: TiKey, state: RunState, at: Timestamp) -> TiRow {
         try_number: 1,
         max_tries: 1,
         lost: 0,
+        first_started_at: None,
         lease: 1,
         scheduled_at: Some(at),
         queued_at: Some(at),

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod beside;
+mod copies;
 mod ends;
 mod limits;
 mod order;
@@ -39,6 +40,7 @@ pub(crate) struct Checks {
     attempts: attempts::Attempts,
     ticks: ticks::Ticks,
     before: limits::Before,
+    expanded: copies::Expanded,
 }
 
 impl Checks {
@@ -51,6 +53,7 @@ impl Checks {
             attempts: attempts::Attempts::default(),
             ticks: ticks::Ticks::default(),
             before: limits::Before::default(),
+            expanded: copies::Expanded::default(),
         }
     }
 
@@ -85,12 +88,14 @@ impl Checks {
         }
         self.ticks.before(disk, batch);
         self.before = limits::Before::of(disk, batch);
+        self.expanded = copies::Expanded::of(disk, batch);
         Ok(())
     }
 
     /// A batch was written.
     pub fn after_commit(&mut self, disk: &Disk, batch: &Batch) -> Check {
         limits::hold(disk, &self.shapes, batch, &self.before)?;
+        self.expanded.fit(disk, &self.shapes, batch)?;
         ends::fit(disk, &self.shapes, batch)?;
         beside::history(disk, batch)?;
         self.ticks.after(disk, batch)

@@ -129,7 +129,8 @@ pub struct OrderTask {
     /// The tasks directly after it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub downstream: Vec<TaskId>,
-    /// When the first attempt of this try began: a sensor's timeout counts from here over its looks.
+    /// When its first attempt began, since it was last cleared: a sensor's timeout counts from here over its
+    /// looks and tries, as Airflow has it for sensors that reschedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_started_at: Option<Timestamp>,
     /// The user of the worker's machine that its process becomes.

@@ -159,6 +159,8 @@ pub struct TiRow {
     pub result_length: Option<u32>,
     /// The tasks it told to be skipped, by branching or by conditions on edges.
     pub skips: Arc<[TaskIx]>,
+    /// When the first of the tries before this one began, since it was last cleared.
+    pub first_started_at: Option<Timestamp>,
 }
 
 /// A task instance changed its state.

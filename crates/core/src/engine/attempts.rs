@@ -340,6 +340,7 @@ impl Engine {
             self.out.batch.history.push(over);
         }
         ti.queued_at = None;
+        ti.first_started_at = ti.first_started_at.or(ti.started_at);
         ti.started_at = None;
         ti.ended_at = None;
         ti.paused_at = None;
@@ -358,6 +359,7 @@ impl Engine {
         if let Some(ti) = run.ti_mut(key) {
             ti.max_tries = ti.try_number + retries;
             ti.lost = 0;
+            ti.first_started_at = None;
             ti.scheduled_at = None;
             ti.result_length = None;
             ti.worker = None;

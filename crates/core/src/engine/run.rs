@@ -95,6 +95,7 @@ impl Run {
             try_number: 0,
             max_tries: spec.retry.retries,
             lost: 0,
+            first_started_at: None,
             lease: 0,
             scheduled_at: None,
             queued_at: None,

@@ -298,6 +298,42 @@ fn a_sensor_is_watched_without_a_slot() {
     assert_eq!(world.run_state(run), RunState::Success);
 }
 
+/// Its timeout counts from there, over the tries of one that was lost and of one that failed.
+#[test]
+fn a_sensor_remembers_when_its_first_try_began_until_it_is_cleared() {
+    let mut world = World::new(0);
+    let mut spec = dag("d", &["sensor"], &[]);
+    spec.tasks[0].kind = TaskKind::Watch;
+    spec.tasks[0].retry.retries = 1;
+    spec.tasks[0].retry.delay = SignedDuration::from_secs(10);
+    world.put(spec);
+    let run = world.trigger("d");
+    let first = world.assigned()[0];
+    let key = first.ti;
+    world.report(first, Report::Started);
+    let began = world.engine.ti(key).unwrap().started_at;
+    assert!(began.is_some());
+    world.pass(SignedDuration::from_secs(30));
+    world.join(2, 0, Vec::new());
+    let second = world.assigned()[0];
+    let tell = |world: &mut World, life, attempt, report| {
+        world.worker(life, WorkerEvent::Report { attempt, at: world.now, report });
+    };
+    let ended = |end| Report::Ended(Box::new(Outcome::new(end)));
+    assert_eq!((second.try_number, world.engine.ti(key).unwrap().first_started_at), (2, began));
+    tell(&mut world, 2, second, Report::Started);
+    tell(&mut world, 2, second, ended(AttemptEnd::Failed));
+    world.pass(SignedDuration::from_secs(20));
+    world.restart();
+    assert_eq!(world.engine.ti(key).unwrap().first_started_at, began);
+    world.join(3, 0, Vec::new());
+    let last = world.assigned().pop().unwrap();
+    tell(&mut world, 3, last, ended(AttemptEnd::Success));
+    assert_eq!(world.state(run, "sensor"), S::Success);
+    world.command(Command::Clear(clear(run, &["sensor"]))).unwrap();
+    assert_eq!(world.engine.ti(key).unwrap().first_started_at, None);
+}
+
 #[test]
 fn work_with_a_failed_setup_is_not_begun_and_its_teardown_neither() {
     let mut world = World::new(8);

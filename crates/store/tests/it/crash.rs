@@ -7,7 +7,7 @@ use std::{
 };
 
 use updraft_core::{RunKey, RunState, TiState, TiStateName};
-use updraft_store::{Expired, Ledger, Queries, SqlStore, Upkeep, Window};
+use updraft_store::{Expired, Ledger, Queries, SCHEMA_VERSION, SqlStore, Upkeep, Window};
 
 use crate::{
     fixture::{self, HOUR},
@@ -66,7 +66,9 @@ fn after_a_kill_the_last_acknowledged_commit_is_there_and_the_file_is_whole() {
         });
         let copy = folder.path().join(format!("copy-{acknowledged}.db"));
         // Restoring checks the file's integrity first.
-        fixture::run(async { assert_eq!(updraft_store::restore(&path, &copy).await.unwrap(), 1) });
+        fixture::run(async {
+            assert_eq!(updraft_store::restore(&path, &copy).await.unwrap(), SCHEMA_VERSION)
+        });
     }
 }
 

@@ -116,10 +116,12 @@ fn a_database_that_is_newer_or_was_changed_is_refused() {
         store.migrate().await.unwrap();
         store.check_schema().await.unwrap();
         let mut raw = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
-        sqlx::query("INSERT INTO schema_migration SELECT version + 1, 'later', 'x' FROM schema_migration")
-            .execute(&mut raw)
-            .await
-            .unwrap();
+        sqlx::query(
+            "INSERT INTO schema_migration SELECT max(version) + 1, 'later', 'x' FROM schema_migration",
+        )
+        .execute(&mut raw)
+        .await
+        .unwrap();
         assert!(matches!(store.check_schema().await.unwrap_err(), Error::NewerSchema { .. }));
         let error = store.migrate().await.unwrap_err();
         assert_eq!(

@@ -98,6 +98,7 @@ pub fn ti(key: TiKey, state: TiState) -> TiRow {
         try_number: 1,
         max_tries: 2,
         lost: 0,
+        first_started_at: None,
         lease: 1,
         scheduled_at: Some(at(key.run.0)),
         queued_at: None,

@@ -44,6 +44,7 @@ const COLUMNS: &[(&str, Type)] = &[
     ("reason", Text),
     ("result_length", Int),
     ("skips", Text),
+    ("first_started_at", Int),
 ];
 
 pub(crate) const TI: Table = Table { name: "ti", columns: COLUMNS, key: &["run", "task", "map_index"] };
@@ -58,7 +59,7 @@ pub(crate) fn ti_key_cells(key: TiKey) -> [Arg; 3] {
     [key.run.0.into(), key.task.0.into(), key.map_index.0.into()]
 }
 
-pub(crate) fn ti_cells(row: &TiRow) -> [Arg; 24] {
+pub(crate) fn ti_cells(row: &TiRow) -> [Arg; 25] {
     let holder = row.state.assignment();
     [
         row.key.run.0.into(),
@@ -85,6 +86,7 @@ pub(crate) fn ti_cells(row: &TiRow) -> [Arg; 24] {
         row.reason.clone().into(),
         row.result_length.into(),
         (!row.skips.is_empty()).then(|| json(&row.skips)).into(),
+        row.first_started_at.into(),
     ]
 }
 
@@ -108,6 +110,7 @@ pub(crate) fn read_ti(f: &mut Fields) -> Result<TiRow, Error> {
         reason: f.opt_arc()?,
         result_length: f.opt_number()?,
         skips: f.opt_json::<Vec<TaskIx>>()?.unwrap_or_default().into(),
+        first_started_at: f.opt_time()?,
     })
 }
 

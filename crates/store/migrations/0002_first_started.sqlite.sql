@@ -1,0 +1,3 @@
+-- A sensor's timeout counts over its tries: when the first of those before this one began.
+ALTER TABLE ti ADD COLUMN first_started_at INTEGER;
+ALTER TABLE ti_history ADD COLUMN first_started_at INTEGER;
