@@ -62,9 +62,9 @@ fn values(disk: &Disk, shape: &Shape, run: &RunRow, source: &MapSource) -> Optio
         MapSource::Result(name) => {
             let task = shape.spec.tasks.iter().position(|task| task.task_id == *name)?;
             let of_it: Vec<_> = disk.instances(run.key, TaskIx(u32::try_from(task).ok()?)).collect();
-            let left = of_it.iter().filter(|ti| ti.state == TiState::Success).map(|ti| ti.result_length);
+            let mut left = of_it.iter().filter(|ti| ti.state == TiState::Success).map(|ti| ti.result_length);
             match shape.mapping(task) {
-                None => left.last().flatten().and_then(|length| usize::try_from(length).ok()),
+                None => left.next().flatten().and_then(|length| usize::try_from(length).ok()),
                 // Of one that is mapped itself, each copy's result is one value.
                 Some(_) => of_it
                     .iter()
