@@ -47,6 +47,7 @@ pub struct Verbs<C: clap::Subcommand> {
 
 /// The server, and how results are printed.
 pub struct Session {
+    pub home: PathBuf,
     pub client: Client,
     pub format: Format,
 }
@@ -84,7 +85,8 @@ impl<C: clap::Subcommand + Ask> Ask for Verbs<C> {
 
 impl<A: clap::Args + Ask> Asking<A> {
     pub fn main(self, home: PathBuf) -> Result<()> {
-        let session = Session { client: Client::new(self.server, home)?, format: self.output.format() };
+        let client = Client::new(self.server, home.clone())?;
+        let session = Session { home, client, format: self.output.format() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             match self.command.ask(&session).await {

@@ -258,6 +258,11 @@ impl Home {
         home.join("admin-password")
     }
 
+    /// The DAG files, where no other folder is set.
+    pub fn dags_in(home: &Path) -> PathBuf {
+        home.join("dags")
+    }
+
     /// Where workers of this machine reach the server.
     pub fn socket(&self) -> PathBuf {
         self.run().join("worker.sock")

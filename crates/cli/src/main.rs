@@ -3,6 +3,7 @@
 mod client;
 mod commands;
 mod config;
+mod dag_files;
 mod db;
 mod failure;
 mod help;

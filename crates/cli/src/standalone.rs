@@ -17,11 +17,11 @@ use tokio::{
     sync::{Notify, mpsc},
 };
 use tracing::{error, info, warn};
-use updraft_core::{Namespace, protocol::Offer};
+use updraft_core::protocol::Offer;
 use updraft_operators::mail::MailServer;
 use updraft_server::{
     accounts::{Accounts, ensure_admin},
-    authoring::{self, Folder},
+    authoring,
     blobs::Blobs,
     dags::Loader,
     deliveries::Deliverer,
@@ -38,6 +38,7 @@ use updraft_store::{SqlStore, Store, Upkeep};
 use crate::{
     client::Published,
     config::{Config, Home, random_file},
+    dag_files,
     keeper::{self, Supervisor, lock},
 };
 
@@ -78,13 +79,12 @@ pub fn main(home: PathBuf, args: Args) -> Result<()> {
     config.server.port = args.port.unwrap_or(config.server.port);
     config.server.host = args.host.unwrap_or(config.server.host);
     config.worker.slots = args.slots.unwrap_or(config.worker.slots);
-    let dags = args.dags.or(config.dags.folder).unwrap_or_else(|| home.0.join("dags"));
-    let dags = std::path::absolute(dags).context("can't tell where the folder of DAG files is")?;
+    config.dags.folder = args.dags.or(config.dags.folder);
+    let dags = dag_files::folder_of(&home.0, &config)?;
     std::fs::create_dir_all(&dags).with_context(|| format!("can't make the folder {}", dags.display()))?;
     if args.examples {
         put_examples(&dags).context("can't put the examples into the folder of DAG files")?;
     }
-    config.dags.folder = Some(dags);
     if !config.server.host.is_loopback() && !config.server.allow_insecure {
         bail!(
             "{} is reachable from other machines, and passwords would travel unencrypted: put a proxy with TLS \
@@ -167,8 +167,9 @@ async fn serve(home: Home, config: Config) -> Result<()> {
         println!("(kept in {})", Home::admin_password_in(&home.0).display());
     }
 
-    let dags = config.dags.folder.clone().unwrap_or_else(|| home.0.join("dags"));
-    tokio::spawn(loader(&config, &dags, store.clone(), handle.clone()).run());
+    let dags = dag_files::folder_of(&home.0, &config)?;
+    let (folder, paused_at_creation) = (dag_files::folder(dags.clone()), config.dags.paused_at_creation);
+    tokio::spawn(Loader { folder, store: store.clone(), leader: handle.clone(), paused_at_creation }.run());
     let supervisor = Supervisor {
         home: home.0.clone(),
         lock: home.keeper_lock(),
@@ -218,19 +219,6 @@ async fn expect_key(home: &Home, store: &dyn Store) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// What reads the folder of DAG files.
-fn loader(config: &Config, dags: &Path, store: Arc<dyn Store>, leader: Handle) -> Loader {
-    let folder = Folder {
-        root: dags.to_owned(),
-        namespace: Namespace::default(),
-        check: Arc::new(authoring::native),
-        variable: Arc::new(authoring::environment),
-        owners: std::collections::BTreeMap::new(),
-        look_every: Duration::from_secs(10),
-    };
-    Loader { folder, store, leader, paused_at_creation: config.dags.paused_at_creation }
 }
 
 /// Ends what is to end with the server.

@@ -63,7 +63,7 @@ use updraft_core::{DagId, DagSpec, Namespace};
 pub use self::{
     operators::{Check, native},
     problem::ImportError,
-    watch::{Event, Folder, watch},
+    watch::{Event, Folder, read_file, read_folder, watch},
 };
 
 /// How a document is written.

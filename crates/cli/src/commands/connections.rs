@@ -101,7 +101,7 @@ const SHOWN: Columns = &[
 
 impl Ask for Command {
     async fn ask(self, session: &Session) -> Result<()> {
-        let Session { client, format } = session;
+        let Session { client, format, .. } = session;
         match self {
             Self::List { limit } => {
                 let path = ["v2", "connections"];

@@ -99,7 +99,7 @@ pub enum Command {
     /// Read DAG files and say what is wrong with them, without a server; fails where something is.
     #[command(after_help = "Examples:\n  updraft dags check dags/etl.yaml\n  updraft dags check dags/")]
     Check {
-        /// Files, or folders of which all `.yaml`, `.yml` and `.json` files are read.
+        /// Files, or folders, of which all is read that a server reads: `.yaml` and `.yml`.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
@@ -148,7 +148,7 @@ const TICKS: Columns = &[
 
 impl Ask for Command {
     async fn ask(self, session: &Session) -> Result<()> {
-        let Session { client, format } = session;
+        let Session { client, format, .. } = session;
         match self {
             Self::List { pattern, tag, paused, stale, limit } => {
                 let mut query =
@@ -192,7 +192,7 @@ impl Ask for Command {
                 let path = ["v1", "dags", &dag_id, "ticks"];
                 format.list(&client.list(&path, &query, "ticks", limit.rows()).await?, TICKS)
             }
-            Self::Check { paths } => check::check(&paths),
+            Self::Check { paths } => check::check(&session.home, &paths),
         }
     }
 }

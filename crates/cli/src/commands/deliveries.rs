@@ -46,7 +46,7 @@ const LISTED: Columns = &[
 
 impl Ask for Command {
     async fn ask(self, session: &Session) -> Result<()> {
-        let Session { client, format } = session;
+        let Session { client, format, .. } = session;
         match self {
             Self::List { dag_id, run_id, state, limit } => {
                 let mut query = Vec::new();

@@ -57,7 +57,7 @@ const POOLS: Columns = &[
 
 impl Ask for Command {
     async fn ask(self, session: &Session) -> Result<()> {
-        let Session { client, format } = session;
+        let Session { client, format, .. } = session;
         match self {
             Self::List { limit } => {
                 format.list(&client.list(&["v2", "pools"], &[], "pools", limit.rows()).await?, POOLS)

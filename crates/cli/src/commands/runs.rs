@@ -104,7 +104,7 @@ pub const SHOWN: Columns = &[
 
 impl Ask for Command {
     async fn ask(self, session: &Session) -> Result<()> {
-        let Session { client, format } = session;
+        let Session { client, format, .. } = session;
         match self {
             Self::List { dag_id, state, limit } => {
                 let mut query = vec![("order_by", "-run_after".to_owned())];

@@ -180,7 +180,7 @@ const HISTORY: Columns = &[
 
 impl Ask for Command {
     async fn ask(self, session: &Session) -> Result<()> {
-        let Session { client, format } = session;
+        let Session { client, format, .. } = session;
         match self {
             Self::List { dag_id } => {
                 let tasks = client.list(&["v2", "dags", &dag_id, "tasks"], &[], "tasks", None).await?;

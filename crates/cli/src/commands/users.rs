@@ -56,7 +56,7 @@ const LISTED: Columns = &[
 
 impl Ask for Command {
     async fn ask(self, session: &Session) -> Result<()> {
-        let Session { client, format } = session;
+        let Session { client, format, .. } = session;
         match self {
             Self::List { limit } => {
                 format.list(&client.list(&["v1", "users"], &[], "users", limit.rows()).await?, LISTED)

@@ -70,7 +70,7 @@ const PATH: [&str; 2] = ["v2", "variables"];
 
 impl Ask for Command {
     async fn ask(self, session: &Session) -> Result<()> {
-        let Session { client, format } = session;
+        let Session { client, format, .. } = session;
         match self {
             Self::List { limit } => {
                 format.list(&client.list(&PATH, &[], "variables", limit.rows()).await?, LISTED)

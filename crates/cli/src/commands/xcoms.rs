@@ -43,7 +43,7 @@ const LISTED: Columns =
 
 impl Ask for Command {
     async fn ask(self, session: &Session) -> Result<()> {
-        let Session { client, format } = session;
+        let Session { client, format, .. } = session;
         match self {
             Self::List { run, task_id, limit } => {
                 let task_id = task_id.as_deref().unwrap_or("~");

@@ -49,7 +49,9 @@ impl System {
             Self { disk: None, folder: tempfile::tempdir().unwrap(), environment: Vec::new(), server: None };
         std::fs::create_dir_all(system.home().join("dags")).unwrap();
         for (name, text) in files {
-            std::fs::write(system.home().join("dags").join(name), text).unwrap();
+            let file = system.home().join("dags").join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
         }
         system
     }

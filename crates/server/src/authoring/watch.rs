@@ -5,6 +5,7 @@
 //! once two looks in a row found it the same: half-written ones settle first.
 
 mod ignore;
+mod once;
 mod registry;
 mod scan;
 mod settle;
@@ -26,6 +27,7 @@ use notify::{RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc};
 use updraft_core::{DagId, Namespace};
 
+pub use self::once::{read_file, read_folder};
 use self::{
     registry::Registry,
     scan::{Found, Scan},

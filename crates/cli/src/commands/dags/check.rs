@@ -2,102 +2,70 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::ErrorKind,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Result, bail};
-use jiff::Timestamp;
-use updraft_core::{DagId, Namespace};
-use updraft_server::authoring::{Format, Options, environment, native, read_document};
+use updraft_core::DagId;
+use updraft_server::authoring::{Event, ImportError, Read, read_file, read_folder};
 
-/// Reads DAG files and says what is wrong with them.
-pub fn check(paths: &[PathBuf]) -> Result<()> {
-    let mut files = Vec::new();
-    let (mut good, mut wrong) = (0, 0);
-    let mut unreadable = |path: &Path, error: &std::io::Error| {
-        let reason = match error.kind() {
-            ErrorKind::InvalidData => "it is not UTF-8; save it as UTF-8".to_owned(),
-            _ => error.to_string(),
-        };
-        eprintln!("error: {}: this can't be read: {reason}", path.display());
-    };
-    for path in paths {
-        wrong += collect(path, &mut files, &mut unreadable);
-    }
+use crate::{config::Config, dag_files};
+
+/// Reads DAG files as a server with this home folder would, and says what is wrong with them.
+pub fn check(home: &Path, paths: &[PathBuf]) -> Result<()> {
+    let root = dag_files::folder_of(home, &Config::read(home)?)?;
+    let mut told = Told::default();
     let mut seen = BTreeSet::new();
-    files.retain(|file| seen.insert(file.clone()));
-    // A DAG is in one file: the server reads all of a folder, and takes the first.
-    let mut known: BTreeMap<DagId, &Path> = BTreeMap::new();
-    for file in &files {
-        let text = match std::fs::read_to_string(file) {
-            Ok(text) => text,
-            Err(error) => {
-                unreadable(file, &error);
-                wrong += 1;
-                continue;
+    for path in paths {
+        if path.is_dir() {
+            for event in read_folder(dag_files::folder(path.clone())) {
+                if let Event::Changed { source, dags, errors, .. } = event
+                    && seen.insert(source.clone())
+                {
+                    told.take(&source, &dags, &errors);
+                }
             }
-        };
-        let json = file.extension().is_some_and(|ending| ending == "json");
-        let options = Options {
-            namespace: Namespace::default(),
-            check: &native,
-            variable: &environment,
-            now: Timestamp::now(),
-        };
-        let format = if json { Format::Json } else { Format::Yaml };
-        let reading = read_document(&file.display().to_string(), &text, format, &options);
-        for read in &reading.dags {
-            let dag_id = &read.spec.dag_id;
-            if let Some(first) = known.get(dag_id) {
-                wrong += 1;
-                let (first, file) = (first.display(), file.display());
-                eprintln!(
-                    "error: {file}: the DAG `{dag_id}` is in {first} as well: give one of the two another name"
-                );
-                continue;
-            }
-            known.insert(dag_id.clone(), file);
-            good += 1;
-            println!("{}: {} tasks", read.spec.dag_id, read.spec.tasks.len());
-            read.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+        } else if seen.insert(path.to_string_lossy().into()) {
+            let reading = read_file(&dag_files::folder(root.clone()), path);
+            told.take(&path.to_string_lossy().into(), &reading.dags, &reading.errors);
         }
-        wrong += reading.errors.len();
-        reading.errors.iter().for_each(|error| eprintln!("error: {error}"));
     }
+    let Told { good, wrong, files, .. } = told;
     if wrong > 0 {
-        bail!("{wrong} errors in {} files; {good} DAGs are good", files.len());
+        bail!("{wrong} errors in {files} files; {good} DAGs are good");
     }
-    println!("{good} DAGs in {} files are good", files.len());
+    println!("{good} DAGs in {files} files are good");
     Ok(())
 }
 
-/// Finds the files of a folder; how many folders can't be looked into, of which each is told.
-fn collect(
-    path: &Path,
-    files: &mut Vec<PathBuf>,
-    unreadable: &mut impl FnMut(&Path, &std::io::Error),
-) -> usize {
-    if !path.is_dir() {
-        files.push(path.to_owned());
-        return 0;
-    }
-    let entries = std::fs::read_dir(path)
-        .and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect::<Result<Vec<_>, _>>());
-    let mut entries = match entries {
-        Ok(entries) => entries,
-        Err(error) => {
-            unreadable(path, &error);
-            return 1;
+/// What was said so far.
+#[derive(Default)]
+struct Told {
+    files: usize,
+    good: usize,
+    wrong: usize,
+    known: BTreeMap<DagId, Arc<str>>,
+}
+
+impl Told {
+    fn take(&mut self, source: &Arc<str>, dags: &[Read], errors: &[ImportError]) {
+        self.files += usize::from(!dags.is_empty() || !errors.is_empty());
+        for read in dags {
+            let dag_id = &read.spec.dag_id;
+            // A DAG is in one file, also where several folders are looked at.
+            if let Some(first) = self.known.get(dag_id) {
+                self.wrong += 1;
+                let mend = "give one of the two another name";
+                eprintln!("error: {source}: the DAG `{dag_id}` is in {first} as well: {mend}");
+                continue;
+            }
+            self.known.insert(dag_id.clone(), source.clone());
+            self.good += 1;
+            println!("{dag_id}: {} tasks", read.spec.tasks.len());
+            read.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
         }
-    };
-    entries.sort();
-    let mut wrong = 0;
-    for entry in entries {
-        let ending = entry.extension().and_then(|ending| ending.to_str());
-        if entry.is_dir() || matches!(ending, Some("yaml" | "yml" | "json")) {
-            wrong += collect(&entry, files, unreadable);
-        }
+        self.wrong += errors.len();
+        errors.iter().for_each(|error| eprintln!("error: {error}"));
     }
-    wrong
 }

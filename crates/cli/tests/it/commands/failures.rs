@@ -74,21 +74,17 @@ fn a_file_that_cannot_be_read_hides_no_other() {
     let system = System::new(&[("a.yaml", good), ("m.yaml", good), ("z.yaml", wrong)]);
     let dags = system.home().join("dags");
     std::fs::write(dags.join("latin.yaml"), b"caf\xe9: {tasks: {}}").unwrap();
-    std::os::unix::fs::symlink("/no/such/file", dags.join("link.yaml")).unwrap();
+    // Read by a server as little as by it.
+    std::fs::write(dags.join("settings.yaml"), "just: [some, yaml]\n").unwrap();
     let done = system.run(&["dags", "check", dags.to_str().unwrap()]);
     assert_eq!((done.code, &*done.out), (1, "one: 1 tasks\n"), "{done:?}");
     let errors: Vec<&str> = done.err.lines().filter(|line| line.starts_with("error: ")).collect();
-    let expected = [
-        ("latin.yaml", "UTF-8"),
-        ("link.yaml", "No such file"),
-        ("m.yaml", "a.yaml as well"),
-        ("z.yaml", "retrys"),
-    ];
+    let expected = [("latin.yaml", "UTF-8"), ("m.yaml", "a.yaml` as well as in"), ("z.yaml", "retrys")];
     assert_eq!(errors.len(), expected.len(), "{done:?}");
     for (error, (file, why)) in errors.iter().zip(expected) {
         assert!(error.contains(file) && error.contains(why), "{done:?}");
     }
-    assert!(done.err.contains("4 errors in 5 files"), "{done:?}");
+    assert!(done.err.contains("3 errors in 4 files"), "{done:?}");
     let twice = system.run(&[
         "dags",
         "check",
@@ -96,6 +92,23 @@ fn a_file_that_cannot_be_read_hides_no_other() {
         dags.join("a.yaml").to_str().unwrap(),
     ]);
     assert_eq!(twice.code, 0, "{twice:?}");
+}
+
+#[test]
+fn files_are_checked_with_the_defaults_around_them() {
+    let defaults = "default_args: {retries: nonsense}\n";
+    let dag = "one: {tasks: {a: {operator: empty}}}\n";
+    let system = System::new(&[("defaults.yml", defaults), ("team/one.yaml", dag)]);
+    let dags = system.home().join("dags");
+    let folder = system.run(&["dags", "check", dags.to_str().unwrap()]);
+    assert!(folder.code == 1 && folder.err.contains("nonsense"), "{folder:?}");
+    let file = system.run(&["dags", "check", dags.join("team/one.yaml").to_str().unwrap()]);
+    assert!(file.code == 1 && file.err.contains("nonsense"), "{file:?}");
+    std::fs::remove_file(dags.join("defaults.yml")).unwrap();
+    assert_eq!(
+        system.run(&["dags", "check", dags.to_str().unwrap()]).good(),
+        "one: 1 tasks\n1 DAGs in 1 files are good\n"
+    );
 }
 
 #[test]

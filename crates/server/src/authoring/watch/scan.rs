@@ -13,6 +13,9 @@ use super::{
     text,
 };
 
+/// Files with defaults for those around them; the first that is there counts.
+const DEFAULTS: [&str; 2] = ["defaults.yml", "defaults.yaml"];
+
 /// What changes when a file does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Stamp {
@@ -98,6 +101,15 @@ impl Scan {
     }
 }
 
+/// The defaults that a folder has for the files in it and below.
+pub(super) fn defaults_in(folder: &Path) -> Option<(PathBuf, Stamp)> {
+    DEFAULTS.iter().find_map(|name| {
+        let path = folder.join(name);
+        let stamp = fs::metadata(&path).map(|metadata| Stamp::of(&metadata)).ok()?;
+        Some((path, stamp))
+    })
+}
+
 struct Walk {
     scan: Scan,
     /// Folders that were looked at: a link may lead back to one around it.
@@ -130,13 +142,7 @@ impl Walk {
             }
         }
         let mut defaults = defaults.to_vec();
-        for name in ["defaults.yml", "defaults.yaml"] {
-            let path = folder.join(name);
-            if let Ok(metadata) = fs::metadata(&path).map(|metadata| Stamp::of(&metadata)) {
-                defaults.push((path, metadata));
-                break;
-            }
-        }
+        defaults.extend(defaults_in(folder));
         for path in entries {
             self.entry(root, &path, patterns, &defaults);
         }
@@ -183,7 +189,7 @@ impl Walk {
             return;
         }
         let is_yaml = name.ends_with(".yml") || name.ends_with(".yaml");
-        if !metadata.is_file() || !is_yaml || matches!(&*name, "defaults.yml" | "defaults.yaml") {
+        if !metadata.is_file() || !is_yaml || DEFAULTS.contains(&&*name) {
             return;
         }
         if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())

@@ -1,0 +1,56 @@
+//! Reading what is there now, for who does not stay to watch.
+
+use std::{fs, path::Path, sync::Arc};
+
+use tokio::sync::Notify;
+
+use super::{
+    Event, Folder, Watching, read,
+    scan::{Found, Stamp, defaults_in},
+    source,
+};
+use crate::authoring::{ImportError, Reading};
+
+/// Reads all DAG files of a folder, as [`watch`](super::watch()) does at first: each that is one comes as an
+/// [`Event::Changed`], in the order of their names. Blocks.
+pub fn read_folder(folder: Folder) -> Vec<Event> {
+    let mut events = Watching::new(folder, &Arc::new(Notify::new())).look();
+    events.sort_by(|a, b| name_of(a).cmp(&name_of(b)));
+    events
+}
+
+fn name_of(event: &Event) -> Option<&Arc<str>> {
+    match event {
+        Event::Changed { source, .. } | Event::Removed { source } => Some(source),
+        Event::Scanned { .. } => None,
+    }
+}
+
+/// Reads one file, with the `defaults.yml` of its folder, and of those above it up to `folder.root` where it is
+/// below that. A file without DAGs is an error here. Blocks.
+pub fn read_file(folder: &Folder, path: &Path) -> Reading {
+    let wrong = |message: String| {
+        let errors = vec![ImportError::of_file(source(path), message)];
+        Reading { dags: Vec::new(), errors, named: None }
+    };
+    let own = match fs::metadata(path) {
+        Ok(metadata) => Stamp::of(&metadata),
+        Err(error) => return wrong(format!("this file can't be read: {error}")),
+    };
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let around = absolute.parent().unwrap_or(Path::new("/"));
+    let mut folders: Vec<&Path> =
+        around.ancestors().take_while(|above| above.starts_with(&folder.root)).collect();
+    if folders.is_empty() {
+        folders.push(around);
+    }
+    let defaults = folders.iter().rev().filter_map(|folder| defaults_in(folder)).collect();
+    let Some(mut reading) = read(path, &Found { own, defaults }, folder) else {
+        return wrong("this file can't be read: it has just gone".into());
+    };
+    if reading.errors.is_empty() && reading.dags.is_empty() {
+        let message = "no entry of this file has `tasks`: write `my_dag: {tasks: …}`";
+        reading.errors.push(ImportError::of_file(source(path), message));
+    }
+    reading
+}
