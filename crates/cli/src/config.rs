@@ -243,6 +243,11 @@ impl Home {
         format!("sqlite://{}", self.0.join("updraft.db").display())
     }
 
+    /// Whether that database is there.
+    pub fn has_database(&self) -> bool {
+        self.0.join("updraft.db").exists()
+    }
+
     /// Sockets, locks and what lasts no longer than the processes.
     pub fn run(&self) -> PathBuf {
         self.0.join("run")

@@ -10,6 +10,7 @@ mod help;
 mod keeper;
 mod output;
 mod standalone;
+mod trial;
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -372,7 +372,7 @@ async fn until_asked_to_stop() -> Result<Asked> {
     })
 }
 
-fn listen_for_workers(path: &Path) -> Result<UnixListener> {
+pub fn listen_for_workers(path: &Path) -> Result<UnixListener> {
     let doing = || format!("can't listen at {}", path.display());
     // What an earlier server left; this one has the lock.
     match std::fs::remove_file(path) {

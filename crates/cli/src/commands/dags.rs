@@ -1,6 +1,7 @@
 //! `updraft dags`: DAGs, their runs made, their schedules.
 
 mod check;
+mod test;
 mod trigger;
 
 use std::path::PathBuf;
@@ -49,6 +50,10 @@ pub enum Command {
     #[command(after_help = "Examples:\n  updraft dags trigger etl --conf '{\"day\": \"2026-01-31\"}'\n  \
                             updraft dags trigger etl --task extract --wait --timeout 600")]
     Trigger(trigger::Trigger),
+    /// Run a DAG once in this terminal, without a server: nothing of it is kept, and nobody is told.
+    #[command(after_help = "Examples:\n  updraft dags test dags/etl.yaml\n  \
+                            updraft dags test etl --conf '{\"day\": \"2026-01-31\"}' --mark-success 'wait_*'")]
+    Test(test::Test),
     /// Let a DAG make no new runs and begin no new tasks.
     #[command(after_help = "Example:\n  updraft dags pause etl")]
     Pause {
@@ -172,6 +177,7 @@ impl Ask for Command {
                 format.show(&client.get(&["v2", "dags", &dag_id, "details"]).await?, SHOWN)
             }
             Self::Trigger(args) => trigger::trigger(session, args).await,
+            Self::Test(args) => test::test(session, args).await,
             Self::Pause { dag_id } => pause(session, &dag_id, true).await,
             Self::Unpause { dag_id } => pause(session, &dag_id, false).await,
             Self::Delete { dag_id, yes } => {

@@ -5,6 +5,7 @@ mod records;
 mod retention;
 mod runs;
 mod said;
+mod test;
 
 use serde_json::Value;
 

@@ -232,7 +232,7 @@ pub(crate) struct Minutes(pub(crate) SignedDuration);
 
 impl FromArgument for Duration {
     const EXPECTS: &'static str =
-        "a duration (seconds, \"HH:MM:SS\", ISO 8601 such as \"PT5M\", or a datetime.timedelta)";
+        "a duration (seconds, \"HH:MM:SS\", \"5 minutes\", \"PT5M\", or a datetime.timedelta)";
     fn from_argument(value: &Value) -> Result<Self, String> {
         duration(value, 1.0).map(Self).ok_or_else(|| wrong::<Self>(value))
     }
@@ -240,7 +240,7 @@ impl FromArgument for Duration {
 
 impl FromArgument for Minutes {
     const EXPECTS: &'static str =
-        "a duration (a number of minutes, \"HH:MM:SS\", ISO 8601 such as \"PT5M\", or a datetime.timedelta)";
+        "a duration (a number of minutes, \"HH:MM:SS\", \"5 minutes\", \"PT5M\", or a datetime.timedelta)";
     fn from_argument(value: &Value) -> Result<Self, String> {
         duration(value, 60.0).map(Self).ok_or_else(|| wrong::<Self>(value))
     }
@@ -252,7 +252,7 @@ fn duration(value: &Value, unit: f64) -> Option<SignedDuration> {
         Value::Number(number) => SignedDuration::try_from_secs_f64(number.as_f64()? * unit).ok()?,
         Value::String(text) => match text.trim().parse::<f64>() {
             Ok(number) => SignedDuration::try_from_secs_f64(number * unit).ok()?,
-            Err(_) => clock(text.trim()).or_else(|| iso(text.trim()))?,
+            Err(_) => clock(text.trim()).or_else(|| span(text.trim()))?,
         },
         Value::Object(map) => timedelta(map)?,
         Value::Null | Value::Bool(_) | Value::Array(_) => return None,
@@ -274,11 +274,8 @@ fn clock(text: &str) -> Option<SignedDuration> {
         .checked_add(SignedDuration::try_from_secs_f64(seconds).ok()?)
 }
 
-/// ISO 8601; a day is 24 hours, and months and years, which have no one length, are none.
-fn iso(text: &str) -> Option<SignedDuration> {
-    if !text.starts_with(['P', 'p']) {
-        return None;
-    }
+/// Words or ISO 8601; a day is 24 hours, and months and years, which have no one length, are none.
+fn span(text: &str) -> Option<SignedDuration> {
     text.parse::<Span>().ok()?.to_duration(SpanRelativeTo::days_are_24_hours()).ok()
 }
 

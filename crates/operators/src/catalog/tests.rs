@@ -119,6 +119,8 @@ fn a_wait_with_a_literal_is_the_engines_and_one_with_a_template_a_workers() {
     assert_eq!(kind("empty", json!({})), TaskKind::Empty);
     let delta = json!({"delta": {"__type__": "datetime.timedelta", "seconds": 90}});
     assert_eq!(kind("TimeDeltaSensorAsync", delta), TaskKind::Wait(WaitRule::AfterInterval(seconds(90))));
+    let words = json!({"delta": "90 seconds"});
+    assert_eq!(kind("TimeDeltaSensor", words), TaskKind::Wait(WaitRule::AfterInterval(seconds(90))));
     // A bare number counts minutes in Airflow's own sensors.
     assert_eq!(
         kind("TimeDeltaSensor", json!({"delta": 2})),

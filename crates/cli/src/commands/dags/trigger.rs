@@ -47,7 +47,7 @@ pub struct Trigger {
     timeout: Option<u64>,
 }
 
-fn object(text: &str) -> Result<Map<String, Value>, String> {
+pub fn object(text: &str) -> Result<Map<String, Value>, String> {
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err("write a JSON object, like '{\"day\": 1}'".into()),

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use self::shown::Shown;
+pub use self::shown::Shown;
 use super::{super::Session, Ti};
 use crate::{
     failure::{Exit, Failure},

@@ -1,0 +1,228 @@
+//! `updraft dags test`: one run of a DAG in this terminal, with no server.
+
+mod follow;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use glob::Pattern;
+use jiff::{
+    Timestamp,
+    civil::{Date, DateTime},
+    tz::TimeZone,
+};
+use serde_json::{Map, Value};
+use updraft_core::{DagSpec, TaskKind, input::Trigger, record::RunType};
+use updraft_server::authoring::{Event, Read, read_file, read_folder};
+
+use self::follow::Following;
+use super::{super::Session, trigger::object};
+use crate::{
+    config::{Config, Home},
+    dag_files,
+    failure::{Exit, Failure},
+    trial::{Trial, key_of},
+};
+
+/// What is run, and how.
+#[derive(clap::Args)]
+pub struct Test {
+    /// A DAG file, or the name of a DAG in the folder of DAG files.
+    #[arg(value_name = "FILE|DAG_ID")]
+    what: String,
+    /// The DAG, where its file has several.
+    #[arg(long, value_name = "DAG_ID")]
+    dag: Option<String>,
+    /// Its parameters, a JSON object.
+    #[arg(short, long, value_name = "JSON", value_parser = object)]
+    conf: Option<Map<String, Value>>,
+    /// The time it is about, as 2026-01-31 or 2026-01-31T12:00:00Z [default: now].
+    #[arg(short = 'e', long, value_name = "TIME", value_parser = time)]
+    logical_date: Option<Timestamp>,
+    /// Only this task; may be given several times.
+    #[arg(short, long = "task", value_name = "TASK_ID")]
+    tasks: Vec<String>,
+    /// Tasks with such a name are not run and succeed at once, such as `wait_*`; may be given several times.
+    #[arg(long, value_name = "PATTERN", value_parser = Pattern::new)]
+    mark_success: Vec<Pattern>,
+    /// A task that fails has failed: no retries.
+    #[arg(long)]
+    no_retries: bool,
+    /// It may take so many seconds: exit code 124. What runs then is ended.
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    let utc = |time: DateTime| time.to_zoned(TimeZone::UTC).map(|time| time.timestamp()).ok();
+    let read = text.parse().ok();
+    let read = read.or_else(|| text.parse::<DateTime>().ok().and_then(utc));
+    let read = read.or_else(|| text.parse::<Date>().ok().and_then(|date| utc(date.into())));
+    read.ok_or_else(|| {
+        "write a time like 2026-01-31 or 2026-01-31T12:00:00+01:00; UTC, where no zone is named".into()
+    })
+}
+
+/// Runs a DAG once, and fails where the run does.
+pub async fn test(session: &Session, args: Test) -> Result<()> {
+    let home = Home::open(session.home.clone())?;
+    let config = Config::read(&home.0)?;
+    let root = dag_files::folder_of(&home.0, &config)?;
+    let found = find(&root, &args)?;
+    let spec = prepared((*found.read.spec).clone(), &args)?;
+    let mut queues: Vec<_> = spec.tasks.iter().map(|task| task.queue.clone()).collect();
+    queues.sort();
+    queues.dedup();
+    let now = Timestamp::now();
+    let trigger = Trigger {
+        dag: key_of(&spec),
+        run_id: None,
+        logical_date: Some(args.logical_date.unwrap_or(now)),
+        data_interval: None,
+        run_after: None,
+        conf: Arc::new(Value::Object(args.conf.unwrap_or_default())),
+        tasks: args.tasks.iter().map(|task| task.as_str().into()).collect(),
+        run_type: RunType::Manual,
+        triggered_by: "test",
+    };
+    let trial = Trial::begin(&home, &config, &found.readable, queues).await?;
+    let done = run(session, &trial, spec, &found.source, trigger, args.timeout).await;
+    let ended = trial.end().await;
+    done.and(ended)
+}
+
+async fn run(
+    session: &Session,
+    trial: &Trial,
+    spec: DagSpec,
+    source: &str,
+    trigger: Trigger,
+    timeout: Option<u64>,
+) -> Result<()> {
+    let dag_id = spec.dag_id.clone();
+    trial.put(spec, source).await?;
+    let run = trial.trigger(trigger).await?;
+    let mut following = Following::new(trial, run, session.is_for_programs());
+    let longest = timeout.map_or(Duration::MAX, Duration::from_secs);
+    let failed = |exit, message: String| anyhow::Error::from(Failure::new(exit, message));
+    let over = tokio::select! {
+        over = following.to_its_end() => over,
+        () = tokio::time::sleep(longest) => {
+            let message = format!("the run of {dag_id} is not over after {longest:?}; what runs is ended");
+            Err(failed(Exit::TimedOut, message))
+        }
+        pressed = tokio::signal::ctrl_c() => {
+            pressed.context("can't listen for Ctrl-C")?;
+            eprintln!("ending what runs: a task has a minute to end by itself");
+            Err(failed(Exit::Failed, format!("the run of {dag_id} was interrupted")))
+        }
+    };
+    following.show(session.format).await?;
+    match over? {
+        true => Ok(()),
+        false => Err(failed(Exit::Failed, format!("the run of {dag_id} failed"))),
+    }
+}
+
+/// A DAG as it was found.
+struct Found {
+    read: Read,
+    source: String,
+    /// What its tasks may read: the folder of DAG files, or that of its file.
+    readable: PathBuf,
+}
+
+/// The DAG that is meant.
+fn find(root: &Path, args: &Test) -> Result<Found> {
+    let path = Path::new(&args.what);
+    let is_file = path.is_file()
+        || args.what.contains('/')
+        || [".yaml", ".yml"].iter().any(|end| args.what.ends_with(end));
+    if !is_file {
+        return find_by_id(root, &args.what);
+    }
+    let path =
+        std::path::absolute(path).with_context(|| format!("can't tell where {} is", path.display()))?;
+    let reading = read_file(&dag_files::folder(root.to_owned()), &path);
+    reading.errors.iter().for_each(|error| eprintln!("error: {error}"));
+    let names =
+        reading.dags.iter().map(|read| format!("`{}`", read.spec.dag_id)).collect::<Vec<_>>().join(", ");
+    let wanted = |read: &Read| args.dag.as_ref().is_none_or(|dag| *dag == *read.spec.dag_id);
+    let mut wanted = reading.dags.into_iter().filter(wanted);
+    let (exit, message) = match (wanted.next(), wanted.next()) {
+        (Some(read), None) => {
+            let folder = path.parent().unwrap_or(root).to_owned();
+            let readable = if path.starts_with(root) { root.to_owned() } else { folder };
+            return Ok(Found { read, source: path.to_string_lossy().into(), readable });
+        }
+        (Some(_), Some(_)) => (Exit::Usage, format!("{} has {names}: say which by --dag", args.what)),
+        (None, _) if names.is_empty() => {
+            (Exit::Failed, format!("{} has no DAG that could be run", args.what))
+        }
+        (None, _) => {
+            let dag = args.dag.as_deref().unwrap_or_default();
+            (Exit::NotFound, format!("{} has no DAG `{dag}` that could be run; it has {names}", args.what))
+        }
+    };
+    Err(Failure::new(exit, message).into())
+}
+
+fn find_by_id(root: &Path, dag_id: &str) -> Result<Found> {
+    if !root.is_dir() {
+        let message = format!("there is no folder of DAG files {}: name a file", root.display());
+        return Err(Failure::new(Exit::NotFound, message).into());
+    }
+    let mut known = Vec::new();
+    let mut wrong = false;
+    for event in read_folder(dag_files::folder(root.to_owned())) {
+        let Event::Changed { source, dags, errors, .. } = event else { continue };
+        for error in errors.iter().filter(|error| error.dag_id.as_ref().is_none_or(|id| **id == *dag_id)) {
+            wrong |= error.dag_id.is_some();
+            eprintln!("error: {error}");
+        }
+        for read in dags {
+            if *read.spec.dag_id == *dag_id {
+                return Ok(Found { read, source: source.to_string(), readable: root.to_owned() });
+            }
+            known.push(format!("`{}`", read.spec.dag_id));
+        }
+    }
+    let (exit, message) = match (wrong, known.as_slice()) {
+        (true, _) => (Exit::Failed, format!("the DAG `{dag_id}` can't be run")),
+        (false, []) => (Exit::NotFound, format!("there is no DAG file in {}", root.display())),
+        (false, known) => {
+            let known = known.join(", ");
+            (Exit::NotFound, format!("no file in {} has a DAG `{dag_id}`; there are {known}", root.display()))
+        }
+    };
+    Err(Failure::new(exit, message).into())
+}
+
+/// The DAG as it is run here: by nobody but us, and with what is left out.
+fn prepared(mut spec: DagSpec, args: &Test) -> Result<DagSpec> {
+    // Its schedule stays, since it says which interval a run is about; all its ticks have passed.
+    spec.end_date = Some(Timestamp::UNIX_EPOCH);
+    spec.catchup = false;
+    spec.is_paused_upon_creation = Some(false);
+    for pattern in &args.mark_success {
+        let mut any = false;
+        for task in spec.tasks.iter_mut().filter(|task| pattern.matches(&task.task_id)) {
+            any = true;
+            task.operator = "EmptyOperator".to_owned();
+            task.kind = TaskKind::Empty;
+            task.args.clear();
+        }
+        if !any {
+            let message = format!("`{}` has no task `{pattern}` to be marked as a success", spec.dag_id);
+            return Err(Failure::new(Exit::NotFound, message).into());
+        }
+    }
+    if args.no_retries {
+        spec.tasks.iter_mut().for_each(|task| task.retry.retries = 0);
+    }
+    Ok(spec)
+}

@@ -1,0 +1,237 @@
+//! A server within this process, for one run: its state is in memory, its worker beside it, and nothing of it is
+//! left. Connections and variables are those of the home folder's database and of the environment.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::JoinHandle,
+};
+use updraft_core::{
+    DagKey, DagSpec, QueueName, RunKey,
+    input::{Command, CommandError, Reply, Trigger},
+    protocol::Offer,
+    record::PoolRow,
+};
+use updraft_server::{
+    accounts::Accounts,
+    authoring,
+    blobs::Blobs,
+    http::{self, Metrics},
+    leader::{self, Handle, Leader, Refusal, Surroundings},
+    leadership::Reign,
+    logs::LogFolder,
+    secrets::{Environment, Keys, Secrets},
+    workers::Workers,
+};
+use updraft_store::{MemoryStore, SqlStore, Store, Upkeep as _};
+use updraft_worker::worker::{self, Endpoint};
+
+use crate::{
+    config::{Config, Home, random_file},
+    failure::{Exit, Failure},
+    keeper::lock,
+    standalone::listen_for_workers,
+};
+
+/// Under this name the audit log would have what it does.
+const BY: &str = "trial";
+
+/// What this process's trial keeps in the home folder begins so.
+const PREFIX: &str = "trial-";
+
+/// A server within this process.
+pub struct Trial {
+    pub store: Arc<dyn Store>,
+    pub logs: Arc<LogFolder>,
+    leader: Handle,
+    stop: watch::Sender<bool>,
+    worker: JoinHandle<Result<(), worker::Error>>,
+    // Removed last, when nothing is at work in it any more.
+    _folder: Folder,
+}
+
+impl Trial {
+    /// Begins one. Its tasks may read the folder of DAG files, and serve these queues.
+    pub async fn begin(home: &Home, config: &Config, dags: &Path, queues: Vec<QueueName>) -> Result<Self> {
+        updraft_worker::process::harden_self().context("can't protect this process from its tasks")?;
+        let folder = Folder::make(home)?;
+        let inner = Home::open(folder.path.clone())?;
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let logs = Arc::new(LogFolder::new(inner.logs()));
+        let workers = Arc::new(Workers::with_keeper(Offer { slots: config.worker.slots, queues }));
+        let leader = lead(&store, &workers, &logs).await?;
+        let token = random_file(&inner.worker_token(), 32)?;
+        let accounts = Accounts::new(store.clone(), &Keys::of_home(&inner.0)?);
+        let routes = http::router(http::State {
+            store: store.clone(),
+            leader: leader.clone(),
+            workers,
+            secrets: Arc::new(secrets(home, config, &inner).await?),
+            accounts: Arc::new(accounts),
+            logs: logs.clone(),
+            blobs: Arc::new(Blobs::in_folder(&inner.blobs()).context("can't use the folder of blobs")?),
+            check: Arc::new(authoring::native),
+            metrics: Arc::new(Metrics::default()),
+            config: http::Config {
+                worker_tokens: vec![token.clone()],
+                lease: Duration::from_secs(config.server.lease_s),
+                smtp: config.smtp.url.clone().map(|url| (url, config.smtp.from.clone())),
+                ..http::Config::default()
+            },
+        });
+        let socket = listen_for_workers(&inner.socket())?;
+        tokio::spawn(async move { axum::serve(socket, routes).await });
+        let (stop, stopped) = watch::channel(false);
+        let worker = worker::Config {
+            id: Workers::KEEPER.into(),
+            offer: Offer::default(),
+            endpoint: Endpoint::Unix(inner.socket()),
+            token,
+            logs: inner.logs(),
+            scratch: inner.scratch(),
+            installation: inner.installation(),
+            guarding: config.worker.guard,
+            denied: vec![home.0.clone()],
+            readable: vec![dags.to_owned()],
+            alone_for: None,
+        };
+        let worker = tokio::spawn(worker::run(worker, stopped));
+        Ok(Self { store, logs, leader, stop, worker, _folder: folder })
+    }
+
+    /// Puts a DAG there. Its pools have all the slots that are wanted: their limits are for what runs beside it.
+    pub async fn put(&self, spec: DagSpec, source: &str) -> Result<()> {
+        let namespace = spec.namespace.clone();
+        for name in spec.tasks.iter().map(|task| task.pool.clone()).collect::<std::collections::BTreeSet<_>>()
+        {
+            let (namespace, description) = (namespace.clone(), String::new());
+            let pool = PoolRow { namespace, name, slots: None, description, include_deferred: false };
+            self.command(Command::PutPool(pool)).await?;
+        }
+        let (spec, hash, source) = (Arc::new(spec), "trial".to_owned(), source.to_owned());
+        self.command(Command::PutDag { spec, hash, source, paused: false }).await.map(drop)
+    }
+
+    /// Makes a run.
+    pub async fn trigger(&self, trigger: Trigger) -> Result<RunKey> {
+        match self.command(Command::Trigger(trigger)).await? {
+            Reply::Run(run, _) => Ok(run),
+            other => bail!("the run was answered with {other:?}; please report this"),
+        }
+    }
+
+    async fn command(&self, command: Command) -> Result<Reply> {
+        match self.leader.command(BY, command).await {
+            Err(Refusal::Command(CommandError::NotFound(what))) => {
+                Err(Failure::new(Exit::NotFound, what).into())
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    /// Whether the worker has ended, which it does not by itself.
+    pub fn has_failed(&self) -> bool {
+        self.worker.is_finished()
+    }
+
+    /// Ends what runs, and everything. A task has a minute to end by itself.
+    pub async fn end(mut self) -> Result<()> {
+        self.stop.send_replace(true);
+        let ended = (&mut self.worker).await.context("the worker met a bug; please report this")?;
+        self.leader.stop().await;
+        ended.context("the worker could not go on")
+    }
+}
+
+/// Has a loop run over a store that nobody else has.
+async fn lead(store: &Arc<dyn Store>, workers: &Arc<Workers>, logs: &Arc<LogFolder>) -> Result<Handle> {
+    let (handle, inbox) = leader::channel();
+    let reign = Reign::begin(store.clone(), BY, "", &Notify::new()).await?;
+    let around = Surroundings {
+        store: store.clone(),
+        fence: reign.fence(),
+        certain_until: reign.certain_until(),
+        workers: workers.clone(),
+        // Nobody is told of a trial.
+        deliveries: mpsc::unbounded_channel().0,
+        logs: logs.clone(),
+    };
+    let leader = Leader::take_over(updraft_core::Config::default(), inbox, around).await;
+    let leader = leader.map_err(|(error, _)| error)?;
+    tokio::spawn(async move {
+        leader.run().await;
+        reign.end().await;
+    });
+    Ok(handle)
+}
+
+/// What the home folder's database knows, where there is one that this program can read.
+async fn secrets(home: &Home, config: &Config, inner: &Home) -> Result<Secrets> {
+    let environment = Environment::of_process();
+    let is_there = config.database.url.is_some() || home.has_database();
+    if !is_there {
+        let none: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        return Ok(Secrets::new(none, Keys::of_home(&inner.0)?, environment));
+    }
+    let url = config.database.url.clone().unwrap_or_else(|| home.database_url());
+    let known =
+        SqlStore::open(&url).await.context("can't open the database with connections and variables")?;
+    known.check_schema().await.context("can't read connections and variables")?;
+    let keys = Keys::of_home(&home.0).context("can't read the key file")?;
+    Ok(Secrets::new(Arc::new(known), keys, environment))
+}
+
+/// The key of a DAG in a trial.
+pub fn key_of(spec: &DagSpec) -> DagKey {
+    DagKey { namespace: spec.namespace.clone(), dag_id: spec.dag_id.clone() }
+}
+
+/// The folder of a trial, below the home folder, which no task can look into. Gone when this is dropped.
+struct Folder {
+    path: PathBuf,
+    lock_path: PathBuf,
+    _lock: std::fs::File,
+}
+
+impl Folder {
+    fn make(home: &Home) -> Result<Self> {
+        remove_left(&home.run())?;
+        let path = home.run().join(format!("{PREFIX}{}", std::process::id()));
+        let lock_path = path.with_extension("lock");
+        match lock(&lock_path)? {
+            Some(lock) => Ok(Self { path, lock_path, _lock: lock }),
+            None => bail!("{} is held by another process: try again", lock_path.display()),
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What can't be removed now, the next trial removes.
+        let _ = std::fs::remove_dir_all(&self.path);
+        let _ = std::fs::remove_file(&self.lock_path);
+    }
+}
+
+/// Removes what trials have left that were killed.
+fn remove_left(run: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(run).with_context(|| format!("can't look into {}", run.display()))? {
+        let lock_path = entry?.path();
+        let name = lock_path.file_name().unwrap_or_default().to_string_lossy();
+        if !name.starts_with(PREFIX) || !name.ends_with(".lock") {
+            continue;
+        }
+        if let Some(_lock) = lock(&lock_path)? {
+            let _ = std::fs::remove_dir_all(lock_path.with_extension(""));
+            std::fs::remove_file(&lock_path)
+                .with_context(|| format!("can't remove {}", lock_path.display()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! `updraft dags test`: a run in the terminal, with no server.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, ChildStdout, Stdio},
+};
+
+use super::started;
+use crate::system::{System, signal, tasks_of};
+
+const SHOP: &str = r#"
+shop:
+  schedule: "0 6 * * *"
+  start_date: 2026-01-01
+  default_args: {retries: 1, retry_delay: 1 hours, email: [ops@example.org], email_on_failure: true}
+  tasks:
+    sync: {operator: bash, bash_command: "echo about {{ ds }}; echo careful >&2; echo 42"}
+    wait_long: {operator: time_delta_sensor, delta: 2 hours, dependencies: [sync]}
+    tell: {operator: bash, bash_command: "echo got {{ ti.xcom_pull(task_ids='sync') }}", dependencies: [wait_long]}
+    fails: {operator: bash, bash_command: "echo '{{ params.why }}'; exit 3", dependencies: [sync]}
+  params: {why: nothing}
+other: {tasks: {a: {operator: empty}}}
+"#;
+
+/// What is left in the home folder of runs in terminals.
+fn left(system: &System) -> Vec<String> {
+    let entries = std::fs::read_dir(system.home().join("run")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("trial")).collect()
+}
+
+#[test]
+fn a_run_is_shown_as_it_goes_and_nothing_of_it_is_left() {
+    let system = System::new(&[("shop.yaml", SHOP)]);
+    let base = ["dags", "test", "shop", "-e", "2026-03-01", "--mark-success", "wait_*"];
+    let done = system.run(&[&base[..], &["--mark-success", "fails"]].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+    for line in ["sync      | about 2026-03-01\n", "sync      | careful\n", "tell      | got 42\n"] {
+        assert!(done.out.contains(line), "{line}: {}", done.out);
+    }
+    let table: Vec<Vec<&str>> = done.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(table.iter().any(|row| row.starts_with(&["wait_long", "success", "1"])), "{}", done.out);
+    assert!(!system.home().join("updraft.db").exists());
+    assert!(left(&system).is_empty());
+
+    let conf = ["--no-retries", "-c", r#"{"why": "too bad"}"#, "-o", "json"];
+    let done = system.run(&[&base[..], &conf].concat());
+    assert_eq!(done.code, 1, "{done:?}");
+    let run: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+    let fails = run["tasks"].as_array().unwrap().iter().find(|task| task["task"] == "fails").unwrap();
+    assert_eq!(
+        (&run["state"], &fails["state"], &fails["tries"]),
+        (&"failed".into(), &"failed".into(), &1.into())
+    );
+    assert!(done.err.contains("fails     | too bad\n"), "{}", done.err);
+    assert!(done.err.contains("not sent, as this is a test: a mail to ops@example.org that fails failed"));
+    assert!(done.err.contains("the run of shop failed"), "{}", done.err);
+
+    let one = system.run(&["dags", "test", "shop", "--task", "sync"]).good();
+    assert!(one.contains("about ") && !one.contains("tell"), "{one}");
+}
+
+#[test]
+fn what_can_not_be_run_is_said() {
+    let system = System::new(&[("shop.yaml", SHOP)]);
+    let file = system.home().join("dags/shop.yaml");
+    let file = file.to_str().unwrap();
+    let cases = [
+        (&["shopp"][..], 3, "has a DAG `shopp`; there are"),
+        (&["nowhere.yaml"], 1, "nowhere.yaml: this file can't be read: No such file"),
+        (&[file], 2, "has `shop`, `other`: say which by --dag"),
+        (&[file, "--dag", "third"], 3, "has no DAG `third`"),
+        (&["other", "--task", "b"], 3, "has no task `b`"),
+        (&["other", "--mark-success", "b*"], 3, "has no task `b*`"),
+        (&["other", "-e", "noon"], 2, "write a time like 2026-01-31"),
+        (&["shop", "--timeout", "1"], 124, "the run of shop is not over after 1s; what runs is ended"),
+    ];
+    for (arguments, code, said) in cases {
+        let done = system.run(&[&["dags", "test"][..], arguments].concat());
+        assert!(done.code == code && done.err.contains(said), "{arguments:?}: {done:?}");
+    }
+    assert!(left(&system).is_empty());
+    system.run(&["dags", "test", file, "--dag", "other"]).good();
+}
+
+#[tokio::test]
+async fn it_knows_the_connections_of_its_home_also_beside_a_server_and_shows_no_secret() {
+    let dag = r#"
+reads:
+  tasks:
+    host: {operator: bash, bash_command: "echo at {{ conn.shop.host }} with {{ conn.shop.password }} and {{ var.value.colour }}"}
+    steals: {operator: bash, bash_command: "cat HOME/key HOME/updraft.db HOME/run/*/run/worker-token"}
+"#;
+    let mut system = started().await;
+    let dag = dag.replace("HOME", system.home().to_str().unwrap());
+    std::fs::write(system.home().join("dags/reads.yaml"), dag).unwrap();
+    system.run(&["connections", "add", "shop", "--uri", "http://me:hushhush@shop.example"]).good();
+    for with_server in [true, false] {
+        let mut command = system.command(&["dags", "test", "reads"]);
+        let output = command.env("AIRFLOW_VAR_COLOUR", "blue").output().unwrap();
+        let out = String::from_utf8(output.stdout).unwrap();
+        assert!(out.contains("| at shop.example with *** and blue\n"), "{with_server} {out}");
+        assert_eq!(out.matches("Permission denied").count(), 3, "{out}");
+        assert_eq!(output.status.code(), Some(1));
+        system.stop_server();
+    }
+}
+
+#[test]
+fn who_is_interrupted_ends_its_tasks_and_who_is_killed_is_cleaned_up_after() {
+    let dag = "slow: {tasks: {sleeps: {operator: bash, bash_command: \"echo asleep; sleep 600\"}}}\n";
+    let system = System::new(&[("slow.yaml", dag)]);
+    let asleep = || -> (Child, BufReader<ChildStdout>) {
+        let mut command = system.command(&["dags", "test", "slow"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        assert_eq!(line, "sleeps | asleep\n");
+        (child, out)
+    };
+    let (mut child, _out) = asleep();
+    assert!(!tasks_of(&system.home()).is_empty());
+    signal(child.id(), "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(tasks_of(&system.home()).is_empty());
+    assert!(left(&system).is_empty());
+
+    let (mut child, _out) = asleep();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(left(&system).len(), 2);
+    tasks_of(&system.home()).into_iter().for_each(|pid| signal(pid, "-KILL"));
+    let done = system.run(&["dags", "test", "slow", "--mark-success", "*"]);
+    assert!(done.code == 0 && left(&system).is_empty(), "{done:?}");
+}
