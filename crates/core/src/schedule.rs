@@ -179,6 +179,20 @@ impl Schedule {
         })
     }
 
+    /// The ticks that come from a time on, in order, where all before it are done with. Those of
+    /// [`Schedule::Continuous`] depend on how long runs take: it has none here.
+    pub fn ticks_from(&self, from: Timestamp, restriction: &TimeRestriction) -> impl Iterator<Item = Tick> {
+        let restriction = TimeRestriction { catchup: false, ..*restriction };
+        let next = move |last: Option<&Tick>| {
+            let now = last.map_or(from, |last| last.run_after.max(from));
+            let tick = self.next_tick(last.map(|tick| tick.data_interval), &restriction, now)?;
+            let is_new = last.is_none_or(|last| tick.run_after > last.run_after);
+            (is_new && !matches!(self, Self::Continuous)).then_some(tick)
+        };
+        std::iter::successors(next(None), move |last| next(Some(last)))
+            .skip_while(move |tick| tick.run_after < from)
+    }
+
     /// The data interval of a run that is started by hand at `run_after`: Airflow's
     /// `infer_manual_data_interval`.
     pub fn manual_data_interval(&self, run_after: Timestamp) -> DataInterval {

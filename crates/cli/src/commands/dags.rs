@@ -1,7 +1,10 @@
 //! `updraft dags`: DAGs, their runs made, their schedules.
 
 mod check;
+mod find;
+mod simulate;
 mod test;
+mod time;
 mod trigger;
 
 use std::path::PathBuf;
@@ -54,6 +57,10 @@ pub enum Command {
     #[command(after_help = "Examples:\n  updraft dags test dags/etl.yaml\n  \
                             updraft dags test etl --conf '{\"day\": \"2026-01-31\"}' --mark-success 'wait_*'")]
     Test(test::Test),
+    /// List the runs that schedules will make, without a server.
+    #[command(after_help = "Examples:\n  updraft dags simulate --from 2026-03-29 --to 2026-04-01\n  \
+                            updraft dags simulate dags/etl.yaml -o json")]
+    Simulate(simulate::Simulate),
     /// Let a DAG make no new runs and begin no new tasks.
     #[command(after_help = "Example:\n  updraft dags pause etl")]
     Pause {
@@ -178,6 +185,7 @@ impl Ask for Command {
             }
             Self::Trigger(args) => trigger::trigger(session, args).await,
             Self::Test(args) => test::test(session, args).await,
+            Self::Simulate(args) => simulate::simulate(&session.home, *format, &args),
             Self::Pause { dag_id } => pause(session, &dag_id, true).await,
             Self::Unpause { dag_id } => pause(session, &dag_id, false).await,
             Self::Delete { dag_id, yes } => {

@@ -5,7 +5,7 @@ mod records;
 mod retention;
 mod runs;
 mod said;
-mod test;
+mod serverless;
 
 use serde_json::Value;
 

@@ -2,25 +2,16 @@
 
 mod follow;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use glob::Pattern;
-use jiff::{
-    Timestamp,
-    civil::{Date, DateTime},
-    tz::TimeZone,
-};
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use updraft_core::{DagSpec, TaskKind, input::Trigger, record::RunType};
-use updraft_server::authoring::{Event, Read, read_file, read_folder};
 
 use self::follow::Following;
-use super::{super::Session, trigger::object};
+use super::{super::Session, find, time, trigger::object};
 use crate::{
     config::{Config, Home},
     dag_files,
@@ -41,7 +32,7 @@ pub struct Test {
     #[arg(short, long, value_name = "JSON", value_parser = object)]
     conf: Option<Map<String, Value>>,
     /// The time it is about, as 2026-01-31 or 2026-01-31T12:00:00Z [default: now].
-    #[arg(short = 'e', long, value_name = "TIME", value_parser = time)]
+    #[arg(short = 'e', long, value_name = "TIME", value_parser = time::time)]
     logical_date: Option<Timestamp>,
     /// Only this task; may be given several times.
     #[arg(short, long = "task", value_name = "TASK_ID")]
@@ -57,22 +48,12 @@ pub struct Test {
     timeout: Option<u64>,
 }
 
-fn time(text: &str) -> Result<Timestamp, String> {
-    let utc = |time: DateTime| time.to_zoned(TimeZone::UTC).map(|time| time.timestamp()).ok();
-    let read = text.parse().ok();
-    let read = read.or_else(|| text.parse::<DateTime>().ok().and_then(utc));
-    let read = read.or_else(|| text.parse::<Date>().ok().and_then(|date| utc(date.into())));
-    read.ok_or_else(|| {
-        "write a time like 2026-01-31 or 2026-01-31T12:00:00+01:00; UTC, where no zone is named".into()
-    })
-}
-
 /// Runs a DAG once, and fails where the run does.
 pub async fn test(session: &Session, args: Test) -> Result<()> {
     let home = Home::open(session.home.clone())?;
     let config = Config::read(&home.0)?;
     let root = dag_files::folder_of(&home.0, &config)?;
-    let found = find(&root, &args)?;
+    let found = find::one(&root, &args.what, args.dag.as_deref())?;
     let spec = prepared((*found.read.spec).clone(), &args)?;
     let mut queues: Vec<_> = spec.tasks.iter().map(|task| task.queue.clone()).collect();
     queues.sort();
@@ -126,80 +107,6 @@ async fn run(
         true => Ok(()),
         false => Err(failed(Exit::Failed, format!("the run of {dag_id} failed"))),
     }
-}
-
-/// A DAG as it was found.
-struct Found {
-    read: Read,
-    source: String,
-    /// What its tasks may read: the folder of DAG files, or that of its file.
-    readable: PathBuf,
-}
-
-/// The DAG that is meant.
-fn find(root: &Path, args: &Test) -> Result<Found> {
-    let path = Path::new(&args.what);
-    let is_file = path.is_file()
-        || args.what.contains('/')
-        || [".yaml", ".yml"].iter().any(|end| args.what.ends_with(end));
-    if !is_file {
-        return find_by_id(root, &args.what);
-    }
-    let path =
-        std::path::absolute(path).with_context(|| format!("can't tell where {} is", path.display()))?;
-    let reading = read_file(&dag_files::folder(root.to_owned()), &path);
-    reading.errors.iter().for_each(|error| eprintln!("error: {error}"));
-    let names =
-        reading.dags.iter().map(|read| format!("`{}`", read.spec.dag_id)).collect::<Vec<_>>().join(", ");
-    let wanted = |read: &Read| args.dag.as_ref().is_none_or(|dag| *dag == *read.spec.dag_id);
-    let mut wanted = reading.dags.into_iter().filter(wanted);
-    let (exit, message) = match (wanted.next(), wanted.next()) {
-        (Some(read), None) => {
-            let folder = path.parent().unwrap_or(root).to_owned();
-            let readable = if path.starts_with(root) { root.to_owned() } else { folder };
-            return Ok(Found { read, source: path.to_string_lossy().into(), readable });
-        }
-        (Some(_), Some(_)) => (Exit::Usage, format!("{} has {names}: say which by --dag", args.what)),
-        (None, _) if names.is_empty() => {
-            (Exit::Failed, format!("{} has no DAG that could be run", args.what))
-        }
-        (None, _) => {
-            let dag = args.dag.as_deref().unwrap_or_default();
-            (Exit::NotFound, format!("{} has no DAG `{dag}` that could be run; it has {names}", args.what))
-        }
-    };
-    Err(Failure::new(exit, message).into())
-}
-
-fn find_by_id(root: &Path, dag_id: &str) -> Result<Found> {
-    if !root.is_dir() {
-        let message = format!("there is no folder of DAG files {}: name a file", root.display());
-        return Err(Failure::new(Exit::NotFound, message).into());
-    }
-    let mut known = Vec::new();
-    let mut wrong = false;
-    for event in read_folder(dag_files::folder(root.to_owned())) {
-        let Event::Changed { source, dags, errors, .. } = event else { continue };
-        for error in errors.iter().filter(|error| error.dag_id.as_ref().is_none_or(|id| **id == *dag_id)) {
-            wrong |= error.dag_id.is_some();
-            eprintln!("error: {error}");
-        }
-        for read in dags {
-            if *read.spec.dag_id == *dag_id {
-                return Ok(Found { read, source: source.to_string(), readable: root.to_owned() });
-            }
-            known.push(format!("`{}`", read.spec.dag_id));
-        }
-    }
-    let (exit, message) = match (wrong, known.as_slice()) {
-        (true, _) => (Exit::Failed, format!("the DAG `{dag_id}` can't be run")),
-        (false, []) => (Exit::NotFound, format!("there is no DAG file in {}", root.display())),
-        (false, known) => {
-            let known = known.join(", ");
-            (Exit::NotFound, format!("no file in {} has a DAG `{dag_id}`; there are {known}", root.display()))
-        }
-    };
-    Err(Failure::new(exit, message).into())
 }
 
 /// The DAG as it is run here: by nobody but us, and with what is left out.

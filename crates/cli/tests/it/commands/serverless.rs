@@ -1,4 +1,4 @@
-//! `updraft dags test`: a run in the terminal, with no server.
+//! What needs no server: a run in the terminal, and the runs to come.
 
 use std::{
     io::{BufRead, BufReader},
@@ -21,6 +21,42 @@ shop:
   params: {why: nothing}
 other: {tasks: {a: {operator: empty}}}
 "#;
+
+#[test]
+fn the_runs_that_schedules_will_make_are_listed_without_a_server() {
+    let dags = r#"
+night: {schedule: "30 2 * * *", timezone: Europe/Berlin, start_date: 2020-01-01, catchup: true, tasks: {a: {operator: empty}}}
+often: {schedule: {__type__: datetime.timedelta, hours: 12}, start_date: 2020-01-01, end_date: 2026-03-29T12:00:00, tasks: {a: {operator: empty}}}
+always: {schedule: "@continuous", start_date: 2020-01-01, max_active_runs: 1, tasks: {a: {operator: empty}}}
+by_hand: {tasks: {a: {operator: empty}}}
+"#;
+    let system = System::new(&[("dags.yaml", dags)]);
+    let ask = ["dags", "simulate", "--from", "2026-03-28", "--to", "2026-03-30T01:00:00", "-o", "json"];
+    let done = system.run(&ask);
+    assert!(done.err.contains("`always` runs continuously") && done.err.contains("7 runs\n"), "{done:?}");
+    let runs = done.json();
+    let runs: Vec<_> = runs
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| (run["dag_id"].as_str().unwrap(), run["local"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        ("often", "2026-03-28 00:00:00 +00:00"),
+        ("night", "2026-03-28 02:30:00 +01:00"),
+        ("often", "2026-03-28 12:00:00 +00:00"),
+        ("often", "2026-03-29 00:00:00 +00:00"),
+        // Half past two did not come that night.
+        ("night", "2026-03-29 03:30:00 +02:00"),
+        ("often", "2026-03-29 12:00:00 +00:00"),
+        ("night", "2026-03-30 02:30:00 +02:00"),
+    ];
+    assert_eq!(runs, expected);
+    let cut = system.run(&["dags", "simulate", "often", "--from", "2026-03-01", "--limit", "2"]);
+    assert!(cut.code == 0 && cut.err.contains("more with a higher --limit"), "{cut:?}");
+    let one = system.run(&["dags", "simulate", "night", "--from", "2026-03-28", "--to", "2026-03-27"]);
+    assert!(one.code == 1 && one.err.contains("--to is before --from"), "{one:?}");
+}
 
 /// What is left in the home folder of runs in terminals.
 fn left(system: &System) -> Vec<String> {
