@@ -91,7 +91,7 @@ async fn run(
     let longest = timeout.map_or(Duration::MAX, Duration::from_secs);
     let failed = |exit, message: String| anyhow::Error::from(Failure::new(exit, message));
     let over = tokio::select! {
-        over = following.to_its_end() => over,
+        over = following.until_over() => over,
         () = tokio::time::sleep(longest) => {
             let message = format!("the run of {dag_id} is not over after {longest:?}; what runs is ended");
             Err(failed(Exit::TimedOut, message))

@@ -59,7 +59,7 @@ impl<'a> Following<'a> {
     }
 
     /// Shows all of it; whether it succeeded.
-    pub async fn to_its_end(&mut self) -> Result<bool> {
+    pub async fn until_over(&mut self) -> Result<bool> {
         loop {
             let seen = self.snapshot().await?;
             self.tell(&seen).await?;
