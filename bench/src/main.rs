@@ -48,6 +48,10 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "store", about: "commits, rebuilding and lists, by database", run: store::run },
 ];
 
+/// That of the program: the engine and the stores are measured within this one.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let asked: Vec<String> = std::env::args().skip(1).collect();
     if let Some(unknown) = asked.iter().find(|name| BENCHMARKS.iter().all(|it| it.name != **name)) {

@@ -8,6 +8,7 @@ mod db;
 mod failure;
 mod help;
 mod keeper;
+mod manual;
 mod output;
 mod standalone;
 mod trial;
@@ -20,6 +21,10 @@ use self::{
     commands::{Asking, Noun},
     failure::Failure,
 };
+
+/// A large commit takes much memory for a moment. The system's allocator keeps most of that for ever.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Workflows and event streams in one binary.
 #[derive(Parser)]
@@ -74,6 +79,13 @@ enum Command {
     /// Look after the database.
     #[command(subcommand)]
     Db(db::Command),
+    /// Print what a shell has to know to complete commands.
+    #[command(after_help = "Examples:\n  updraft completion bash > /etc/bash_completion.d/updraft\n  \
+                            updraft completion fish > ~/.config/fish/completions/updraft.fish")]
+    Completion(manual::Completion),
+    /// Write manual pages, one for each command.
+    #[command(after_help = "Example:\n  updraft man ~/.local/share/man/man1")]
+    Man(manual::Man),
     /// Hold the tasks' processes; started by `standalone`.
     #[command(hide = true)]
     Keeper(keeper::Args),
@@ -102,6 +114,8 @@ fn main() -> ExitCode {
         Command::Version(asking) => asking.main(home),
         Command::Config(show) => show.main(&home),
         Command::Db(command) => db::main(home, command),
+        Command::Completion(args) => manual::completion(Cli::command(), &args),
+        Command::Man(args) => manual::man(Cli::command(), &args),
         Command::Keeper(args) => keeper::main(&home, args),
     };
     match done {

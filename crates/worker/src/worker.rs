@@ -8,11 +8,12 @@ mod attempt;
 mod connection;
 mod held;
 mod host;
+mod runs;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{info, warn};
 use updraft_core::{
     AttemptId, Incarnation, WorkerId,
@@ -28,6 +29,7 @@ use self::{
     connection::Connection,
     held::{Held, Phase},
     host::Client,
+    runs::Runs,
 };
 use crate::process::{Guard, GuardPolicy, GuardStatus, Spawner, end_survivor, survivors};
 
@@ -148,6 +150,7 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
         client,
         api,
         shared: Arc::new(Shared::default()),
+        preparing: Semaphore::new(attempt::PREPARED_AT_ONCE),
         files: Arc::new(files),
         logs: config.logs.clone(),
         installation: config.installation.clone(),
@@ -156,6 +159,7 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
     let mut worker = Worker {
         incarnation: Incarnation(jiff::Timestamp::now().as_microsecond()),
         held: Held::default(),
+        runs: Runs::default(),
         config,
         tools,
         happened,
@@ -197,6 +201,7 @@ struct Worker {
     config: Config,
     incarnation: Incarnation,
     held: Held,
+    runs: Runs,
     tools: Arc<Tools>,
     happened: mpsc::UnboundedReceiver<Happened>,
     draining: bool,
@@ -427,6 +432,7 @@ impl Worker {
                 for order in orders {
                     // Told again, it is the same attempt and not another.
                     if self.held.get(order.attempt).is_none() {
+                        let order = self.runs.share(order);
                         let running = attempt::begin(order.clone(), self.tools.clone());
                         self.held.begin(order.attempt, running);
                     }

@@ -11,7 +11,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::{
     io::{AsyncReadExt, AsyncSeekExt},
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinError,
 };
 use updraft_core::{
@@ -51,6 +51,10 @@ const LAST_WORDS_BYTES: u64 = 4096;
 /// What is said of an attempt is cut after so many characters; the log has it all.
 const MESSAGE_CHARS: usize = 8 * 1024;
 
+/// So many are prepared on threads at once. Ten thousand that come together are not hundreds of threads, of which
+/// each keeps some memory.
+pub(super) const PREPARED_AT_ONCE: usize = 32;
+
 /// What all attempts of a worker share.
 pub(super) struct Tools {
     pub spawner: Spawner,
@@ -58,6 +62,8 @@ pub(super) struct Tools {
     pub client: Client,
     pub api: Arc<TaskApi>,
     pub shared: Arc<Shared>,
+    /// The turns of those that have to be prepared on a thread of their own.
+    pub preparing: Semaphore,
     /// What may be read for the authors of DAGs.
     pub files: Arc<Files>,
     pub logs: PathBuf,
@@ -136,7 +142,9 @@ async fn carry_out(order: Arc<Order>, tools: &Arc<Tools>, wanted: watch::Receive
     let mut report = match prepared {
         Prepared { work: Work::Until(until), .. } => Report::Deferred { until },
         Prepared { work: Work::Process(plan), secrets, .. } => {
-            Report::Ended(Box::new(run_process(&order, tools, plan, secrets, log, wanted).await))
+            // Boxed, so that one that only waits does not take as much room as one with a process.
+            let process = Box::pin(run_process(&order, tools, plan, secrets, log, wanted));
+            Report::Ended(Box::new(process.await))
         }
         Prepared { work: Work::Native(task), secrets, .. } => {
             let masks = match Masks::new(secrets.into_iter().map(Secret::new)) {
@@ -158,7 +166,7 @@ async fn carry_out(order: Arc<Order>, tools: &Arc<Tools>, wanted: watch::Receive
     };
     if let Report::Ended(outcome) = &mut report {
         outcome.rendered = Some(rendered);
-        if let Err(error) = store_large(&order, tools, outcome).await {
+        if let Err(error) = Box::pin(store_large(&order, tools, outcome)).await {
             return ended(AttemptEnd::Failed, format!("its result could not be stored: {error}"));
         }
     }
@@ -176,6 +184,7 @@ async fn prepared(order: &Arc<Order>, tools: &Tools) -> Result<Result<Prepared, 
             return Ok(prepared.map_err(|refused| Box::new(refused.into())));
         }
     }
+    let _turn = tools.preparing.acquire().await;
     // Dropped where this is: then nothing is asked for any more.
     let (_waiting, waited_for) = watch::channel(());
     let host = AttemptHost::new(tools.client.clone(), order.attempt, tools.files.clone(), waited_for);

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::{Child, ChildStdout, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use super::started;
@@ -169,4 +169,29 @@ fn who_is_interrupted_ends_its_tasks_and_who_is_killed_is_cleaned_up_after() {
     tasks_of(&system.home()).into_iter().for_each(|pid| signal(pid, "-KILL"));
     let done = system.run(&["dags", "test", "slow", "--mark-success", "*"]);
     assert!(done.code == 0 && left(&system).is_empty(), "{done:?}");
+}
+
+#[test]
+fn shells_and_man_take_what_is_made_for_them() {
+    let system = System::new(&[]);
+    let script = system.shared().join("updraft.bash");
+    std::fs::write(&script, system.run(&["completion", "bash"]).good()).unwrap();
+    let ask = format!(
+        ". {}; COMP_WORDS=(updraft dags tr); COMP_CWORD=2; _updraft updraft tr dags; echo ${{COMPREPLY[@]}}",
+        script.display()
+    );
+    let completed = Command::new("bash").args(["-c", &ask]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&completed.stdout), "trigger\n");
+    for shell in ["zsh", "fish"] {
+        assert!(system.run(&["completion", shell]).good().contains("trigger"));
+    }
+    let pages = system.shared().join("man1");
+    system.run(&["man", pages.to_str().unwrap()]).good();
+    let page = |name: &str| std::fs::read_to_string(pages.join(format!("{name}.1"))).unwrap();
+    assert!(page("updraft").contains("standalone"));
+    let trigger = page("updraft-dags-trigger");
+    assert!(trigger.contains("updraft dags trigger") && trigger.contains("Examples"), "{trigger}");
+    // A page escapes dashes.
+    assert!(page("updraft-dags-list-import-errors").contains("updraft dags list\\-import\\-errors"));
+    assert!(!pages.join("updraft-keeper.1").exists(), "nobody calls it");
 }
