@@ -1,5 +1,7 @@
 //! `updraft runs`: runs of DAGs.
 
+mod diff;
+
 use anyhow::Result;
 use serde_json::json;
 
@@ -49,6 +51,11 @@ pub enum Command {
         #[arg(long, value_parser = ["success", "failed", "queued"])]
         state: String,
     },
+    /// Show in what a run differs from another: states, tries, durations, parameters, version.
+    #[command(
+        after_help = "Examples:\n  updraft runs diff etl nightly\n  updraft runs diff etl nightly last_week"
+    )]
+    Diff(diff::Diff),
     /// Delete a run that is not running, with all that is its.
     #[command(after_help = "Example:\n  updraft runs delete etl nightly --yes")]
     Delete {
@@ -136,6 +143,7 @@ impl Ask for Command {
                 eprintln!("{run} is marked as {state}");
                 session.echo(&marked)
             }
+            Self::Diff(args) => diff::diff(session, args).await,
             Self::Delete { run, yes } => {
                 confirm(&format!("{run} goes with its task instances and what they left"), yes)?;
                 client.delete(&run.path()).await?;

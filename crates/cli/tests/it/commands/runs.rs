@@ -191,3 +191,30 @@ async fn what_failed_is_cleared_marked_and_begins_anew() {
     system.run(&["runs", "clear", "fails", "one", "--only-failed", "--yes"]).good();
     system.until(&over, |done| done.out.contains("\"success\"")).await;
 }
+
+#[tokio::test]
+async fn runs_are_compared_with_the_last_good_one_or_with_any() {
+    let system = started().await;
+    let trigger = |run: &str, conf: &str| {
+        system.run(&["dags", "trigger", "fails", "--run-id", run, "--conf", conf, "--wait"])
+    };
+    std::fs::write(system.shared().join("mended"), "").unwrap();
+    trigger("good", r#"{"day": 1}"#).good();
+    let none = system.run(&["runs", "diff", "fails", "good"]);
+    assert!(none.code == 3 && none.err.contains("name the run to compare with"), "{none:?}");
+    std::fs::remove_file(system.shared().join("mended")).unwrap();
+    assert_eq!(trigger("bad", r#"{"day": 2}"#).code, 1);
+
+    let diff = both(&system, &["runs", "diff", "fails", "bad"]);
+    assert_eq!((&diff["before"], &diff["now"]), (&json!("good"), &json!("bad")));
+    let of = |what: &str| diff["run"].as_array().unwrap().iter().find(|row| row["what"] == what);
+    assert_eq!(of("conf").unwrap()["now"], json!({"day": 2}));
+    assert!(of("version").is_none(), "what is the same is left out: {diff}");
+    let states =
+        |row: &Value| (row["task"].clone(), row["before"]["state"].clone(), row["now"]["state"].clone());
+    let tasks: Vec<_> = diff["tasks"].as_array().unwrap().iter().map(states).collect();
+    let expected = [("after", "success", "upstream_failed"), ("check", "success", "failed")];
+    assert_eq!(tasks, expected.map(|(task, before, now)| (json!(task), json!(before), json!(now))));
+    let table = system.run(&["runs", "diff", "fails", "good", "bad"]).good();
+    assert!(table.contains("STATE BEFORE") && table.contains("upstream_failed"), "{table}");
+}
