@@ -11,7 +11,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("What work needs", &["variables", "connections", "pools"]),
     ("Who", &["users", "tokens"]),
     ("How it is", &["health", "workers", "deliveries", "version"]),
-    ("Upkeep", &["config", "db", "completion", "man"]),
+    ("Upkeep", &["config", "db", "schema", "completion", "man"]),
 ];
 
 /// The command with its help in groups.

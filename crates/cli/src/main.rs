@@ -79,6 +79,10 @@ enum Command {
     /// Look after the database.
     #[command(subcommand)]
     Db(db::Command),
+    /// Print the JSON Schema of DAG files, with which editors complete and check them.
+    #[command(after_help = "Example:\n  updraft schema > dag.schema.json\n\n\
+                            As a file's first line: # yaml-language-server: $schema=dag.schema.json")]
+    Schema,
     /// Print what a shell has to know to complete commands.
     #[command(after_help = "Examples:\n  updraft completion bash > /etc/bash_completion.d/updraft\n  \
                             updraft completion fish > ~/.config/fish/completions/updraft.fish")]
@@ -114,6 +118,7 @@ fn main() -> ExitCode {
         Command::Version(asking) => asking.main(home),
         Command::Config(show) => show.main(&home),
         Command::Db(command) => db::main(home, command),
+        Command::Schema => output::Format::Json.value(&updraft_server::authoring::schema()),
         Command::Completion(args) => manual::completion(Cli::command(), &args),
         Command::Man(args) => manual::man(Cli::command(), &args),
         Command::Keeper(args) => keeper::main(&home, args),

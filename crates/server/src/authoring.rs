@@ -49,6 +49,7 @@ mod operators;
 mod problem;
 mod scalar;
 mod schedule;
+mod schema;
 mod settings;
 mod tasks;
 mod text;
@@ -63,6 +64,7 @@ use updraft_core::{DagId, DagSpec, Namespace};
 pub use self::{
     operators::{Check, native},
     problem::ImportError,
+    schema::schema,
     watch::{Event, Folder, read_file, read_folder, watch},
 };
 

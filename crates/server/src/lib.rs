@@ -14,6 +14,7 @@ pub mod http;
 pub mod leader;
 pub mod leadership;
 pub mod logs;
+pub mod params;
 pub mod retention;
 pub mod secrets;
 pub mod workers;

@@ -12,6 +12,8 @@ pub struct Argument {
     pub name: &'static str,
     /// What it may be, for people: `a string`, `a duration`.
     pub expects: &'static str,
+    /// The types of JSON that it may be, as a JSON Schema names them; any, where none is named.
+    pub types: &'static [&'static str],
     /// Whether it must be given.
     pub required: bool,
     /// Whether templates in it are rendered (Airflow's `template_fields`).
@@ -25,6 +27,8 @@ pub struct Argument {
 pub(crate) trait FromArgument: Sized {
     /// What it may be, for people.
     const EXPECTS: &'static str;
+    /// The types of JSON that it may be, as a JSON Schema names them; any, where none is named.
+    const TYPES: &'static [&'static str] = &[];
     /// What it is where nothing is given, for what need not be given.
     const MISSING: Option<fn() -> Self> = None;
     /// Reads it; the error says what is wrong with the value, in words that go on after the argument's name.
@@ -53,6 +57,7 @@ macro_rules! arguments {
                 $crate::catalog::Argument {
                     name: stringify!($field),
                     expects: <$type as $crate::catalog::argument::FromArgument>::EXPECTS,
+                    types: <$type as $crate::catalog::argument::FromArgument>::TYPES,
                     required: arguments!(@required $type $(, $default)?),
                     templated: arguments!(@$how),
                     doc: concat!($($doc, "\n",)*).trim_ascii(),
@@ -64,6 +69,7 @@ macro_rules! arguments {
                 $crate::catalog::Argument {
                     name: stringify!($also),
                     expects: <$also_type as $crate::catalog::argument::FromArgument>::EXPECTS,
+                    types: <$also_type as $crate::catalog::argument::FromArgument>::TYPES,
                     required: false,
                     templated: false,
                     doc: concat!($($also_doc, "\n",)*).trim_ascii(),
@@ -129,6 +135,7 @@ impl FromArgument for Value {
 
 impl FromArgument for String {
     const EXPECTS: &'static str = "a string";
+    const TYPES: &'static [&'static str] = &["string"];
     fn from_argument(value: &Value) -> Result<Self, String> {
         match value {
             Value::String(text) => Ok(text.clone()),
@@ -140,6 +147,7 @@ impl FromArgument for String {
 
 impl FromArgument for bool {
     const EXPECTS: &'static str = "true or false";
+    const TYPES: &'static [&'static str] = &["boolean"];
     fn from_argument(value: &Value) -> Result<Self, String> {
         value.as_bool().ok_or_else(|| wrong::<Self>(value))
     }
@@ -147,6 +155,7 @@ impl FromArgument for bool {
 
 impl FromArgument for Map<String, Value> {
     const EXPECTS: &'static str = "a map";
+    const TYPES: &'static [&'static str] = &["object"];
     const MISSING: Option<fn() -> Self> = Some(Map::new);
     fn from_argument(value: &Value) -> Result<Self, String> {
         value.as_object().cloned().ok_or_else(|| wrong::<Self>(value))
@@ -155,6 +164,7 @@ impl FromArgument for Map<String, Value> {
 
 impl FromArgument for Vec<Value> {
     const EXPECTS: &'static str = "a list";
+    const TYPES: &'static [&'static str] = &["array"];
     const MISSING: Option<fn() -> Self> = Some(Vec::new);
     fn from_argument(value: &Value) -> Result<Self, String> {
         value.as_array().cloned().ok_or_else(|| wrong::<Self>(value))
@@ -166,6 +176,7 @@ pub(crate) type Strings = BTreeMap<String, String>;
 
 impl FromArgument for Strings {
     const EXPECTS: &'static str = "a map of strings";
+    const TYPES: &'static [&'static str] = &["object"];
     fn from_argument(value: &Value) -> Result<Self, String> {
         let map = value.as_object().ok_or_else(|| wrong::<Self>(value))?;
         map.iter()
@@ -184,6 +195,7 @@ pub(crate) struct OneOrMore(pub(crate) Vec<String>);
 
 impl FromArgument for OneOrMore {
     const EXPECTS: &'static str = "a string or a list of strings";
+    const TYPES: &'static [&'static str] = &["string", "array"];
     fn from_argument(value: &Value) -> Result<Self, String> {
         let one = |value: &Value| value.as_str().map(str::to_owned);
         match value {
@@ -198,6 +210,7 @@ impl FromArgument for OneOrMore {
 
 impl<T: FromArgument> FromArgument for Option<T> {
     const EXPECTS: &'static str = T::EXPECTS;
+    const TYPES: &'static [&'static str] = T::TYPES;
     const MISSING: Option<fn() -> Self> = Some(|| None);
     fn from_argument(value: &Value) -> Result<Self, String> {
         if value.is_null() { Ok(None) } else { T::from_argument(value).map(Some) }
@@ -210,6 +223,7 @@ pub(crate) struct ExitCodes(pub(crate) Vec<i32>);
 
 impl FromArgument for ExitCodes {
     const EXPECTS: &'static str = "an exit code or a list of exit codes (0 to 255)";
+    const TYPES: &'static [&'static str] = &["integer", "array"];
     fn from_argument(value: &Value) -> Result<Self, String> {
         let one = |value: &Value| value.as_u64().and_then(|code| u8::try_from(code).ok()).map(i32::from);
         match value {
@@ -230,9 +244,13 @@ pub(crate) struct Duration(pub(crate) SignedDuration);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Minutes(pub(crate) SignedDuration);
 
+/// A number, words, or a timedelta.
+const DURATION: &[&str] = &["number", "string", "object"];
+
 impl FromArgument for Duration {
     const EXPECTS: &'static str =
         "a duration (seconds, \"HH:MM:SS\", \"5 minutes\", \"PT5M\", or a datetime.timedelta)";
+    const TYPES: &'static [&'static str] = DURATION;
     fn from_argument(value: &Value) -> Result<Self, String> {
         duration(value, 1.0).map(Self).ok_or_else(|| wrong::<Self>(value))
     }
@@ -241,6 +259,7 @@ impl FromArgument for Duration {
 impl FromArgument for Minutes {
     const EXPECTS: &'static str =
         "a duration (a number of minutes, \"HH:MM:SS\", \"5 minutes\", \"PT5M\", or a datetime.timedelta)";
+    const TYPES: &'static [&'static str] = DURATION;
     fn from_argument(value: &Value) -> Result<Self, String> {
         duration(value, 60.0).map(Self).ok_or_else(|| wrong::<Self>(value))
     }

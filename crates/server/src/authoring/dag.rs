@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Map, Value as Json};
-use updraft_core::{Dag, DagId, DagSpec, InvalidDag, Namespace, Param, TaskId};
+use updraft_core::{Dag, DagId, DagSpec, InvalidDag, Namespace, Param, TaskId, schedule::Schedule};
 
 use super::{
     conversion, date,
@@ -15,6 +15,7 @@ use super::{
     settings::{Settings, default_args, tell},
     tasks,
 };
+use crate::params;
 
 /// What a DAG is read with.
 pub(super) struct Context<'a> {
@@ -52,6 +53,12 @@ pub(super) fn read(
     }
     spec.fail_fast = fail_fast.into_iter().flatten().next().unwrap_or(false);
     schedule(&mut spec, dag, &zone, context.now, problems);
+    if let (Err(bad), Some(entry)) = (params::check(&spec.params, &Map::new()), dag.entry("params"))
+        && spec.schedule != Schedule::Manual
+    {
+        let mend = "give it a default that fits, or take the schedule out";
+        problems.error(entry.key_place, format!("a scheduled run is given nothing. {bad}: {mend}"));
+    }
     let settings = Settings::new().with_defaults(&defaults, problems);
     if let Some(owner) = &settings.spec.owner {
         spec.owner = owner.as_str().into();
@@ -261,6 +268,10 @@ fn param(node: &Node, problems: &mut Problems) -> Option<Param> {
     }
     if !schema.is_empty() {
         param.schema = Json::Object(schema);
+    }
+    if let Err(reason) = params::check_schema(&param) {
+        problems.error(node.place, reason);
+        return None;
     }
     Some(param)
 }

@@ -33,7 +33,7 @@ pub(super) struct Settings {
     pub for_operators: Vec<Entry>,
 }
 
-const TRIGGER_RULES: [&str; 13] = [
+pub(super) const TRIGGER_RULES: [&str; 13] = [
     "all_success",
     "all_failed",
     "all_done",
@@ -48,7 +48,7 @@ const TRIGGER_RULES: [&str; 13] = [
     "none_skipped",
     "always",
 ];
-const WEIGHT_RULES: [&str; 3] = ["downstream", "upstream", "absolute"];
+pub(super) const WEIGHT_RULES: [&str; 3] = ["downstream", "upstream", "absolute"];
 
 impl Settings {
     pub fn new() -> Self {

@@ -38,6 +38,7 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/docs", Open),
     ("GET", "/api/v1/openapi.json", Open),
     ("GET", "/api/v2/openapi.json", Open),
+    ("GET", "/schema/dag.json", Open),
     ("GET", "/metrics", From(Viewer)),
     ("GET", "/api/v2/monitor/health", Open),
     ("GET", "/api/v2/version", Open),

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use updraft_core::{
     DagKey, MapIndex, Namespace, RunId, TaskId,
     input::{Command, Reply},
-    record::AuditRow,
+    record::{AuditRow, DagRow},
 };
 use updraft_store::{Bounds, DagListing, RunListing, RunQuery, Store, TiListing, TiQuery, Window};
 
 use super::{Error, Shared, versions::Version};
-use crate::{accounts::Who, leader::now};
+use crate::{accounts::Who, leader::now, params};
 
 /// A request by somebody who may make it.
 pub(crate) struct Call {
@@ -73,6 +73,13 @@ impl Call {
                 dag.dag_id, run.row.run_id
             ))),
         }
+    }
+
+    /// Refuses parameters that don't fit a DAG's params.
+    pub async fn refuse_bad_params(&self, dag: &DagRow, given: &Map<String, Value>) -> Result<(), Error> {
+        let version = self.shared.version(&dag.key, dag.version).await?;
+        let checked = version.map_or(Ok(()), |version| params::check(&version.dag.spec().params, given));
+        checked.map_err(|bad| Error::bad_request(bad.to_string()))
     }
 
     /// A run.

@@ -20,11 +20,13 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Shared, auth, error::Problem, v1, v2};
+use crate::authoring::schema;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new()
         .routes(routes!(document_of_v2))
         .routes(routes!(document_of_v1))
+        .routes(routes!(schema_of_dags))
         .routes(routes!(page))
         .routes(routes!(front))
 }
@@ -75,6 +77,13 @@ async fn document_of_v2() -> impl IntoResponse {
 #[utoipa::path(get, path = "/api/v1/openapi.json", tag = "Documents", responses((status = 200)), security(()))]
 async fn document_of_v1() -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/json")], V1.as_str())
+}
+
+/// The JSON Schema of DAG files, for editors: `# yaml-language-server: $schema=…` as a file's first line.
+#[utoipa::path(get, path = "/schema/dag.json", tag = "Documents", responses((status = 200)), security(()))]
+async fn schema_of_dags() -> impl IntoResponse {
+    static SCHEMA: LazyLock<String> = LazyLock::new(|| schema().to_string());
+    ([(CONTENT_TYPE, "application/schema+json")], SCHEMA.as_str())
 }
 
 /// A page for people that lists all routes.

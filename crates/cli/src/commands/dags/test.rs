@@ -9,6 +9,7 @@ use glob::Pattern;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use updraft_core::{DagSpec, TaskKind, input::Trigger, record::RunType};
+use updraft_server::params;
 
 use self::follow::Following;
 use super::{super::Session, find, time, trigger::object};
@@ -55,6 +56,8 @@ pub async fn test(session: &Session, args: Test) -> Result<()> {
     let root = dag_files::folder_of(&home.0, &config)?;
     let found = find::one(&root, &args.what, args.dag.as_deref())?;
     let spec = prepared((*found.read.spec).clone(), &args)?;
+    let conf = args.conf.unwrap_or_default();
+    params::check(&spec.params, &conf).map_err(|bad| Failure::new(Exit::Usage, bad.to_string()))?;
     let mut queues: Vec<_> = spec.tasks.iter().map(|task| task.queue.clone()).collect();
     queues.sort();
     queues.dedup();
@@ -65,7 +68,7 @@ pub async fn test(session: &Session, args: Test) -> Result<()> {
         logical_date: Some(args.logical_date.unwrap_or(now)),
         data_interval: None,
         run_after: None,
-        conf: Arc::new(Value::Object(args.conf.unwrap_or_default())),
+        conf: Arc::new(Value::Object(conf)),
         tasks: args.tasks.iter().map(|task| task.as_str().into()).collect(),
         run_type: RunType::Manual,
         triggered_by: "test",

@@ -2,8 +2,11 @@
 
 use std::{
     io::{BufRead, BufReader},
+    path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
 };
+
+use serde_json::Value;
 
 use super::started;
 use crate::system::{System, signal, tasks_of};
@@ -194,4 +197,73 @@ fn shells_and_man_take_what_is_made_for_them() {
     // A page escapes dashes.
     assert!(page("updraft-dags-list-import-errors").contains("updraft dags list\\-import\\-errors"));
     assert!(!pages.join("updraft-keeper.1").exists(), "nobody calls it");
+}
+
+#[test]
+fn the_schema_takes_what_is_read_and_refuses_what_editors_should_mark() {
+    let system = System::new(&[]);
+    let schema: Value = system.run(&["schema"]).json();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    let of = |yaml: &str| serde_saphyr::from_str::<Value>(yaml).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut files = vec![root.join("examples/first/hello.yaml")];
+    for folder in ["examples/eztable/dags", "crates/server/tests/fixtures/dags"] {
+        let entries = std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let is_yaml = |path: &PathBuf| path.extension().is_some_and(|end| end == "yml" || end == "yaml");
+        files.extend(entries.filter(is_yaml));
+    }
+    assert!(files.len() > 8, "{files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        // One that only YAML 1.1 reads says nothing here.
+        let Ok(read) = serde_saphyr::from_str::<Value>(&text) else { continue };
+        let wrong: Vec<String> =
+            schema.iter_errors(&read).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(wrong.is_empty(), "{}: {wrong:#?}", file.display());
+    }
+    let wrong = [
+        "d: {tasks: {a: {operator: bash, bash_comand: ls}}}",
+        "d: {tasks: {a: {operator: bush, bash_command: ls}}}",
+        "d: {tasks: {a: {operator: bash, bash_command: [ls]}}}",
+        "d: {tasks: {a: {operator: bash, bash_command: ls, retrys: 1}}}",
+        "d: {tasks: {a: {operator: bash, bash_command: ls, trigger_rule: all_good}}}",
+        "d: {catch_up: true, tasks: {a: {operator: empty}}}",
+        "d: {tasks: {a: {operator: empty, dependencies: [{task: b, if: c}]}}}",
+        "d: {tasks: {a: {operator: empty, alerts: [{on: nonsense, email: x@y.z}]}}}",
+        "d: {task_groups: {g: {tool_tip: x}}, tasks: {a: {operator: empty}}}",
+    ];
+    for yaml in wrong {
+        assert!(!schema.is_valid(&of(yaml)), "{yaml}");
+    }
+    for yaml in [
+        "settings: {just: yaml}",
+        "d: {tasks: [{task_id: a, operator: airflow.operators.bash.BashOperator}]}",
+    ] {
+        assert!(schema.is_valid(&of(yaml)), "{yaml}");
+    }
+}
+
+#[test]
+fn what_a_run_is_given_has_to_fit_the_params() {
+    let dag = r#"
+daily:
+  params:
+    day: {__type__: airflow.sdk.Param, default: 1, type: integer, minimum: 1}
+  tasks: {a: {operator: bash, bash_command: "echo day {{ params.day }}"}}
+"#;
+    let system = System::new(&[("daily.yaml", dag)]);
+    let test = |conf: &str| system.run(&["dags", "test", "daily", "-c", conf]);
+    assert!(test(r#"{"day": 5}"#).good().contains("a | day 5\n"));
+    let bad = test(r#"{"day": "monday"}"#);
+    let why = "Invalid input for param day: \"monday\" is not of type \"integer\"";
+    assert!(bad.code == 2 && bad.err.contains(why), "{bad:?}");
+    let check = |text: &str| {
+        std::fs::write(system.home().join("dags/daily.yaml"), text).unwrap();
+        system.run(&["dags", "check", system.home().join("dags").to_str().unwrap()])
+    };
+    let no_default = dag.replace("default: 1, ", "").replace("  params:", "  schedule: '@daily'\n  params:");
+    let bad = check(&no_default);
+    assert!(bad.code == 1 && bad.err.contains("param day: No value passed: give it a default"), "{bad:?}");
+    let bad = check(&dag.replace("type: integer", "type: whole"));
+    assert!(bad.code == 1 && bad.err.contains("its JSON Schema is wrong"), "{bad:?}");
 }

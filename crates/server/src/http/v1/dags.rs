@@ -163,6 +163,7 @@ async fn trigger_run(
     let at = |time: Option<Time>| -> Option<Timestamp> { time.map(|time| time.0) };
     let logical_date = at(body.logical_date);
     call.refuse_taken_date(&dag.row.key, logical_date).await?;
+    call.refuse_bad_params(&dag.row, &body.conf).await?;
     let trigger = Trigger {
         dag: dag.row.key,
         run_id: body.run_id.filter(|id| !id.is_empty()).map(Into::into),

@@ -83,6 +83,8 @@ async fn documents_and_the_page_of_them_are_there() {
             assert!(schemas.contains_key(name), "{base} has no schema {name}");
         }
     }
+    let schema = server.ask("GET", "/schema/dag.json", "", None).await.ok();
+    assert!(schema["$defs"]["BashOperator"]["properties"]["bash_command"]["description"].is_string());
     // The address alone leads there.
     let page = server.ask("GET", "/", "", None).await;
     assert!(page.text.contains("/api/v2/dags/{dag_id}"));

@@ -189,3 +189,23 @@ async fn a_run_of_some_tasks_has_only_these() {
     server.until("/api/v2/dags/work/dagRuns/some", |run| run["state"] == "success").await;
     server.post("/api/v1/dags/work/dagRuns", json!({"tasks": ["none"]})).await.refused(404);
 }
+
+#[tokio::test]
+async fn what_a_run_is_given_has_to_fit_its_dags_params() {
+    let dag = r#"
+daily:
+  params:
+    day: {__type__: airflow.sdk.Param, default: null, type: string, format: date}
+  tasks: {a: {operator: EmptyOperator}}
+"#;
+    let server = Server::with_dags(dag).await;
+    server.patch("/api/v2/dags/daily", json!({"is_paused": false})).await.ok();
+    for path in ["/api/v2/dags/daily/dagRuns", "/api/v1/dags/daily/dagRuns"] {
+        for (conf, why) in [(json!({"day": "31"}), "is not a \"date\""), (json!({}), "No value passed")] {
+            let refused = server.post(path, json!({"logical_date": null, "conf": conf})).await.refused(400);
+            assert!(refused.contains("Invalid input for param day") && refused.contains(why), "{refused}");
+        }
+        let given = json!({"logical_date": null, "conf": {"day": "2026-01-31", "beside": 1}});
+        assert!(server.post(path, given).await.status.is_success());
+    }
+}

@@ -95,6 +95,8 @@ pub(super) async fn trigger_dag_run(
     let note = check_note(body.note)?;
     let logical_date = body.logical_date.map(|time| time.0);
     call.refuse_taken_date(&dag.row.key, logical_date).await?;
+    let conf = body.conf.unwrap_or_default();
+    call.refuse_bad_params(&dag.row, &conf).await?;
     let trigger = Trigger {
         dag: dag.row.key,
         run_id: body.dag_run_id.filter(|id| !id.is_empty()).map(Into::into),
@@ -102,7 +104,7 @@ pub(super) async fn trigger_dag_run(
         // As Airflow: an interval counts only beside a logical date.
         data_interval: interval.filter(|_| logical_date.is_some()),
         run_after: body.run_after.map(|time| time.0),
-        conf: Arc::new(Value::Object(body.conf.unwrap_or_default())),
+        conf: Arc::new(Value::Object(conf)),
         tasks: Vec::new(),
         run_type: RunType::Manual,
         triggered_by: if headers.contains_key(REFERER) { "ui" } else { "rest_api" },

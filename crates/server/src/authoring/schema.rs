@@ -1,0 +1,320 @@
+//! The JSON Schema of DAG files, for editors that complete and check them.
+//!
+//! It says less than reading a file does: what is in defaults need not be in a task, and templates are not looked
+//! into. What it refuses is wrong.
+
+use serde_json::{Map, Value, json};
+use updraft_operators::catalog::{self, Entry};
+
+use super::settings::{TRIGGER_RULES, WEIGHT_RULES};
+
+/// A key: its name, what it may be, and what it means.
+type Key = (&'static str, Kind, &'static str);
+
+/// What a key's value may be.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Flag,
+    Count,
+    Whole,
+    Number,
+    Duration,
+    Time,
+    TextOrTexts,
+    Mapping,
+    OneOf(&'static [&'static str]),
+    /// One of the schema's own definitions.
+    Defined(&'static str),
+    Any,
+}
+
+use Kind::{Any, Count, Defined, Duration, Flag, Mapping, Number, OneOf, Text, TextOrTexts, Time, Whole};
+
+/// The keys of a DAG.
+const DAG: &[Key] = &[
+    ("alerts", Defined("alerts"), "Who is told when a run fails, or succeeds."),
+    (
+        "catchup",
+        Flag,
+        "Whether runs are made for the times that have passed since `start_date`. No, by default.",
+    ),
+    ("concurrency", Count, "An older name of `max_active_tasks`."),
+    ("dag_display_name", Text, "A name for people, in place of the DAG's id."),
+    ("dag_id", Text, "The DAG's id, where it is not the name of its entry."),
+    ("dagrun_timeout", Duration, "A run that takes longer fails."),
+    ("dagrun_timeout_sec", Number, "An older form of `dagrun_timeout`, in seconds."),
+    ("default_args", Defined("default_args"), "What all tasks have that do not say it themselves."),
+    ("description", Text, "What it is for, in a line."),
+    ("doc_md", Text, "What it is for, as Markdown."),
+    ("end_date", Time, "No run is about a time after it."),
+    ("fail_fast", Flag, "Whether the first task that fails ends the run."),
+    ("fail_stop", Flag, "An older name of `fail_fast`."),
+    ("is_paused_upon_creation", Flag, "Whether it waits to be unpaused when it is new."),
+    ("max_active_runs", Count, "How many of its runs are at work at once. 16, by default."),
+    ("max_active_tasks", Count, "How many of its tasks run at once, over all its runs. 16, by default."),
+    (
+        "max_consecutive_failed_dag_runs",
+        Count,
+        "It is paused when so many runs have failed one after the other.",
+    ),
+    ("params", Mapping, "What a run can be given, with the defaults."),
+    ("render_template_as_native_obj", Flag, "Whether templates give values rather than text."),
+    (
+        "schedule",
+        Defined("schedule"),
+        "When it runs: cron, a preset, a timedelta, a timetable, or several times.",
+    ),
+    ("schedule_interval", Defined("schedule"), "An older name of `schedule`."),
+    ("start_date", Time, "No run is about a time before it. Its zone is that of the schedule."),
+    ("tags", TextOrTexts, "Words by which it is found."),
+    ("task_groups", Defined("groups"), "Groups of tasks, as a mapping or a list."),
+    ("tasks", Defined("tasks"), "Its tasks, as a mapping or a list."),
+    ("timetable", Any, "Airflow's CronTriggerTimetable and its like, in place of `schedule`."),
+    ("timezone", Text, "The zone of `start_date` and of the schedule, such as Europe/Berlin."),
+    ("vars", Mapping, "Values for this file's YAML."),
+];
+
+/// The keys of a task that its operator does not have, and that `default_args` take.
+const TASK: &[Key] = &[
+    ("alerts", Defined("alerts"), "Who is told when it fails, is tried again, or succeeds."),
+    ("depends_on_past", Flag, "Whether it waits for its success in the run before."),
+    ("do_xcom_push", Flag, "Whether its result is kept for others. Yes, by default."),
+    ("doc_md", Text, "What it is for, as Markdown."),
+    ("email", TextOrTexts, "Who gets mail about it."),
+    ("email_on_failure", Flag, "Whether they get mail when it fails. Yes, by default."),
+    ("email_on_retry", Flag, "Whether they get mail when it is tried again. Yes, by default."),
+    ("execution_timeout", Duration, "It is ended when it takes longer."),
+    ("execution_timeout_sec", Number, "An older form of `execution_timeout`, in seconds."),
+    ("execution_timeout_secs", Number, "An older form of `execution_timeout`, in seconds."),
+    ("expected_duration", Duration, "How long it should take: what is late is shown."),
+    ("ignore_first_depends_on_past", Flag, "Whether the first run needs none before it. Yes, by default."),
+    ("map_index_template", Text, "What a copy of a mapped task is called."),
+    ("max_active_tis_per_dag", Count, "How many of it run at once, over all runs."),
+    ("max_active_tis_per_dagrun", Count, "How many of its copies run at once in a run."),
+    ("max_lost", Count, "It fails when its worker was lost so often. 3, by default."),
+    ("max_retry_delay", Duration, "No wait for another try is longer."),
+    ("on_failure_fail_dagrun", Flag, "Whether this teardown fails its run when it fails."),
+    ("owner", Text, "Who answers for it."),
+    ("pool", Text, "The pool whose slots it takes."),
+    ("pool_slots", Count, "How many slots of its pool it takes. 1, by default."),
+    ("priority_weight", Whole, "Of two that could run, the one with more does."),
+    ("queue", Text, "The queue, and so the workers, it goes to."),
+    ("retries", Count, "How often it is tried again when it fails."),
+    ("retry_delay", Duration, "How long it waits for another try. 5 minutes, by default."),
+    (
+        "retry_exponential_backoff",
+        Any,
+        "Whether each wait is twice the one before; a number says by how much.",
+    ),
+    ("retry_on_exit_codes", Any, "It is tried again only when it ends with one of these exit codes."),
+    ("run_as_user", Text, "The user of the worker's machine that its process becomes."),
+    ("task_concurrency", Count, "An older name of `max_active_tis_per_dag`."),
+    ("trigger_rule", OneOf(&TRIGGER_RULES), "What must have become of the tasks before it."),
+    ("wait_for_downstream", Flag, "Whether it waits for what followed it in the run before."),
+    ("weight_rule", OneOf(&WEIGHT_RULES), "Whose weights count besides its own."),
+];
+
+/// The keys that only a task itself can have.
+const ONE_TASK: &[Key] = &[
+    ("dependencies", Defined("dependencies"), "The tasks and groups before it."),
+    ("expand", Mapping, "There is a copy of it for each combination of these values."),
+    ("expand_kwargs", Any, "There is a copy of it for each of these sets of arguments."),
+    ("is_setup", Flag, "Whether it makes ready what others need."),
+    ("is_teardown", Flag, "Whether it clears away what its setup made."),
+    ("operator", Text, "What it does: an operator's class name, its path in Airflow, or a short name."),
+    ("partial", Mapping, "The arguments that all copies share."),
+    ("task_group_name", Text, "The group it is in."),
+    ("task_id", Text, "Its id, where tasks are a list."),
+];
+
+/// The keys of a task group.
+const GROUP: &[Key] = &[
+    ("default_args", Defined("default_args"), "What all tasks in it have that do not say it themselves."),
+    ("dependencies", Defined("dependencies"), "The tasks and groups before it."),
+    ("group_id", Text, "Its id."),
+    ("group_name", Text, "Its name, where groups are a list."),
+    ("parent_group_name", Text, "The group it is in."),
+    ("prefix_group_id", Flag, "Whether its tasks are called after it. Yes, by default."),
+    ("tooltip", Text, "What it is for, in a line."),
+];
+
+/// The JSON Schema (draft 2020-12) of DAG files.
+pub fn schema() -> Value {
+    let mut definitions = definitions();
+    definitions.insert("dag".into(), object(properties(&[DAG]), true));
+    definitions.insert("group".into(), object(properties(&[GROUP]), true));
+    let mut defaults = properties(&[TASK]);
+    for argument in catalog::all().iter().flat_map(Entry::arguments) {
+        // Several operators may have an argument of this name, each of another type.
+        defaults.entry(argument.name).or_insert_with(|| json!({}));
+    }
+    for (key, ..) in DAG {
+        // Airflow reads some of these there, and passes over the others.
+        defaults.entry(*key).or_insert_with(|| json!({}));
+    }
+    definitions.insert("default_args".into(), object(defaults, false));
+    let mut choices = Vec::new();
+    for entry in catalog::all() {
+        let mut task = properties(&[TASK, ONE_TASK]);
+        task.extend(entry.arguments().map(|argument| (argument.name.to_owned(), of_argument(argument))));
+        let names: Vec<&str> = [entry.name].into_iter().chain(entry.aliases.iter().copied()).collect();
+        let condition = json!({"properties": {"operator": {"enum": names}}, "required": ["operator"]});
+        choices.push(json!({"if": condition, "then": {"$ref": format!("#/$defs/{}", entry.name)}}));
+        let mut of_it = object(task, true);
+        of_it["description"] = entry.doc.into();
+        definitions.insert(entry.name.into(), of_it);
+    }
+    let names =
+        catalog::all().iter().flat_map(|entry| [entry.name].into_iter().chain(entry.aliases.iter().copied()));
+    let operator = json!({"enum": names.collect::<Vec<_>>(), "description": "What the task does."});
+    let task = json!({"type": "object", "properties": {"operator": operator}, "allOf": choices});
+    definitions.insert("task".into(), task);
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Updraft DAG file",
+        "description": "DAGs by their ids, and `default` with what they share. An entry without `tasks` is no DAG.",
+        "type": "object",
+        "properties": {"default": {"type": "object"}},
+        "additionalProperties": {
+            "if": {"type": "object", "required": ["tasks"]},
+            "then": {"$ref": "#/$defs/dag"},
+        },
+        "$defs": definitions,
+    })
+}
+
+/// An object with these keys, and with others where it may have some: what begins with `on_` or `doc` and the like is
+/// read by name, and told where it has no effect.
+fn object(properties: Map<String, Value>, only_these: bool) -> Value {
+    let mut object = json!({"type": "object", "properties": properties});
+    if only_these {
+        object["additionalProperties"] = json!(false);
+        object["patternProperties"] = json!({NOT_READ: {}});
+    }
+    object
+}
+
+/// Keys that are known and not read, of which reading a file tells what becomes of them.
+const NOT_READ: &str = "^(__|doc|ui_|owner_links$|default_view$|orientation$|auto_register$|sla|inlets$|outlets$|\
+                        executor_config$|logger_name$|allow_nested_operators$|task_display_name$|\
+                        group_display_name$|disable_bundle_versioning$|wait_for_past_depends_before_skipping$|\
+                        retry_delay_secs?$|max_retry_delay_secs?$)";
+
+fn properties(lists: &[&[Key]]) -> Map<String, Value> {
+    let all = lists.iter().copied().flatten();
+    all.map(|(name, kind, doc)| {
+        let mut schema = of_kind(*kind);
+        schema["description"] = (*doc).into();
+        ((*name).to_owned(), schema)
+    })
+    .collect()
+}
+
+fn of_kind(kind: Kind) -> Value {
+    // Null is like not given.
+    match kind {
+        Text => json!({"type": ["string", "number", "boolean", "null"]}),
+        Flag => json!({"type": ["boolean", "string", "null"]}),
+        Count => json!({"type": ["integer", "string", "null"], "minimum": 0}),
+        Whole => json!({"type": ["integer", "string", "null"]}),
+        Number => json!({"type": ["number", "string", "null"]}),
+        Duration => json!({"type": ["number", "string", "object", "null"]}),
+        Time => json!({"type": ["string", "integer", "object", "null"]}),
+        TextOrTexts => json!({"type": ["string", "array", "null"]}),
+        Mapping => json!({"type": ["object", "null"]}),
+        OneOf(words) => {
+            json!({"enum": words.iter().copied().map(Value::from).chain([Value::Null]).collect::<Vec<_>>()})
+        }
+        Defined(name) => json!({"$ref": format!("#/$defs/{name}")}),
+        Any => json!({}),
+    }
+}
+
+fn of_argument(argument: &catalog::Argument) -> Value {
+    let doc = format!("{}\n\nIt is {}.", argument.doc.trim(), argument.expects);
+    let mut schema = json!({"description": doc.trim()});
+    if !argument.types.is_empty() {
+        let mut types = argument.types.to_vec();
+        // Null is like not given, a template is text, and `__type__` makes an object of any.
+        types.extend(["null", "object"]);
+        types.extend(argument.templated.then_some("string"));
+        types.sort_unstable();
+        types.dedup();
+        schema["type"] = json!(types);
+    }
+    schema
+}
+
+fn definitions() -> Map<String, Value> {
+    let alert = json!({
+        "type": "object",
+        "properties": {
+            "on": {"anyOf": [
+                {"enum": ["failure", "retry", "success"]},
+                {"type": "array", "items": {"enum": ["failure", "retry", "success"]}},
+            ]},
+            "email": {"type": ["string", "array"]},
+        },
+        "required": ["on", "email"],
+        "additionalProperties": false,
+    });
+    let dependency = json!({
+        "type": "object",
+        "properties": {
+            "task": {"type": "string", "description": "The task or group before it."},
+            "when": {"type": ["string", "null"], "description": "A Jinja expression over its `result` or `text`: it runs where that is true."},
+            "pass_result": {"type": ["boolean", "null"], "description": "Whether its result becomes an argument."},
+            "label": {"type": ["string", "null"], "description": "What stands at the edge."},
+        },
+        "required": ["task"],
+        "additionalProperties": false,
+    });
+    // As a mapping by their names, or as a list in which each says its own.
+    let many = |what: &str| {
+        let one = json!({"anyOf": [{"$ref": format!("#/$defs/{what}")}, {"type": "null"}]});
+        json!({"anyOf": [{"type": "object", "additionalProperties": one}, {"type": "array", "items": one}, {"type": "null"}]})
+    };
+    let mut all = Map::new();
+    all.insert("alerts".into(), json!({"type": ["array", "null"], "items": alert}));
+    let one = json!({"anyOf": [{"type": "string"}, dependency]});
+    let dependencies =
+        json!({"anyOf": [{"type": "string"}, {"type": "array", "items": one}, {"type": "null"}]});
+    all.insert("dependencies".into(), dependencies);
+    all.insert("schedule".into(), json!({"type": ["string", "number", "array", "object", "null"]}));
+    all.insert("tasks".into(), many("task"));
+    all.insert("groups".into(), many("group"));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authoring::keys;
+
+    fn names(lists: &[&[Key]]) -> Vec<&'static str> {
+        lists.iter().copied().flatten().map(|(name, ..)| *name).collect()
+    }
+
+    #[test]
+    fn every_key_that_is_read_is_in_the_schema() {
+        let missing = |read: &[&'static str], lists: &[&[Key]]| -> Vec<&'static str> {
+            let known = names(lists);
+            read.iter().copied().filter(|key| !known.contains(key)).collect()
+        };
+        // One that is always refused has its place only among the keys that are named when it is.
+        assert_eq!(missing(&keys::DAG, &[DAG]), ["template_undefined"]);
+        assert_eq!(missing(&keys::TASK, &[TASK, ONE_TASK]), [""; 0]);
+        assert_eq!(missing(&keys::GROUP, &[GROUP]), [""; 0]);
+    }
+
+    #[test]
+    fn no_operators_argument_has_the_name_of_a_key_of_every_task() {
+        let known = names(&[TASK, ONE_TASK]);
+        for entry in catalog::all() {
+            for argument in entry.arguments() {
+                assert!(!known.contains(&argument.name), "{}: {}", entry.name, argument.name);
+            }
+        }
+    }
+}
