@@ -85,7 +85,7 @@ fn a_run_is_shown_as_it_goes_and_nothing_of_it_is_left() {
     let conf = ["--no-retries", "-c", r#"{"why": "too bad"}"#, "-o", "json"];
     let done = system.run(&[&base[..], &conf].concat());
     assert_eq!(done.code, 1, "{done:?}");
-    let run: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+    let run: Value = serde_json::from_str(&done.out).unwrap();
     let fails = run["tasks"].as_array().unwrap().iter().find(|task| task["task"] == "fails").unwrap();
     assert_eq!(
         (&run["state"], &fails["state"], &fails["tries"]),
