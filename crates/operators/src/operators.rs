@@ -24,7 +24,9 @@ pub(crate) const ALL: &[Entry] = &[
     email::ENTRY,
     file::ENTRY,
     #[cfg(feature = "http")]
-    http::ENTRY,
+    http::OPERATOR,
+    #[cfg(feature = "http")]
+    http::SENSOR,
     empty::ENTRY,
     time::TIME_DELTA_SENSOR,
     time::TIME_SENSOR,

@@ -4,8 +4,10 @@
 mod email;
 mod files;
 mod http;
+mod http_operator;
 mod oracle;
 mod process;
+mod server;
 mod template;
 mod wait;
 mod world;
