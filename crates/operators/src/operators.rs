@@ -1,6 +1,7 @@
 //! The operators, one module each.
 
 mod bash;
+mod branch;
 #[cfg(feature = "email")]
 mod email;
 mod empty;
@@ -10,6 +11,7 @@ pub(crate) mod http;
 mod python;
 mod script;
 mod time;
+mod weekday;
 
 use crate::catalog::Entry;
 
@@ -19,6 +21,9 @@ pub(crate) const ALL: &[Entry] = &[
     python::PYTHON,
     python::BRANCH,
     python::SHORT_CIRCUIT,
+    branch::BRANCH,
+    branch::SHORT_CIRCUIT,
+    weekday::BRANCH,
     script::ENTRY,
     #[cfg(feature = "email")]
     email::ENTRY,
@@ -32,5 +37,6 @@ pub(crate) const ALL: &[Entry] = &[
     time::TIME_SENSOR,
     time::DATE_TIME_SENSOR,
     time::WAIT_SENSOR,
+    weekday::SENSOR,
     time::WAIT_OPERATOR,
 ];
