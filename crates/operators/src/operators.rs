@@ -10,6 +10,8 @@ mod file;
 pub(crate) mod http;
 mod python;
 mod script;
+#[cfg(feature = "slack")]
+mod slack;
 mod time;
 mod weekday;
 
@@ -27,6 +29,8 @@ pub(crate) const ALL: &[Entry] = &[
     script::ENTRY,
     #[cfg(feature = "email")]
     email::ENTRY,
+    #[cfg(feature = "slack")]
+    slack::ENTRY,
     file::ENTRY,
     #[cfg(feature = "http")]
     http::OPERATOR,

@@ -7,4 +7,6 @@ mod request;
 mod sensor;
 
 pub(crate) use self::client::Client;
+#[cfg(feature = "slack")]
+pub(super) use self::{client::Longest, request::Request};
 pub(super) use self::{operator::ENTRY as OPERATOR, sensor::ENTRY as SENSOR};

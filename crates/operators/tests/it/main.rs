@@ -9,6 +9,7 @@ mod http_operator;
 mod oracle;
 mod process;
 mod server;
+mod slack;
 mod template;
 mod wait;
 mod world;
