@@ -12,6 +12,8 @@ mod python;
 mod script;
 #[cfg(feature = "slack")]
 mod slack;
+#[cfg(feature = "sms")]
+mod sms;
 mod time;
 mod weekday;
 
@@ -31,6 +33,8 @@ pub(crate) const ALL: &[Entry] = &[
     email::ENTRY,
     #[cfg(feature = "slack")]
     slack::ENTRY,
+    #[cfg(feature = "sms")]
+    sms::ENTRY,
     file::ENTRY,
     #[cfg(feature = "http")]
     http::OPERATOR,

@@ -188,6 +188,13 @@ impl Job<'_> {
         self.results.iter().map(as_text).collect()
     }
 
+    /// When the run began, in microseconds since 1970: it tells the run from one of the same name in another
+    /// installation.
+    #[cfg(any(feature = "email", feature = "sms"))]
+    pub(crate) fn run_began(&self) -> i64 {
+        self.order.run.started_at.unwrap_or(self.order.run.run_after).as_microsecond()
+    }
+
     /// The variables that Airflow sets for the programs it starts.
     pub(crate) fn airflow_variables(&self) -> BTreeMap<String, String> {
         let Order { task, run, attempt, .. } = self.order;

@@ -67,10 +67,12 @@ impl<'a> Renderer<'a> {
         Ok(Self { world, names: Map::new() })
     }
 
-    /// The same, where these names are seen too. They go before Airflow's own.
+    /// The same for templates that are not the DAG's own: these names are seen too, before Airflow's, and what
+    /// is rendered is text, whatever the DAG's options say.
     #[must_use]
     pub(crate) fn with_names(mut self, names: Map<String, Json>) -> Self {
         self.names = names;
+        self.world.give_text();
         self
     }
 

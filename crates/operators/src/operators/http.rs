@@ -1,12 +1,14 @@
 //! `HttpOperator` and `HttpSensor`, and the one HTTP client of a worker, which others ask through too.
 
 mod client;
-mod expression;
+pub(super) mod expression;
 mod operator;
 mod request;
 mod sensor;
 
 pub(crate) use self::client::Client;
-#[cfg(feature = "slack")]
+#[cfg(feature = "sms")]
+pub(super) use self::request::{address, form, header_map, pairs};
+#[cfg(any(feature = "slack", feature = "sms"))]
 pub(super) use self::{client::Longest, request::Request};
 pub(super) use self::{operator::ENTRY as OPERATOR, sensor::ENTRY as SENSOR};

@@ -10,6 +10,7 @@ mod oracle;
 mod process;
 mod server;
 mod slack;
+mod sms;
 mod template;
 mod wait;
 mod world;

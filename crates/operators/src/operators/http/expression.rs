@@ -11,7 +11,7 @@ use crate::template;
 
 /// Reads the expression of an argument; what is none is refused, and so is what looks at other things than the
 /// answer: `package.module.function` is an expression, and means nothing here.
-pub(super) fn read(expression: &str) -> Result<(), String> {
+pub(in crate::operators) fn read(expression: &str) -> Result<(), String> {
     const MEND: &str = "a Python callable can't be called here. Write a Jinja expression over the answer, such as \
                         `response.json.state == 'done'`; it sees `response.status_code`, `response.text`, \
                         `response.json` and `response.headers`";
@@ -28,7 +28,7 @@ pub(super) fn read(expression: &str) -> Result<(), String> {
 }
 
 /// An answer as expressions see it.
-pub(super) fn seen(answer: &Answer) -> Seen {
+pub(in crate::operators) fn seen(answer: &Answer) -> Seen {
     let text = answer.text();
     let headers: Map<String, Value> = answer
         .headers
@@ -45,14 +45,14 @@ pub(super) fn seen(answer: &Answer) -> Seen {
 }
 
 /// Whether the expression of the argument `name` holds for what it sees as `response`.
-pub(super) fn holds(name: &str, expression: &str, response: Seen) -> Result<bool, String> {
+pub(in crate::operators) fn holds(name: &str, expression: &str, response: Seen) -> Result<bool, String> {
     let value = evaluated(name, expression, response)?;
     Ok(value.is_true())
 }
 
 /// What the expression of the argument `name` makes of what it sees as `response`. A value that is not there is an
 /// error: a slip in a name would otherwise pass for nothing.
-pub(super) fn value(name: &str, expression: &str, response: Seen) -> Result<Value, String> {
+pub(in crate::operators) fn value(name: &str, expression: &str, response: Seen) -> Result<Value, String> {
     let value = evaluated(name, expression, response)?;
     if value.is_undefined() {
         return Err(format!(

@@ -161,7 +161,7 @@ fn without_secrets(url: &Url) -> Url {
 }
 
 /// A map as Python's `requests` sends it: a list is sent item by item under one name, null not at all.
-fn pairs(params: &Map<String, Value>) -> Vec<(&str, String)> {
+pub(crate) fn pairs(params: &Map<String, Value>) -> Vec<(&str, String)> {
     let mut pairs = Vec::new();
     for (name, value) in params {
         match value {
@@ -183,7 +183,7 @@ pub(crate) fn form(params: &Map<String, Value>) -> Result<String, BadArgument> {
 }
 
 /// The connection's address with the endpoint behind it, as Airflow's `HttpHook` puts them together.
-fn address(connection: &Connection, endpoint: &str) -> Result<Url, String> {
+pub(crate) fn address(connection: &Connection, endpoint: &str) -> Result<Url, String> {
     let host = connection.host.as_deref().unwrap_or_default();
     let base = if host.is_empty() && endpoint.contains("://") {
         String::new()
