@@ -1,6 +1,7 @@
 //! The operators, one module each.
 
 mod bash;
+mod branch;
 #[cfg(feature = "email")]
 mod email;
 mod empty;
@@ -9,7 +10,12 @@ mod file;
 pub(crate) mod http;
 mod python;
 mod script;
+#[cfg(feature = "slack")]
+mod slack;
+#[cfg(feature = "sms")]
+mod sms;
 mod time;
+mod weekday;
 
 use crate::catalog::Entry;
 
@@ -19,16 +25,26 @@ pub(crate) const ALL: &[Entry] = &[
     python::PYTHON,
     python::BRANCH,
     python::SHORT_CIRCUIT,
+    branch::BRANCH,
+    branch::SHORT_CIRCUIT,
+    weekday::BRANCH,
     script::ENTRY,
     #[cfg(feature = "email")]
     email::ENTRY,
+    #[cfg(feature = "slack")]
+    slack::ENTRY,
+    #[cfg(feature = "sms")]
+    sms::ENTRY,
     file::ENTRY,
     #[cfg(feature = "http")]
-    http::ENTRY,
+    http::OPERATOR,
+    #[cfg(feature = "http")]
+    http::SENSOR,
     empty::ENTRY,
     time::TIME_DELTA_SENSOR,
     time::TIME_SENSOR,
     time::DATE_TIME_SENSOR,
     time::WAIT_SENSOR,
+    weekday::SENSOR,
     time::WAIT_OPERATOR,
 ];

@@ -15,7 +15,11 @@ use updraft_core::{
 
 use crate::{
     Host, HostError, Work,
-    catalog::{BadOperator, Entry, argument::BadArgument, find, known},
+    catalog::{
+        BadOperator, Entry,
+        argument::{BadArgument, Expression, FromArgument},
+        find, known,
+    },
     files::Unreadable,
     secrets::{self, mask},
     template::{BadTemplate, Renderer},
@@ -93,6 +97,7 @@ pub fn prepare(order: &Order, host: &dyn Host) -> Result<Prepared, Refused> {
 pub fn is_literal(order: &Order) -> bool {
     let Ok(entry) = find(&order.operator) else { return true };
     order.task.mapping.is_none()
+        && !entry.arguments().any(|argument| argument.expects == Expression::EXPECTS)
         && order.task.inputs.is_empty()
         && order.args.values().all(|value| plain(value, entry))
 }
@@ -166,9 +171,28 @@ impl Job<'_> {
         if self.order.task.do_xcom_push { rule } else { ResultRule::None }
     }
 
+    /// What a template or an expression comes to that sees these names too. What it looks up is masked from now on.
+    pub(crate) fn with_renderer<T>(
+        &self,
+        names: Map<String, Value>,
+        render: impl FnOnce(&Renderer<'_>) -> Result<T, BadTemplate>,
+    ) -> Result<T, Refused> {
+        let renderer = Renderer::new(self.order, self.host)?.with_names(names);
+        let rendered = render(&renderer);
+        self.secrets.borrow_mut().extend(renderer.into_secrets());
+        Ok(rendered?)
+    }
+
     /// The results that edges pass on, as text: JSON, or a string as it is.
     pub(crate) fn results_as_text(&self) -> Vec<String> {
         self.results.iter().map(as_text).collect()
+    }
+
+    /// When the run began, in microseconds since 1970: it tells the run from one of the same name in another
+    /// installation.
+    #[cfg(any(feature = "email", feature = "sms"))]
+    pub(crate) fn run_began(&self) -> i64 {
+        self.order.run.started_at.unwrap_or(self.order.run.run_after).as_microsecond()
     }
 
     /// The variables that Airflow sets for the programs it starts.

@@ -52,6 +52,8 @@ impl BadTemplate {
 /// Renders the templates of one order's arguments.
 pub struct Renderer<'a> {
     world: World<'a>,
+    /// What is seen beside Airflow's context.
+    names: Map<String, Json>,
 }
 
 impl<'a> Renderer<'a> {
@@ -62,7 +64,16 @@ impl<'a> Renderer<'a> {
     /// Where the DAG's options for templates are not supported.
     pub fn new(order: &'a Order, host: &'a dyn Host) -> Result<Self, BadTemplate> {
         let world = World::new(order, host).map_err(|fault| BadTemplate::at("template", *fault))?;
-        Ok(Self { world })
+        Ok(Self { world, names: Map::new() })
+    }
+
+    /// The same for templates that are not the DAG's own: these names are seen too, before Airflow's, and what
+    /// is rendered is text, whatever the DAG's options say.
+    #[must_use]
+    pub(crate) fn with_names(mut self, names: Map<String, Json>) -> Self {
+        self.names = names;
+        self.world.give_text();
+        self
     }
 
     /// Renders all strings in a value, however deep. One that ends in one of `files` names a file with the
@@ -132,7 +143,20 @@ impl<'a> Renderer<'a> {
             };
         }
         let body = syntax::read(source)?;
-        Machine::new(&self.world).render(&body)?.to_json()
+        Machine::new(&self.world).render(&body, &self.names)?.to_json()
+    }
+
+    /// The value of an expression, as it stands within `{{ }}`.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be read or told, takes too long, or is nothing that JSON knows.
+    pub(crate) fn evaluate(&self, field: &str, expression: &str) -> Result<Json, BadTemplate> {
+        let value = || {
+            let expression = syntax::read_expression(expression)?;
+            Machine::new(&self.world).value(&expression, &self.names)?.to_json()
+        };
+        value().map_err(|fault| BadTemplate::at(field, *fault))
     }
 
     /// What was looked up so far of secret variables and of connections.
@@ -171,6 +195,14 @@ pub fn check(field: &str, value: &Json) -> Result<(), BadTemplate> {
         }
         Json::Object(map) => map.iter().try_for_each(|(key, item)| check(&format!("{field}.{key}"), item)),
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => Ok(()),
+    }
+}
+
+/// Checks that an expression can be read: its syntax, not its names. The error goes on after the argument's name.
+pub(crate) fn read_expression(text: &str) -> Result<(), String> {
+    match syntax::read_expression(text) {
+        Ok(_) => Ok(()),
+        Err(fault) => Err(format!("is no expression: {}", fault.reason)),
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, civil::Time, tz::TimeZone};
 use serde_json::{Map, Value};
 
+use crate::template;
+
 /// An argument of an operator.
 #[derive(Clone, Copy, Debug)]
 pub struct Argument {
@@ -142,6 +144,18 @@ impl FromArgument for String {
             Value::Null | Value::Array(_) | Value::Object(_) => Err(wrong::<Self>(value)),
             Value::Bool(_) | Value::Number(_) => Err(format!("{}: put it in quotes", wrong::<Self>(value))),
         }
+    }
+}
+
+/// A Jinja expression that sees what templates see. It is read here, and told when the task is prepared.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Expression(pub(crate) String);
+
+impl FromArgument for Expression {
+    const EXPECTS: &'static str = "a Jinja expression";
+    fn from_argument(value: &Value) -> Result<Self, String> {
+        let text = value.as_str().ok_or_else(|| wrong::<Self>(value))?;
+        template::read_expression(text).map(|()| Self(text.to_owned()))
     }
 }
 

@@ -87,8 +87,7 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     let list =
         |OneOrMore(texts): OneOrMore| texts.iter().flat_map(|text| addresses(text)).collect::<Vec<_>>();
     let (run, task) = (&job.order.run, &job.order.task);
-    // When the run began tells it from a run of the same name in another installation.
-    let began = run.started_at.unwrap_or(run.run_after).as_microsecond();
+    let began = job.run_began();
     let reason = format!("{}.{}.{}.{}.{began}", job.order.attempt, run.dag_id, task.task_id, run.run_id);
     let mail = Mail {
         message_id: message_id(&reason, &from),

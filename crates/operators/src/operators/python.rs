@@ -40,8 +40,8 @@ arguments! {
 }
 
 arguments! {
-    /// What `ShortCircuitOperator` takes besides.
-    struct ShortCircuitArgs {
+    /// What those take besides that may skip all that comes after them.
+    pub(super) struct ShortCircuitArgs {
         /// Whether all tasks after it are skipped, or only those directly after it, the others being left
         /// to their trigger rules.
         plain ignore_downstream_trigger_rules: bool = true,

@@ -114,6 +114,11 @@ impl<'a> World<'a> {
         Ok(world)
     }
 
+    /// Has templates give text, whatever the DAG's options say.
+    pub(super) fn give_text(&mut self) {
+        self.native = false;
+    }
+
     pub(super) fn mode(&self) -> Mode {
         self.mode
     }

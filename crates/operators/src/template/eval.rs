@@ -5,6 +5,8 @@ use std::{
     rc::Rc,
 };
 
+use serde_json::{Map, Value as Json};
+
 use super::{
     airflow::World,
     fault::{Result, at, fault},
@@ -50,6 +52,12 @@ pub(super) struct Scope {
 impl Scope {
     pub(super) fn within(outer: &Rc<Self>) -> Rc<Self> {
         Rc::new(Self { names: RefCell::default(), outer: Some(Rc::clone(outer)) })
+    }
+
+    /// A scope with these names in it.
+    fn of(names: &Map<String, Json>) -> Rc<Self> {
+        let names = names.iter().map(|(name, value)| (Rc::from(&**name), Value::from(value)));
+        Rc::new(Self { names: RefCell::new(names.collect()), outer: None })
     }
 
     pub(super) fn set(&self, name: Rc<str>, value: Value) {
@@ -98,9 +106,17 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Renders a template.
-    pub(super) fn render(&self, body: &Body) -> Result<Value> {
-        self.block(body, &Rc::new(Scope::default()))
+    /// Renders a template that sees these names.
+    pub(super) fn render(&self, body: &Body, names: &Map<String, Json>) -> Result<Value> {
+        self.block(body, &Scope::of(names))
+    }
+
+    /// The value of an expression that sees these names: what can only be gone through as a list.
+    pub(super) fn value(&self, expression: &Expr, names: &Map<String, Json>) -> Result<Value> {
+        match self.eval(expression, &Scope::of(names))? {
+            all @ (Value::Generator(_) | Value::View(..)) => self.iterate(&all).map(Value::list),
+            value => Ok(value),
+        }
     }
 
     /// What a block puts out: text, or, with native types, what its text reads as.

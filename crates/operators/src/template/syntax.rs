@@ -126,6 +126,20 @@ pub(super) fn read(source: &str) -> Result<Body> {
     }
 }
 
+/// Reads an expression, as it stands within `{{ }}`.
+pub(super) fn read_expression(text: &str) -> Result<Expr> {
+    if super::is_template(text) {
+        return fault(
+            "it is read as an expression already: leave out what stands around it, as in `{{ … }}`",
+        );
+    }
+    let mut body = read(&format!("{{{{ {text} }}}}"))?;
+    match (body.pop(), body.pop()) {
+        (Some(Stmt::Emit(expression)), None) => Ok(expression),
+        _ => fault("it must be one expression"),
+    }
+}
+
 /// How deep operators may be within each other in one expression. minijinja bounds its brackets and blocks
 /// itself, but not chains of operators, which take a stack frame each like brackets do.
 const DEEPEST: usize = 100;

@@ -1,16 +1,6 @@
-//! `HttpSensor` against a server of plain sockets.
+//! `HttpSensor` against a server.
 
-use std::{
-    collections::BTreeMap,
-    io::{BufRead, BufReader, Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
-    time::Duration,
-};
+use std::{net::TcpListener, sync::Arc};
 
 use serde_json::{Value, json};
 use updraft_core::{
@@ -20,91 +10,12 @@ use updraft_core::{
 };
 use updraft_operators::{Refused, Work, prepare, work::TaskContext};
 
-use crate::world::{Lines, World, order, run_native};
+use crate::{
+    server::Server,
+    world::{Lines, World, order, run_native},
+};
 
-/// What a request came with.
-#[derive(Clone, Debug, Default)]
-struct Asked {
-    line: String,
-    headers: BTreeMap<String, String>,
-    body: String,
-}
-
-/// A server that answers each request with the next of these answers, and the last one from then on.
-struct Server {
-    address: String,
-    asked: Arc<Mutex<Vec<Asked>>>,
-    /// Gets a word when somebody who waits for an answer has gone.
-    gone: mpsc::Receiver<()>,
-}
-
-impl Server {
-    fn start(answers: &'static [&'static str]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let count = Arc::new(AtomicUsize::new(0));
-        let (tell, gone) = mpsc::channel();
-        let shared = Arc::clone(&asked);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let (asked, count, tell) = (Arc::clone(&shared), Arc::clone(&count), tell.clone());
-                std::thread::spawn(move || serve(stream, answers, &asked, &count, &tell));
-            }
-        });
-        Self { address, asked, gone }
-    }
-
-    fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
-    }
-}
-
-fn serve(
-    stream: TcpStream,
-    answers: &[&str],
-    asked: &Mutex<Vec<Asked>>,
-    count: &AtomicUsize,
-    gone: &mpsc::Sender<()>,
-) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 {
-            return;
-        }
-        if line.trim().is_empty() {
-            break;
-        }
-        lines.push(line.trim().to_owned());
-    }
-    let headers = lines[1..].iter().filter_map(|line| line.split_once(": "));
-    let headers: BTreeMap<_, _> =
-        headers.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
-    let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    let body = String::from_utf8(body).unwrap();
-    asked.lock().unwrap().push(Asked { line: lines.remove(0), headers, body });
-    let answer = answers[count.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)];
-    if answer == "silence" {
-        // Says nothing until the other side has gone.
-        let _ = reader.read(&mut [0]);
-        let _ = gone.send(());
-        return;
-    }
-    let (status, body) = answer.split_once('|').unwrap_or((answer, ""));
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\nX-State: ready\r\n\r\n",
-        body.len()
-    );
-    let mut stream = stream;
-    let _ = stream.write_all(format!("{head}{body}").as_bytes());
-    let _ = stream.shutdown(Shutdown::Write);
-}
-
-fn world(server: &Server) -> World {
+pub fn world(server: &Server) -> World {
     let connection = Connection {
         conn_id: "api".into(),
         conn_type: "http".into(),
@@ -229,15 +140,7 @@ fn when_its_time_is_up_it_fails_for_good_or_is_skipped() {
 fn to_cancel_it_is_to_drop_it() {
     let server = Server::start(&["silence"]);
     let prepared = prepare(&order("HttpSensor", arguments(json!({}))), &world(&server)).unwrap();
-    let Work::Native(task) = prepared.work else { panic!("no native work") };
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let context = TaskContext { log: Arc::new(Lines::default()), shared: Arc::default() };
-    let running = runtime.spawn(task.run(context));
-    while server.asked().is_empty() {
-        std::thread::yield_now();
-    }
-    running.abort();
-    server.gone.recv_timeout(Duration::from_secs(10)).expect("the connection is closed");
+    server.is_left_when_dropped(prepared);
 }
 
 #[test]

@@ -1,11 +1,16 @@
 //! The operators against real counterparts: bash, python3, HTTP and SMTP servers, and Airflow's own answers.
 #![expect(clippy::unwrap_used, reason = "a test fails by its panic")]
 
+mod branch;
 mod email;
 mod files;
 mod http;
+mod http_operator;
 mod oracle;
 mod process;
+mod server;
+mod slack;
+mod sms;
 mod template;
 mod wait;
 mod world;

@@ -7,8 +7,8 @@ use std::{
 
 use serde_json::{Map, Value, json};
 use updraft_core::{
-    AttemptId, MapIndex, RunKey, TaskIx, TiKey,
-    input::Outcome,
+    AttemptId, MapIndex, RunKey, TaskIx, TiKey, XcomValue,
+    input::{AttemptEnd, Outcome},
     protocol::{Connection, Order, OrderRun, OrderTask, XcomFound, XcomQuery},
     record::RunType,
 };
@@ -136,6 +136,24 @@ pub fn with_run(mut order: Order, change: impl FnOnce(&mut OrderRun)) -> Order {
 pub struct Ended {
     pub outcome: Outcome,
     pub log: Vec<String>,
+}
+
+impl Ended {
+    /// Its result, or null.
+    pub fn result(&self) -> Value {
+        let result = self.outcome.xcoms.iter().find(|(name, _)| name == "return_value");
+        match result.map(|(_, value)| value) {
+            Some(XcomValue::Inline(value)) => (**value).clone(),
+            Some(XcomValue::Blob { .. }) => panic!("a result is inline"),
+            None => Value::Null,
+        }
+    }
+
+    /// Why it failed.
+    pub fn failure(&self) -> &str {
+        assert_eq!(self.outcome.end, AttemptEnd::Failed, "{:?}", self.outcome);
+        self.outcome.message.as_deref().unwrap()
+    }
 }
 
 /// A log that a test reads.

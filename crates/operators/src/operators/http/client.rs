@@ -1,12 +1,17 @@
 //! The one HTTP client of a worker: its connections, and how many ask one server at a time.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
-use reqwest::{Response, StatusCode, header::HeaderMap, redirect::Policy};
+use reqwest::{
+    Response, StatusCode,
+    header::{CONTENT_TYPE, HeaderMap},
+    redirect::Policy,
+};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::sync::Semaphore;
@@ -17,30 +22,66 @@ use super::request::Request;
 /// are neither ten thousand connections nor a burst.
 const AT_ONCE: usize = 64;
 
-/// Of an answer so much is read; what a check looks at is shorter.
-const LONGEST_ANSWER: usize = 1024 * 1024;
-
 /// Asks servers.
 #[derive(Debug, Default)]
 pub(crate) struct Client {
-    /// Made when it is first needed, since the system's certificates are read for it.
-    client: OnceLock<Result<reqwest::Client, String>>,
+    /// Made when they are first needed, since the system's certificates are read for them: the one that follows
+    /// redirections, and the one that does not.
+    clients: [OnceLock<Result<reqwest::Client, String>>; 2],
     turns: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
 /// What a server answered.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
 }
 
+impl Answer {
+    /// Its body as text: what it says itself to be in ISO 8859-1 is read so, all else as UTF-8.
+    pub(crate) fn text(&self) -> Cow<'_, str> {
+        let kind = self.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = kind.to_lowercase().replace(['"', ' '], "");
+        match kind.split_once("charset=").map(|(_, charset)| charset.split(';').next().unwrap_or_default()) {
+            Some("iso-8859-1" | "latin-1" | "latin1") => self.body.iter().copied().map(char::from).collect(),
+            _ => String::from_utf8_lossy(&self.body),
+        }
+    }
+
+    /// Its status as Airflow tells it: `404:Not Found`.
+    pub(crate) fn reason(&self) -> String {
+        format!("{}:{}", self.status.as_u16(), self.status.canonical_reason().unwrap_or_default())
+    }
+}
+
+/// How much is read of an answer, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Longest {
+    /// So much; what comes behind is not looked at.
+    Cut(usize),
+    /// A longer one is none.
+    AtMost(usize),
+}
+
+/// Why there is no answer. The error says what was asked of whom.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    pub(crate) why: String,
+    /// Whether it may pass: the server was not there, or broke off, or took too long.
+    pub(super) passing: bool,
+}
+
 impl Client {
-    /// Asks. The error says what was asked of whom.
-    pub(super) async fn ask(&self, request: &Request) -> Result<Answer, String> {
+    /// Asks.
+    pub(crate) async fn ask(&self, request: &Request, longest: Longest) -> Result<Answer, Unanswered> {
+        let lasting = |why: String| Unanswered { why, passing: false };
         let turns = self.turns_of(request);
-        let _turn = turns.acquire().await.map_err(|error| error.to_string())?;
-        let client = self.client.get_or_init(build).clone()?;
+        let _turn = turns.acquire().await.map_err(|error| lasting(error.to_string()))?;
+        let follow = request.follow;
+        let client =
+            self.clients[usize::from(follow)].get_or_init(|| build(follow)).clone().map_err(lasting)?;
         let mut builder = client
             .request(request.method.clone(), request.url.clone())
             .headers(request.headers.clone())
@@ -52,20 +93,23 @@ impl Client {
             builder = builder.body(body.to_vec());
         }
         let told = |error: reqwest::Error| {
+            let passing = !error.is_builder() && !error.is_redirect();
             let why = if error.is_timeout() {
                 format!("no answer within {:?}", request.timeout)
             } else {
-                causes(&error)
+                causes(&error.without_url())
             };
-            // The address without what stands behind `?`, in which there may be secrets.
-            let mut url = request.url.clone();
-            url.set_query(None);
-            format!("{} {url} failed: {why}", request.method)
+            Unanswered { why: format!("{} failed: {why}", request.shown), passing }
         };
         let response = builder.send().await.map_err(told)?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = read(response).await.map_err(told)?;
-        Ok(Answer { status, headers, body })
+        match read(response, longest).await.map_err(told)? {
+            Some(body) => Ok(Answer { status, headers, body }),
+            None => Err(lasting(format!(
+                "{} failed: its answer is too long to be kept; have a script write it to a file",
+                request.shown
+            ))),
+        }
     }
 
     fn turns_of(&self, request: &Request) -> Arc<Semaphore> {
@@ -79,15 +123,20 @@ impl Client {
     }
 }
 
-async fn read(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
+/// The body; `None` where it is too long.
+async fn read(mut response: Response, longest: Longest) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let (Longest::Cut(most) | Longest::AtMost(most)) = longest;
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        body.extend_from_slice(&chunk[..chunk.len().min(LONGEST_ANSWER - body.len())]);
-        if body.len() == LONGEST_ANSWER {
-            break;
+        let left = most - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(left)]);
+        match longest {
+            Longest::AtMost(_) if chunk.len() > left => return Ok(None),
+            Longest::Cut(_) if chunk.len() >= left => break,
+            Longest::AtMost(_) | Longest::Cut(_) => {}
         }
     }
-    Ok(body)
+    Ok(Some(body))
 }
 
 /// The innermost cause says most: "connection refused".
@@ -99,7 +148,7 @@ fn causes(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
-fn build() -> Result<reqwest::Client, String> {
+fn build(follow: bool) -> Result<reqwest::Client, String> {
     let config = || {
         ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -117,7 +166,24 @@ fn build() -> Result<reqwest::Client, String> {
         .pool_idle_timeout(Duration::from_secs(20))
         .pool_max_idle_per_host(8)
         // As many as Python's `requests` follows.
-        .redirect(Policy::limited(30))
+        .redirect(if follow { Policy::limited(30) } else { Policy::none() })
         .build()
         .map_err(|error| causes(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_in_the_letters_that_it_says_it_is_in() {
+        let text = |kind: &'static str| {
+            let headers = [(CONTENT_TYPE, HeaderValue::from_static(kind))].into_iter().collect();
+            Answer { status: StatusCode::OK, headers, body: b"f\xfcnf".to_vec() }.text().into_owned()
+        };
+        assert_eq!(text("text/html; Charset=\"ISO-8859-1\"; x=y"), "fünf");
+        assert_eq!(text("application/json"), "f\u{fffd}nf");
+    }
 }

@@ -6,12 +6,12 @@ use reqwest::{
     Method, Url,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 use updraft_core::protocol::Connection;
 
-use super::HttpArgs;
 use crate::{
     Refused,
+    catalog::argument::{BadArgument, Strings},
     prepare::{Job, as_text, no_connection},
 };
 
@@ -23,6 +23,8 @@ const OPTIONS: &[&str] = &[
     "check_response",
     "allow_redirects",
     "verify",
+    "verify_ssl",
+    "srv_lookup",
     "stream",
     "cert",
     "proxies",
@@ -34,70 +36,154 @@ const OPTIONS: &[&str] = &[
 /// How long an answer may take where nothing is said.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// One request, ready to be sent.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) method: Method,
-    pub(super) url: Url,
-    pub(super) headers: HeaderMap,
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
     /// Login and password.
-    pub(super) account: Option<(Box<str>, Option<Box<str>>)>,
-    pub(super) body: Option<Box<[u8]>>,
-    pub(super) timeout: Duration,
+    pub(crate) account: Option<(Box<str>, Option<Box<str>>)>,
+    pub(crate) body: Option<Box<[u8]>>,
+    pub(crate) timeout: Duration,
+    /// Whether redirections are followed.
+    pub(crate) follow: bool,
+    /// What logs and errors call it: without what stands behind `?`, in which there may be secrets.
+    pub(crate) shown: Box<str>,
 }
 
-impl Request {
-    pub(super) fn new(job: &Job<'_>, args: &HttpArgs) -> Result<Self, Refused> {
-        let bad = |name, reason: String| job.bad((Some(name), reason));
-        let connection = match job.connection_if_any(&args.http_conn_id)? {
-            Some(connection) => connection,
+/// A server that is asked: the connection to it.
+#[derive(Debug)]
+pub(super) struct Site(Connection);
+
+/// What is asked of it, as arguments say it.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) method: String,
+    pub(super) endpoint: String,
+    /// With GET what stands behind `?`, otherwise the body: a map is sent as a form.
+    pub(super) data: Option<Value>,
+    pub(super) headers: Strings,
+    pub(super) extra_options: Map<String, Value>,
+    /// `json`: a value that is sent as the body.
+    pub(super) request_kwargs: Map<String, Value>,
+}
+
+impl Site {
+    /// The server that this connection leads to.
+    pub(super) fn of(job: &Job<'_>, conn_id: &str, endpoint: &str) -> Result<Self, Refused> {
+        match job.connection_if_any(conn_id)? {
+            Some(connection) => Ok(Self(connection)),
             // A whole address needs no connection.
-            None if args.http_conn_id == DEFAULT_CONNECTION && args.endpoint.contains("://") => {
-                Connection::default()
+            None if conn_id == DEFAULT_CONNECTION && endpoint.contains("://") => {
+                Ok(Self(Connection::default()))
             }
-            None => return Err(no_connection(&args.http_conn_id)),
+            None => Err(no_connection(conn_id)),
+        }
+    }
+
+    /// The request for a call. The error names the argument that is wrong.
+    pub(super) fn request(&self, call: &Call) -> Result<Request, BadArgument> {
+        let url = address(&self.0, &call.endpoint).map_err(|reason| (Some("endpoint"), reason))?;
+        self.request_to(url, call)
+    }
+
+    /// The request for a call that an answer to the first one made: its endpoint may be a whole address, or one
+    /// that is read from the first one's on. It leads to the same server, since the answer's author could
+    /// otherwise send the connection's account anywhere.
+    pub(super) fn next_request(&self, call: &Call, first: &Request) -> Result<Request, BadArgument> {
+        let bad = |reason| (Some("endpoint"), reason);
+        let own_host = self.0.host.as_ref().is_some_and(|host| !host.is_empty());
+        let url = if own_host && !call.endpoint.contains("://") {
+            address(&self.0, &call.endpoint).map_err(bad)?
+        } else {
+            let joined = first.url.join(&call.endpoint);
+            joined.map_err(|error| bad(format!("is no address: {error}")))?
         };
-        let mut options = connection.extra.clone();
-        options.retain(|name, _| OPTIONS.contains(&&**name));
-        options.extend(args.extra_options.clone());
-        let timeout = timeout(&options).map_err(|reason| bad("extra_options", reason))?;
-        let method = Method::from_bytes(args.method.to_uppercase().as_bytes())
-            .map_err(|_| bad("method", format!("can't be {:?}", args.method)))?;
-        let mut url = address(&connection, &args.endpoint).map_err(|reason| bad("endpoint", reason))?;
-        let mut headers = headers(job, &connection, args)?;
+        if url.origin() != first.url.origin() {
+            let (there, here) = (without_secrets(&url), without_secrets(&first.url));
+            return Err(bad(format!("leads to {there}, which is another server than that of {here}")));
+        }
+        self.request_to(url, call)
+    }
+
+    fn request_to(&self, mut url: Url, call: &Call) -> Result<Request, BadArgument> {
+        let connection = &self.0;
+        let options = Options::read(connection, &call.extra_options)
+            .map_err(|reason| (Some("extra_options"), reason))?;
+        let method = Method::from_bytes(call.method.to_uppercase().as_bytes())
+            .map_err(|_| (Some("method"), format!("can't be {:?}", call.method)))?;
+        let mut headers = headers(connection, &call.headers)?;
         let mut body = None;
-        match &args.request_params {
+        match &call.data {
+            _ if method == Method::HEAD => {}
+            None | Some(Value::Null) => {}
+            Some(Value::Object(params)) if params.is_empty() => {}
+            Some(Value::String(text)) if text.is_empty() => {}
             Some(Value::Object(params)) if method == Method::GET => {
-                let mut query = url.query_pairs_mut();
-                params.iter().for_each(|(name, value)| _ = query.append_pair(name, &as_text(value)));
+                url.query_pairs_mut().extend_pairs(pairs(params));
             }
-            Some(Value::String(query)) if method == Method::GET => url.set_query(Some(query)),
+            Some(Value::String(query)) if method == Method::GET => {
+                let before = url.query().map(|query| format!("{query}&")).unwrap_or_default();
+                url.set_query(Some(&format!("{before}{query}")));
+            }
             Some(Value::Object(params)) => {
-                let mut form =
-                    Url::parse("form:").map_err(|error| bad("request_params", error.to_string()))?;
-                let mut query = form.query_pairs_mut();
-                params.iter().for_each(|(name, value)| _ = query.append_pair(name, &as_text(value)));
-                drop(query);
-                body = form.query().map(|form| form.as_bytes().into());
-                let form = HeaderValue::from_static("application/x-www-form-urlencoded");
-                headers.entry(CONTENT_TYPE).or_insert(form);
+                body = Some(form(params)?.into_bytes().into());
+                let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+                headers.entry(CONTENT_TYPE).or_insert(kind);
             }
             Some(other) => body = Some(as_text(other).into_bytes().into()),
-            None => {}
         }
-        for (name, value) in &args.request_kwargs {
+        for (name, value) in &call.request_kwargs {
             if name != "json" {
-                return Err(bad("request_kwargs", format!("takes `json` only; found `{name}`")));
+                return Err((Some("request_kwargs"), format!("takes `json` only; found `{name}`")));
             }
             body = Some(value.to_string().into_bytes().into());
             headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
         }
-        let account = connection.login.map(|login| (login.into(), connection.password.map(Into::into)));
-        Ok(Self { method, url, headers, account, body, timeout })
+        let account = connection.login.clone().filter(|login| !login.is_empty());
+        let account = account.map(|login| (login.into(), connection.password.clone().map(Into::into)));
+        let shown = format!("{method} {}", without_secrets(&url)).into();
+        let Options { timeout, follow } = options;
+        Ok(Request { method, url, headers, account, body, timeout, follow, shown })
     }
 }
 
+/// An address as everybody may see it.
+fn without_secrets(url: &Url) -> Url {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    // What can have no account has none.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url
+}
+
+/// A map as Python's `requests` sends it: a list is sent item by item under one name, null not at all.
+pub(crate) fn pairs(params: &Map<String, Value>) -> Vec<(&str, String)> {
+    let mut pairs = Vec::new();
+    for (name, value) in params {
+        match value {
+            Value::Null => {}
+            Value::Array(items) => pairs.extend(items.iter().map(|item| (&**name, as_text(item)))),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+                pairs.push((name, as_text(value)));
+            }
+        }
+    }
+    pairs
+}
+
+/// The map as the body of a form.
+pub(crate) fn form(params: &Map<String, Value>) -> Result<String, BadArgument> {
+    let mut form = Url::parse("form:").map_err(|error| (None, error.to_string()))?;
+    form.query_pairs_mut().extend_pairs(pairs(params));
+    Ok(form.query().unwrap_or_default().to_owned())
+}
+
 /// The connection's address with the endpoint behind it, as Airflow's `HttpHook` puts them together.
-fn address(connection: &Connection, endpoint: &str) -> Result<Url, String> {
+pub(crate) fn address(connection: &Connection, endpoint: &str) -> Result<Url, String> {
     let host = connection.host.as_deref().unwrap_or_default();
     let base = if host.is_empty() && endpoint.contains("://") {
         String::new()
@@ -118,36 +204,69 @@ fn address(connection: &Connection, endpoint: &str) -> Result<Url, String> {
     }
 }
 
-fn headers(job: &Job<'_>, connection: &Connection, args: &HttpArgs) -> Result<HeaderMap, Refused> {
-    let mut headers = HeaderMap::new();
+fn headers(connection: &Connection, own: &Strings) -> Result<HeaderMap, BadArgument> {
     let extra = connection.extra.iter().filter(|(name, _)| !OPTIONS.contains(&&***name));
-    let extra = extra.map(|(name, value)| (name, as_text(value)));
-    let own = args.headers.iter().map(|(name, value)| (name, value.clone()));
-    for (name, value) in extra.chain(own) {
-        let wrong = |what| job.bad((Some("headers"), format!("can't have {what} of `{name}`")));
+    let extra = extra.map(|(name, value)| (&**name, as_text(value)));
+    header_map(extra.chain(own.iter().map(|(name, value)| (&**name, value.clone()))))
+}
+
+/// Headers; of two of the same name the later one counts.
+pub(crate) fn header_map<'a>(all: impl Iterator<Item = (&'a str, String)>) -> Result<HeaderMap, BadArgument> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in all {
+        let wrong = |what| (Some("headers"), format!("can't have {what} of `{name}`"));
         let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong("the name"))?;
         headers.insert(parsed, HeaderValue::from_str(&value).map_err(|_| wrong("the value"))?);
     }
     Ok(headers)
 }
 
-fn timeout(options: &serde_json::Map<String, Value>) -> Result<Duration, String> {
-    let mut timeout = PATIENCE;
-    for (name, value) in options {
-        match (&**name, value) {
-            ("timeout", Value::Number(seconds)) => {
-                timeout = seconds
-                    .as_f64()
-                    .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-                    .filter(|timeout| !timeout.is_zero())
-                    .ok_or_else(|| format!("has the timeout {seconds}; it is a number of seconds above 0"))?;
+/// The options of the connection and of the arguments, those in place of these.
+struct Options {
+    timeout: Duration,
+    follow: bool,
+}
+
+impl Options {
+    fn read(connection: &Connection, own: &Map<String, Value>) -> Result<Self, String> {
+        let mut options = Self { timeout: PATIENCE, follow: true };
+        let of_connection = connection.extra.iter().filter(|(name, _)| OPTIONS.contains(&&***name));
+        for (name, value) in of_connection.chain(own) {
+            match (&**name, value) {
+                ("timeout", Value::Number(seconds)) => {
+                    options.timeout = seconds
+                        .as_f64()
+                        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+                        .filter(|timeout| !timeout.is_zero())
+                        .ok_or_else(|| {
+                            format!("has the timeout {seconds}; it is a number of seconds above 0")
+                        })?;
+                }
+                ("allow_redirects", Value::Bool(follow)) => options.follow = *follow,
+                ("check_response", Value::Bool(_)) | (_, Value::Null) | ("stream", _) => {}
+                ("verify" | "verify_ssl", Value::Bool(true)) | ("srv_lookup", Value::Bool(false)) => {}
+                ("verify" | "verify_ssl", _) => {
+                    return Err(format!(
+                        "can't have `{name}` as {value}: add the server's certificate to those that this \
+                         machine trusts"
+                    ));
+                }
+                ("proxy" | "proxies", _) => {
+                    return Err(format!(
+                        "can't have `{name}`: start the worker with HTTPS_PROXY or HTTP_PROXY set"
+                    ));
+                }
+                (name, value) => return Err(format!("can't have `{name}` as {value} here")),
             }
-            ("timeout", Value::Null) | ("check_response", Value::Bool(_)) => {}
-            ("verify" | "allow_redirects", Value::Bool(true)) | ("stream", _) => {}
-            (name, value) => return Err(format!("can't have `{name}` as {value} here")),
         }
+        Ok(options)
     }
-    Ok(timeout)
+}
+
+/// Whether a status from 400 on is an error: what the arguments say, or else the connection.
+pub(super) fn checks_status(site: &Site, own: &Map<String, Value>) -> bool {
+    let said = own.get("check_response").or_else(|| site.0.extra.get("check_response"));
+    said != Some(&Value::Bool(false))
 }
 
 #[cfg(test)]
