@@ -6,6 +6,7 @@ mod config;
 mod db;
 mod failure;
 mod help;
+mod import;
 mod keeper;
 mod output;
 mod standalone;
@@ -69,6 +70,9 @@ enum Command {
         after_help = "Examples:\n  updraft config\n  UPDRAFT__SERVER__PORT=9090 updraft config -o json"
     )]
     Config(config::Show),
+    /// Make DAG files of what other schedulers read.
+    #[command(subcommand)]
+    Import(import::Command),
     /// Look after the database.
     #[command(subcommand)]
     Db(db::Command),
@@ -99,6 +103,7 @@ fn main() -> ExitCode {
         Command::Health(asking) => asking.main(home),
         Command::Version(asking) => asking.main(home),
         Command::Config(show) => show.main(&home),
+        Command::Import(command) => import::main(home, command),
         Command::Db(command) => db::main(home, command),
         Command::Keeper(args) => keeper::main(&home, args),
     };

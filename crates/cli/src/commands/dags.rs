@@ -9,6 +9,7 @@ use anyhow::Result;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+pub use self::check::{named_in, read};
 use super::{Ask, Limit, Session};
 use crate::{
     client::Client,

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, bail};
 use jiff::Timestamp;
 use updraft_core::{DagId, Namespace};
-use updraft_server::authoring::{Format, Options, environment, native, read_document};
+use updraft_server::authoring::{Format, Options, Reading, environment, native, read_document};
 
 /// Reads DAG files and says what is wrong with them.
 pub fn check(paths: &[PathBuf]) -> Result<()> {
@@ -38,15 +38,7 @@ pub fn check(paths: &[PathBuf]) -> Result<()> {
                 continue;
             }
         };
-        let json = file.extension().is_some_and(|ending| ending == "json");
-        let options = Options {
-            namespace: Namespace::default(),
-            check: &native,
-            variable: &environment,
-            now: Timestamp::now(),
-        };
-        let format = if json { Format::Json } else { Format::Yaml };
-        let reading = read_document(&file.display().to_string(), &text, format, &options);
+        let reading = read(file, &text);
         for read in &reading.dags {
             let dag_id = &read.spec.dag_id;
             if let Some(first) = known.get(dag_id) {
@@ -70,6 +62,32 @@ pub fn check(paths: &[PathBuf]) -> Result<()> {
     }
     println!("{good} DAGs in {} files are good", files.len());
     Ok(())
+}
+
+/// Reads a DAG file as a server does.
+pub fn read(file: &Path, text: &str) -> Reading {
+    let json = file.extension().is_some_and(|ending| ending == "json");
+    let options = Options {
+        namespace: Namespace::default(),
+        check: &native,
+        variable: &environment,
+        now: Timestamp::now(),
+    };
+    let format = if json { Format::Json } else { Format::Yaml };
+    read_document(&file.display().to_string(), text, format, &options)
+}
+
+/// The DAGs that the files of a folder name, good and bad, and where. What can't be read names none.
+pub fn named_in(folder: &Path) -> BTreeMap<DagId, PathBuf> {
+    let mut files = Vec::new();
+    if folder.is_dir() {
+        collect(folder, &mut files, &mut |_, _| ());
+    }
+    let named = |file: PathBuf| {
+        let named = std::fs::read_to_string(&file).ok().and_then(|text| read(&file, &text).named);
+        named.into_iter().flatten().map(move |dag_id| (dag_id, file.clone()))
+    };
+    files.into_iter().rev().flat_map(named).collect()
 }
 
 /// Finds the files of a folder; how many folders can't be looked into, of which each is told.
