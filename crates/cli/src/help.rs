@@ -6,7 +6,7 @@ use clap::Command;
 
 /// What stands under which heading. What stands nowhere comes last.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Start here", &["standalone"]),
+    ("Start here", &["standalone", "import"]),
     ("Work", &["dags", "runs", "tasks", "xcoms"]),
     ("What work needs", &["variables", "connections", "pools"]),
     ("Who", &["users", "tokens"]),

@@ -7,6 +7,7 @@ mod dag_files;
 mod db;
 mod failure;
 mod help;
+mod import;
 mod keeper;
 mod manual;
 mod output;
@@ -76,6 +77,9 @@ enum Command {
         after_help = "Examples:\n  updraft config\n  UPDRAFT__SERVER__PORT=9090 updraft config -o json"
     )]
     Config(config::Show),
+    /// Make DAG files of what other schedulers read.
+    #[command(subcommand)]
+    Import(import::Command),
     /// Look after the database.
     #[command(subcommand)]
     Db(db::Command),
@@ -117,6 +121,7 @@ fn main() -> ExitCode {
         Command::Health(asking) => asking.main(home),
         Command::Version(asking) => asking.main(home),
         Command::Config(show) => show.main(&home),
+        Command::Import(command) => import::main(home, command),
         Command::Db(command) => db::main(home, command),
         Command::Schema => output::Format::Json.value(&updraft_server::authoring::schema()),
         Command::Completion(args) => manual::completion(Cli::command(), &args),

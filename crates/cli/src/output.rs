@@ -54,12 +54,7 @@ impl Format {
             eprintln!("there are none");
             return Ok(());
         }
-        let mut table = plain_table();
-        table.set_header(columns.iter().map(|(title, _)| *title));
-        for row in rows {
-            table.add_row(columns.iter().map(|(_, at)| cell(row, at)));
-        }
-        print_table(table)
+        print(&table_of(rows, columns))
     }
 
     /// Prints one object: a line for each field.
@@ -72,7 +67,7 @@ impl Format {
         for (title, text) in told.filter(|(_, text)| !text.is_empty()) {
             table.add_row([(*title).to_owned(), text]);
         }
-        print_table(table)
+        print(&fitted(table))
     }
 
     /// Prints a value that is no table: as JSON where no YAML is asked for.
@@ -113,7 +108,17 @@ fn plain_table() -> Table {
     table
 }
 
-fn print_table(mut table: Table) -> Result<()> {
+/// Rows as a table.
+pub fn table_of(rows: &[Value], columns: Columns) -> String {
+    let mut table = plain_table();
+    table.set_header(columns.iter().map(|(title, _)| *title));
+    for row in rows {
+        table.add_row(columns.iter().map(|(_, at)| cell(row, at)));
+    }
+    fitted(table)
+}
+
+fn fitted(mut table: Table) -> String {
     let widths = table.column_max_content_widths();
     for (column, width) in table.column_iter_mut().zip(widths) {
         column.set_padding((0, 2));
@@ -121,7 +126,7 @@ fn print_table(mut table: Table) -> Result<()> {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
     }
-    print(&table.trim_fmt())
+    table.trim_fmt()
 }
 
 /// What a table shows of a value: nothing for what is not there, nor for the place of a task among its copies
