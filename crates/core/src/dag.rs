@@ -4,6 +4,7 @@
 mod graph;
 mod mapping;
 mod relatives;
+mod result_arg;
 mod scopes;
 mod task;
 
@@ -15,7 +16,8 @@ use serde_json::Value;
 
 pub use self::{
     graph::{Dag, InvalidDag},
-    mapping::{MapSource, Mapping},
+    mapping::{MapSource, Mapping, put_arguments},
+    result_arg::ResultArg,
     task::{
         AlertChannel, AlertOn, AlertSpec, RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule,
         WeightRule,

@@ -23,7 +23,8 @@ pub use self::{
     condition::Condition,
     dag::{
         AlertChannel, AlertOn, AlertSpec, Dag, DagSpec, EdgeSpec, GroupSpec, InvalidDag, MapSource, Mapping,
-        Param, RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule, WeightRule,
+        Param, ResultArg, RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule, WeightRule,
+        put_arguments,
     },
     engine::{Config, Engine, Output},
     id::{

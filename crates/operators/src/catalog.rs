@@ -193,15 +193,24 @@ pub fn check_mapped(
         Mapping::Kwargs(_) => Mapped::Anything,
         Mapping::Product(sources) => {
             for (name, source) in sources {
-                let argument = known(entry, name)?;
-                if let MapSource::List(values) = source {
-                    values.iter().try_for_each(|value| well_formed(entry, argument, value))?;
+                let argument = known(entry, base(name))?;
+                match source {
+                    // What is within an argument can be anything.
+                    MapSource::List(values) if base(name) == name => {
+                        values.iter().try_for_each(|value| well_formed(entry, argument, value))?;
+                    }
+                    _ => {}
                 }
             }
-            Mapped::Over(sources.iter().map(|(name, _)| &**name).collect())
+            Mapped::Over(sources.iter().map(|(name, _)| base(name)).collect())
         }
     };
     checked(entry, Written { args, mapped })
+}
+
+/// The argument that a name is of: that of `op_kwargs.number` is `op_kwargs`.
+fn base(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(argument, _)| argument)
 }
 
 fn checked(entry: &'static Entry, written: Written<'_>) -> Result<Checked, BadOperator> {

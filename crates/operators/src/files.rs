@@ -57,6 +57,12 @@ impl Files {
         Self { denied, readable }
     }
 
+    /// The folder of DAG files that a folder is below.
+    pub(crate) fn root_of(&self, folder: &Path) -> Option<PathBuf> {
+        let is_below = |root: &&PathBuf| folder.starts_with(root) && folder != root.as_path();
+        self.readable.iter().find(is_below).cloned()
+    }
+
     /// What is in a file of at most this many bytes.
     pub(crate) fn read(&self, path: &Path, most: u64) -> Result<Vec<u8>, Unreadable> {
         let bytes = self.beginning(path, most.saturating_add(1))?;

@@ -8,9 +8,10 @@ use std::{
 
 use serde_json::{Map, Value};
 use updraft_core::{
-    MapIndex, TaskId,
+    MapIndex, ResultArg, TaskId,
     input::{AttemptEnd, Outcome},
     protocol::{Connection, Order, XcomQuery},
+    put_arguments,
 };
 
 use crate::{
@@ -72,12 +73,20 @@ impl From<Refused> for Outcome {
 pub fn prepare(order: &Order, host: &dyn Host) -> Result<Prepared, Refused> {
     let entry = find(&order.operator)?;
     let mut args = order.args.clone();
-    args.extend(mapped_arguments(order, host)?);
+    let (written, found) = mapped_arguments(order, host)?;
+    put_arguments(&mut args, written);
     let renderer = Renderer::new(order, host)?;
     for (name, value) in &mut args {
         if known(entry, name)?.templated {
             *value = renderer.render(name, value, entry.template_ext)?;
         }
+    }
+    // What other tasks left is a value and no template: who writes a result is not who writes the DAG. Airflow
+    // renders neither.
+    put_arguments(&mut args, found);
+    for (name, value) in &mut args {
+        known(entry, name)?;
+        put_results(value, order, host)?;
     }
     let results = order.task.inputs.iter().map(|task| result_of(order, host, task));
     let results = results.collect::<Result<_, _>>()?;
@@ -103,6 +112,9 @@ pub fn is_literal(order: &Order) -> bool {
 }
 
 fn plain(value: &Value, entry: &Entry) -> bool {
+    if ResultArg::in_argument(value).is_some() {
+        return false;
+    }
     match value {
         Value::String(text) => {
             let names_file = entry.template_ext.iter().any(|ext| text.ends_with(ext));
@@ -230,11 +242,16 @@ pub(crate) fn as_text(value: &Value) -> String {
 
 /// The results of a task of this run: one value, or a list where it is mapped.
 fn result_of(order: &Order, host: &dyn Host, task: &TaskId) -> Result<Value, Refused> {
-    let mut found = host.xcom(&return_value(order, task))?;
+    Ok(left(host, &return_value(order, task))?.unwrap_or_default())
+}
+
+/// What a task left: one value, or a list where it is mapped.
+fn left(host: &dyn Host, query: &XcomQuery) -> Result<Option<Value>, Refused> {
+    let mut found = host.xcom(query)?;
     Ok(match &found[..] {
-        [] => Value::Null,
-        [one] if one.map_index == MapIndex::NONE => found.remove(0).value,
-        [..] => found.into_iter().map(|found| found.value).collect(),
+        [] => None,
+        [one] if one.map_index == MapIndex::NONE => Some(found.remove(0).value),
+        [..] => Some(found.into_iter().map(|found| found.value).collect()),
     })
 }
 
@@ -249,9 +266,12 @@ fn return_value(order: &Order, task: &TaskId) -> XcomQuery {
     }
 }
 
-/// The arguments of a mapped task's copy that depend on results.
-fn mapped_arguments(order: &Order, host: &dyn Host) -> Result<Map<String, Value>, Refused> {
-    let Some(mapping) = &order.task.mapping else { return Ok(Map::new()) };
+/// The arguments of a mapped task's copy: those that are written down, and those that are results.
+fn mapped_arguments(
+    order: &Order,
+    host: &dyn Host,
+) -> Result<(Map<String, Value>, Map<String, Value>), Refused> {
+    let Some(mapping) = &order.task.mapping else { return Ok((Map::new(), Map::new())) };
     let mut results: HashMap<&TaskId, Vec<Value>> = HashMap::new();
     for task in mapping.upstream() {
         let items = match result_of(order, host, task)? {
@@ -274,7 +294,31 @@ fn mapped_arguments(order: &Order, host: &dyn Host) -> Result<Map<String, Value>
     usize::try_from(index)
         .ok()
         .and_then(|index| mapping.arguments(index, &mut length, &mut item))
+        .map(|chosen| chosen.into_iter().partition(|(name, _)| mapping.is_written(name)))
         .ok_or_else(|| Refused::Missing(format!("there is no copy {index} of it in what it is mapped over")))
+}
+
+/// Puts results of other tasks where an argument names them (Airflow's `XComArg`).
+fn put_results(value: &mut Value, order: &Order, host: &dyn Host) -> Result<(), Refused> {
+    if let Some(result) = ResultArg::in_argument(value) {
+        let of_task = return_value(order, &result.task_id);
+        let is_result = of_task.key == result.key;
+        let missing = || {
+            let (key, task) = (&result.key, &result.task_id);
+            Refused::Missing(format!("`{task}` left no `{key}`, which is one of the arguments"))
+        };
+        // A task that returns nothing returns None.
+        *value = match left(host, &XcomQuery { key: result.key.clone(), ..of_task })? {
+            None if is_result => Value::Null,
+            found => found.ok_or_else(missing)?,
+        };
+        return Ok(());
+    }
+    match value {
+        Value::Array(items) => items.iter_mut().try_for_each(|item| put_results(item, order, host)),
+        Value::Object(map) => map.values_mut().try_for_each(|item| put_results(item, order, host)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+    }
 }
 
 /// As much of a text as Airflow keeps of a rendered field (`core.max_templated_field_length`).

@@ -35,6 +35,7 @@
 mod conversion;
 mod dag;
 mod date;
+mod decorator;
 mod document;
 mod edges;
 mod expand;

@@ -49,6 +49,16 @@ impl Mapping {
         found
     }
 
+    /// Whether an argument's values are written down, and no results of tasks.
+    pub fn is_written(&self, name: &str) -> bool {
+        match self {
+            Self::Product(sources) => {
+                sources.iter().any(|(known, source)| known == name && source.is_literal())
+            }
+            Self::Kwargs(source) => source.is_literal(),
+        }
+    }
+
     /// How many copies there are, `None` while a result is not there. `length` gives the length of a
     /// task's result.
     pub fn length(&self, length: &mut dyn FnMut(&TaskId) -> Option<usize>) -> Option<usize> {
@@ -90,6 +100,22 @@ impl Mapping {
                 Value::Object(arguments) => Some(arguments),
                 _ => None,
             },
+        }
+    }
+}
+
+/// Puts the arguments of a copy among those of its task. A name with a dot is an entry of an argument:
+/// `op_kwargs.number`.
+pub fn put_arguments(args: &mut Map<String, Value>, chosen: Map<String, Value>) {
+    for (name, value) in chosen {
+        match name.split_once('.') {
+            Some((argument, entry)) => {
+                if !args.get(argument).is_some_and(Value::is_object) {
+                    args.insert(argument.to_owned(), Value::Object(Map::new()));
+                }
+                args[argument][entry] = value;
+            }
+            None => _ = args.insert(name, value),
         }
     }
 }

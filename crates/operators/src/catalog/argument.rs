@@ -309,6 +309,10 @@ fn clock(text: &str) -> Option<SignedDuration> {
 
 /// Words or ISO 8601; a day is 24 hours, and months and years, which have no one length, are none.
 fn span(text: &str) -> Option<SignedDuration> {
+    // Digits and colons alone are a clock's, which was read before.
+    if !text.contains(|letter: char| letter.is_ascii_alphabetic()) {
+        return None;
+    }
     text.parse::<Span>().ok()?.to_duration(SpanRelativeTo::days_are_24_hours()).ok()
 }
 

@@ -19,7 +19,7 @@ arguments! {
     /// What all three take.
     struct PythonArgs {
         /// The function with the dotted path to it: `package.module.function`, looked for in the DAG file's
-        /// folder too. Either this, or `python_callable_name` and `python_callable_file`.
+        /// folder and in that of all DAG files too. Either this, or `python_callable_name` and `python_callable_file`.
         plain python_callable: Option<String>,
         /// The function's name in `python_callable_file`.
         plain python_callable_name: Option<String>,
@@ -31,6 +31,8 @@ arguments! {
         templated op_kwargs: Map<String, Value>,
         /// Rendered, and in the context as `templates_dict`.
         templated templates_dict: Option<Map<String, Value>>,
+        /// Whether each entry of what it returns, a dict, is left under a name of its own, too.
+        plain multiple_outputs: bool = false,
         /// Whether its result is shown in the log.
         plain show_return_value_in_logs: bool = true,
         /// Secrets, handed over where no other process sees them: for `PASSWORD: "{{ conn.db.password }}"` the
@@ -143,11 +145,14 @@ fn plan(job: &Job<'_>, mode: &str, skip_all: bool) -> Result<Work, Refused> {
             return Err(job.bad((None, mend.into())));
         }
     };
+    let folder = job.folder();
+    let root = job.host.files()?.root_of(&folder.canonicalize().unwrap_or_else(|_| folder.clone()));
+    let folders: Vec<_> = [folder].into_iter().chain(root).collect();
     let mut op_args = args.op_args;
     op_args.extend(job.results.iter().cloned());
     let orders = json!({
         "callable": callable,
-        "folder": job.folder(),
+        "folders": folders,
         "mode": mode,
         "skip_all": skip_all,
         "op_args": op_args,
@@ -155,6 +160,7 @@ fn plan(job: &Job<'_>, mode: &str, skip_all: bool) -> Result<Work, Refused> {
         "templates_dict": args.templates_dict,
         "show_return_value": args.show_return_value_in_logs,
         "do_xcom_push": job.order.task.do_xcom_push,
+        "multiple_outputs": args.multiple_outputs,
         "context": context(job),
     });
     Ok(Work::Process(ProcessPlan {

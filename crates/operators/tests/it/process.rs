@@ -10,12 +10,12 @@ use std::{
 
 use serde_json::{Value, json};
 use updraft_core::{
-    MapIndex, MapSource, Mapping, XcomValue,
+    MapIndex, MapSource, Mapping, ResultArg, XcomValue,
     input::{AttemptEnd, Branch, Outcome},
     protocol::Order,
 };
 use updraft_operators::{
-    ProcessPlan, Variable, Work,
+    ProcessPlan, Variable, Work, is_literal,
     outcome::ProcessEnd,
     prepare,
     work::{self, ResultRule},
@@ -170,6 +170,39 @@ fn a_secret_is_not_in_what_is_shown_of_the_arguments() {
     assert!(prepared.secrets.contains(&"t0ps3cret".to_owned()));
     let Work::Process(plan) = prepared.work else { panic!("no process") };
     assert_eq!(run(&plan, None).result(), json!("t0ps3cret"));
+}
+
+/// Who leaves a result is not who writes the DAG: Airflow renders neither of these, and both of what is written.
+#[test]
+fn a_result_that_looks_like_a_template_stays_what_it_is() {
+    let mut world = World {
+        xcoms: [
+            ("a.return_value".to_owned(), vec![(-1, json!(["{{ var.value.key }}"]))]),
+            ("a.colour".to_owned(), vec![(-1, json!({"is": "{{ var.value.key }}"}))]),
+        ]
+        .into(),
+        ..World::default()
+    };
+    world.variables.insert("key".into(), Variable { value: "t0ps3cret".into(), secret: true });
+    let arg = |key: &str| ResultArg { task_id: "a".into(), key: key.into() }.to_argument();
+    let kwargs = json!({"x": [arg("colour")], "written": "{{ 'w' ~ 1 }}"});
+    let mut order = order("PythonOperator", json!({"python_callable": "m.f", "op_kwargs": kwargs}));
+    assert!(!is_literal(&order));
+    order.task.mapping =
+        Some(Mapping::Product(vec![("op_kwargs.each".into(), MapSource::Result("a".into()))]));
+    order.attempt.ti.map_index = MapIndex(0);
+    let prepared = prepare(&order, &world).unwrap();
+    assert_eq!(
+        prepared.rendered["op_kwargs"],
+        json!({"x": [{"is": "{{ var.value.key }}"}], "written": "w1", "each": "{{ var.value.key }}"})
+    );
+    order.args["op_kwargs"]["x"] = arg("shape");
+    let refused = prepare(&order, &world).unwrap_err().to_string();
+    assert_eq!(refused, "`a` left no `shape`, which is one of the arguments");
+    order.args["op_kwargs"]["x"] = json!(1);
+    let written = MapSource::List(vec![json!("{{ 'w' ~ 2 }}")]);
+    order.task.mapping = Some(Mapping::Product(vec![("op_kwargs.each".into(), written)]));
+    assert_eq!(prepare(&order, &world).unwrap().rendered["op_kwargs"]["each"], "w2");
 }
 
 #[test]

@@ -38,6 +38,13 @@ pub(super) struct Dependency {
     label: Option<String>,
 }
 
+impl Dependency {
+    /// One that says no more than what comes after what.
+    pub fn plain(of: Target, on: Target, place: Place) -> Self {
+        Self { of, on, place, when: None, pass_result: false, label: None }
+    }
+}
+
 impl<'a> Graph<'a> {
     pub fn new(tasks: &'a [TaskSpec], groups_of: &'a [Option<usize>], groups: &'a [Group]) -> Self {
         let mut members = vec![Vec::new(); groups.len()];
@@ -218,8 +225,7 @@ pub(super) fn read(
     for item in items {
         if let Some(name) = item.text() {
             if let Some(on) = names.find(name, item, problems) {
-                let place = item.place;
-                all.push(Dependency { of, on, place, when: None, pass_result: false, label: None });
+                all.push(Dependency::plain(of, on, item.place));
             }
         } else {
             all.extend(detailed(of, item, names, problems));
@@ -238,8 +244,7 @@ fn detailed(of: Target, item: &Node, names: &Names, problems: &mut Problems) -> 
         problems.error(item.place, message);
         return None;
     };
-    let mut dependency =
-        Dependency { of, on: of, place: item.place, when: None, pass_result: false, label: None };
+    let mut dependency = Dependency::plain(of, of, item.place);
     let mut on = None;
     for entry in &map.entries {
         let node = &entry.node;

@@ -47,8 +47,9 @@ pub(super) const DAG: [&str; 29] = [
 ];
 
 /// The keys of every task that are read; what is not among them is its operator's.
-pub(super) const TASK: [&str; 37] = [
+pub(super) const TASK: [&str; 38] = [
     "alerts",
+    "decorator",
     "dependencies",
     "depends_on_past",
     "do_xcom_push",
@@ -161,7 +162,6 @@ pub(super) fn of_task(key: &str) -> Option<Fate> {
             NoEffect("there are no executors here; a task's worker is chosen by its `queue`")
         }
         "executor" => Refused("there are no executors here; choose a task's worker by its `queue`"),
-        "decorator" => Refused("TaskFlow decorators come later; write `operator: PythonOperator`"),
         "variables_as_arguments" => Refused("write `\"{{ var.value.NAME }}\"` as the argument itself"),
         "params" => Refused("a task has no params of its own yet; write them at the DAG"),
         "start_date" | "end_date" => Refused("a task has no dates of its own; write it at the DAG"),

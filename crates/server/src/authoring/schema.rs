@@ -117,6 +117,11 @@ const TASK: &[Key] = &[
 
 /// The keys that only a task itself can have.
 const ONE_TASK: &[Key] = &[
+    (
+        "decorator",
+        Text,
+        "In place of `operator`: `airflow.sdk.task`, for a function whose arguments stand beside it.",
+    ),
     ("dependencies", Defined("dependencies"), "The tasks and groups before it."),
     ("expand", Mapping, "There is a copy of it for each combination of these values."),
     ("expand_kwargs", Any, "There is a copy of it for each of these sets of arguments."),

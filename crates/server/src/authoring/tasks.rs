@@ -7,7 +7,8 @@ use updraft_core::{EdgeSpec, GroupSpec, Mapping as TaskMapping, TaskId, TaskSpec
 use updraft_operators::catalog::{BadOperator, Checked};
 
 use super::{
-    edges::{self, Graph},
+    decorator,
+    edges::{self, Dependency, Graph},
     expand,
     field::{self, did_you_mean},
     groups::{self, Group},
@@ -41,8 +42,15 @@ pub(super) fn read(
     let written = names::entries(dag.get("tasks"), "task_id", "task", problems);
     let groups_of = groups_of(&written, &groups, problems);
     let (names, ids) = name(&written, &groups_of, &groups, problems);
-    let mut reader =
-        Reader { check, zone, names: &names, ids: &ids, passed_over: HashMap::new(), taken: HashSet::new() };
+    let mut reader = Reader {
+        check,
+        zone,
+        names: &names,
+        ids: &ids,
+        passed_over: HashMap::new(),
+        taken: HashSet::new(),
+        needs: Vec::new(),
+    };
     let mut parts = Parts::default();
     for (at, entry) in written.iter().enumerate() {
         let settings = groups_of[at].map_or(settings, |group| &groups[group].settings);
@@ -59,7 +67,7 @@ pub(super) fn read(
         let near = did_you_mean(&unused.key, keys::TASK.into_iter());
         problems.warn(unused.key_place, format!("no task takes the default argument `{}`{near}", unused.key));
     }
-    let mut dependencies = Vec::new();
+    let mut dependencies = std::mem::take(&mut reader.needs);
     for (at, entry) in written.iter().enumerate() {
         let node = entry.node.map().and_then(|map| map.get("dependencies"));
         edges::read(Target::Task(at), node, &names, &mut dependencies, problems);
@@ -130,6 +138,8 @@ struct Reader<'a> {
     passed_over: HashMap<String, HashSet<String>>,
     /// The defaults that some operator took.
     taken: HashSet<std::sync::Arc<str>>,
+    /// What follows what because it takes its result as an argument.
+    needs: Vec<Dependency>,
 }
 
 impl Reader<'_> {
@@ -140,8 +150,8 @@ impl Reader<'_> {
         let mut own: Vec<&Entry> = Vec::new();
         for entry in &fields.entries {
             match &*entry.key {
-                "operator" | "task_id" | "dependencies" | "task_group_name" | "parent_group_name"
-                | "expand" | "expand_kwargs" | "partial" => {}
+                "operator" | "decorator" | "task_id" | "dependencies" | "task_group_name"
+                | "parent_group_name" | "expand" | "expand_kwargs" | "partial" => {}
                 key if settings.set(key, entry, problems) => {}
                 _ => own.push(entry),
             }
@@ -152,33 +162,52 @@ impl Reader<'_> {
         let defaults = std::mem::take(&mut settings.for_operators);
         let mut spec = settings.finish(entry, problems);
         spec.task_id = self.ids[at].clone();
-        let operator = match fields.get("operator") {
-            Some(node) => field::text(node, problems).ok().flatten().map(|name| (name, node.place)),
-            None if fields.get("decorator").is_some() => None,
-            None => {
+        let decorator = fields.get("decorator").filter(|node| !node.is_null());
+        let operator = match (fields.get("operator"), decorator) {
+            (Some(_), Some(decorator)) => {
+                problems.error(
+                    decorator.place,
+                    "a task has an `operator` or a `decorator`: take one of the two out",
+                );
+                None
+            }
+            (Some(node), None) => field::text(node, problems).ok().flatten().map(|name| (name, node.place)),
+            (None, Some(node)) => {
+                decorator::operator(node, problems).map(|operator| (operator.to_owned(), node.place))
+            }
+            (None, None) => {
                 let message = "this task has no `operator`: write, for example, `operator: BashOperator`. (A list of \
                                tasks is not merged with that of `default`; mappings of tasks are.)";
                 problems.error(entry.key_place, message);
                 None
             }
         };
-        let mut args = Map::new();
-        let mut all_are_read = true;
-        for entry in &own {
-            match field::json(&entry.node, problems) {
-                Ok(value) => _ = args.insert(entry.key.to_string(), value),
-                Err(field::Noted) => all_are_read = false,
+        let args = match decorator {
+            None => plain_arguments(&own, problems),
+            Some(_) => {
+                let read = decorator::arguments(Target::Task(at), &own, self.names, self.ids, problems);
+                read.map(|read| {
+                    self.needs.extend(read.needs);
+                    read.args
+                })
             }
-        }
-        let (Some((operator, place)), Ok(mapping), true) = (operator, mapping, all_are_read) else {
+        };
+        let (Some((operator, place)), Ok(mapping), Ok(args)) = (operator, mapping, args) else {
             return spec;
         };
-        if let Some(twice) = mapped_twice(mapping.as_ref(), &args) {
+        if let Some(twice) = mapped_twice(mapping.as_ref(), &own) {
             let message =
                 format!("`{twice}` is mapped by `expand`, and is given here as well: keep one of the two");
             problems.error(entry.key_place, message);
             return spec;
         }
+        let mapping = match (decorator, mapping) {
+            (Some(node), Some(mapping)) => match decorator::mapping(mapping, node, problems) {
+                Ok(mapping) => Some(mapping),
+                Err(field::Noted) => return spec,
+            },
+            (_, mapping) => mapping,
+        };
         match self.checked(&operator, args, &defaults, mapping.as_ref(), problems) {
             Ok(checked) => {
                 let checked = checked.in_zone(self.zone);
@@ -264,8 +293,22 @@ fn names_argument(mapping: &TaskMapping, key: &str) -> bool {
     }
 }
 
-fn mapped_twice<'a>(mapping: Option<&TaskMapping>, args: &'a Map<String, Json>) -> Option<&'a String> {
-    args.keys().find(|key| mapping.is_some_and(|mapping| names_argument(mapping, key)))
+fn mapped_twice<'a>(mapping: Option<&TaskMapping>, own: &[&'a Entry]) -> Option<&'a str> {
+    let mut keys = own.iter().map(|entry| &*entry.key);
+    keys.find(|key| mapping.is_some_and(|mapping| names_argument(mapping, key)))
+}
+
+/// The arguments of an operator, as they are written.
+fn plain_arguments(own: &[&Entry], problems: &mut Problems) -> Result<Map<String, Json>, field::Noted> {
+    let mut args = Map::new();
+    let mut all_are_read = true;
+    for entry in own {
+        match field::json(&entry.node, problems) {
+            Ok(value) => _ = args.insert(entry.key.to_string(), value),
+            Err(field::Noted) => all_are_read = false,
+        }
+    }
+    if all_are_read { Ok(args) } else { Err(field::Noted) }
 }
 
 fn refuse(error: BadOperator, operator: Place, task: &Entry, own: &[&Entry], problems: &mut Problems) {

@@ -6,6 +6,7 @@ use serde_json::Value;
 use updraft_core::{
     AttemptId, Dag, Engine, MapIndex, Mapping, RunKey, TaskIx, TaskKind,
     protocol::{Order, OrderRun, OrderTask},
+    put_arguments,
     record::RunRow,
 };
 
@@ -29,7 +30,7 @@ impl Orders {
         let mapping = dag.mapping(attempt.ti.task).filter(|_| attempt.ti.map_index != MapIndex::NONE);
         let mapping = mapping.and_then(|mapping| match literal_arguments(mapping, attempt.ti.map_index) {
             Some(chosen) => {
-                args.extend(chosen);
+                put_arguments(&mut args, chosen);
                 None
             }
             None => Some(mapping.clone()),

@@ -267,3 +267,29 @@ daily:
     let bad = check(&dag.replace("type: integer", "type: whole"));
     assert!(bad.code == 1 && bad.err.contains("its JSON Schema is wrong"), "{bad:?}");
 }
+
+#[test]
+fn functions_take_what_others_returned_as_their_arguments() {
+    let dag = r#"
+flow:
+  tasks:
+    - {task_id: numbers, decorator: airflow.sdk.task, python_callable: sums.numbers}
+    - {task_id: both, decorator: airflow.decorators.task, python_callable: sums.both, multiple_outputs: true}
+    - {task_id: double, decorator: task, python_callable: sums.double, expand: {number: +numbers}, partial: {by: 2}}
+    - task_id: total
+      decorator: airflow.sdk.definitions.decorators.task
+      python_callable: sums.total
+      numbers: +double
+      more: {low: "+both['low']", high: [+both]}
+"#;
+    let python = "
+def numbers(): return [1, 2, 3]
+def both(): return {'low': 10, 'high': '{{ ds }}'}
+def double(number, by): return number * by
+def total(numbers, more, ds): print('total', sum(numbers) + more['low'], more['high'][0]['high'], ds)
+";
+    // The file is in a folder below, and the module beside it is found all the same.
+    let system = System::new(&[("team/flow.yaml", dag), ("sums.py", python)]);
+    let out = system.run(&["dags", "test", "flow", "-e", "2026-01-31"]).good();
+    assert!(out.contains("total     | total 22 {{ ds }} 2026-01-31\n"), "{out}");
+}

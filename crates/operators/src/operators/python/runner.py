@@ -261,10 +261,10 @@ def determine_kwargs(function, args, context, op_kwargs):
     return {name: value for name, value in everything.items() if name in names}
 
 
-def load(callable_, folder):
+def load(callable_, folders):
     """The function, from a file or from a module that can be imported."""
-    # This file's own folder is no place to import from; the DAG's is, as in Airflow.
-    sys.path[0] = folder
+    # This file's own folder is no place to import from; the DAG's is, and that of all DAGs, as in Airflow.
+    sys.path[0:1] = folders
     if "dotted" in callable_:
         module, _, name = callable_["dotted"].rpartition(".")
         loaded = importlib.import_module(module)
@@ -307,7 +307,7 @@ def ending_of(error):
 
 
 def run(orders, api, ti):
-    function = load(orders["callable"], orders["folder"])
+    function = load(orders["callable"], orders["folders"])
     context = make_context(orders, api, ti)
     args = orders["op_args"]
     kwargs = determine_kwargs(function, args, context, orders["op_kwargs"])
@@ -321,7 +321,19 @@ def run(orders, api, ti):
     ending = {"end": "success", "branch": branch_of(orders["mode"], value, orders["skip_all"])}
     if orders["do_xcom_push"]:
         ending["return_value"] = json_ready(value, "what it returned")
+        if orders["multiple_outputs"]:
+            push_each(ti, value)
     return ending
+
+
+def push_each(ti, value):
+    """Leaves each entry of a dict under its own name, as Airflow does with `multiple_outputs`."""
+    if not isinstance(value, dict):
+        raise TypeError(f"with multiple_outputs a task returns a dict, and this one returned {type(value).__name__}")
+    for key, entry in value.items():
+        if not isinstance(key, str):
+            raise TypeError(f"with multiple_outputs the keys are strings, and one is {key!r}")
+        ti.xcom_push(key, entry)
 
 
 def leave(ending, ti):

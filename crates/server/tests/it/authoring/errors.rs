@@ -290,9 +290,9 @@ fn what_is_not_there_yet_is_refused_by_name() {
          by the API",
     );
     assert_one(
-        &errors("d: {tasks: {t: {decorator: airflow.sdk.task}}}"),
-        "dags.yml:1:17: d.tasks.t.decorator: `decorator` can't be had here: TaskFlow decorators come later; write \
-         `operator: PythonOperator`",
+        &errors("d: {tasks: {t: {decorator: airflow.sdk.task.docker}}}"),
+        "dags.yml:1:28: d.tasks.t.decorator: there is no decorator `airflow.sdk.task.docker`: there are `task`, \
+         `task.branch` and `task.short_circuit`; write an `operator` for others",
     );
     for (key, fields) in [
         ("variables_as_arguments", "variables_as_arguments: []"),
@@ -316,4 +316,25 @@ fn an_error_of_the_default_block_is_told_of_each_dag_at_its_own_place() {
     let place = "dags.yml:3:14: default.default_args.retries: expected a whole number, 0 or more, found the text `many`";
     assert_eq!(super::messages(&reading.errors), [place, place]);
     assert!(reading.dags.is_empty());
+}
+
+#[test]
+fn decorated_tasks_are_checked() {
+    let of = |fields: &str| {
+        errors(&format!("d: {{tasks: {{a: {{operator: empty}}, t: {{decorator: task, {fields}}}}}}}"))
+    };
+    for (fields, told) in [
+        ("python_callable: m.f, x: +b", "there is no task and no task group `b`"),
+        ("python_callable: m.f, x: \"+a[1\"", "`+a[1` is no result: write `+task`"),
+        ("operator: empty", "an `operator` or a `decorator`: take one of the two out"),
+        ("x: 1", "needs `python_callable`"),
+        ("python_callable: m.f, expand_kwargs: a.output", "a decorated task is mapped by `expand`"),
+        (
+            "python_callable: m.f, x: 1, expand: {x: [1]}",
+            "`x` is mapped by `expand`, and is given here as well",
+        ),
+    ] {
+        let errors = of(fields);
+        assert!(errors.len() == 1 && errors[0].contains(told), "{fields}: {errors:?}");
+    }
 }
