@@ -266,11 +266,10 @@ fn return_value(order: &Order, task: &TaskId) -> XcomQuery {
     }
 }
 
+type Arguments = Map<String, Value>;
+
 /// The arguments of a mapped task's copy: those that are written down, and those that are results.
-fn mapped_arguments(
-    order: &Order,
-    host: &dyn Host,
-) -> Result<(Map<String, Value>, Map<String, Value>), Refused> {
+fn mapped_arguments(order: &Order, host: &dyn Host) -> Result<(Arguments, Arguments), Refused> {
     let Some(mapping) = &order.task.mapping else { return Ok((Map::new(), Map::new())) };
     let mut results: HashMap<&TaskId, Vec<Value>> = HashMap::new();
     for task in mapping.upstream() {
