@@ -207,7 +207,7 @@ async fn serve(home: Home, config: Config) -> Result<()> {
 }
 
 /// Refuses to make a new key where secrets are in the database that only the old one opens.
-async fn expect_key(home: &Home, store: &dyn Store) -> Result<()> {
+pub async fn expect_key(home: &Home, store: &dyn Store) -> Result<()> {
     let key = home.0.join("key");
     let gone = !key.try_exists().with_context(|| format!("can't look for {}", key.display()))?;
     if gone && !store.secrets(None, 1).await.context("can't read the secrets")?.is_empty() {

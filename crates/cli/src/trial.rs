@@ -36,7 +36,7 @@ use crate::{
     config::{Config, Home, random_file},
     failure::{Exit, Failure},
     keeper::lock,
-    standalone::listen_for_workers,
+    standalone::{expect_key, listen_for_workers},
 };
 
 /// Under this name the audit log would have what it does.
@@ -183,6 +183,7 @@ async fn secrets(home: &Home, config: &Config, inner: &Home) -> Result<Secrets> 
     let known =
         SqlStore::open(&url).await.context("can't open the database with connections and variables")?;
     known.check_schema().await.context("can't read connections and variables")?;
+    expect_key(home, &known).await?;
     let keys = Keys::of_home(&home.0).context("can't read the key file")?;
     Ok(Secrets::new(Arc::new(known), keys, environment))
 }

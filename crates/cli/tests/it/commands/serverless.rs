@@ -143,6 +143,14 @@ reads:
         assert_eq!(output.status.code(), Some(1));
         system.stop_server();
     }
+    // A new key would open none of these, and hide from the server that the old one is gone.
+    std::fs::remove_file(system.home().join("key")).unwrap();
+    let refused = system.run(&["dags", "test", "reads"]);
+    assert!(
+        refused.code == 1 && refused.err.contains("is gone, and the database has secrets"),
+        "{refused:?}"
+    );
+    assert!(!system.home().join("key").exists());
 }
 
 #[test]
