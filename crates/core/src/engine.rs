@@ -270,6 +270,11 @@ impl Engine {
         self.runs.values().map(|run| u64::from(run.unfinished)).sum()
     }
 
+    /// How many slots of workers are taken.
+    pub fn slots_taken(&self) -> u32 {
+        self.workers.values().map(Worker::used).fold(0, u32::saturating_add)
+    }
+
     fn fire_timers(&mut self, now: Timestamp) {
         while let Some((at, _)) = self.timers.first() {
             if *at > now {

@@ -237,8 +237,10 @@ pub struct Connection {
     pub description: Option<String>,
 }
 
-/// Where the log of a try is, below the folder or the bucket of logs: as Airflow lays them out, so that
-/// people find their way. What could lead out of its folder is escaped.
+/// Where the log of a try is, below the folder or the bucket of logs: by DAG and run as Airflow lays them out,
+/// so that people find their way, and all of a run in one folder. (Airflow has a folder for each task besides;
+/// of short tasks these were half of what was made on the disk.) What could lead out of its
+/// folder is escaped, and a name that is too long for a file is cut into folders.
 pub fn log_path(
     (namespace, dag_id, run_id): (&Namespace, &DagId, &RunId),
     task_id: &TaskId,
@@ -247,11 +249,20 @@ pub fn log_path(
 ) -> String {
     let map = match map_index {
         MapIndex::NONE => String::new(),
-        MapIndex(index) => format!("map_index={index}/"),
+        MapIndex(index) => format!("map_index={index},"),
     };
-    let run = log_folder(namespace, dag_id, Some(run_id));
-    format!("{run}/task_id={}/{map}attempt={try_number}.log", escape(task_id))
+    let mut path = log_folder(namespace, dag_id, Some(run_id));
+    path.push_str("/task_id=");
+    // Escaped, a name is ASCII and has no comma or slash of its own.
+    for (at, part) in escape(task_id).as_bytes().chunks(LONGEST_PART).enumerate() {
+        path.push_str(if at == 0 { "" } else { "/" });
+        path.push_str(&String::from_utf8_lossy(part));
+    }
+    path + &format!(",{map}attempt={try_number}.log")
 }
+
+/// File systems allow 255 bytes for a name; the rest is for what stands around a part of it.
+const LONGEST_PART: usize = 200;
 
 /// Where the logs of a run are, or of all runs of a DAG: see [`log_path`].
 pub fn log_folder(namespace: &Namespace, dag_id: &DagId, run_id: Option<&RunId>) -> String {
@@ -280,6 +291,21 @@ pub fn escape(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_attempt_has_a_log_of_its_own_that_a_file_system_takes() {
+        let run = (&Namespace::default(), &DagId::from("etl"), &RunId::from("r"));
+        let path = |task: &str, index: i32, number| log_path(run, &task.into(), MapIndex(index), number);
+        let folder = "namespace=default/dag_id=etl/run_id=r";
+        assert_eq!(path("load", -1, 1), format!("{folder}/task_id=load,attempt=1.log"));
+        assert_eq!(path("load", 7, 2), format!("{folder}/task_id=load,map_index=7,attempt=2.log"));
+        assert_eq!(path("a,b/c", -1, 1), format!("{folder}/task_id=a%2Cb%2Fc,attempt=1.log"));
+        for length in [199, 200, 201, 250, 1000] {
+            let path = path(&"x".repeat(length), i32::MAX, u32::MAX);
+            assert!(path.split('/').all(|part| part.len() <= 255), "{path}");
+            assert_eq!(path.matches('x').count(), length + 1, "one of them is that of map_index");
+        }
+    }
 
     #[test]
     fn no_name_leads_out_of_its_folder() {
