@@ -41,6 +41,8 @@ pub enum RecordKind {
     Config,
     /// States of deliveries.
     Delivery,
+    /// Backfills and how far they are.
+    Backfill,
     /// Retention deleted something.
     Cleaned,
 }

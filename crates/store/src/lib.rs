@@ -1,8 +1,9 @@
 //! What is kept: runs, task instances and all else, in SQLite, PostgreSQL or memory.
 //!
-//! [`Store`] is what a server holds, as `Arc<dyn Store>`. It is four traits, so that each can be read by
+//! [`Store`] is what a server holds, as `Arc<dyn Store>`. It is five traits, so that each can be read by
 //! itself: [`Ledger`] for the engine (rebuild, commit, leadership), [`Queries`] for the API and the UI,
-//! [`Records`] for what any server writes (connections, accounts, notes), [`Upkeep`] for the administrator.
+//! [`Records`] for what any server writes (connections, accounts, notes), [`Backfills`], and [`Upkeep`] for
+//! the administrator.
 //!
 //! # Architecture Invariant
 //!
@@ -12,6 +13,7 @@
 //! Times are kept in whole microseconds since 1970. What is finer is cut off, so that whoever makes a
 //! timestamp should round it first.
 
+mod backfills;
 mod change;
 mod error;
 mod header;
@@ -25,6 +27,10 @@ pub mod test_postgres;
 mod upkeep;
 
 pub use self::{
+    backfills::{
+        BackfillCounts, BackfillId, BackfillQuery, BackfillRow, BackfillRunListing, BackfillRunRow,
+        Backfills, NewBackfill, Progress, Reprocess,
+    },
     change::{Change, RecordKind},
     error::{CommitError, Error, Outage},
     ledger::{Fence, Leader, Ledger},
@@ -43,6 +49,6 @@ pub use self::{
 };
 
 /// All that a server asks of what keeps its state.
-pub trait Store: Ledger + Queries + Records + Upkeep {}
+pub trait Store: Ledger + Queries + Records + Backfills + Upkeep {}
 
-impl<T: Ledger + Queries + Records + Upkeep> Store for T {}
+impl<T: Ledger + Queries + Records + Backfills + Upkeep> Store for T {}

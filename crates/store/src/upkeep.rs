@@ -24,6 +24,8 @@ pub enum Expired {
     Ticks,
     /// Deliveries that came to an end, in whatever way.
     Deliveries,
+    /// Backfills that are over.
+    Backfills,
     /// API and join tokens that have run out.
     Tokens,
 }
@@ -37,6 +39,7 @@ impl Expired {
         Self::Audit,
         Self::Ticks,
         Self::Deliveries,
+        Self::Backfills,
         Self::Tokens,
     ];
 }

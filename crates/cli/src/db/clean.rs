@@ -55,6 +55,8 @@ enum Kind {
     Ticks,
     /// Deliveries that came to an end.
     Deliveries,
+    /// Backfills that are over.
+    Backfills,
     /// Tokens that have run out.
     Tokens,
 }
@@ -68,6 +70,7 @@ impl Kind {
             Self::Audit => Expired::Audit,
             Self::Ticks => Expired::Ticks,
             Self::Deliveries => Expired::Deliveries,
+            Self::Backfills => Expired::Backfills,
             Self::Tokens => Expired::Tokens,
         }
     }

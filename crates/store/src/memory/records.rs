@@ -22,7 +22,7 @@ use crate::{
 
 impl MemoryStore {
     /// Ends a change: where something changed, the audit log has it.
-    fn changed(
+    pub(super) fn changed(
         &self,
         mut tables: MutexGuard<'_, Tables>,
         changed: bool,

@@ -16,9 +16,10 @@ use updraft_core::{
     },
 };
 
+use super::backfills::Backfill;
 use crate::{
-    AccountId, AccountRow, AuditListing, ConnectionRow, DeliveryListing, DeliveryState, Error, Fence,
-    ImportErrorRow, Note, TokenId, TokenRow, VariableRow,
+    AccountId, AccountRow, AuditListing, BackfillId, ConnectionRow, DeliveryListing, DeliveryState, Error,
+    Fence, ImportErrorRow, Note, TokenId, TokenRow, VariableRow,
 };
 
 /// Everything that is kept.
@@ -39,6 +40,7 @@ pub(super) struct Tables {
     pub accounts: BTreeMap<AccountId, AccountRow>,
     pub tokens: BTreeMap<TokenId, TokenRow>,
     pub import_errors: BTreeMap<(Namespace, String), ImportErrorRow>,
+    pub backfills: BTreeMap<BackfillId, Backfill>,
     pub config: BTreeMap<String, String>,
     /// The highest number any transition or record ever had.
     pub last_id: i64,

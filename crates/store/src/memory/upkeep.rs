@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use updraft_core::{DagKey, RunKey, record::RunRow};
 
-use super::{MemoryStore, tables::Tables};
+use super::{MemoryStore, backfills::Backfill, tables::Tables};
 use crate::{Change, Cleaned, DeliveryState, Error, Expired, RecordKind, Upkeep, sql::SCHEMA_VERSION};
 
 #[async_trait]
@@ -36,8 +36,14 @@ impl Upkeep for MemoryStore {
     }
 
     async fn expired(&self, before: Timestamp, what: Expired) -> Result<u64, Error> {
-        let cleaned = clean(&mut self.tables().clone(), before, what, usize::MAX);
-        Ok(if what == Expired::Runs { cleaned.runs } else { cleaned.rows })
+        let mut tables = self.tables().clone();
+        let backfills = tables.backfills.len();
+        let cleaned = clean(&mut tables, before, what, usize::MAX);
+        Ok(match what {
+            Expired::Runs => cleaned.runs,
+            Expired::Backfills => u64::try_from(backfills - tables.backfills.len()).unwrap_or(u64::MAX),
+            _ => cleaned.rows,
+        })
     }
 
     async fn backup(&self, _: &Path) -> Result<(), Error> {
@@ -82,6 +88,12 @@ fn clean(tables: &mut Tables, before: Timestamp, what: Expired, limit: usize) ->
             let old = tables.deliveries.iter().filter(|(_, row)| row.changed_at < before && over(row.state));
             let old: Vec<_> = old.map(|(id, _)| *id).take(limit).collect();
             old.iter().filter_map(|id| tables.deliveries.remove(id)).count()
+        }
+        Expired::Backfills => {
+            let over = |backfill: &Backfill| backfill.row.completed_at.is_some_and(|at| at < before);
+            let old: Vec<_> = tables.backfills.iter().filter(|(_, backfill)| over(backfill)).collect();
+            let old: Vec<_> = old.into_iter().map(|(id, _)| *id).take(limit).collect();
+            old.iter().filter_map(|id| tables.backfills.remove(id)).map(|gone| 1 + gone.runs.len()).sum()
         }
         Expired::Tokens => {
             let old =

@@ -29,7 +29,7 @@ const IMPORT_ERROR: &str = "x.id, x.namespace, x.source, x.message, x.line, x.at
 
 impl SqlStore {
     /// Ends a transaction that changed a record, with its entry in the audit log.
-    async fn changed(
+    pub(super) async fn changed(
         &self,
         mut tx: Tx,
         kind: RecordKind,
@@ -44,7 +44,7 @@ impl SqlStore {
     }
 
     /// Runs one statement. Where it changes a row, the audit log has it; where not, nothing has happened.
-    async fn change(
+    pub(super) async fn change(
         &self,
         sql: Sql,
         kind: RecordKind,

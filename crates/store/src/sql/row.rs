@@ -1,5 +1,6 @@
 //! How each kind of row stands in its table: what is written, and the same read back.
 
+mod backfill;
 mod dag;
 mod event;
 mod record;
@@ -9,6 +10,10 @@ mod ti;
 use serde::Serialize;
 
 pub(super) use self::{
+    backfill::{
+        BACKFILL, BACKFILL_RUN, backfill_cells, backfill_run_cells, read_backfill, read_backfill_run,
+        read_backfill_run_listing,
+    },
     dag::{
         DAG, DAG_TAG, DAG_TASK, DAG_VERSION, POOL, STATS, TICK, dag_cells, pool_cells, read_dag, read_pool,
         read_stats, read_tick, read_version, stats_cells, tick_cells, version_cells,

@@ -39,6 +39,7 @@ impl Upkeep for SqlStore {
             Expired::Runs => clean_runs(&mut tx, before, limit.into()).await?,
             Expired::Transitions => clean_oldest(&mut tx, "transition", before, limit).await?,
             Expired::Audit => clean_oldest(&mut tx, "audit", before, limit).await?,
+            Expired::Backfills => clean_backfills(&mut tx, before, limit).await?,
             Expired::History | Expired::Ticks | Expired::Deliveries | Expired::Tokens => {
                 clean_found(&mut tx, before, what, limit).await?
             }
@@ -83,6 +84,7 @@ fn found(before: Timestamp, what: Expired) -> (&'static str, &'static str, Sql) 
         Expired::Deliveries => {
             ("delivery", "id", "state IN ('sent', 'failed', 'undeliverable') AND changed_at")
         }
+        Expired::Backfills => ("backfill", "id", "completed_at"),
         Expired::Tokens => ("token", "id", "expires_at"),
     };
     (table, key, Sql::new(format!("SELECT {key} FROM {table} x WHERE {and} < ")).with(before))
@@ -121,6 +123,19 @@ async fn clean_oldest(tx: &mut Tx, table: &str, before: Timestamp, limit: u32) -
     sql.push(") AS x WHERE x.at < ").arg(before).push(")");
     let rows = tx.run(sql).await?;
     Ok(Cleaned { runs: 0, rows, more: rows == u64::from(limit) })
+}
+
+/// Deletes backfills that are over: first their dates, which may be many.
+async fn clean_backfills(tx: &mut Tx, before: Timestamp, limit: u32) -> Result<Cleaned, Error> {
+    let mut sql = Sql::new("DELETE FROM backfill_run WHERE (backfill, ix) IN (SELECT x.backfill, x.ix");
+    sql.push(" FROM backfill_run x JOIN backfill b ON b.id = x.backfill WHERE b.completed_at < ");
+    sql.arg(before).push(" LIMIT ").arg(limit).push(")");
+    let rows = tx.run(sql).await?;
+    if rows == u64::from(limit) {
+        return Ok(Cleaned { runs: 0, rows, more: true });
+    }
+    let cleaned = clean_found(tx, before, Expired::Backfills, limit).await?;
+    Ok(Cleaned { rows: cleaned.rows + rows, ..cleaned })
 }
 
 /// Deletes the runs that ended first, as many as have about `limit` rows together.

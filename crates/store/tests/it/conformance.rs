@@ -1,5 +1,6 @@
 //! What holds for every store, tested on each.
 
+mod backfill;
 mod clean;
 mod commit;
 mod leadership;
@@ -28,6 +29,8 @@ macro_rules! on_every_store {
 use crate::fixture::{self, TestStore};
 
 on_every_store! {
+    backfill::a_dag_has_one_backfill_at_a_time,
+    backfill::its_dates_come_in_their_order,
     commit::what_is_committed_is_loaded,
     commit::deletions_take_all_that_is_theirs,
     commit::deletions_come_before_the_rest,
