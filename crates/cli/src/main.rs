@@ -48,6 +48,8 @@ enum Command {
     Dags(Noun<commands::dags::Command>),
     /// Look at runs, and have them begin anew.
     Runs(Noun<commands::runs::Command>),
+    /// Make runs for times that are past.
+    Backfill(Noun<commands::backfill::Command>),
     /// Look at tasks and their logs, and control them.
     Tasks(Noun<commands::tasks::Command>),
     /// Look at the values that tasks left for others.
@@ -109,6 +111,7 @@ fn main() -> ExitCode {
         Command::Standalone(args) => standalone::main(home, args),
         Command::Dags(noun) => noun.main(home),
         Command::Runs(noun) => noun.main(home),
+        Command::Backfill(noun) => noun.main(home),
         Command::Tasks(noun) => noun.main(home),
         Command::Xcoms(noun) => noun.main(home),
         Command::Variables(noun) => noun.main(home),

@@ -22,6 +22,7 @@ use updraft_operators::mail::MailServer;
 use updraft_server::{
     accounts::{Accounts, ensure_admin},
     authoring,
+    backfills::Backfiller,
     blobs::Blobs,
     dags::Loader,
     deliveries::Deliverer,
@@ -129,6 +130,7 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     let logs = Arc::new(LogFolder::new(home.logs()));
     let leading = Leading {
         store: store.clone(),
+        leader: handle.clone(),
         workers: workers.clone(),
         config: engine,
         holder,
@@ -261,6 +263,7 @@ fn tell_systemd(state: &str) {
 /// What it takes to lead.
 struct Leading {
     store: Arc<dyn Store>,
+    leader: Handle,
     workers: Arc<Workers>,
     config: updraft_core::Config,
     holder: String,
@@ -287,7 +290,10 @@ impl Leading {
             let ended = match Leader::take_over(self.config.clone(), inbox, around).await {
                 Ok(leader) => {
                     self.in_place.notify_one();
+                    let backfiller = Backfiller { store: self.store.clone(), leader: self.leader.clone() };
+                    let backfills = tokio::spawn(backfiller.run());
                     let (ended, given_back) = leader.run().await;
+                    backfills.abort();
                     inbox = given_back;
                     ended
                 }

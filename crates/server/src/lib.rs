@@ -7,6 +7,7 @@
 
 pub mod accounts;
 pub mod authoring;
+pub mod backfills;
 pub mod blobs;
 pub mod dags;
 pub mod deliveries;

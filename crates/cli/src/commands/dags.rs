@@ -4,8 +4,8 @@ mod check;
 mod find;
 mod simulate;
 mod test;
-mod time;
-mod trigger;
+pub(super) mod time;
+pub(super) mod trigger;
 
 use std::path::PathBuf;
 

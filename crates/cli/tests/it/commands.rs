@@ -1,5 +1,6 @@
 //! The commands of the program, against a server that works.
 
+mod backfill;
 mod failures;
 mod records;
 mod retention;

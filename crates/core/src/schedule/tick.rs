@@ -50,12 +50,17 @@ impl Tick {
 
     /// The id of the scheduled run, as Airflow 3.3 makes it: `scheduled__2026-01-31T00:00:00+00:00`.
     pub fn scheduled_run_id(&self) -> String {
+        Self::named("scheduled", self.run_after)
+    }
+
+    /// A run's id as Airflow makes it of a type and a time.
+    pub fn named(run_type: &str, at: Timestamp) -> String {
         // Python writes six digits of a second or none at all.
-        let micros = self.run_after.subsec_microsecond() != 0;
+        let micros = at.subsec_microsecond() != 0;
         let precision = if micros { 6 } else { 0 };
         let printer = DateTimePrinter::new().precision(Some(precision));
         let offset = jiff::tz::Offset::UTC;
-        format!("scheduled__{}", printer.timestamp_with_offset_to_string(&self.run_after, offset))
+        format!("{run_type}__{}", printer.timestamp_with_offset_to_string(&at, offset))
     }
 }
 

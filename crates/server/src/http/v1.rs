@@ -1,6 +1,7 @@
 //! What Updraft has beyond Airflow's REST API. States are as they are here, `paused` among them.
 
 mod accounts;
+mod backfills;
 mod control;
 mod dags;
 mod deliveries;
@@ -28,5 +29,6 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .merge(progress::routes())
         .merge(workers::routes())
         .merge(deliveries::routes())
+        .merge(backfills::routes())
         .merge(events::routes())
 }

@@ -1,9 +1,10 @@
 //! Airflow's REST API v2, as Airflow 3.3.2 answers it: its paths, parameters, shapes, messages and statuses.
 //!
 //! What Airflow has and Updraft has not is either `null` (bundles, triggers, executors) or not there at all
-//! (backfills, assets): a route that is not there is answered with 404. A task instance that is `paused` is
+//! (assets): a route that is not there is answered with 404. A task instance that is `paused` is
 //! shown as `running`, since Airflow's clients know no such state.
 
+pub(super) mod backfills;
 mod clear;
 mod connections;
 mod dags;
@@ -46,6 +47,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .merge(pools::routes())
         .merge(variables::routes())
         .merge(connections::routes())
+        .merge(backfills::routes())
         .merge(event_logs::routes())
         .merge(jobs::routes())
 }

@@ -3,6 +3,7 @@
 
 mod airflow_client;
 mod auth;
+mod backfills;
 mod control;
 mod dags;
 mod edge;

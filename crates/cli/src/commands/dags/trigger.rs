@@ -105,7 +105,7 @@ async fn until_over(session: &Session, dag_id: &str, run_id: &str) -> Result<()>
 }
 
 /// Asks again while the server is away: the run goes on, and an upgrade should not end who waits for it.
-async fn patiently(client: &Client, path: &[&str]) -> Result<Value> {
+pub async fn patiently(client: &Client, path: &[&str]) -> Result<Value> {
     let mut away_since = None;
     loop {
         match client.get(path).await {

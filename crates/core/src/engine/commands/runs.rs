@@ -1,12 +1,13 @@
 //! Commands about runs.
 
-use jiff::{Timestamp, fmt::temporal::DateTimePrinter, tz::Offset};
+use jiff::Timestamp;
 
 use super::super::{Engine, run::Past};
 use crate::{
     DagKey, End, RunId, RunKey, RunState, TaskIx,
     input::{CommandError, Reply, ToWorker, Trigger},
     record::{RunRow, RunType},
+    schedule::Tick,
 };
 
 impl Engine {
@@ -159,7 +160,5 @@ impl Engine {
 
 /// Airflow's name for a run that was given none: its type and time.
 pub(super) fn plain_run_id(run_type: RunType, run_after: Timestamp) -> RunId {
-    let printer = DateTimePrinter::new().precision(Some(6));
-    let at = printer.timestamp_with_offset_to_string(&run_after, Offset::UTC);
-    format!("{}__{at}", run_type.as_str()).into()
+    Tick::named(run_type.as_str(), run_after).into()
 }

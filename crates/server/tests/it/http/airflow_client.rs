@@ -12,6 +12,8 @@ async fn airflows_own_client_gets_what_it_expects() {
     let python = std::env::var_os("UPDRAFT_TEST_PYTHON").expect("cargo sets it");
     assert!(Path::new(&python).exists(), "Airflow's client is not there: run `scripts/setup.sh test`");
     let server = at_work().await;
+    let daily = "daily: {schedule: '@daily', start_date: 2999-01-01, tasks: {a: {operator: empty}}}";
+    server.put_dags(daily).await;
     let token = server.account("client", "admin", None).await;
     let mut worker = Worker::join(&server).await;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/http/with_airflow_client.py");

@@ -10,6 +10,7 @@ import time
 import airflow_client.client as client
 from airflow_client.client import api
 from airflow_client.client.exceptions import NotFoundException
+from airflow_client.client.models.backfill_post_body import BackfillPostBody
 from airflow_client.client.models.clear_task_instances_body import ClearTaskInstancesBody
 from airflow_client.client.models.connection_body import ConnectionBody
 from airflow_client.client.models.dag_patch_body import DAGPatchBody
@@ -32,12 +33,13 @@ def main():
         dags(there)
         runs(there)
         records(there)
+        backfills(there)
 
 
 def dags(there):
     dags = api.DAGApi(there)
     listed = dags.get_dags(limit=10, order_by=["-dag_id"])
-    equal([dag.dag_id for dag in listed.dags], ["work", "quick"])
+    equal([dag.dag_id for dag in listed.dags], ["work", "quick", "daily"])
     equal(dags.get_dag("work").is_paused, False)
     equal(dags.get_dag_details("work").params["size"]["value"], 1)
     equal(dags.patch_dag("quick", DAGPatchBody(is_paused=True)).is_paused, True)
@@ -91,6 +93,21 @@ def records(there):
     connections.delete_connection("c")
     equal(api.ImportErrorApi(there).get_import_errors().total_entries, 0)
     equal(api.JobApi(there).get_jobs().jobs[0].job_type, "SchedulerJob")
+
+
+def backfills(there):
+    backfills = api.BackfillApi(there)
+    body = BackfillPostBody(
+        dag_id="daily", from_date="2021-01-01T00:00:00Z", to_date="2021-01-03T00:00:00Z", dag_run_conf={"a": 1}
+    )
+    equal(backfills.create_backfill_dry_run(body).total_entries, 3)
+    made = backfills.create_backfill(body)
+    equal((made.max_active_runs, made.reprocess_behavior.value), (10, "none"))
+    equal(backfills.list_backfills("daily").backfills[0].id, made.id)
+    equal(backfills.get_backfill(made.id).completed_at, None)
+    equal(backfills.pause_backfill(made.id).is_paused, True)
+    equal(backfills.unpause_backfill(made.id).is_paused, False)
+    assert backfills.cancel_backfill(made.id).completed_at
 
 
 main()
