@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    AttemptId, DagId, Incarnation, MapIndex, Namespace, QueueName, RunId, TaskId, WorkerId,
-    input::WorkerEvent, record::RunType,
+    AttemptId, DagId, GroupId, Incarnation, MapIndex, Namespace, QueueName, RunId, RunState, TaskId,
+    TiStateName, WorkerId, input::WorkerEvent, record::RunType,
 };
 
 /// The version of this protocol. A server refuses a worker that speaks another, and says so.
@@ -205,6 +205,91 @@ pub struct XcomFound {
     pub map_index: MapIndex,
     /// The value.
     pub value: Value,
+}
+
+/// Asks for a run of another DAG, or of the same: `POST /worker/v1/runs`, answered with a [`RunGiven`]. Asked
+/// again by the same task instance, since the answer or the attempt was lost, no second run is made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunWanted {
+    /// Who asks.
+    pub attempt: AttemptId,
+    /// Of which DAG.
+    pub dag_id: DagId,
+    /// Its name; made from the time where none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    /// Airflow's `logical_date`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logical_date: Option<Timestamp>,
+    /// It does not begin before this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_after: Option<Timestamp>,
+    /// Its parameters.
+    pub conf: Map<String, Value>,
+    /// A run that is there already begins anew.
+    pub reset: bool,
+    /// Not where the DAG is paused.
+    pub unless_paused: bool,
+}
+
+/// The answer to a [`RunWanted`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunGiven {
+    /// This run was made, or has begun anew, for the one that asks.
+    Made(RunId),
+    /// There is such a run already.
+    Exists(RunId),
+    /// There can be none; why, and the mend.
+    Refused(String),
+}
+
+/// Asks how runs or task instances of a DAG are: `POST /worker/v1/states`, answered with [`States`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatesWanted {
+    /// Who asks.
+    pub attempt: AttemptId,
+    /// Of which DAG.
+    pub dag_id: DagId,
+    /// Of which of its runs.
+    pub run: WhichRun,
+    /// Of these tasks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<TaskId>,
+    /// Of all tasks in this group, near and far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupId>,
+}
+
+/// A run, as a [`StatesWanted`] names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhichRun {
+    /// By its name.
+    Named(RunId),
+    /// By its logical date.
+    Dated(Timestamp),
+}
+
+/// The answer to a [`StatesWanted`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct States {
+    /// What of it does not exist: a DAG, a task, a group; in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+    /// The run's state, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunState>,
+    /// Of each task the states of its copies; none where the run has none of it (yet).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tasks: BTreeMap<TaskId, Vec<TiStateName>>,
+}
+
+/// Until when a run is its DAG's latest: `GET /worker/v1/next-interval`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextInterval {
+    /// Where the data interval after that of the asker's run ends: then the next run begins.
+    pub end: Timestamp,
 }
 
 /// A connection as a worker gets it: `GET /worker/v1/connections/{conn_id}`.

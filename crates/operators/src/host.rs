@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use updraft_core::protocol::{Connection, XcomFound, XcomQuery};
+use updraft_core::protocol::{Connection, NextInterval, XcomFound, XcomQuery};
 
 use crate::Files;
 
@@ -28,6 +28,9 @@ pub trait Host: Send + Sync {
 
     /// The last run of the DAG before the order's own that succeeded.
     fn previous_success(&self) -> Result<Option<PreviousSuccess>, HostError>;
+
+    /// Until when the order's run is its DAG's latest; `None` where the schedule has no time after it.
+    fn next_interval(&self) -> Result<Option<NextInterval>, HostError>;
 
     /// Where mail goes when no connection says so: the configuration's `smtp.url`
     /// (`smtp://user:password@host:587`), and the address it comes from.

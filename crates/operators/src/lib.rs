@@ -22,5 +22,5 @@ pub use self::{
     files::Files,
     host::{Host, HostError, PreviousSuccess, Smtp, Variable},
     prepare::{Prepared, Refused, is_literal, prepare},
-    work::{NativeTask, ProcessPlan, Work},
+    work::{Asked, NativeTask, ProcessPlan, Server, Work},
 };

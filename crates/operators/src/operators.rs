@@ -2,6 +2,7 @@
 
 mod bash;
 mod branch;
+mod dag_run;
 #[cfg(feature = "email")]
 mod email;
 mod empty;
@@ -28,6 +29,8 @@ pub(crate) const ALL: &[Entry] = &[
     branch::BRANCH,
     branch::SHORT_CIRCUIT,
     weekday::BRANCH,
+    dag_run::LATEST_ONLY,
+    dag_run::TRIGGER,
     script::ENTRY,
     #[cfg(feature = "email")]
     email::ENTRY,
@@ -46,5 +49,6 @@ pub(crate) const ALL: &[Entry] = &[
     time::DATE_TIME_SENSOR,
     time::WAIT_SENSOR,
     weekday::SENSOR,
+    dag_run::EXTERNAL,
     time::WAIT_OPERATOR,
 ];

@@ -44,10 +44,29 @@ arguments! {
 /// What a sensor does each time.
 pub(crate) trait Look: Send + Sync + fmt::Debug {
     /// Looks: whether what it waits for is there, or why it can't be told.
-    fn look<'a>(
-        &'a self,
-        context: &'a TaskContext,
-    ) -> Pin<Box<dyn Future<Output = Result<bool, String>> + Send + 'a>>;
+    fn look<'a>(&'a self, context: &'a TaskContext) -> Looking<'a>;
+}
+
+/// A look.
+pub(crate) type Looking<'a> = Pin<Box<dyn Future<Output = Result<Seen, String>> + Send + 'a>>;
+
+/// What a sensor saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// What it waits for.
+    There,
+    /// Nothing yet.
+    NotYet,
+    /// What it waits for will not be, and it is to be skipped.
+    Skip(String),
+    /// What it waits for will not be, and it is to fail (with `soft_fail`, to be skipped).
+    Fail(String),
+}
+
+impl From<bool> for Seen {
+    fn from(there: bool) -> Self {
+        if there { Self::There } else { Self::NotYet }
+    }
 }
 
 /// A sensor at work.
@@ -112,8 +131,15 @@ impl Sensor {
             // Where no wait is wanted, others still get their turn.
             tokio::time::sleep(wait.unsigned_abs()).await;
             match self.look.look(&context).await {
-                Ok(true) => return Outcome::new(AttemptEnd::Success),
-                Ok(false) => {}
+                Ok(Seen::There) => return Outcome::new(AttemptEnd::Success),
+                Ok(Seen::NotYet) => {}
+                Ok(Seen::Skip(why)) => {
+                    return Outcome { message: Some(why), ..Outcome::new(AttemptEnd::Skipped) };
+                }
+                Ok(Seen::Fail(why)) if self.args.soft_fail => {
+                    return Outcome { message: Some(why), ..Outcome::new(AttemptEnd::Skipped) };
+                }
+                Ok(Seen::Fail(why)) => return self.failed(AttemptEnd::Failed, why),
                 Err(why) if self.args.silent_fail => context.log.line(&format!("this look failed: {why}")),
                 Err(why) => return self.failed(AttemptEnd::Failed, why),
             }

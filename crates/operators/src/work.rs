@@ -3,7 +3,12 @@
 use std::{collections::BTreeMap, fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
 use jiff::Timestamp;
-use updraft_core::input::Outcome;
+use updraft_core::{
+    input::Outcome,
+    protocol::{RunGiven, RunWanted, States, StatesWanted},
+};
+
+use crate::HostError;
 
 /// What there is to do for an attempt.
 #[derive(Debug)]
@@ -89,7 +94,21 @@ pub struct TaskContext {
     pub log: Arc<dyn TaskLog>,
     /// What all tasks of a worker share.
     pub shared: Arc<Shared>,
+    /// What it asks of the server while it is at work.
+    pub server: Arc<dyn Server>,
 }
+
+/// What a [`NativeTask`] may ask of the server. Waits for one that is away.
+pub trait Server: Send + Sync {
+    /// Makes a run.
+    fn give_run(&self, wanted: RunWanted) -> Asked<'_, RunGiven>;
+
+    /// Says how runs and task instances are.
+    fn states(&self, wanted: StatesWanted) -> Asked<'_, States>;
+}
+
+/// An answer to come.
+pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, HostError>> + Send + 'a>>;
 
 /// Where a [`NativeTask`] writes what it does.
 pub trait TaskLog: Send + Sync {

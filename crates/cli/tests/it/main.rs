@@ -9,6 +9,7 @@ mod eztable;
 mod import;
 mod kill;
 mod mail;
+mod other_runs;
 mod outage;
 mod restart;
 mod results;

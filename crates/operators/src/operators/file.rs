@@ -1,6 +1,6 @@
 //! `FileSensor`, as Airflow documents it: waits until there is a file.
 
-use std::{future::Future, path::Path, pin::Pin};
+use std::path::Path;
 
 use glob::{MatchOptions, glob_with};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::{
     Refused, Work,
     catalog::{Entry, argument::arguments},
     prepare::{Job, no_connection},
-    sensor::{Look, Sensor, SensorArgs},
+    sensor::{Look, Looking, Seen, Sensor, SensorArgs},
     work::TaskContext,
 };
 
@@ -90,18 +90,15 @@ struct FileLook {
 }
 
 impl Look for FileLook {
-    fn look<'a>(
-        &'a self,
-        context: &'a TaskContext,
-    ) -> Pin<Box<dyn Future<Output = Result<bool, String>> + Send + 'a>> {
+    fn look<'a>(&'a self, context: &'a TaskContext) -> Looking<'a> {
         Box::pin(async {
             let pattern = self.pattern.clone();
             match tokio::task::spawn_blocking(move || find(&pattern)).await {
                 Ok(Ok(Some(found))) => {
                     context.log.line(&format!("found {found}"));
-                    Ok(true)
+                    Ok(Seen::There)
                 }
-                Ok(Ok(None)) => Ok(false),
+                Ok(Ok(None)) => Ok(Seen::NotYet),
                 Ok(Err(error)) => Err(error),
                 Err(error) => Err(error.to_string()),
             }

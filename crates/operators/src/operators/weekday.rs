@@ -1,7 +1,5 @@
 //! `BranchDayOfWeekOperator` and `DayOfWeekSensor`, as Airflow's standard provider documents them.
 
-use std::{future::Future, pin::Pin};
-
 use jiff::{Timestamp, civil::Weekday, tz::TimeZone};
 use serde_json::{Value, json};
 use updraft_core::{TaskId, TaskKind};
@@ -14,7 +12,7 @@ use crate::{
         argument::{FromArgument, OneOrMore, arguments, found},
     },
     prepare::Job,
-    sensor::{Look, Sensor, SensorArgs},
+    sensor::{Look, Looking, Sensor, SensorArgs},
     work::TaskContext,
 };
 
@@ -150,11 +148,8 @@ impl Wanted {
 }
 
 impl Look for Wanted {
-    fn look<'a>(
-        &'a self,
-        _: &'a TaskContext,
-    ) -> Pin<Box<dyn Future<Output = Result<bool, String>> + Send + 'a>> {
-        Box::pin(async { Ok(self.is_met(Timestamp::now(), TimeZone::UTC)) })
+    fn look<'a>(&'a self, _: &'a TaskContext) -> Looking<'a> {
+        Box::pin(async { Ok(self.is_met(Timestamp::now(), TimeZone::UTC).into()) })
     }
 }
 

@@ -8,11 +8,11 @@ use updraft_core::{
     input::{AttemptEnd, Outcome},
     protocol::Connection,
 };
-use updraft_operators::{Refused, Work, prepare, work::TaskContext};
+use updraft_operators::{Refused, Work, prepare};
 
 use crate::{
     server::Server,
-    world::{Lines, World, order, run_native},
+    world::{self, Lines, World, order, run_native},
 };
 
 pub fn world(server: &Server) -> World {
@@ -174,8 +174,7 @@ fn many_sensors_cost_little_and_do_not_come_at_once() {
         // Taken over from a worker that has gone.
         order.task.first_started_at = Some(jiff::Timestamp::now() - jiff::SignedDuration::from_mins(10));
         let Work::Native(task) = prepare(&order, &world).unwrap().work else { panic!("no native work") };
-        let shared = context
-            .get_or_insert_with(|| TaskContext { log: Arc::new(Lines::default()), shared: Arc::default() });
+        let shared = context.get_or_insert_with(|| world::context(Arc::new(Lines::default())));
         task.run(shared.clone())
     });
     let mut sensors: Vec<_> = sensors.collect();

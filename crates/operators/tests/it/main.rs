@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by its panic")]
 
 mod branch;
+mod dag_run;
 mod email;
 mod files;
 mod http;

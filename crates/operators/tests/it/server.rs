@@ -12,9 +12,9 @@ use std::{
     time::Duration,
 };
 
-use updraft_operators::{Prepared, Work, work::TaskContext};
+use updraft_operators::{Prepared, Work};
 
-use crate::world::Lines;
+use crate::world::{Lines, context};
 
 /// What a request came with.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +60,7 @@ impl Server {
     pub fn is_left_when_dropped(&self, prepared: Prepared) {
         let Work::Native(task) = prepared.work else { panic!("no native work") };
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let context = TaskContext { log: Arc::new(Lines::default()), shared: Arc::default() };
+        let context = context(Arc::new(Lines::default()));
         let running = runtime.spawn(task.run(context));
         while self.asked().is_empty() {
             std::thread::yield_now();

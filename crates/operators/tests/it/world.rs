@@ -9,11 +9,14 @@ use serde_json::{Map, Value, json};
 use updraft_core::{
     AttemptId, MapIndex, RunKey, TaskIx, TiKey, XcomValue,
     input::{AttemptEnd, Outcome},
-    protocol::{Connection, Order, OrderRun, OrderTask, XcomFound, XcomQuery},
+    protocol::{
+        Connection, NextInterval, Order, OrderRun, OrderTask, RunGiven, RunWanted, States, StatesWanted,
+        XcomFound, XcomQuery,
+    },
     record::RunType,
 };
 use updraft_operators::{
-    Files, Host, HostError, Prepared, PreviousSuccess, Smtp, Variable, Work,
+    Asked, Files, Host, HostError, Prepared, PreviousSuccess, Server, Smtp, Variable, Work,
     work::{TaskContext, TaskLog},
 };
 
@@ -25,6 +28,7 @@ pub struct World {
     pub variables: BTreeMap<String, Variable>,
     pub connections: BTreeMap<String, Connection>,
     pub previous: Option<PreviousSuccess>,
+    pub next: Option<NextInterval>,
     pub smtp: Option<Smtp>,
     pub files: Files,
     /// What was asked for.
@@ -69,6 +73,11 @@ impl Host for World {
     fn previous_success(&self) -> Result<Option<PreviousSuccess>, HostError> {
         self.ask("previous success".into());
         Ok(self.previous)
+    }
+
+    fn next_interval(&self) -> Result<Option<NextInterval>, HostError> {
+        self.ask("next interval".into());
+        Ok(self.next)
     }
 
     fn smtp(&self) -> Result<Option<Smtp>, HostError> {
@@ -166,10 +175,27 @@ impl TaskLog for Lines {
     }
 }
 
+/// What work is given where it asks nothing of the server.
+pub fn context(log: Arc<dyn TaskLog>) -> TaskContext {
+    TaskContext { log, shared: Arc::default(), server: Arc::new(NoServer) }
+}
+
+struct NoServer;
+
+impl Server for NoServer {
+    fn give_run(&self, _: RunWanted) -> Asked<'_, RunGiven> {
+        Box::pin(async { panic!("no run is wanted here") })
+    }
+
+    fn states(&self, _: StatesWanted) -> Asked<'_, States> {
+        Box::pin(async { panic!("no states are wanted here") })
+    }
+}
+
 /// Drives native work to its end.
 pub fn run_native(prepared: Prepared) -> Ended {
     let log = Arc::new(Lines::default());
-    let context = TaskContext { log: Arc::clone(&log) as Arc<dyn TaskLog>, shared: Arc::default() };
+    let context = context(Arc::clone(&log) as Arc<dyn TaskLog>);
     let Work::Native(task) = prepared.work else { panic!("{:?} is no native work", prepared.work) };
     let outcome = tokio::runtime::Runtime::new().unwrap().block_on(task.run(context));
     let log = log.0.lock().unwrap().clone();

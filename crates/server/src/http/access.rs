@@ -184,6 +184,9 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("PUT", "/worker/v1/blobs/{attempt}/{name}", Worker),
     ("GET", "/worker/v1/previous-success", Worker),
     ("GET", "/worker/v1/smtp", Worker),
+    ("POST", "/worker/v1/runs", Worker),
+    ("POST", "/worker/v1/states", Worker),
+    ("GET", "/worker/v1/next-interval", Worker),
 ];
 
 /// Routes that follow something, or take up what is long.

@@ -16,7 +16,7 @@ const MOST: usize = 128;
 const KEPT_FOR: Duration = Duration::from_secs(5);
 
 /// A version, ready to be looked at.
-pub(super) struct Version {
+pub(crate) struct Version {
     pub row: DagVersionRow,
     pub dag: Dag,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Versions {
 
 impl Shared {
     /// A version of a DAG; `None` where there is none.
-    pub(super) async fn version(&self, dag: &DagKey, version: u32) -> Result<Option<Arc<Version>>, Error> {
+    pub(crate) async fn version(&self, dag: &DagKey, version: u32) -> Result<Option<Arc<Version>>, Error> {
         let key = (dag.clone(), version);
         if let Some(kept) = self.versions.get(&key) {
             return Ok(Some(kept));

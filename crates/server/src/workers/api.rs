@@ -39,6 +39,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(put_blob))
         .routes(routes!(find_previous_success))
         .routes(routes!(find_smtp))
+        .merge(super::runs::routes())
 }
 
 query! {
@@ -61,7 +62,7 @@ impl FromText for AttemptId {
 }
 
 /// The task instance of an attempt that a worker holds now.
-async fn held(shared: &Shared, attempt: AttemptId) -> Result<TiListing, Error> {
+pub(super) async fn held(shared: &Shared, attempt: AttemptId) -> Result<TiListing, Error> {
     let found = shared.store.ti(attempt.ti).await?;
     let holds = |listing: &TiListing| {
         let lease = listing.row.state.assignment().map(|assignment| assignment.lease);

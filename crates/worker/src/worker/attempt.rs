@@ -152,7 +152,11 @@ async fn carry_out(order: Arc<Order>, tools: &Arc<Tools>, wanted: watch::Receive
                 Err(error) => return ended(AttemptEnd::Failed, error.to_string()),
             };
             let log = Arc::new(TaskLogFile::masked(log, masks.clone()));
-            let context = TaskContext { log: log.clone(), shared: tools.shared.clone() };
+            let context = TaskContext {
+                log: log.clone(),
+                shared: tools.shared.clone(),
+                server: Arc::new(tools.client.clone()),
+            };
             started(&order, tools, Timestamp::now());
             let outcome = tokio::select! {
                 outcome = task.run(context) => outcome,

@@ -9,13 +9,13 @@ use std::{
 };
 
 use reqwest::{RequestBuilder, StatusCode, Url, header::CONTENT_TYPE};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{runtime::Handle, sync::watch};
 use updraft_core::{
     AttemptId,
-    protocol::{Connection, XcomFound, XcomQuery},
+    protocol::{Connection, NextInterval, RunGiven, RunWanted, States, StatesWanted, XcomFound, XcomQuery},
 };
-use updraft_operators::{Files, Host, HostError, PreviousSuccess, Smtp, Variable, secrets};
+use updraft_operators::{Asked, Files, Host, HostError, PreviousSuccess, Server, Smtp, Variable, secrets};
 
 use super::connection::Endpoint;
 
@@ -88,6 +88,12 @@ impl Client {
         Ok(found.map(|found| found.values).unwrap_or_default())
     }
 
+    async fn post<T: DeserializeOwned>(&self, path: &str, asked: impl Serialize) -> Result<T, HostError> {
+        let answer = self.answer(self.http.post(Self::url([path])?).json(&asked)).await?;
+        answer
+            .ok_or_else(|| HostError(format!("the server does not know `{path}`: is it of another version?")))
+    }
+
     /// Puts a large value, as JSON, into the blob store.
     pub async fn put_blob(
         &self,
@@ -105,6 +111,16 @@ impl Client {
         let stored: Option<Stored> = self.answer(request).await?;
         let stored = stored.ok_or_else(|| HostError("the server does not store blobs".into()))?;
         Ok((stored.path, stored.bytes))
+    }
+}
+
+impl Server for Client {
+    fn give_run(&self, wanted: RunWanted) -> Asked<'_, RunGiven> {
+        Box::pin(self.post("runs", wanted))
+    }
+
+    fn states(&self, wanted: StatesWanted) -> Asked<'_, States> {
+        Box::pin(self.post("states", wanted))
     }
 }
 
@@ -196,6 +212,10 @@ impl Host for AttemptHost {
         self.get(&["previous-success"])
     }
 
+    fn next_interval(&self) -> Result<Option<NextInterval>, HostError> {
+        self.get(&["next-interval"])
+    }
+
     fn smtp(&self) -> Result<Option<Smtp>, HostError> {
         let found: Option<Smtp> = self.get(&["smtp"])?;
         let url = found.as_ref().and_then(|smtp| Url::parse(&smtp.url).ok());
@@ -237,6 +257,10 @@ impl Host for NoLookUps {
     }
 
     fn previous_success(&self) -> Result<Option<PreviousSuccess>, HostError> {
+        self.refuse()
+    }
+
+    fn next_interval(&self) -> Result<Option<NextInterval>, HostError> {
         self.refuse()
     }
 

@@ -1,7 +1,5 @@
 //! `HttpSensor`, as Airflow's HTTP provider documents it: asks until the answer is as wished.
 
-use std::{future::Future, pin::Pin};
-
 use serde_json::{Map, Value};
 use updraft_core::TaskKind;
 
@@ -17,7 +15,7 @@ use crate::{
         argument::{OneOrMore, Strings, arguments},
     },
     prepare::Job,
-    sensor::{Look, Sensor, SensorArgs},
+    sensor::{Look, Looking, Seen, Sensor, SensorArgs},
     work::TaskContext,
 };
 
@@ -110,10 +108,7 @@ struct HttpLook {
 }
 
 impl Look for HttpLook {
-    fn look<'a>(
-        &'a self,
-        context: &'a TaskContext,
-    ) -> Pin<Box<dyn Future<Output = Result<bool, String>> + Send + 'a>> {
+    fn look<'a>(&'a self, context: &'a TaskContext) -> Looking<'a> {
         Box::pin(async {
             let answer = context.shared.http.ask(&self.request, Longest::Cut(LONGEST_ANSWER)).await;
             let answer = answer.map_err(|unanswered| unanswered.why)?;
@@ -121,13 +116,16 @@ impl Look for HttpLook {
             if answer.status.as_u16() >= 400 && !self.any_status {
                 if self.again.iter().any(|prefix| reason.starts_with(prefix)) {
                     context.log.line(&format!("{reason}: not yet"));
-                    return Ok(false);
+                    return Ok(Seen::NotYet);
                 }
                 return Err(format!("{} gave {reason}", self.request.shown));
             }
             match &self.check {
-                Some(check) => expression::holds("response_check", check, expression::seen(&answer)),
-                None => Ok(true),
+                Some(check) => {
+                    let holds = expression::holds("response_check", check, expression::seen(&answer));
+                    holds.map(Seen::from)
+                }
+                None => Ok(Seen::There),
             }
         })
     }

@@ -130,3 +130,66 @@ async fn the_run_before_that_succeeded_is_found() {
     assert_eq!(found["data_interval"][1], "2026-01-01T00:00:00Z");
     assert!(found["start_date"].is_string() && found["end_date"].is_string());
 }
+
+#[tokio::test]
+async fn a_task_gets_a_run_of_another_dag_once() {
+    let (server, _worker, attempt) = running().await;
+    server.put_dags("other: {tasks: {a: {operator: bash, bash_command: 'true'}}}").await;
+    let give = async |more: Value| {
+        let mut body = json!({"attempt": attempt, "dag_id": "other", "conf": {}, "reset": false, "unless_paused": false});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        server.ask("POST", "/worker/v1/runs", WORKER_TOKEN, Some(body)).await
+    };
+    let none = give(json!({"dag_id": "none"})).await.ok();
+    assert_eq!(none, json!({"refused": "there is no DAG `none`"}));
+    let by_hand = json!({"run_id": "by_hand"});
+    server.trigger("other", "by_hand").await;
+    assert_eq!(give(by_hand.clone()).await.ok(), json!({"exists": "by_hand"}));
+    server.patch("/api/v2/dags/other/dagRuns/by_hand", json!({"state": "failed"})).await.ok();
+    let reset = give(json!({"run_id": "by_hand", "reset": true})).await.ok();
+    assert_eq!(reset, json!({"made": "by_hand"}));
+    assert_eq!(server.get("/api/v2/dags/other/dagRuns/by_hand").await.ok()["state"], "queued");
+
+    // A DAG that is put begins paused.
+    let refused = give(json!({"unless_paused": true})).await.ok();
+    assert!(refused["refused"].as_str().unwrap().contains("is paused"), "{refused}");
+    let made = give(json!({"run_id": "mine"})).await.ok();
+    assert_eq!(made, json!({"made": "mine"}));
+    // Asked again it is the same, whatever is asked for; after the run's failure it is not.
+    assert_eq!(give(json!({})).await.ok(), made);
+    server.patch("/api/v2/dags/other/dagRuns/mine", json!({"state": "failed"})).await.ok();
+    assert_eq!(give(json!({"run_id": "mine"})).await.ok(), json!({"exists": "mine"}));
+    assert_eq!(give(json!({"run_id": "again"})).await.ok(), json!({"made": "again"}));
+    let over = AttemptId { lease: attempt.lease + 1, ..attempt };
+    give(json!({"attempt": over})).await.refused(403);
+}
+
+#[tokio::test]
+async fn a_task_is_told_how_the_tasks_of_a_run_are() {
+    let (server, _worker, attempt) = running().await;
+    let grouped = "
+other:
+  task_groups: {outer: {}, inner: {parent_group_name: outer}}
+  tasks:
+    a: {operator: bash, bash_command: 'true'}
+    b: {operator: bash, bash_command: 'true', task_group_name: inner}
+";
+    server.put_dags(grouped).await;
+    server.trigger("other", "r").await;
+    let states = async |more: Value| {
+        let mut body = json!({"attempt": attempt, "dag_id": "other", "run": {"named": "r"}});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        server.ask("POST", "/worker/v1/states", WORKER_TOKEN, Some(body)).await.ok()
+    };
+    let run = states(json!({})).await;
+    assert_eq!(run, json!({"run": "queued"}));
+    let task = states(json!({"tasks": ["a"]})).await;
+    assert_eq!(task["tasks"]["a"].as_array().unwrap().len(), 1, "{task}");
+    let group = states(json!({"group": "outer"})).await;
+    let tasks: Vec<&String> = group["tasks"].as_object().unwrap().keys().collect();
+    assert!(tasks.len() == 1 && tasks[0].ends_with('b'), "{group}");
+    let missing = states(json!({"tasks": ["nothing"]})).await;
+    assert_eq!(missing["missing"], "the DAG `other` has no task `nothing`");
+    assert_eq!(states(json!({"dag_id": "none"})).await["missing"], "there is no DAG `none`");
+    assert_eq!(states(json!({"run": {"dated": "2020-01-01T00:00:00Z"}})).await["run"], Value::Null);
+}
