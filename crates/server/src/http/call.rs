@@ -78,7 +78,7 @@ impl Call {
     /// Refuses parameters that don't fit a DAG's params.
     pub async fn refuse_bad_params(&self, dag: &DagRow, given: &Map<String, Value>) -> Result<(), Error> {
         let version = self.shared.version(&dag.key, dag.version).await?;
-        let checked = version.map_or(Ok(()), |version| params::check(&version.dag.spec().params, given));
+        let checked = version.map_or(Ok(()), |version| params::check(version.dag.spec(), given));
         checked.map_err(|bad| Error::bad_request(bad.to_string()))
     }
 

@@ -119,7 +119,7 @@ async fn refusal(shared: &Shared, dag: &DagKey, wanted: &RunWanted) -> Result<Op
         return Ok(Some(format!("the DAG `{dag_id}` is paused (fail_when_dag_is_paused)")));
     }
     let Some(version) = shared.version(dag, found.row.version).await? else { return Ok(None) };
-    let checked = params::check(&version.dag.spec().params, &wanted.conf);
+    let checked = params::check(version.dag.spec(), &wanted.conf);
     Ok(checked.err().map(|bad| bad.to_string()))
 }
 
