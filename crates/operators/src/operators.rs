@@ -15,6 +15,8 @@ mod script;
 mod slack;
 #[cfg(feature = "sms")]
 mod sms;
+#[cfg(feature = "sql")]
+mod sql;
 mod time;
 mod weekday;
 
@@ -38,6 +40,18 @@ pub(crate) const ALL: &[Entry] = &[
     slack::ENTRY,
     #[cfg(feature = "sms")]
     sms::ENTRY,
+    #[cfg(feature = "sql")]
+    sql::EXECUTE,
+    #[cfg(feature = "sql")]
+    sql::POSTGRES,
+    #[cfg(feature = "sql")]
+    sql::MYSQL,
+    #[cfg(feature = "sql")]
+    sql::SQLITE,
+    #[cfg(feature = "sql")]
+    sql::TRANSFER,
+    #[cfg(feature = "sql")]
+    sql::EXPORT,
     file::ENTRY,
     #[cfg(feature = "http")]
     http::OPERATOR,
