@@ -6,6 +6,8 @@ mod dag_run;
 #[cfg(feature = "email")]
 mod email;
 mod empty;
+#[cfg(any(feature = "http", feature = "sql"))]
+mod expression;
 mod file;
 #[cfg(feature = "http")]
 pub(crate) mod http;
@@ -16,7 +18,7 @@ mod slack;
 #[cfg(feature = "sms")]
 mod sms;
 #[cfg(feature = "sql")]
-mod sql;
+pub(crate) mod sql;
 mod time;
 mod weekday;
 
@@ -52,6 +54,14 @@ pub(crate) const ALL: &[Entry] = &[
     sql::TRANSFER,
     #[cfg(feature = "sql")]
     sql::EXPORT,
+    #[cfg(feature = "sql")]
+    sql::CHECK,
+    #[cfg(feature = "sql")]
+    sql::VALUE_CHECK,
+    #[cfg(feature = "sql")]
+    sql::THRESHOLD_CHECK,
+    #[cfg(feature = "sql")]
+    sql::SENSOR,
     file::ENTRY,
     #[cfg(feature = "http")]
     http::OPERATOR,

@@ -2,10 +2,12 @@
 //! SQLite.
 
 mod cell;
+mod check;
 mod execute;
 mod export;
 mod fault;
 mod load;
+mod sensor;
 mod server;
 mod session;
 mod text;
@@ -14,10 +16,13 @@ mod transfer;
 use serde_json::Value;
 use updraft_core::TaskKind;
 
+pub(crate) use self::sensor::Turns;
 use self::text::Parameters;
 pub(super) use self::{
+    check::{CHECK, THRESHOLD_CHECK, VALUE_CHECK},
     execute::{ENTRY as EXECUTE, MYSQL, POSTGRES, SQLITE},
     export::ENTRY as EXPORT,
+    sensor::ENTRY as SENSOR,
     transfer::ENTRY as TRANSFER,
 };
 use crate::{

@@ -1,5 +1,6 @@
 //! The operators that do SQL against real PostgreSQL, MariaDB and SQLite.
 
+mod check;
 mod execute;
 mod mariadb;
 mod owner;

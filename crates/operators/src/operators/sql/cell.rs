@@ -65,6 +65,57 @@ impl Cell {
         })
     }
 
+    /// Whether it counts as true, as in Python.
+    pub(super) fn is_true(&self) -> bool {
+        match self {
+            Self::Null => false,
+            Self::Bool(value) => *value,
+            Self::Int(value) => *value != 0,
+            Self::Float(value) => *value != 0.0,
+            Self::Decimal(text) => text.parse::<f64>().is_ok_and(|value| value != 0.0),
+            Self::Text(text) => !text.is_empty(),
+            Self::Bytes(bytes) => !bytes.is_empty(),
+            Self::Json(value) => match value {
+                Value::Null => false,
+                Value::Bool(value) => *value,
+                Value::Number(number) => number.as_f64() != Some(0.0),
+                Value::String(text) => !text.is_empty(),
+                Value::Array(items) => !items.is_empty(),
+                Value::Object(map) => !map.is_empty(),
+            },
+            Self::Date(_) | Self::Time(_) | Self::DateTime(_) | Self::Instant(_) => true,
+            Self::List(cells) => !cells.is_empty(),
+        }
+    }
+
+    /// As a number, as Python's `float` makes one of it.
+    pub(super) fn number(&self) -> Option<f64> {
+        match self {
+            Self::Bool(value) => Some(f64::from(u8::from(*value))),
+            Self::Int(value) => Some(*value as f64),
+            Self::Float(value) => Some(*value),
+            Self::Decimal(text) | Self::Text(text) => text.trim().parse().ok(),
+            Self::Null
+            | Self::Bytes(_)
+            | Self::Json(_)
+            | Self::Date(_)
+            | Self::Time(_)
+            | Self::DateTime(_)
+            | Self::Instant(_)
+            | Self::List(_) => None,
+        }
+    }
+
+    /// As Python's `str` shows it.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Null => "None".into(),
+            Self::Bool(true) => "True".into(),
+            Self::Bool(false) => "False".into(),
+            other => other.clone().into_text().unwrap_or_default(),
+        }
+    }
+
     /// How much room it takes, about, in bytes.
     pub(super) fn size(&self) -> usize {
         match self {
@@ -110,6 +161,7 @@ mod tests {
         let civil: civil::DateTime = "2026-01-31T06:00:00".parse().unwrap();
         assert_eq!(Cell::DateTime(civil).into_json(), json!("2026-01-31T06:00:00"));
         assert_eq!(Cell::DateTime(civil).into_text().as_deref(), Some("2026-01-31 06:00:00"));
+        assert_eq!((Cell::Bool(true).shown(), Cell::Null.shown()), ("True".into(), "None".into()));
         assert_eq!(Cell::List(vec![Cell::Int(1), Cell::Null]).into_text().as_deref(), Some("[1,null]"));
     }
 }

@@ -31,6 +31,9 @@ use super::{
 /// How long a server may take to be told that a statement is not wanted any more.
 const PATIENCE_AT_AN_END: Duration = Duration::from_secs(20);
 
+/// So many rows are read behind the one that is wanted.
+const PASSED_OVER: usize = 100;
+
 /// So many steps of SQLite's machine pass between two looks at whether its work is still wanted.
 const STEPS: i32 = 10_000;
 
@@ -189,6 +192,27 @@ impl Session {
             std::task::Poll::Ready(None)
         });
         items.chain(end).boxed()
+    }
+
+    /// The first row that a text gives, as Airflow's `get_first`. A few more are passed over, so that what is nearly
+    /// done is done; of many the rest is not looked at.
+    pub(super) async fn first(
+        &mut self,
+        text: &str,
+        parameters: &Parameters,
+    ) -> Result<Option<Vec<Cell>>, Fault> {
+        let mut items = self.items(text, parameters).await?;
+        let (mut first, mut count) = (None, 0);
+        while let Some(item) = items.next().await {
+            if let Item::Row(cells) = item? {
+                first.get_or_insert(cells);
+                count += 1;
+            }
+            if count > PASSED_OVER {
+                break;
+            }
+        }
+        Ok(first)
     }
 
     /// The names of the columns that a statement gives.
