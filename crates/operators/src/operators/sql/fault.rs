@@ -19,6 +19,10 @@ impl From<Fault> for Outcome {
     }
 }
 
+fn no_tls(error: impl std::fmt::Display) -> String {
+    format!("TLS failed ({error}): check the connection's `sslmode` (MySQL: `ssl_mode`) and its certificates")
+}
+
 impl Server {
     /// A fault of this server.
     pub(super) fn fault(&self, why: impl std::fmt::Display) -> Fault {
@@ -41,11 +45,11 @@ impl Server {
                         "the server broke off the connection ({error}): it ended, or something on the way did"
                     )
                 }
+                // What comes back is no TLS, or no certificate that is trusted.
+                ErrorKind::InvalidData => no_tls(error),
                 _ => format!("no server answers ({error}): check its host and port, and whether it runs"),
             },
-            Error::Tls(error) => format!(
-                "TLS failed ({error}): check the connection's `sslmode` (MySQL: `ssl_mode`) and its certificates"
-            ),
+            Error::Tls(error) => no_tls(error),
             Error::Database(error) => {
                 let code = error.code().map(|code| format!(" [{code}]")).unwrap_or_default();
                 let place = error

@@ -313,6 +313,62 @@ fn a_password_that_postgresql_refuses_is_told_and_not_shown() {
     assert_eq!(sql(&self::world([connection]), "warehouse", "select 1"), json!([[1]]));
 }
 
+#[test]
+fn tls_is_what_the_connection_says() {
+    let (postgres, maria) = (Postgres::start(), MariaDb::start());
+    let authority = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls/ca.pem");
+    let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/smtp/cert.pem");
+    let run = |connection: &Connection, extra: Value, text: &str| {
+        let mut connection = connection.clone();
+        connection.host = Some("127.0.0.1".into());
+        connection.extra = extra.as_object().unwrap().clone();
+        let conn_id = connection.conn_id.clone();
+        execute(&world([connection]), &conn_id, json!({"sql": text}))
+    };
+    let of_postgres = |extra| {
+        let text = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
+        run(&postgres.connection(), extra, text)
+    };
+    let of_maria = |extra| {
+        let text = "select variable_value <> '' from information_schema.session_status where variable_name = 'ssl_cipher'";
+        run(&maria.connection(), extra, text)
+    };
+    assert_eq!(of_postgres(json!({})).result(), json!([[true]]));
+    assert_eq!(of_postgres(json!({"sslmode": "disable"})).result(), json!([[false]]));
+    let verified = |file: &Path| json!({"sslmode": "verify-full", "sslrootcert": file});
+    assert_eq!(of_postgres(verified(&authority)).result(), json!([[true]]));
+    assert!(of_postgres(verified(&other)).failure().contains("check the connection's `sslmode`"));
+    assert!(
+        of_postgres(verified(Path::new("/nowhere.pem")))
+            .failure()
+            .contains("names a file for TLS: /nowhere.pem")
+    );
+    assert!(of_postgres(json!({"sslmode": "always"})).failure().contains("it is disable, allow, prefer"));
+    assert_eq!(of_maria(json!({})).result(), json!([[1]]));
+    assert_eq!(of_maria(json!({"ssl_mode": "DISABLED"})).result(), json!([[0]]));
+    let verified = |file: &Path| json!({"ssl_mode": "verify_identity", "ssl": {"ca": file}});
+    assert_eq!(of_maria(verified(&authority)).result(), json!([[1]]));
+    assert!(of_maria(verified(&other)).failure().contains("check the connection's `sslmode`"));
+    assert!(of_maria(json!({"ssl_mode": "always"})).failure().contains("it is disabled, preferred"));
+}
+
+#[test]
+fn a_server_that_says_nothing_is_given_up() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let connection = |kind: &str| Connection {
+        conn_id: "silent".into(),
+        conn_type: kind.into(),
+        host: Some("127.0.0.1".into()),
+        port: Some(silent.local_addr().unwrap().port()),
+        extra: json!({"connect_timeout": 0.2}).as_object().unwrap().clone(),
+        ..Connection::default()
+    };
+    for kind in ["postgres", "mysql"] {
+        let ended = execute(&world([connection(kind)]), "silent", json!({"sql": "select 1"}));
+        assert!(ended.failure().contains("no answer within 200ms (`connect_timeout`"), "{}", ended.failure());
+    }
+}
+
 /// Begins work, waits until the server has it, drops it, and waits until the server has it no more.
 fn is_stopped_when_dropped(world: &World, conn_id: &str, text: &str, seen: &str) {
     let order = order("sql", json!({"conn_id": conn_id, "sql": text}));

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::PathBuf,
     process::{Child, Stdio},
     time::{Duration, Instant},
@@ -10,7 +10,7 @@ use std::{
 
 use updraft_core::protocol::Connection;
 
-use super::owner::{Owner, program};
+use super::owner::{Owner, free_port, program};
 
 pub const PASSWORD: &str = "s3cret-of-maria";
 
@@ -38,7 +38,8 @@ impl MariaDb {
             "CREATE DATABASE shop;\nCREATE USER etl@'%' IDENTIFIED BY '{PASSWORD}';\nGRANT ALL ON *.* TO etl@'%';\n"
         );
         fs::write(&init, account).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
+        owner.tls(&home);
         let child = owner
             .command(program("mariadbd", &["/usr/sbin".into()], "mariadb-server"))
             .arg("--no-defaults")
@@ -46,6 +47,8 @@ impl MariaDb {
             .arg(format!("--socket={}", home.join("socket").display()))
             .arg(format!("--pid-file={}", home.join("pid").display()))
             .arg(format!("--init-file={}", init.display()))
+            .arg(format!("--ssl-cert={}", home.join("cert.pem").display()))
+            .arg(format!("--ssl-key={}", home.join("key.pem").display()))
             .args(["--bind-address=127.0.0.1", &format!("--port={port}")])
             .args(["--innodb-buffer-pool-size=32M", "--innodb-log-file-size=32M", "--skip-name-resolve"])
             .stdin(Stdio::null())

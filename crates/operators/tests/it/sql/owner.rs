@@ -80,6 +80,25 @@ impl Owner {
     }
 }
 
+impl Owner {
+    /// Puts a certificate and its key where a server can read them and takes them: nobody else may read the key.
+    pub fn tls(&self, home: &Path) {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls");
+        for (name, mode) in [("cert.pem", 0o644), ("key.pem", 0o600)] {
+            fs::copy(fixtures.join(name), home.join(name)).unwrap();
+            fs::set_permissions(home.join(name), fs::Permissions::from_mode(mode)).unwrap();
+            if let Some((user, group)) = self.ids {
+                chown(home.join(name), Some(user), Some(group)).unwrap();
+            }
+        }
+    }
+}
+
+/// A port that nobody has.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 /// A program in PATH or in one of these folders.
 pub fn program(name: &str, folders: &[PathBuf], package: &str) -> PathBuf {
     let paths = std::env::var_os("PATH").unwrap_or_default();

@@ -1,10 +1,10 @@
-//! A PostgreSQL of one's own. It listens on a socket in its own folder and ends with the process that started it,
+//! A PostgreSQL of one's own. It listens on a socket in its own folder and on a free port, and ends with the process that started it,
 //! however that ends.
 
 use std::{
     fs::{self, File},
     os::unix::net::UnixStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
@@ -13,13 +13,14 @@ use updraft_core::protocol::Connection;
 
 use super::{
     PASSWORD,
-    owner::{Owner, program},
+    owner::{Owner, free_port, program},
 };
 
 /// A running server.
 pub struct Postgres {
     owner: Owner,
     home: PathBuf,
+    pub port: u16,
     child: Child,
 }
 
@@ -40,8 +41,10 @@ impl Postgres {
             command
         });
         let home = owner.copy(&template, "pg");
-        let child = launch(&owner, &home);
-        let mut server = Self { owner, home, child };
+        owner.tls(&home);
+        let port = free_port();
+        let child = launch(&owner, &home, port);
+        let mut server = Self { owner, home, port, child };
         server.wait_until_ready();
         server
     }
@@ -51,7 +54,7 @@ impl Postgres {
         let is_ready = || {
             let pid_file = fs::read_to_string(self.home.join("data/postmaster.pid")).unwrap_or_default();
             pid_file.lines().nth(7).is_some_and(|state| state.trim() == "ready")
-                && UnixStream::connect(self.home.join(".s.PGSQL.5432")).is_ok()
+                && UnixStream::connect(self.home.join(format!(".s.PGSQL.{}", self.port))).is_ok()
         };
         while !is_ready() {
             let log = || fs::read_to_string(self.home.join("log")).unwrap_or_default();
@@ -67,6 +70,7 @@ impl Postgres {
             conn_id: "warehouse".into(),
             conn_type: "postgres".into(),
             host: Some(self.home.to_str().unwrap().into()),
+            port: Some(self.port),
             schema: Some("postgres".into()),
             login: Some("updraft".into()),
             password: Some(PASSWORD.into()),
@@ -83,7 +87,7 @@ impl Postgres {
     /// Starts it again, on what it had.
     pub fn restart(&mut self) {
         fs::remove_file(self.home.join("data/postmaster.pid")).unwrap();
-        self.child = launch(&self.owner, &self.home);
+        self.child = launch(&self.owner, &self.home, self.port);
         self.wait_until_ready();
     }
 }
@@ -96,12 +100,20 @@ impl Drop for Postgres {
     }
 }
 
-fn launch(owner: &Owner, home: &std::path::Path) -> Child {
+fn launch(owner: &Owner, home: &Path, port: u16) -> Child {
     let mut command = owner.command(of_postgres("postgres"));
-    command.arg("-D").arg(home.join("data")).arg("-k").arg(home);
-    for setting in
-        ["listen_addresses=", "max_connections=40", "shared_buffers=32MB", "dynamic_shared_memory_type=mmap"]
-    {
+    command.arg("-D").arg(home.join("data")).arg("-k").arg(home).arg("-p").arg(port.to_string());
+    let (cert, key) = (home.join("cert.pem"), home.join("key.pem"));
+    let settings = [
+        "listen_addresses=127.0.0.1".to_owned(),
+        "max_connections=40".into(),
+        "shared_buffers=32MB".into(),
+        "dynamic_shared_memory_type=mmap".into(),
+        "ssl=on".into(),
+        format!("ssl_cert_file={}", cert.display()),
+        format!("ssl_key_file={}", key.display()),
+    ];
+    for setting in settings {
         command.arg("-c").arg(setting);
     }
     let log = File::create(home.join("log")).unwrap();
