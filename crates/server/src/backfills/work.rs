@@ -10,8 +10,7 @@ use updraft_core::{
     record::{RunRow, RunType},
 };
 use updraft_store::{
-    BackfillRow, BackfillRunRow, Bounds, Change, Error, Progress, RecordKind, Reprocess, RunQuery, Store,
-    Window,
+    BackfillRow, BackfillRunRow, Change, Error, Progress, RecordKind, Reprocess, RunQuery, Store,
 };
 
 use super::plan::{Action, run_id};
@@ -185,14 +184,7 @@ impl Backfiller {
 
     /// The run of a date, where there is one.
     async fn run_of(&self, dag: &DagKey, date: &BackfillRunRow) -> Result<Option<RunRow>, Fault> {
-        let at = Some(date.logical_date);
-        let query = RunQuery {
-            namespace: dag.namespace.clone(),
-            dags: vec![dag.dag_id.clone()],
-            logical_date: Bounds { gte: at, lte: at, ..Bounds::default() },
-            window: Window { limit: 1, count_to: 0, ..Window::default() },
-            ..RunQuery::default()
-        };
+        let query = RunQuery::dated(dag, date.logical_date);
         Ok(self.store.runs(&query).await?.rows.pop().map(|listing| listing.row))
     }
 }

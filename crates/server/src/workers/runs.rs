@@ -148,16 +148,7 @@ async fn find_run(shared: &Shared, dag: &DagKey, which: &WhichRun) -> Result<Opt
             Some(key) => shared.store.run(key).await?,
             None => None,
         },
-        WhichRun::Dated(date) => {
-            let query = RunQuery {
-                namespace: dag.namespace.clone(),
-                dags: vec![dag.dag_id.clone()],
-                logical_date: Bounds { gte: Some(*date), lte: Some(*date), ..Bounds::default() },
-                window: Window { limit: 1, count_to: 0, ..Window::default() },
-                ..RunQuery::default()
-            };
-            shared.store.runs(&query).await?.rows.pop()
-        }
+        WhichRun::Dated(date) => shared.store.runs(&RunQuery::dated(dag, *date)).await?.rows.pop(),
     };
     Ok(found.map(|listing| listing.row))
 }
