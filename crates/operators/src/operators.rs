@@ -18,8 +18,12 @@ mod slack;
 #[cfg(feature = "sms")]
 mod sms;
 #[cfg(feature = "sql")]
-pub(crate) mod sql;
+mod sql;
+#[cfg(feature = "ssh")]
+mod ssh;
 mod time;
+#[cfg(feature = "ssh")]
+mod transfer;
 mod weekday;
 
 use crate::catalog::Entry;
@@ -62,6 +66,12 @@ pub(crate) const ALL: &[Entry] = &[
     sql::THRESHOLD_CHECK,
     #[cfg(feature = "sql")]
     sql::SENSOR,
+    #[cfg(feature = "ssh")]
+    ssh::COMMAND,
+    #[cfg(feature = "ssh")]
+    ssh::TRANSFER,
+    #[cfg(feature = "ssh")]
+    ssh::SENSOR,
     file::ENTRY,
     #[cfg(feature = "http")]
     http::OPERATOR,

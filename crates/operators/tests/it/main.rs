@@ -1,18 +1,22 @@
-//! The operators against real counterparts: bash, python3, HTTP and SMTP servers, databases, and Airflow's own answers.
+//! The operators against real counterparts: bash, python3, HTTP, SMTP and SSH servers, databases, and Airflow's own answers.
 #![expect(clippy::unwrap_used, reason = "a test fails by its panic")]
 
 mod branch;
+mod cut;
 mod dag_run;
 mod email;
 mod files;
 mod http;
 mod http_operator;
+mod memory;
 mod oracle;
+mod owner;
 mod process;
 mod server;
 mod slack;
 mod sms;
 mod sql;
+mod ssh;
 mod template;
 mod wait;
 mod world;
