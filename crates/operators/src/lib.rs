@@ -16,6 +16,8 @@ mod prepare;
 pub mod secrets;
 mod sensor;
 pub mod template;
+#[cfg(any(feature = "ftp", feature = "http"))]
+mod tls;
 pub mod work;
 
 pub use self::{

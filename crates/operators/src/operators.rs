@@ -9,6 +9,8 @@ mod empty;
 #[cfg(any(feature = "http", feature = "sql"))]
 mod expression;
 mod file;
+#[cfg(feature = "ftp")]
+mod ftp;
 #[cfg(feature = "http")]
 pub(crate) mod http;
 mod python;
@@ -22,7 +24,7 @@ mod sql;
 #[cfg(feature = "ssh")]
 mod ssh;
 mod time;
-#[cfg(feature = "ssh")]
+#[cfg(any(feature = "ftp", feature = "ssh"))]
 mod transfer;
 mod weekday;
 
@@ -72,6 +74,14 @@ pub(crate) const ALL: &[Entry] = &[
     ssh::TRANSFER,
     #[cfg(feature = "ssh")]
     ssh::SENSOR,
+    #[cfg(feature = "ftp")]
+    ftp::TRANSFER,
+    #[cfg(feature = "ftp")]
+    ftp::TRANSFER_TLS,
+    #[cfg(feature = "ftp")]
+    ftp::SENSOR,
+    #[cfg(feature = "ftp")]
+    ftp::SENSOR_TLS,
     file::ENTRY,
     #[cfg(feature = "http")]
     http::OPERATOR,

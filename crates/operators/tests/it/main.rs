@@ -1,4 +1,4 @@
-//! The operators against real counterparts: bash, python3, HTTP, SMTP and SSH servers, databases, and Airflow's own answers.
+//! The operators against real counterparts: bash, python3, HTTP, SMTP, SSH and FTP servers, databases, and Airflow's own answers.
 #![expect(clippy::unwrap_used, reason = "a test fails by its panic")]
 
 mod branch;
@@ -6,6 +6,7 @@ mod cut;
 mod dag_run;
 mod email;
 mod files;
+mod ftp;
 mod http;
 mod http_operator;
 mod memory;
