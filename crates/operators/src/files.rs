@@ -3,10 +3,10 @@
 //! The worker reads them itself, as its own user and under no guard. So what its tasks are kept from is refused
 //! here too, and so is what has no end or may never come: devices and pipes.
 
-#[cfg(any(feature = "ftp", feature = "sql", feature = "ssh"))]
+#[cfg(any(feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
 mod written;
 
-#[cfg(any(feature = "ftp", feature = "ssh"))]
+#[cfg(any(feature = "ftp", feature = "s3", feature = "ssh"))]
 pub(crate) use written::NewFile;
 
 use std::{

@@ -16,7 +16,7 @@ mod prepare;
 pub mod secrets;
 mod sensor;
 pub mod template;
-#[cfg(any(feature = "ftp", feature = "http"))]
+#[cfg(any(feature = "ftp", feature = "http", feature = "s3"))]
 mod tls;
 pub mod work;
 

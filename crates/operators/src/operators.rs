@@ -13,7 +13,11 @@ mod file;
 mod ftp;
 #[cfg(feature = "http")]
 pub(crate) mod http;
+#[cfg(any(feature = "ftp", feature = "s3", feature = "ssh"))]
+mod local;
 mod python;
+#[cfg(feature = "s3")]
+mod s3;
 mod script;
 #[cfg(feature = "slack")]
 mod slack;
@@ -82,6 +86,20 @@ pub(crate) const ALL: &[Entry] = &[
     ftp::SENSOR,
     #[cfg(feature = "ftp")]
     ftp::SENSOR_TLS,
+    #[cfg(feature = "s3")]
+    s3::UPLOAD,
+    #[cfg(feature = "s3")]
+    s3::DOWNLOAD,
+    #[cfg(feature = "s3")]
+    s3::CREATE,
+    #[cfg(feature = "s3")]
+    s3::COPY,
+    #[cfg(feature = "s3")]
+    s3::LIST,
+    #[cfg(feature = "s3")]
+    s3::DELETE,
+    #[cfg(feature = "s3")]
+    s3::SENSOR,
     file::ENTRY,
     #[cfg(feature = "http")]
     http::OPERATOR,

@@ -201,7 +201,7 @@ impl Job<'_> {
     }
 
     /// The attempt in letters, digits and dashes: a part of the names of files that are not whole yet.
-    #[cfg(any(feature = "ftp", feature = "sql", feature = "ssh"))]
+    #[cfg(any(feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
     pub(crate) fn mark(&self) -> String {
         self.order.attempt.to_string().replace(|letter: char| !letter.is_alphanumeric(), "-")
     }

@@ -1,4 +1,4 @@
-//! The operators against real counterparts: bash, python3, HTTP, SMTP, SSH and FTP servers, databases, and Airflow's own answers.
+//! The operators against real counterparts: bash, python3, HTTP, SMTP, SSH, FTP and S3 servers, databases, and Airflow's own answers.
 #![expect(clippy::unwrap_used, reason = "a test fails by its panic")]
 
 mod branch;
@@ -13,6 +13,7 @@ mod memory;
 mod oracle;
 mod owner;
 mod process;
+mod s3;
 mod server;
 mod slack;
 mod sms;

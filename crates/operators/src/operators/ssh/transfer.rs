@@ -19,7 +19,10 @@ use crate::{
         Entry,
         argument::{OneOrMore, arguments},
     },
-    operators::transfer::{self, Incoming, Operation, Step, half_name, outgoing},
+    operators::{
+        local::{Incoming, outgoing},
+        transfer::{self, Operation, Step, half_name},
+    },
     outcome::with_result,
     prepare::Job,
     work::{NativeTask, TaskContext, TaskFuture},
