@@ -11,7 +11,11 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use updraft_core::{input::AttemptEnd, protocol::Connection};
+use tokio::{runtime::Runtime, task::JoinHandle};
+use updraft_core::{
+    input::{AttemptEnd, Outcome},
+    protocol::Connection,
+};
 use updraft_operators::{Files, Work, catalog, prepare};
 
 use crate::{
@@ -96,6 +100,25 @@ impl Server {
 
     fn keys(&self, bucket: &str) -> Value {
         self.run("S3ListOperator", json!({"bucket": bucket})).result()
+    }
+}
+
+/// Prints how many uploads were begun in `lake` and not ended: with boto3, as the operators can't ask that.
+const UPLOADS: &str = "
+import boto3, sys
+url, key, secret = sys.argv[1:]
+s3 = boto3.client('s3', endpoint_url=url, region_name='us-east-1', aws_access_key_id=key, aws_secret_access_key=secret)
+print(len(s3.list_multipart_uploads(Bucket='lake').get('Uploads', [])))
+";
+
+impl Server {
+    fn begun(&self) -> u32 {
+        let python = std::env::var_os("UPDRAFT_TEST_PYTHON").unwrap();
+        let url = format!("http://127.0.0.1:{}", self.port);
+        let said =
+            Command::new(python).args(["-c", UPLOADS, &url, &self.key_id, &self.secret]).output().unwrap();
+        let number = String::from_utf8(said.stdout).unwrap().trim().parse();
+        number.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&said.stderr)))
     }
 }
 
@@ -282,26 +305,47 @@ fn a_server_that_breaks_off_leaves_no_half_file() {
     assert_eq!(names(server.home.path()), ["back", "large"]);
 }
 
-#[test]
-fn a_transfer_whose_task_is_stopped_leaves_nothing_at_either_end() {
-    let server = Server::start();
-    large(&server.path("large"));
-    // A server that takes the request and never answers.
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let get = json!({"source_key": "s3://lake/large", "filename": server.path("back")});
-    let world = server.through(silent.local_addr().unwrap().port());
-    let Work::Native(task) = prepare(&order("s3_to_local", get), &world).unwrap().work else {
+/// Begins work beside the test.
+fn begin(world: &World, operator: &str, args: Value) -> (Runtime, JoinHandle<Outcome>) {
+    let Work::Native(task) = prepare(&order(operator, args), world).unwrap().work else {
         panic!("no native work")
     };
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let runtime = Runtime::new().unwrap();
     let running = runtime.spawn(task.run(context(Arc::new(Lines::default()))));
-    let _asked = silent.accept().unwrap();
-    assert_eq!(names(server.home.path()).len(), 2, "the half file is there");
-    running.abort();
+    (runtime, running)
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let begin = Instant::now();
-    while names(server.home.path()) != ["large"] {
-        assert!(begin.elapsed() < Duration::from_secs(30), "something is left");
+    while !holds() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "{what}");
     }
+}
+
+#[test]
+fn a_download_whose_task_is_stopped_leaves_no_half_file() {
+    // A server that takes the request and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = Server::start();
+    let get = json!({"source_key": "s3://lake/large", "filename": server.path("back")});
+    let world = server.through(silent.local_addr().unwrap().port());
+    let (_runtime, running) = begin(&world, "s3_to_local", get);
+    let _asked = silent.accept().unwrap();
+    assert_eq!(names(server.home.path()).len(), 1, "the half file is there");
+    running.abort();
+    wait_until("something is left", || names(server.home.path()).is_empty());
+}
+
+#[test]
+fn an_upload_whose_task_is_stopped_leaves_no_parts() {
+    let server = Server::start();
+    fs::File::create(server.path("large")).unwrap().set_len(4 << 30).unwrap();
+    let put = json!({"filename": server.path("large"), "dest_key": "s3://lake/large"});
+    let (_runtime, running) = begin(&world(server.connection()), "local_to_s3", put);
+    wait_until("no upload begins", || server.begun() == 1);
+    running.abort();
+    wait_until("parts are left", || server.begun() == 0);
+    assert_eq!(server.keys("lake"), json!([]));
 }
 
 #[test]
