@@ -18,7 +18,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 use updraft_core::protocol::Offer;
-use updraft_operators::mail::MailServer;
+use updraft_operators::{alert::Sender, mail::MailServer};
 use updraft_server::{
     accounts::{Accounts, ensure_admin},
     authoring,
@@ -144,11 +144,18 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     let address = listener.local_addr()?;
     let base_url = format!("http://{address}");
     let mail = mail_server(&config)?;
-    tokio::spawn(Deliverer { store: store.clone(), mail, base_url }.run(to_deliver));
 
     let socket = listen_for_workers(&home.socket())?;
     let metrics = Arc::new(Metrics::default());
     let state = state(&home, &config, store.clone(), handle.clone(), workers, logs, metrics)?;
+    let deliverer = Deliverer {
+        store: store.clone(),
+        secrets: state.secrets.clone(),
+        sender: Sender::default(),
+        mail,
+        base_url,
+    };
+    tokio::spawn(deliverer.run(to_deliver));
     let retention = Retention {
         store: store.clone(),
         leader: handle.clone(),

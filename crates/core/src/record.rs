@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    AlertChannel, AlertOn, DagKey, DagSpec, DeliveryId, Namespace, Owner, PoolName, RunId, RunKey, RunState,
-    TaskId, TaskIx, TiKey, TiState, TiStateName, WorkerId, schedule::Tick,
+    AlertChannel, AlertOn, AlertWords, DagKey, DagSpec, DeliveryId, Namespace, OnDoubt, Owner, PoolName,
+    RunId, RunKey, RunState, TaskId, TaskIx, TiKey, TiState, TiStateName, WorkerId, schedule::Tick,
 };
 
 /// A DAG, whichever version it is at.
@@ -283,10 +283,14 @@ pub struct DeliveryRow {
     pub on: AlertOn,
     /// By what way it goes out.
     pub channel: AlertChannel,
+    /// What it says.
+    pub words: AlertWords,
+    /// What becomes of it where nobody knows whether it went out.
+    pub on_doubt: OnDoubt,
     /// When it was decided.
     pub at: Timestamp,
     /// What a template can say: `dag_id`, `run_id`, `task_id`, `map_index`, `try_number`, `max_tries`,
-    /// `state`, `reason`, `exit_code`.
+    /// `state`, `reason`, `exit_code`, and what else it is about.
     pub context: Value,
 }
 

@@ -12,9 +12,9 @@ pub(crate) mod http;
 mod python;
 mod script;
 #[cfg(feature = "slack")]
-mod slack;
+pub(crate) mod slack;
 #[cfg(feature = "sms")]
-mod sms;
+pub(crate) mod sms;
 mod time;
 mod weekday;
 

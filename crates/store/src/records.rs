@@ -164,14 +164,10 @@ pub trait Records: Send + Sync {
         now: Timestamp,
     ) -> Result<bool, Error>;
 
-    /// Has those sent again that are `sending` since before a time, in all namespaces; returns how many. Their
-    /// last error is this one.
-    async fn retry_deliveries_in_doubt(
-        &self,
-        before: Timestamp,
-        error: &str,
-        now: Timestamp,
-    ) -> Result<u64, Error>;
+    /// Has those sent again that are `sending` since before a time, in all namespaces, or holds them where
+    /// they say so ([`OnDoubt::Hold`](updraft_core::OnDoubt::Hold)); returns how many. Their last error is this
+    /// one.
+    async fn end_doubt(&self, before: Timestamp, error: &str, now: Timestamp) -> Result<u64, Error>;
 
     /// Sends anew what failed, was undeliverable or held. `false` where it is in another state.
     async fn resend_delivery(&self, id: DeliveryId, now: Timestamp, audit: &AuditRow) -> Result<bool, Error>;

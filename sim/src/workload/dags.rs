@@ -69,10 +69,9 @@ fn limits(rng: &mut Rng, spec: &mut DagSpec) {
         spec.dagrun_timeout = Some(span(rng.log_between(20 * SECOND, 1800 * SECOND)));
     }
     if rng.chance(0.2) {
-        spec.alerts = vec![AlertSpec {
-            on: if rng.chance(0.5) { AlertOn::Failure } else { AlertOn::Success },
-            channel: AlertChannel::Email { to: vec!["robin@example.com".into()] },
-        }];
+        let on = if rng.chance(0.5) { AlertOn::Failure } else { AlertOn::Success };
+        let channel = AlertChannel::Email { to: vec!["robin@example.com".into()] };
+        spec.alerts = vec![AlertSpec::new(on, channel)];
     }
     spec.is_paused_upon_creation = rng.chance(0.1).then_some(true);
 }

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod alerts;
 mod backup;
 mod bad;
 mod commands;

@@ -1,10 +1,14 @@
 //! Who is to be told of what.
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::Engine;
-use crate::{AlertOn, AlertSpec, DeliveryId, RunKey, TiKey, input::Effect, record::DeliveryRow};
+use crate::{
+    AlertOn, AlertSpec, DeliveryId, RunKey, TiKey,
+    input::Effect,
+    record::{DeliveryRow, RunRow},
+};
 
 impl Engine {
     /// Puts into the outbox what a task's alerts say about this.
@@ -15,10 +19,8 @@ impl Engine {
         if alerts.is_empty() {
             return;
         }
-        let context = json!({
-            "dag_id": run.row.dag.dag_id,
-            "run_id": run.row.run_id,
-            "logical_date": run.row.logical_date,
+        let mut context = about(&run.row);
+        context.extend(object(json!({
             "task_id": ti.task_id,
             "map_index": key.map_index,
             "try_number": ti.try_number,
@@ -27,8 +29,8 @@ impl Engine {
             "reason": ti.reason,
             "exit_code": ti.exit_code,
             "next_try_at": ti.state.wakes_at(),
-        });
-        self.deliver(now, key.run, Some(key), alerts, &context);
+        })));
+        self.deliver(now, key.run, Some(key), alerts, context);
     }
 
     /// Puts into the outbox what the DAG's alerts say about the end of a run.
@@ -36,14 +38,9 @@ impl Engine {
         let Some(run) = self.runs.get(&key) else { return };
         let alerts: Vec<AlertSpec> =
             run.dag.spec().alerts.iter().filter(|alert| alert.on == on).cloned().collect();
-        let context = json!({
-            "dag_id": run.row.dag.dag_id,
-            "run_id": run.row.run_id,
-            "logical_date": run.row.logical_date,
-            "state": run.row.state,
-            "reason": run.row.reason,
-        });
-        self.deliver(now, key, None, alerts, &context);
+        let mut context = about(&run.row);
+        context.extend(object(json!({ "state": run.row.state, "reason": run.row.reason })));
+        self.deliver(now, key, None, alerts, context);
     }
 
     fn deliver(
@@ -52,16 +49,39 @@ impl Engine {
         run: RunKey,
         ti: Option<TiKey>,
         alerts: Vec<AlertSpec>,
-        context: &serde_json::Value,
+        context: Map<String, Value>,
     ) {
         let Some(dag) = self.runs.get(&run).map(|run| run.row.dag.clone()) else { return };
-        for AlertSpec { on, channel } in alerts {
+        for AlertSpec { on, channel, words, on_doubt } in alerts {
             self.last_delivery += 1;
             let id = DeliveryId(self.last_delivery);
-            let row =
-                DeliveryRow { id, dag: dag.clone(), run, ti, on, channel, at: now, context: context.clone() };
+            let (dag, context) = (dag.clone(), Value::Object(context.clone()));
+            let row = DeliveryRow { id, dag, run, ti, on, channel, words, on_doubt, at: now, context };
             self.out.batch.deliveries.push(row);
             self.out.effects.push(Effect::Deliver(id));
         }
+    }
+}
+
+/// What is said of a run in all alerts about it.
+fn about(run: &RunRow) -> Map<String, Value> {
+    let (start, end) = run.data_interval.unzip();
+    object(json!({
+        "dag_id": run.dag.dag_id,
+        "run_id": run.run_id,
+        "run_type": run.run_type,
+        "logical_date": run.logical_date,
+        "data_interval_start": start,
+        "data_interval_end": end,
+        "run_after": run.run_after,
+        "started_at": run.started_at,
+        "owner": run.owner,
+    }))
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        _ => Map::new(),
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use updraft_core::{DeliveryId, Namespace, RunKey, TiKey, record::AuditRow};
+use updraft_core::{DeliveryId, Namespace, OnDoubt, RunKey, TiKey, record::AuditRow};
 
 use super::{
     MemoryStore,
@@ -389,27 +389,25 @@ impl Records for MemoryStore {
         Ok(true)
     }
 
-    async fn retry_deliveries_in_doubt(
-        &self,
-        before: Timestamp,
-        error: &str,
-        now: Timestamp,
-    ) -> Result<u64, Error> {
+    async fn end_doubt(&self, before: Timestamp, error: &str, now: Timestamp) -> Result<u64, Error> {
         let mut tables = self.tables();
         let in_doubt =
             |row: &&mut DeliveryListing| row.state == DeliveryState::Sending && row.changed_at < before;
-        let mut retried = 0;
+        let mut ended = 0;
         for row in tables.deliveries.values_mut().filter(in_doubt) {
-            row.state = DeliveryState::Pending;
+            row.state = match row.row.on_doubt {
+                OnDoubt::Resend => DeliveryState::Pending,
+                OnDoubt::Hold => DeliveryState::Held,
+            };
             row.last_error = Some(error.to_owned());
             (row.next_at, row.changed_at) = (now, now);
-            retried += 1;
+            ended += 1;
         }
         drop(tables);
-        if retried > 0 {
+        if ended > 0 {
             self.tell(Change::Record(RecordKind::Delivery));
         }
-        Ok(retried)
+        Ok(ended)
     }
 
     async fn resend_delivery(&self, id: DeliveryId, now: Timestamp, audit: &AuditRow) -> Result<bool, Error> {

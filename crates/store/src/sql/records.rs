@@ -337,19 +337,14 @@ impl Records for SqlStore {
         Ok(finished)
     }
 
-    async fn retry_deliveries_in_doubt(
-        &self,
-        before: Timestamp,
-        error: &str,
-        now: Timestamp,
-    ) -> Result<u64, Error> {
+    async fn end_doubt(&self, before: Timestamp, error: &str, now: Timestamp) -> Result<u64, Error> {
         let mut tx = self.db.begin().await?;
-        let retried = tx.run(delivery::retry_in_doubt(before, error, now)).await?;
+        let ended = tx.run(delivery::end_doubt(before, error, now)).await?;
         tx.commit().await?;
-        if retried > 0 {
+        if ended > 0 {
             self.tell(Change::Record(RecordKind::Delivery));
         }
-        Ok(retried)
+        Ok(ended)
     }
 
     async fn resend_delivery(&self, id: DeliveryId, now: Timestamp, audit: &AuditRow) -> Result<bool, Error> {

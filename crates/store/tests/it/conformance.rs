@@ -54,6 +54,7 @@ on_every_store! {
     lists::a_page_counts_no_further_than_asked,
     outbox::a_delivery_is_claimed_once_and_ends,
     outbox::what_is_on_its_way_for_too_long_is_sent_again,
+    outbox::what_is_in_doubt_is_held_where_it_says_so_until_somebody_sends_it,
     outbox::the_outbox_can_be_searched,
     record::connections_are_put_as_allowed,
     record::a_new_key_replaces_every_secret,

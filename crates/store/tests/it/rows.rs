@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use updraft_core::{
-    AlertChannel, AlertOn, Assignment, DagKey, DagSpec, DeliveryId, Incarnation, MapIndex, RunKey, RunState,
-    TaskIx, TaskKind, TaskSpec, TiKey, TiState, TiStateName, XcomValue,
+    AlertChannel, AlertOn, AlertWords, Assignment, DagKey, DagSpec, DeliveryId, Incarnation, MapIndex,
+    OnDoubt, RunKey, RunState, TaskIx, TaskKind, TaskSpec, TiKey, TiState, TiStateName, XcomValue,
     record::{
         AuditRow, Batch, DagRow, DagVersionRow, DeliveryRow, PoolRow, RunRow, RunType, TaskStatsRow, TiRow,
         TickOutcome, TickRow, TransitionRow, XcomRow,
@@ -156,6 +156,8 @@ pub fn delivery(id: i64, dag: &DagKey, ti: Option<TiKey>) -> DeliveryRow {
         ti,
         on: AlertOn::Failure,
         channel: AlertChannel::Email { to: vec!["ada@example.com".into()] },
+        words: AlertWords { subject: None, text: Some("{{ dag_id }} of {{ ds }}".into()) },
+        on_doubt: OnDoubt::Resend,
         at: at(id),
         context: json!({"dag_id": dag.dag_id, "state": "failed"}),
     }

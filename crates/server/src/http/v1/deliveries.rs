@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Json, http::StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
-use updraft_core::{AlertChannel, AlertOn, DeliveryId};
+use updraft_core::{AlertChannel, AlertOn, AlertWords, DeliveryId, OnDoubt};
 use updraft_store::{DeliveryListing, DeliveryQuery, DeliveryState, Window};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -28,6 +28,12 @@ struct DeliveryResponse {
     on: AlertOn,
     #[schema(value_type = Object)]
     channel: AlertChannel,
+    /// Its own words, where it has some: templates.
+    #[schema(value_type = Object)]
+    words: AlertWords,
+    /// What becomes of it where nobody knows whether it went out: `resend` or `hold`.
+    #[schema(value_type = String)]
+    on_doubt: OnDoubt,
     at: Time,
     /// What it is about: `run_id`, `task_id`, `state`, `reason`, …
     #[schema(value_type = Object)]
@@ -47,6 +53,8 @@ impl From<DeliveryListing> for DeliveryResponse {
             dag_id: row.dag.dag_id.to_string(),
             on: row.on,
             channel: row.channel,
+            words: row.words,
+            on_doubt: row.on_doubt,
             at: Time(row.at),
             context: row.context,
             state: listing.state.to_string(),

@@ -40,8 +40,10 @@ pub(super) fn finish(id: DeliveryId, attempt: u32, end: &DeliveryEnd, now: Times
     sql
 }
 
-pub(super) fn retry_in_doubt(before: Timestamp, error: &str, now: Timestamp) -> Sql {
-    let mut sql = Sql::new("UPDATE delivery SET state = 'pending', last_error = ").with(error);
+pub(super) fn end_doubt(before: Timestamp, error: &str, now: Timestamp) -> Sql {
+    let mut sql =
+        Sql::new("UPDATE delivery SET state = CASE on_doubt WHEN 'hold' THEN 'held' ELSE 'pending' END");
+    sql.push(", last_error = ").arg(error);
     sql.push(", next_at = ").arg(now).push(", changed_at = ").arg(now);
     sql.push(" WHERE state = 'sending' AND changed_at < ").arg(before);
     sql

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use updraft_core::{
-    AlertOn, DagKey, DeliveryId, Namespace, RunKey, XcomValue,
+    AlertOn, DagKey, DeliveryId, Namespace, OnDoubt, RunKey, XcomValue,
     record::{AuditRow, DeliveryRow, TransitionRow, XcomRow},
 };
 
@@ -123,6 +123,8 @@ pub(crate) const DELIVERY: Table = Table {
         ("map_index", Int),
         ("alert_on", Text),
         ("channel", Text),
+        ("words", Text),
+        ("on_doubt", Text),
         ("at", Int),
         ("context", Text),
         ("state", Text),
@@ -135,7 +137,7 @@ pub(crate) const DELIVERY: Table = Table {
 };
 
 /// A new row: pending, and due at once.
-pub(crate) fn delivery_cells(row: &DeliveryRow) -> [Arg; 15] {
+pub(crate) fn delivery_cells(row: &DeliveryRow) -> [Arg; 17] {
     [
         row.id.0.into(),
         (&*row.dag.namespace).into(),
@@ -145,6 +147,8 @@ pub(crate) fn delivery_cells(row: &DeliveryRow) -> [Arg; 15] {
         row.ti.map(|ti| ti.map_index.0).into(),
         alert_name(row.on).into(),
         json(&row.channel).into(),
+        json(&row.words).into(),
+        on_doubt_name(row.on_doubt).into(),
         row.at.into(),
         json(&row.context).into(),
         DeliveryState::Pending.as_str().into(),
@@ -160,6 +164,13 @@ fn alert_name(on: AlertOn) -> &'static str {
         AlertOn::Failure => "failure",
         AlertOn::Retry => "retry",
         AlertOn::Success => "success",
+    }
+}
+
+fn on_doubt_name(on_doubt: OnDoubt) -> &'static str {
+    match on_doubt {
+        OnDoubt::Resend => "resend",
+        OnDoubt::Hold => "hold",
     }
 }
 
@@ -180,6 +191,12 @@ pub(crate) fn read_delivery(f: &mut Fields) -> Result<DeliveryListing, Error> {
             .find(|alert| alert_name(*alert) == on)
             .ok_or_else(|| broken("reading a delivery", format!("there is no alert on `{on}`")))?,
         channel: f.json()?,
+        words: f.json()?,
+        on_doubt: match &*f.text()? {
+            "resend" => OnDoubt::Resend,
+            "hold" => OnDoubt::Hold,
+            other => return Err(broken("reading a delivery", format!("in doubt it can't be `{other}`"))),
+        },
         at: f.time()?,
         context: f.json()?,
     };

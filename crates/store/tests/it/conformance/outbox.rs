@@ -1,6 +1,9 @@
 //! The outbox.
 
-use updraft_core::{DeliveryId, RunKey, record::Batch};
+use updraft_core::{
+    DeliveryId, OnDoubt, RunKey,
+    record::{Batch, DeliveryRow},
+};
 use updraft_store::{DeliveryEnd, DeliveryListing, DeliveryQuery, DeliveryState, Window};
 
 use crate::{
@@ -59,8 +62,8 @@ pub async fn what_is_on_its_way_for_too_long_is_sent_again(on: TestStore) {
     let store = &on.store;
     store.claim_deliveries(at(2), 1).await.unwrap();
     store.claim_deliveries(at(5), 1).await.unwrap();
-    assert_eq!(store.retry_deliveries_in_doubt(at(2), "in doubt", at(9)).await.unwrap(), 0);
-    assert_eq!(store.retry_deliveries_in_doubt(at(5), "in doubt", at(9)).await.unwrap(), 1);
+    assert_eq!(store.end_doubt(at(2), "in doubt", at(9)).await.unwrap(), 0);
+    assert_eq!(store.end_doubt(at(5), "in doubt", at(9)).await.unwrap(), 1);
     let query = DeliveryQuery { states: vec![DeliveryState::Sending], ..DeliveryQuery::default() };
     assert_eq!(ids(&store.deliveries(&query).await.unwrap().rows), [2]);
     // The attempt that was in doubt says nothing any more.
@@ -68,6 +71,21 @@ pub async fn what_is_on_its_way_for_too_long_is_sent_again(on: TestStore) {
     let again = store.claim_deliveries(at(9), 10).await.unwrap();
     assert_eq!(ids(&again), [3, 1]);
     assert_eq!((again[1].attempts, again[1].last_error.as_deref()), (2, Some("in doubt")));
+}
+
+pub async fn what_is_in_doubt_is_held_where_it_says_so_until_somebody_sends_it(on: TestStore) {
+    let held = DeliveryRow { on_doubt: OnDoubt::Hold, ..rows::delivery(1, &key("sales"), None) };
+    let deliveries = vec![held.clone(), rows::delivery(2, &key("sales"), None)];
+    on.commit(&Batch { deliveries, ..Batch::default() }).await;
+    let store = &on.store;
+    store.claim_deliveries(at(2), 2).await.unwrap();
+    assert_eq!(store.end_doubt(at(5), "in doubt", at(9)).await.unwrap(), 2);
+    assert_eq!(ids(&store.claim_deliveries(at(9), 10).await.unwrap()), [2]);
+    let query = DeliveryQuery { states: vec![DeliveryState::Held], ..DeliveryQuery::default() };
+    let listed = store.deliveries(&query).await.unwrap().rows;
+    assert_eq!((&listed[0].row, listed[0].last_error.as_deref()), (&held, Some("in doubt")));
+    assert!(store.resend_delivery(DeliveryId(1), at(20), &rows::audit("resend")).await.unwrap());
+    assert_eq!(ids(&store.claim_deliveries(at(20), 10).await.unwrap()), [1]);
 }
 
 pub async fn the_outbox_can_be_searched(on: TestStore) {
