@@ -68,7 +68,7 @@ impl Disk {
         self.ticks.extend(batch.ticks.clone());
         self.stats.extend(batch.stats.clone());
         for delivery in &batch.deliveries {
-            if !self.runs.contains_key(&delivery.run) {
+            if delivery.run.is_some_and(|run| !self.runs.contains_key(&run)) {
                 return Err(format!("delivery {} is about a run that is not there", delivery.id));
             }
             if self.deliveries.insert(delivery.id, delivery.clone()).is_some() {
@@ -122,7 +122,7 @@ impl Disk {
             if let Some(row) = self.runs.remove(&run) {
                 self.run_ids.remove(&(row.dag, row.run_id));
             }
-            self.deliveries.retain(|_, delivery| delivery.run != run);
+            self.deliveries.retain(|_, delivery| delivery.run != Some(run));
             let tis: Vec<TiKey> = self.tis.range(keys_of(run)).map(|(key, _)| *key).collect();
             tis.into_iter().for_each(|ti| self.delete_ti(ti));
         }

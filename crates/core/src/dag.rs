@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::{
-    alert::{AlertChannel, AlertOn, AlertSpec, AlertWords, OnDoubt, WebhookTarget},
+    alert::{AlertChannel, AlertOn, AlertSpec, AlertWords, Deadline, DeadlineFrom, OnDoubt, WebhookTarget},
     graph::{Dag, InvalidDag},
     mapping::{MapSource, Mapping, put_arguments},
     result_arg::ResultArg,

@@ -121,6 +121,7 @@ enum Timer {
     Tick(DagKey),
     RunDue(RunKey),
     RunTimeout(RunKey),
+    Deadline(RunKey),
     Wake(TiKey),
     Lease(WorkerId),
 }
@@ -285,6 +286,7 @@ impl Engine {
                 Timer::Tick(dag) => self.on_tick_due(now, &dag),
                 Timer::RunDue(run) => self.begin_runs_of(now, run),
                 Timer::RunTimeout(run) => self.on_run_timeout(now, run, at),
+                Timer::Deadline(run) => self.on_deadline(now, run),
                 Timer::Wake(ti) => self.on_wake(now, ti),
                 Timer::Lease(worker) => self.on_lease_end(now, &worker),
             }

@@ -116,6 +116,8 @@ pub struct RunRow {
     pub ended_at: Option<Timestamp>,
     /// How often it was cleared.
     pub clear_number: u32,
+    /// Deadlines of it up to this time were told, or need not be.
+    pub deadlines_told: Option<Timestamp>,
     /// Why it ended as it did, where its tasks alone don't say.
     pub reason: Option<String>,
 }
@@ -275,8 +277,8 @@ pub struct DeliveryRow {
     pub id: DeliveryId,
     /// The DAG it is about.
     pub dag: DagKey,
-    /// The run it is about.
-    pub run: RunKey,
+    /// The run it is about, where it is about one.
+    pub run: Option<RunKey>,
     /// The task instance it is about, where it is about one.
     pub ti: Option<TiKey>,
     /// What it tells of.

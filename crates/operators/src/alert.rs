@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Map, Value};
 use updraft_core::{
-    AttemptId, MapIndex, TaskIx, TiKey,
+    AttemptId, MapIndex, RunKey, TaskIx, TiKey,
     protocol::{Connection, NextInterval, Order, OrderRun, OrderTask, XcomFound, XcomQuery},
     record::{DeliveryRow, RunType},
 };
@@ -32,7 +32,11 @@ fn order(row: &DeliveryRow) -> Order {
         |name: &str| said(name).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok());
     let time = |name: &str| said(name).and_then(Value::as_str).and_then(|text| text.parse().ok());
     let run_type = said("run_type").and_then(|name| serde_json::from_value(name.clone()).ok());
-    let ti = row.ti.unwrap_or(TiKey { run: row.run, task: TaskIx(0), map_index: MapIndex::NONE });
+    let ti = row.ti.unwrap_or(TiKey {
+        run: row.run.unwrap_or(RunKey(0)),
+        task: TaskIx(0),
+        map_index: MapIndex::NONE,
+    });
     Order {
         attempt: AttemptId { ti, try_number: number("try_number").unwrap_or(0), lease: 0 },
         watch: false,

@@ -167,6 +167,35 @@ async fn an_alert_in_doubt_comes_again_under_its_key_or_is_held_where_it_says_so
 }
 
 #[tokio::test]
+async fn a_run_that_is_late_and_ticks_that_were_passed_over_are_told() {
+    let web = Web::start(&["200 OK"]);
+    let dag = format!(
+        "late:\n  schedule: '* * * * * *'\n  start_date: 2024-01-01\n  max_active_runs: 1\n  alerts:\n    \
+         - {{on: deadline, after: 1, webhook: 'http://127.0.0.1:{0}/deadline'}}\n    \
+         - {{on: missed, webhook: 'http://127.0.0.1:{0}/missed'}}\n  tasks:\n    \
+         slow: {{operator: bash, bash_command: sleep 3}}\n",
+        web.port
+    );
+    let mut system = System::new(&[("late.yaml", &dag)]);
+    system.start(2);
+    let next = |path: &str| loop {
+        let asked = web.asked();
+        if asked.line == format!("POST /{path} HTTP/1.1") {
+            return asked;
+        }
+    };
+    let late = next("deadline");
+    assert_eq!((&late.body["on"], &late.body["about"]["state"]), (&"deadline".into(), &"running".into()));
+    // One run at a time, which takes three seconds: the ticks of two are passed over.
+    let missed = next("missed");
+    assert!(missed.body["about"]["ticks"].as_u64().unwrap() >= 1, "{missed:?}");
+    assert_eq!(missed.body["about"]["run_id"], Value::Null);
+    assert!(missed.body["url"].as_str().unwrap().ends_with("/dags/late"), "{missed:?}");
+    let rows = deliveries(&system, |rows| rows.iter().any(|row| row["on"] == "missed")).await;
+    assert!(rows.iter().all(|row| row["dag_id"] == "late"), "{rows:?}");
+}
+
+#[tokio::test]
 async fn a_webhook_that_refuses_for_good_is_not_asked_again() {
     let web = Web::start(&["410 Gone"]);
     let alerts = format!(

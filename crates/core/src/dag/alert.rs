@@ -1,5 +1,6 @@
 //! Who is to be told of what, and how.
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 /// Somebody to be told of something.
@@ -16,12 +17,15 @@ pub struct AlertSpec {
     /// What becomes of it where nobody knows whether it went out.
     #[serde(default, skip_serializing_if = "OnDoubt::is_resend")]
     pub on_doubt: OnDoubt,
+    /// Of a DAG's alert on [`AlertOn::Deadline`]: when that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Deadline>,
 }
 
 impl AlertSpec {
     /// The usual words, and sent again where it is in doubt.
     pub fn new(on: AlertOn, channel: AlertChannel) -> Self {
-        Self { on, channel, words: AlertWords::default(), on_doubt: OnDoubt::default() }
+        Self { on, channel, words: AlertWords::default(), on_doubt: OnDoubt::default(), deadline: None }
     }
 }
 
@@ -35,6 +39,34 @@ pub enum AlertOn {
     Retry,
     /// It succeeded.
     Success,
+    /// A run is not over by its deadline.
+    Deadline,
+    /// Ticks of the schedule passed without a run, and none will be made for them: nothing was there to make it,
+    /// or `max_active_runs` was reached. Not where somebody had paused the DAG.
+    Missed,
+}
+
+/// By when a run has to be over (Airflow 3's deadline alerts: a reference and an interval).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deadline {
+    /// Counted from here.
+    pub from: DeadlineFrom,
+    /// So long after it.
+    pub after: SignedDuration,
+}
+
+/// What a deadline is counted from (Airflow's `DeadlineReference`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadlineFrom {
+    /// The run's logical date (`DAGRUN_LOGICAL_DATE`). A run without one has no such deadline.
+    LogicalDate,
+    /// When the run was made, or made to begin again (`DAGRUN_QUEUED_AT`).
+    #[default]
+    QueuedAt,
+    /// When the run began. Airflow has no such reference.
+    StartedAt,
 }
 
 /// By what way an alert goes out.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     Engine, Timer,
+    deliveries::next_deadline,
     run::{Run, is_active, takes_pool_slots, takes_slots},
 };
 use crate::{MapIndex, Owner, RunState, TaskIx, TaskKind, TiState, Wait, trigger_rule::Counts};
@@ -43,6 +44,9 @@ impl Engine {
                 began.zip(run.dag.spec().dagrun_timeout).map(|(at, timeout)| at.saturating_add(timeout));
             if let Some(Ok(at)) = due {
                 has(at, Timer::RunTimeout(run.row.key))?;
+            }
+            if let Some(at) = next_deadline(run).filter(|_| !run.row.state.is_finished()) {
+                has(at, Timer::Deadline(run.row.key))?;
             }
         }
         for (key, dag) in &self.dags {

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::Engine;
+use super::{Engine, Timer, run::Run};
 use crate::{
-    AlertOn, AlertSpec, DeliveryId, RunKey, TiKey,
+    AlertOn, AlertSpec, DagKey, DeadlineFrom, DeliveryId, RunKey, TiKey,
     input::Effect,
     record::{DeliveryRow, RunRow},
 };
@@ -30,7 +30,8 @@ impl Engine {
             "exit_code": ti.exit_code,
             "next_try_at": ti.state.wakes_at(),
         })));
-        self.deliver(now, key.run, Some(key), alerts, context);
+        let dag = run.row.dag.clone();
+        self.deliver(now, (&dag, Some(key.run), Some(key)), alerts, context);
     }
 
     /// Puts into the outbox what the DAG's alerts say about the end of a run.
@@ -40,19 +41,75 @@ impl Engine {
             run.dag.spec().alerts.iter().filter(|alert| alert.on == on).cloned().collect();
         let mut context = about(&run.row);
         context.extend(object(json!({ "state": run.row.state, "reason": run.row.reason })));
-        self.deliver(now, key, None, alerts, context);
+        let dag = run.row.dag.clone();
+        self.deliver(now, (&dag, Some(key), None), alerts, context);
+    }
+
+    /// Puts into the outbox that a run is not over, though deadlines of it have passed that nobody was told of.
+    pub(super) fn alert_of_deadlines(&mut self, now: Timestamp, key: RunKey) {
+        let Some(run) = self.runs.get_mut(&key) else { return };
+        let mut passed: Vec<(Timestamp, AlertSpec)> =
+            deadlines(run).filter(|(at, _)| *at <= now).map(|(at, alert)| (at, alert.clone())).collect();
+        passed.sort_by_key(|(at, _)| *at);
+        let Some((last, _)) = passed.last() else { return };
+        run.row.deadlines_told = Some(*last);
+        let (dag, common, state) = (run.row.dag.clone(), about(&run.row), run.row.state);
+        self.changed.runs.insert(key);
+        for (at, alert) in passed {
+            let mut context = common.clone();
+            let reason = format!("it is not over by {at}");
+            context.extend(object(json!({ "state": state, "deadline": at, "reason": reason })));
+            self.deliver(now, (&dag, Some(key), None), vec![alert], context);
+        }
+    }
+
+    /// Tells of the deadlines of a run that have passed, and sets the timer of the next.
+    pub(super) fn on_deadline(&mut self, now: Timestamp, key: RunKey) {
+        if self.runs.get(&key).is_some_and(|run| !run.row.state.is_finished()) {
+            self.alert_of_deadlines(now, key);
+            self.await_deadline(key);
+        }
+    }
+
+    /// Sets the timer of a run's next deadline.
+    pub(super) fn await_deadline(&mut self, key: RunKey) {
+        if let Some(at) = self.runs.get(&key).and_then(next_deadline) {
+            self.timers.insert((at, Timer::Deadline(key)));
+        }
+    }
+
+    /// Puts into the outbox that ticks passed without a run.
+    pub(super) fn alert_of_ticks(
+        &mut self,
+        now: Timestamp,
+        key: &DagKey,
+        (first, last, count): (Timestamp, Timestamp, u64),
+        reason: &str,
+    ) {
+        let Some(dag) = self.dags.get(key) else { return };
+        let spec = dag.dag.spec();
+        let alerts: Vec<AlertSpec> =
+            spec.alerts.iter().filter(|alert| alert.on == AlertOn::Missed).cloned().collect();
+        let context = object(json!({
+            "dag_id": key.dag_id,
+            "state": "missed",
+            "reason": reason,
+            "ticks": count,
+            "first_tick": first,
+            "last_tick": last,
+            "owner": spec.owner,
+        }));
+        self.deliver(now, (key, None, None), alerts, context);
     }
 
     fn deliver(
         &mut self,
         now: Timestamp,
-        run: RunKey,
-        ti: Option<TiKey>,
+        (dag, run, ti): (&DagKey, Option<RunKey>, Option<TiKey>),
         alerts: Vec<AlertSpec>,
         context: Map<String, Value>,
     ) {
-        let Some(dag) = self.runs.get(&run).map(|run| run.row.dag.clone()) else { return };
-        for AlertSpec { on, channel, words, on_doubt } in alerts {
+        for AlertSpec { on, channel, words, on_doubt, deadline: _ } in alerts {
             self.last_delivery += 1;
             let id = DeliveryId(self.last_delivery);
             let (dag, context) = (dag.clone(), Value::Object(context.clone()));
@@ -61,6 +118,27 @@ impl Engine {
             self.out.effects.push(Effect::Deliver(id));
         }
     }
+}
+
+/// The next deadline of a run that has to be told when it passes.
+pub(super) fn next_deadline(run: &Run) -> Option<Timestamp> {
+    deadlines(run).map(|(at, _)| at).min()
+}
+
+/// The deadlines of a run that nobody was told of yet, with who is to be told.
+fn deadlines(run: &Run) -> impl Iterator<Item = (Timestamp, &AlertSpec)> {
+    let row = &run.row;
+    let of = |alert: &AlertSpec| {
+        let deadline = alert.deadline.filter(|_| alert.on == AlertOn::Deadline)?;
+        let from = match deadline.from {
+            DeadlineFrom::LogicalDate => row.logical_date,
+            DeadlineFrom::QueuedAt => Some(row.queued_at),
+            DeadlineFrom::StartedAt => row.started_at,
+        };
+        from?.saturating_add(deadline.after).ok()
+    };
+    let alerts = run.dag.spec().alerts.iter().filter_map(move |alert| Some((of(alert)?, alert)));
+    alerts.filter(move |(at, _)| row.deadlines_told.is_none_or(|told| *at > told))
 }
 
 /// What is said of a run in all alerts about it.

@@ -166,7 +166,11 @@ impl Engine {
         }
         let tis: Vec<crate::record::TiRow> =
             run.all().filter(|ti| !ti.state.is_finished()).cloned().collect();
+        let open = !run.row.state.is_finished();
         self.runs.insert(key, run);
+        if open {
+            self.await_deadline(key);
+        }
         for ti in tis {
             self.take_in_ti(&ti);
         }

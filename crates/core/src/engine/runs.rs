@@ -27,6 +27,7 @@ impl Engine {
         self.queue_run(&run);
         self.come_between(&run);
         self.runs.insert(key, run);
+        self.await_deadline(key);
         self.begin_runs(now, &dag_key);
     }
 
@@ -89,6 +90,7 @@ impl Engine {
             self.timers.insert((at, Timer::RunTimeout(key)));
         }
         self.todo.extend(tasks.into_iter().map(|task| (key, task)));
+        self.await_deadline(key);
     }
 
     /// Ends a run where its task instances have decided it.
@@ -130,6 +132,7 @@ impl Engine {
         state: RunState,
         reason: Option<String>,
     ) {
+        self.alert_of_deadlines(now, key);
         let Some(run) = self.runs.get_mut(&key) else { return };
         run.row.state = state;
         run.row.ended_at = Some(now);

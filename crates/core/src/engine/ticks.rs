@@ -126,6 +126,7 @@ impl Engine {
             started_at: None,
             ended_at: None,
             clear_number: 0,
+            deadlines_told: None,
             reason: None,
         };
         let compiled = dag.dag.clone();
@@ -155,7 +156,12 @@ impl Engine {
             Some(Passed::Full) => (TickOutcome::Skipped, "max_active_runs was reached, and catchup is off"),
             None => (TickOutcome::Missed, "nothing was there to make its run when it was due"),
         };
-        self.record_ticks(key, (first.run_after, last.run_after, count), outcome, reason, None);
+        let told = dag.held != Some(Passed::Paused);
+        let range = (first.run_after, last.run_after, count);
+        self.record_ticks(key, range, outcome, reason, None);
+        if told {
+            self.alert_of_ticks(now, key, range, reason);
+        }
         // They are decided, also for a server whose clock is behind.
         if let Some(dag) = self.dags.get_mut(key) {
             dag.row.last_tick = Some(last);

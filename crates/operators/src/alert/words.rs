@@ -19,8 +19,19 @@ pub struct Words {
 }
 
 /// What is told in a mail's usual text, in this order.
-const TOLD: [&str; 8] =
-    ["dag_id", "run_id", "task_id", "map_index", "try_number", "state", "exit_code", "reason"];
+const TOLD: [&str; 11] = [
+    "dag_id",
+    "run_id",
+    "task_id",
+    "map_index",
+    "try_number",
+    "state",
+    "exit_code",
+    "first_tick",
+    "last_tick",
+    "deadline",
+    "reason",
+];
 
 /// What an alert says: its own words, the usual ones where it has none. `url` is where a person sees what it
 /// is about. Where a template can't be rendered, it says the usual words with that error behind them, since
@@ -69,6 +80,15 @@ pub fn on(on: AlertOn) -> &'static str {
         AlertOn::Failure => "failure",
         AlertOn::Retry => "retry",
         AlertOn::Success => "success",
+        AlertOn::Deadline => "deadline",
+        AlertOn::Missed => "missed",
+    }
+}
+
+fn ticks(context: &Value) -> String {
+    match context["ticks"].as_u64() {
+        Some(1) | None => "a tick".into(),
+        Some(count) => format!("{count} ticks"),
     }
 }
 
@@ -77,14 +97,17 @@ fn usual(row: &DeliveryRow, url: &str) -> Words {
         Value::Null => String::new(),
         other => as_text(other),
     };
-    let what = match row.ti {
-        Some(_) => format!("task {} of {}", said("task_id"), said("dag_id")),
-        None => format!("run {} of {}", said("run_id"), said("dag_id")),
+    let what = match (row.run, row.ti) {
+        (_, Some(_)) => format!("task {} of {}", said("task_id"), said("dag_id")),
+        (Some(_), None) => format!("run {} of {}", said("run_id"), said("dag_id")),
+        (None, None) => format!("{} of {}", ticks(&row.context), said("dag_id")),
     };
     let became = match row.on {
         AlertOn::Failure => "failed",
         AlertOn::Retry => "failed and will be tried again",
         AlertOn::Success => "succeeded",
+        AlertOn::Deadline => "is not over by its deadline",
+        AlertOn::Missed => "passed without a run",
     };
     let subject = format!("[Updraft] {what} {became}");
     let text = match row.channel {
@@ -116,7 +139,7 @@ mod tests {
         DeliveryRow {
             id: DeliveryId(7),
             dag: DagKey::new("default", "etl"),
-            run: RunKey(1),
+            run: Some(RunKey(1)),
             ti: Some(TiKey { run: RunKey(1), task: TaskIx(0), map_index: MapIndex::NONE }),
             on: AlertOn::Failure,
             channel,

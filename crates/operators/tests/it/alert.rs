@@ -17,7 +17,7 @@ fn row() -> DeliveryRow {
     DeliveryRow {
         id: DeliveryId(7),
         dag: DagKey::new("default", "etl"),
-        run: RunKey(1),
+        run: Some(RunKey(1)),
         ti: None,
         on: AlertOn::Failure,
         channel: AlertChannel::Slack { conn_id: "chat".into() },

@@ -8,12 +8,18 @@
 //!   what an address can't;
 //! - `sms: "+49 30 1234567"`, one number or several, by the gateway of the connection `conn_id` (`sms_default`).
 //!
-//! And it may have `text` and, for mail and webhooks, `subject`: templates over what happened. With
+//! `on` is `failure`, `retry` (of a task) and `success`; at a DAG also `missed`, ticks of the schedule that passed
+//! without a run, and `deadline`, a run that is not over `after: 2 hours`, `from` its `logical_date`, from
+//! `queued_at`, which is the default, or from `started_at`. These are Airflow 3's deadline alerts, in short.
+//!
+//! And an alert may have `text` and, for mail and webhooks, `subject`: templates over what happened. With
 //! `on_doubt: hold` what was on its way when the server died waits for a person; with `resend`, which is the
 //! default, it is sent again.
 
 use serde_json::Value as Json;
-use updraft_core::{AlertChannel, AlertOn, AlertSpec, AlertWords, OnDoubt, WebhookTarget};
+use updraft_core::{
+    AlertChannel, AlertOn, AlertSpec, AlertWords, Deadline, DeadlineFrom, OnDoubt, WebhookTarget,
+};
 use updraft_operators::template;
 
 use super::{
@@ -23,18 +29,33 @@ use super::{
 };
 
 /// What alerts are on.
-pub(super) const ON: &[&str] = &["failure", "retry", "success"];
+pub(super) const ON: &[&str] = &["failure", "retry", "success", "deadline", "missed"];
+
+/// Of these, what a task's are on.
+const ON_TASK: &[&str] = &["failure", "retry", "success"];
+
+/// What a deadline is counted from.
+pub(super) const FROM: &[&str] = &["logical_date", "queued_at", "started_at"];
+
+/// Whose alerts they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    /// A DAG's, about its runs.
+    Dag,
+    /// A task's.
+    Task,
+}
 
 /// The keys that say by what way an alert goes.
 const WAYS: [&str; 4] = ["email", "slack", "webhook", "sms"];
 
 /// The other keys.
-const OTHERS: [&str; 5] = ["on", "conn_id", "subject", "text", "on_doubt"];
+const OTHERS: [&str; 7] = ["on", "after", "from", "conn_id", "subject", "text", "on_doubt"];
 
 const EXPECTED: &str = "`{on: failure, email: who@example.com}`";
 
 /// A list of alerts.
-pub(super) fn alerts(node: &Node, problems: &mut Problems) -> Got<Vec<AlertSpec>> {
+pub(super) fn alerts(of: Of, node: &Node, problems: &mut Problems) -> Got<Vec<AlertSpec>> {
     if node.is_null() {
         return Ok(None);
     }
@@ -42,13 +63,13 @@ pub(super) fn alerts(node: &Node, problems: &mut Problems) -> Got<Vec<AlertSpec>
     let mut all = Vec::new();
     for item in items {
         let Some(map) = item.map() else { return wrong(item, EXPECTED, problems) };
-        all.extend(alert(item, map, problems)?);
+        all.extend(alert(of, item, map, problems)?);
     }
     Ok(Some(all))
 }
 
 /// One alert of the list, which is one for each word of `on` and each number.
-fn alert(item: &Node, map: &Mapping, problems: &mut Problems) -> Result<Vec<AlertSpec>, Noted> {
+fn alert(of: Of, item: &Node, map: &Mapping, problems: &mut Problems) -> Result<Vec<AlertSpec>, Noted> {
     let known = || WAYS.into_iter().chain(OTHERS);
     if let Some(unknown) = map.entries.iter().find(|entry| !known().any(|key| key == &*entry.key)) {
         let hint = did_you_mean(&unknown.key, known());
@@ -58,14 +79,8 @@ fn alert(item: &Node, map: &Mapping, problems: &mut Problems) -> Result<Vec<Aler
         problems.error(unknown.key_place, message);
         return Err(Noted);
     }
-    let Some(on) = map.get("on") else {
-        problems.error(item.place, format!("an alert needs `on`: {}", ON.join(", ")));
-        return Err(Noted);
-    };
-    let mut events = Vec::new();
-    for on in on.list().unwrap_or(std::slice::from_ref(on)) {
-        events.extend(word::<AlertOn>(on, ON, problems)?);
-    }
+    let events = events(of, item, map, problems)?;
+    let deadline = deadline(item, map, &events, problems)?;
     let channels = channels(item, map, problems)?;
     let words = words(map, &channels, problems)?;
     let mut on_doubt = OnDoubt::default();
@@ -73,10 +88,57 @@ fn alert(item: &Node, map: &Mapping, problems: &mut Problems) -> Result<Vec<Aler
         set(&mut on_doubt, word(node, &["resend", "hold"], problems), OnDoubt::default());
     }
     let each = |on| {
+        let deadline = deadline.filter(|_| on == AlertOn::Deadline);
         let specs = channels.iter().cloned().map(move |channel| AlertSpec::new(on, channel));
-        specs.map(|spec| AlertSpec { words: words.clone(), on_doubt, ..spec }).collect::<Vec<_>>()
+        specs.map(|spec| AlertSpec { words: words.clone(), on_doubt, deadline, ..spec }).collect::<Vec<_>>()
     };
     Ok(events.into_iter().flat_map(each).collect())
+}
+
+fn events(of: Of, item: &Node, map: &Mapping, problems: &mut Problems) -> Result<Vec<AlertOn>, Noted> {
+    let known = if of == Of::Dag { ON } else { ON_TASK };
+    let Some(on) = map.get("on") else {
+        problems.error(item.place, format!("an alert needs `on`: {}", known.join(", ")));
+        return Err(Noted);
+    };
+    let mut events = Vec::new();
+    for on in on.list().unwrap_or(std::slice::from_ref(on)) {
+        let event = word::<AlertOn>(on, known, problems)?;
+        if of == Of::Task && matches!(event, Some(AlertOn::Deadline | AlertOn::Missed)) {
+            problems.error(on.place, "this is about runs and the schedule: write it in the DAG's `alerts`");
+            return Err(Noted);
+        }
+        events.extend(event);
+    }
+    Ok(events)
+}
+
+/// `after` and `from`, which an alert on a deadline has.
+fn deadline(
+    item: &Node,
+    map: &Mapping,
+    events: &[AlertOn],
+    problems: &mut Problems,
+) -> Result<Option<Deadline>, Noted> {
+    let wanted = events.contains(&AlertOn::Deadline);
+    if let Some(entry) = map.entry("after").or(map.entry("from")).filter(|_| !wanted) {
+        problems.error(entry.key_place, format!("`{}` is for an alert `on: deadline`", entry.key));
+        return Err(Noted);
+    }
+    if !wanted {
+        return Ok(None);
+    }
+    let after = map.get("after").map(|node| field::duration(node, problems)).transpose()?.flatten();
+    let Some(after) = after.filter(|after| after.is_positive()) else {
+        let mend = "an alert on a deadline needs `after`, such as `after: 2 hours`: the time that a run has";
+        problems.error(item.place, mend);
+        return Err(Noted);
+    };
+    let mut from = DeadlineFrom::default();
+    if let Some(node) = map.get("from") {
+        set(&mut from, word(node, FROM, problems), DeadlineFrom::default());
+    }
+    Ok(Some(Deadline { from, after }))
 }
 
 fn channels(item: &Node, map: &Mapping, problems: &mut Problems) -> Result<Vec<AlertChannel>, Noted> {

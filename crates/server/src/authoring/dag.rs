@@ -200,7 +200,7 @@ fn setting(key: &str, entry: &Entry, spec: &mut DagSpec, problems: &mut Problems
                 "`template_undefined` is a Python class, which can't be had here: take it out",
             );
         }
-        "alerts" => set(&mut spec.alerts, alert::alerts(node, problems), Vec::new()),
+        "alerts" => set(&mut spec.alerts, alert::alerts(alert::Of::Dag, node, problems), Vec::new()),
         key => match keys::of_dag(key) {
             None => {
                 let known = keys::DAG.into_iter();

@@ -36,7 +36,11 @@ use Kind::{Any, Count, Defined, Duration, Flag, Mapping, Number, OneOf, Text, Te
 
 /// The keys of a DAG.
 const DAG: &[Key] = &[
-    ("alerts", Defined("alerts"), "Who is told when a run fails, or succeeds."),
+    (
+        "alerts",
+        Defined("alerts"),
+        "Who is told when a run fails, succeeds, or is late, and when ticks were missed.",
+    ),
     (
         "catchup",
         Flag,
@@ -293,6 +297,8 @@ fn alert() -> Value {
                 "anyOf": [{"enum": alert::ON}, {"type": "array", "items": {"enum": alert::ON}}],
                 "description": "What it tells of.",
             },
+            "after": doc(json!(["number", "string", "object"]), "Of a deadline: the time that a run has."),
+            "from": {"enum": alert::FROM, "description": "What a deadline is counted from. `queued_at`, by default."},
             "email": doc(texts(), "Goes as mail to these addresses."),
             "slack": doc("string".into(), "Goes to a chat by the webhook of this connection, of type `slackwebhook`."),
             "webhook": doc("string".into(), "Goes as JSON to this address, or where this connection of type `http` leads."),

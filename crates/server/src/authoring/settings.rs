@@ -112,7 +112,7 @@ impl Settings {
             "email" => set(&mut self.email, field::addresses(node, problems), Vec::new()),
             "email_on_failure" => set(&mut self.email_on_failure, field::boolean(node, problems), true),
             "email_on_retry" => set(&mut self.email_on_retry, field::boolean(node, problems), true),
-            "alerts" => set(&mut self.alerts, alert::alerts(node, problems), Vec::new()),
+            "alerts" => set(&mut self.alerts, alert::alerts(alert::Of::Task, node, problems), Vec::new()),
             "depends_on_past" => set(&mut spec.depends_on_past, field::boolean(node, problems), false),
             "wait_for_downstream" => {
                 set(&mut spec.wait_for_downstream, field::boolean(node, problems), false)

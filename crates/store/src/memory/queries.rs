@@ -165,7 +165,7 @@ impl Queries for MemoryStore {
         let wanted = |row: &&DeliveryListing| {
             row.row.dag.namespace == query.namespace
                 && query.dag.as_ref().is_none_or(|dag| row.row.dag == *dag)
-                && query.run.is_none_or(|run| row.row.run == run)
+                && query.run.is_none_or(|run| row.row.run == Some(run))
                 && query.ti.is_none_or(|ti| row.row.ti == Some(ti))
                 && (query.states.is_empty() || query.states.contains(&row.state))
         };

@@ -86,6 +86,7 @@ pub fn run(number: i64, dag: &DagKey, state: RunState) -> RunRow {
         started_at: started.then(|| at(number + 1)),
         ended_at: state.is_finished().then(|| at(number + 11)),
         clear_number: 0,
+        deadlines_told: None,
         reason: None,
     }
 }
@@ -152,7 +153,7 @@ pub fn delivery(id: i64, dag: &DagKey, ti: Option<TiKey>) -> DeliveryRow {
     DeliveryRow {
         id: DeliveryId(id),
         dag: dag.clone(),
-        run: RunKey(1),
+        run: Some(RunKey(1)),
         ti,
         on: AlertOn::Failure,
         channel: AlertChannel::Email { to: vec!["ada@example.com".into()] },

@@ -110,7 +110,7 @@ impl Engine {
         batch.transitions.retain(|transition| transition.ti.run != key);
         batch.xcoms.retain(|xcom| xcom.ti.run != key);
         batch.rendered.retain(|ti, _| ti.run != key);
-        batch.deliveries.retain(|delivery| delivery.run != key);
+        batch.deliveries.retain(|delivery| delivery.run != Some(key));
         batch.deleted_runs.insert(key);
         self.begin_runs(now, &run.row.dag);
         self.on_tick_due(now, &run.row.dag);

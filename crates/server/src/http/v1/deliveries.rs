@@ -128,7 +128,7 @@ async fn resend_delivery(call: Call, Path(id): Path<i64>) -> Result<StatusCode, 
     let found = all.into_iter().find(|listing| listing.row.id == DeliveryId(id));
     let listing = found.ok_or_else(|| Error::not_found(format!("there is no delivery number {id}")))?;
     let mut audit = call.audit("resend_delivery", json!({ "delivery": id }));
-    (audit.dag, audit.run) = (Some(listing.row.dag), Some(listing.row.run));
+    (audit.dag, audit.run) = (Some(listing.row.dag), listing.row.run);
     match call.store().resend_delivery(DeliveryId(id), now(), &audit).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Error::conflict(format!(

@@ -2,7 +2,8 @@
 
 use jiff::SignedDuration;
 use updraft_core::{
-    AlertChannel, AlertOn, AlertSpec, AlertWords, OnDoubt, WebhookTarget, schedule::Schedule,
+    AlertChannel, AlertOn, AlertSpec, AlertWords, Deadline, DeadlineFrom, OnDoubt, WebhookTarget,
+    schedule::Schedule,
 };
 
 use super::{dag, errors, task};
@@ -77,6 +78,24 @@ fn alerts_go_by_several_ways_with_their_own_words() {
 }
 
 #[test]
+fn runs_may_have_deadlines_and_ticks_may_be_missed() {
+    let dag = dag("d:\n  alerts:\n    \
+                   - {on: [deadline, missed], after: 2 hours, slack: a}\n    \
+                   - {on: deadline, after: 90, from: logical_date, slack: a}\n  tasks: {t: {operator: empty}}\n");
+    let deadline = |from, seconds| Some(Deadline { from, after: SignedDuration::from_secs(seconds) });
+    assert_eq!(
+        dag.alerts.iter().map(|alert| (alert.on, alert.deadline)).collect::<Vec<_>>(),
+        [
+            (AlertOn::Deadline, deadline(DeadlineFrom::QueuedAt, 7200)),
+            (AlertOn::Missed, None),
+            (AlertOn::Deadline, deadline(DeadlineFrom::LogicalDate, 90)),
+        ]
+    );
+    let found = errors("d: {tasks: {t: {operator: empty, alerts: [{on: missed, slack: a}]}}}");
+    assert!(found[0].contains("this is about runs and the schedule"), "{found:?}");
+}
+
+#[test]
 fn an_alert_that_goes_nowhere_says_nothing_or_is_on_nothing_is_refused() {
     let refused = |alert: &str| {
         let found = errors(&format!("d:\n  alerts: [{alert}]\n  tasks: {{t: {{operator: empty}}}}\n"));
@@ -84,11 +103,18 @@ fn an_alert_that_goes_nowhere_says_nothing_or_is_on_nothing_is_refused() {
         found[0].clone()
     };
     for (alert, why) in [
-        ("{email: a@x.org}", "an alert needs `on`: failure, retry, success"),
+        ("{email: a@x.org}", "an alert needs `on`: failure, retry, success, deadline, missed"),
         ("{on: failure}", "an alert needs a way to go: one of email, slack, webhook, sms"),
         (
             "{on: failure, slack: a, sms: '1'}",
             "an alert goes one way, and this has slack, sms: write one for each",
+        ),
+        ("{on: deadline, slack: a}", "an alert on a deadline needs `after`"),
+        ("{on: deadline, after: 0, slack: a}", "an alert on a deadline needs `after`"),
+        ("{on: failure, after: 5, slack: a}", "`after` is for an alert `on: deadline`"),
+        (
+            "{on: deadline, after: 5, from: now, slack: a}",
+            "`now` is none of logical_date, queued_at, started_at",
         ),
         ("{on: falure, slack: a}", "did you mean `failure`?"),
         ("{on: failure, email: []}", "this names nobody: write a mail address"),

@@ -142,7 +142,7 @@ pub(crate) fn delivery_cells(row: &DeliveryRow) -> [Arg; 17] {
         row.id.0.into(),
         (&*row.dag.namespace).into(),
         (&*row.dag.dag_id).into(),
-        row.run.0.into(),
+        row.run.map(|run| run.0).into(),
         row.ti.map(|ti| ti.task.0).into(),
         row.ti.map(|ti| ti.map_index.0).into(),
         alert_name(row.on).into(),
@@ -164,6 +164,8 @@ fn alert_name(on: AlertOn) -> &'static str {
         AlertOn::Failure => "failure",
         AlertOn::Retry => "retry",
         AlertOn::Success => "success",
+        AlertOn::Deadline => "deadline",
+        AlertOn::Missed => "missed",
     }
 }
 
@@ -177,7 +179,7 @@ fn on_doubt_name(on_doubt: OnDoubt) -> &'static str {
 pub(crate) fn read_delivery(f: &mut Fields) -> Result<DeliveryListing, Error> {
     let id = DeliveryId(f.int()?);
     let dag = DagKey { namespace: f.name()?, dag_id: f.name()? };
-    let run = RunKey(f.int()?);
+    let run = f.opt_number()?.map(RunKey);
     let task = f.opt_number()?.map(updraft_core::TaskIx);
     let map_index = f.opt_number()?.map(updraft_core::MapIndex);
     let on = f.text()?;
@@ -185,8 +187,12 @@ pub(crate) fn read_delivery(f: &mut Fields) -> Result<DeliveryListing, Error> {
         id,
         dag,
         run,
-        ti: task.zip(map_index).map(|(task, map_index)| updraft_core::TiKey { run, task, map_index }),
-        on: [AlertOn::Failure, AlertOn::Retry, AlertOn::Success]
+        ti: run.zip(task.zip(map_index)).map(|(run, (task, map_index))| updraft_core::TiKey {
+            run,
+            task,
+            map_index,
+        }),
+        on: [AlertOn::Failure, AlertOn::Retry, AlertOn::Success, AlertOn::Deadline, AlertOn::Missed]
             .into_iter()
             .find(|alert| alert_name(*alert) == on)
             .ok_or_else(|| broken("reading a delivery", format!("there is no alert on `{on}`")))?,

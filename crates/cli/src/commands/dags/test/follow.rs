@@ -205,6 +205,9 @@ impl<'a> Following<'a> {
                 AlertOn::Failure => "failed",
                 AlertOn::Retry => "failed and is tried again",
                 AlertOn::Success => "succeeded",
+                AlertOn::Deadline => "is not over by its deadline",
+                // A test has no ticks.
+                AlertOn::Missed => "was missed",
             };
             eprintln!("not sent, as this is a test: {} that {what} {became}", way(&alert.row.channel));
         }
