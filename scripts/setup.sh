@@ -19,6 +19,11 @@ has_postgresql() {
     return 1
 }
 
+# The MariaDB server's program: Debian keeps it off the PATH of whoever is not root.
+has_mariadb() {
+    command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ]
+}
+
 # Debian parts `venv` from Python.
 has_venv() {
     python3 -c 'import ensurepip, venv' 2>/dev/null
@@ -37,6 +42,7 @@ bench) has_postgresql || packages="$packages postgresql" ;;
 test)
     command -v git >/dev/null || packages="$packages git"
     has_postgresql || packages="$packages postgresql"
+    has_mariadb || packages="$packages mariadb-server"
     has_venv || packages="$packages python3-venv"
     ;;
 *)

@@ -138,6 +138,16 @@ pub struct OrderTask {
     pub run_as_user: Option<String>,
     /// Who answers for it.
     pub owner: String,
+    /// Parameters of its own, over those of the run.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, Value>,
+}
+
+impl Order {
+    /// The parameters that the task sees, by their names.
+    pub fn params(&self) -> BTreeMap<&str, &Value> {
+        self.run.params.iter().chain(&self.task.params).map(|(name, value)| (&**name, value)).collect()
+    }
 }
 
 /// The run of an [`Order`]; shared between its orders.

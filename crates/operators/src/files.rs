@@ -3,6 +3,9 @@
 //! The worker reads them itself, as its own user and under no guard. So what its tasks are kept from is refused
 //! here too, and so is what has no end or may never come: devices and pipes.
 
+#[cfg(feature = "sql")]
+mod written;
+
 use std::{
     fs::File,
     io::{self, Read},
@@ -20,6 +23,16 @@ pub(crate) const MOST_OF_A_TEMPLATE: u64 = 32 << 20;
 pub struct Files {
     denied: Vec<PathBuf>,
     readable: Vec<PathBuf>,
+}
+
+/// What may be done at a place in the tree of folders.
+#[cfg(feature = "sql")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// All that the worker's user may do.
+    Free,
+    /// Reading only.
+    Readable,
 }
 
 /// A file that is not read.
@@ -113,6 +126,32 @@ impl Files {
         let file = rustix::fs::openat(CWD, &by_number, flags, Mode::empty())
             .map_err(|error| failed(error.into()))?;
         Ok(file.into())
+    }
+
+    /// What may be done with the file of this path, which need not be there yet, and where it really is: without
+    /// links on the way. For what others open by its path.
+    #[cfg(feature = "sql")]
+    pub(crate) fn place(&self, path: &Path) -> Result<(Place, PathBuf), Unreadable> {
+        let failed = |source: io::Error| Unreadable::Io { path: path.to_owned(), source };
+        let real = match path.canonicalize() {
+            Ok(real) => real,
+            // A link to nothing is none: what is made by its name would be made elsewhere.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => {
+                let name = path.file_name().ok_or_else(|| failed(error))?;
+                let folder = path.parent().unwrap_or(Path::new("/")).canonicalize().map_err(failed)?;
+                folder.join(name)
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let below = |folders: &[PathBuf]| folders.iter().any(|folder| real.starts_with(folder));
+        let of_a_process = ["/proc", "/dev", "/sys"].iter().any(|folder| real.starts_with(folder));
+        if self.denies(&real) || (of_a_process && !real.starts_with("/dev/shm")) {
+            return Err(Unreadable::Denied(path.to_owned()));
+        }
+        if real.metadata().is_ok_and(|about| !about.is_file()) {
+            return Err(Unreadable::Irregular(path.to_owned()));
+        }
+        Ok((if below(&self.denied) { Place::Readable } else { Place::Free }, real))
     }
 
     /// The guard's rule: below a denied folder, and not below what is readable all the same.

@@ -6,6 +6,8 @@ mod dag_run;
 #[cfg(feature = "email")]
 mod email;
 mod empty;
+#[cfg(any(feature = "http", feature = "sql"))]
+mod expression;
 mod file;
 #[cfg(feature = "http")]
 pub(crate) mod http;
@@ -15,6 +17,8 @@ mod script;
 pub(crate) mod slack;
 #[cfg(feature = "sms")]
 pub(crate) mod sms;
+#[cfg(feature = "sql")]
+pub(crate) mod sql;
 mod time;
 mod weekday;
 
@@ -38,6 +42,26 @@ pub(crate) const ALL: &[Entry] = &[
     slack::ENTRY,
     #[cfg(feature = "sms")]
     sms::ENTRY,
+    #[cfg(feature = "sql")]
+    sql::EXECUTE,
+    #[cfg(feature = "sql")]
+    sql::POSTGRES,
+    #[cfg(feature = "sql")]
+    sql::MYSQL,
+    #[cfg(feature = "sql")]
+    sql::SQLITE,
+    #[cfg(feature = "sql")]
+    sql::TRANSFER,
+    #[cfg(feature = "sql")]
+    sql::EXPORT,
+    #[cfg(feature = "sql")]
+    sql::CHECK,
+    #[cfg(feature = "sql")]
+    sql::VALUE_CHECK,
+    #[cfg(feature = "sql")]
+    sql::THRESHOLD_CHECK,
+    #[cfg(feature = "sql")]
+    sql::SENSOR,
     file::ENTRY,
     #[cfg(feature = "http")]
     http::OPERATOR,

@@ -207,7 +207,7 @@ pub(crate) fn read_expression(text: &str) -> Result<(), String> {
 }
 
 /// Refuses an expression that would fill the stack of whoever reads it.
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "sql"))]
 pub(crate) fn check_expression(text: &str) -> Result<(), String> {
     syntax::check_depth(&format!("{{{{{text}}}}}")).map_err(|fault| fault.reason)
 }

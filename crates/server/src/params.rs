@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jsonschema::{Draft, Validator};
 use serde_json::{Map, Value};
-use updraft_core::Param;
+use updraft_core::{DagSpec, Param};
 
 /// A param that does not fit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,9 +17,18 @@ pub struct BadParam {
     pub reason: String,
 }
 
-/// Refuses what does not fit. A param that is not given is what its default says; what is given beside params may be
-/// anything.
-pub fn check(params: &BTreeMap<String, Param>, given: &Map<String, Value>) -> Result<(), BadParam> {
+/// Refuses what does not fit a DAG or one of its tasks. A param that is not given is what its default says; what is
+/// given beside params may be anything.
+pub fn check(dag: &DagSpec, given: &Map<String, Value>) -> Result<(), BadParam> {
+    check_all(&dag.params, given)?;
+    dag.tasks.iter().try_for_each(|task| check_all(&task.params, given))
+}
+
+/// Refuses what does not fit these.
+pub(crate) fn check_all(
+    params: &BTreeMap<String, Param>,
+    given: &Map<String, Value>,
+) -> Result<(), BadParam> {
     for (name, param) in params {
         check_one(param, given.get(name).unwrap_or(&param.value))
             .map_err(|reason| BadParam { name: name.clone(), reason })?;
@@ -68,16 +77,16 @@ mod tests {
     #[test]
     fn what_is_given_has_to_fit_and_so_has_the_default_where_nothing_is() {
         let params = param(json!(1), json!({"type": "integer", "minimum": 1}));
-        check(&params, &given(json!(7))).unwrap();
-        check(&params, &Map::new()).unwrap();
-        let error = check(&params, &given(json!("x"))).unwrap_err().to_string();
+        check_all(&params, &given(json!(7))).unwrap();
+        check_all(&params, &Map::new()).unwrap();
+        let error = check_all(&params, &given(json!("x"))).unwrap_err().to_string();
         assert_eq!(error, "Invalid input for param day: \"x\" is not of type \"integer\"");
-        assert!(check(&params, &given(json!(0))).is_err());
+        assert!(check_all(&params, &given(json!(0))).is_err());
         let required = param(Value::Null, json!({"type": "string", "format": "date"}));
-        let error = check(&required, &Map::new()).unwrap_err().to_string();
+        let error = check_all(&required, &Map::new()).unwrap_err().to_string();
         assert_eq!(error, "Invalid input for param day: No value passed");
-        check(&required, &given(json!("2026-02-28"))).unwrap();
-        assert!(check(&required, &given(json!("2026-02-30"))).is_err(), "no such day");
+        check_all(&required, &given(json!("2026-02-28"))).unwrap();
+        assert!(check_all(&required, &given(json!("2026-02-30"))).is_err(), "no such day");
     }
 
     #[test]

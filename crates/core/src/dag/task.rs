@@ -1,10 +1,12 @@
 //! A task as it was written.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp, civil::Time};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{AlertSpec, Mapping};
+use super::{AlertSpec, Mapping, Param};
 use crate::{GroupId, PoolName, QueueName, TaskId};
 
 /// A task as it was written: what it does ([`TaskSpec::operator`], [`TaskSpec::args`]), and when it may.
@@ -21,6 +23,9 @@ pub struct TaskSpec {
     /// The operator's arguments, templates unrendered. The engine does not look inside.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub args: Map<String, Value>,
+    /// Parameters of its own, over those of the DAG. What a run is given counts over both.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, Param>,
     /// What the engine has to do for it.
     pub kind: TaskKind,
     /// What its upstream tasks must have come to.
@@ -122,6 +127,7 @@ impl TaskSpec {
             group: None,
             operator: operator.into(),
             args: Map::new(),
+            params: BTreeMap::new(),
             kind,
             trigger_rule: TriggerRule::default(),
             role: Role::default(),

@@ -197,7 +197,7 @@ fn context(job: &Job<'_>) -> Value {
         "run_after": isoformat(run.run_after),
         "start_date": run.started_at.map(isoformat),
         "conf": if run.conf.is_null() { json!({}) } else { (*run.conf).clone() },
-        "params": run.params,
+        "params": job.order.params(),
         "try_number": attempt.try_number,
         "max_tries": task.max_tries,
         "map_index": attempt.ti.map_index,

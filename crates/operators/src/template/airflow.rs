@@ -155,7 +155,8 @@ impl<'a> World<'a> {
             ]),
             "run_id" => Value::str(&*run.run_id),
             "params" => {
-                let pairs = || run.params.iter().map(|(key, value)| (Value::str(&**key), value.into()));
+                let params = self.order.params();
+                let pairs = || params.into_iter().map(|(key, value)| (Value::str(key), value.into()));
                 self.params.get_or_init(|| Value::dict(pairs().collect())).clone()
             }
             "inlets" | "outlets" => Value::list(Vec::new()),

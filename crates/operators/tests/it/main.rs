@@ -1,4 +1,4 @@
-//! The operators against real counterparts: bash, python3, HTTP and SMTP servers, and Airflow's own answers.
+//! The operators against real counterparts: bash, python3, HTTP and SMTP servers, databases, and Airflow's own answers.
 #![expect(clippy::unwrap_used, reason = "a test fails by its panic")]
 
 mod alert;
@@ -13,6 +13,7 @@ mod process;
 mod server;
 mod slack;
 mod sms;
+mod sql;
 mod template;
 mod wait;
 mod world;

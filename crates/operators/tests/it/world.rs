@@ -114,6 +114,7 @@ pub fn order(operator: &str, args: Value) -> Order {
             first_started_at: None,
             run_as_user: None,
             owner: "data".into(),
+            params: BTreeMap::new(),
         },
         run: Arc::new(OrderRun {
             namespace: "default".into(),

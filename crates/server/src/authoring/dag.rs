@@ -53,7 +53,7 @@ pub(super) fn read(
     }
     spec.fail_fast = fail_fast.into_iter().flatten().next().unwrap_or(false);
     schedule(&mut spec, dag, &zone, context.now, problems);
-    if let (Err(bad), Some(entry)) = (params::check(&spec.params, &Map::new()), dag.entry("params"))
+    if let (Err(bad), Some(entry)) = (params::check_all(&spec.params, &Map::new()), dag.entry("params"))
         && spec.schedule != Schedule::Manual
     {
         let mend = "give it a default that fits, or take the schedule out";
@@ -66,6 +66,15 @@ pub(super) fn read(
     let zone = zone.iana_name().unwrap_or("UTC").to_owned();
     let parts = tasks::read(dag, &settings, &zone, context.check, problems);
     spec.tasks = parts.tasks;
+    for task in spec.tasks.iter().filter(|_| spec.schedule != Schedule::Manual) {
+        if let (Err(bad), Some(entry)) = (params::check_all(&task.params, &Map::new()), dag.entry("tasks")) {
+            let message = format!(
+                "`{}`: a scheduled run is given nothing. {bad}: give it a default that fits",
+                task.task_id
+            );
+            problems.error(entry.key_place, message);
+        }
+    }
     for task in &mut spec.tasks {
         // The DAG's own needs no saying.
         task.owner = task.owner.take().filter(|owner| **owner != *spec.owner);
@@ -217,7 +226,7 @@ fn setting(key: &str, entry: &Entry, spec: &mut DagSpec, problems: &mut Problems
 }
 
 /// The parameters of a run: plain values, or `airflow.sdk.Param` objects.
-fn params(node: &Node, problems: &mut Problems) -> std::collections::BTreeMap<String, Param> {
+pub(super) fn params(node: &Node, problems: &mut Problems) -> std::collections::BTreeMap<String, Param> {
     let mut all = std::collections::BTreeMap::new();
     if node.is_null() {
         return all;

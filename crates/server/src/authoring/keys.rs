@@ -47,7 +47,7 @@ pub(super) const DAG: [&str; 29] = [
 ];
 
 /// The keys of every task that are read; what is not among them is its operator's.
-pub(super) const TASK: [&str; 38] = [
+pub(super) const TASK: [&str; 39] = [
     "alerts",
     "decorator",
     "dependencies",
@@ -74,6 +74,7 @@ pub(super) const TASK: [&str; 38] = [
     "on_failure_fail_dagrun",
     "operator",
     "owner",
+    "params",
     "partial",
     "pool",
     "pool_slots",
@@ -163,7 +164,6 @@ pub(super) fn of_task(key: &str) -> Option<Fate> {
         }
         "executor" => Refused("there are no executors here; choose a task's worker by its `queue`"),
         "variables_as_arguments" => Refused("write `\"{{ var.value.NAME }}\"` as the argument itself"),
-        "params" => Refused("a task has no params of its own yet; write them at the DAG"),
         "start_date" | "end_date" => Refused("a task has no dates of its own; write it at the DAG"),
         "render_template_as_native_obj" => Refused("this is set for a whole DAG; write it there"),
         "retry_policy" => Refused("write `retries`, `retry_delay` and `retry_on_exit_codes`"),

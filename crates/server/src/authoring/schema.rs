@@ -103,6 +103,7 @@ const TASK: &[Key] = &[
     ("max_retry_delay", Duration, "No wait for another try is longer."),
     ("on_failure_fail_dagrun", Flag, "Whether this teardown fails its run when it fails."),
     ("owner", Text, "Who answers for it."),
+    ("params", Mapping, "Parameters of its own, over those of the DAG."),
     ("pool", Text, "The pool whose slots it takes."),
     ("pool_slots", Count, "How many slots of its pool it takes. 1, by default."),
     ("priority_weight", Whole, "Of two that could run, the one with more does."),

@@ -109,6 +109,7 @@ impl Settings {
         match key {
             "owner" => set_option(&mut spec.owner, field::text(node, problems)),
             "run_as_user" => set_option(&mut spec.run_as_user, field::text(node, problems)),
+            "params" => spec.params.extend(super::dag::params(node, problems)),
             "email" => set(&mut self.email, field::addresses(node, problems), Vec::new()),
             "email_on_failure" => set(&mut self.email_on_failure, field::boolean(node, problems), true),
             "email_on_retry" => set(&mut self.email_on_retry, field::boolean(node, problems), true),

@@ -139,7 +139,7 @@ fn check(dag: &Dag, wanted: &Wanted<'_>, now: Timestamp) -> Result<(), String> {
     if let Some(task) = wanted.tasks.iter().find(|task| dag.find(task).is_none()) {
         return Err(format!("the DAG `{}` has no task `{task}`", spec.dag_id));
     }
-    params::check(&spec.params, wanted.conf).map_err(|bad| bad.to_string())
+    params::check(spec, wanted.conf).map_err(|bad| bad.to_string())
 }
 
 /// The runs of these dates, by their dates.

@@ -10,8 +10,7 @@ use updraft_core::{
     record::{RunRow, RunType},
 };
 use updraft_store::{
-    BackfillRow, BackfillRunRow, Bounds, Change, Error, Progress, RecordKind, Reprocess, RunQuery, Store,
-    Window,
+    BackfillRow, BackfillRunRow, Change, Error, Progress, RecordKind, Reprocess, RunQuery, Store,
 };
 
 use super::plan::{Action, run_id};
@@ -46,23 +45,27 @@ impl Backfiller {
         let mut changes = self.store.subscribe();
         loop {
             let began = tokio::time::Instant::now();
-            match self.advance_all().await {
-                Ok(()) => {}
-                Err(Fault::Leader(refusal)) => info!(%refusal, "backfills go on later"),
-                Err(error) => warn!(%error, "backfills can't go on; trying again"),
-            }
-            if tokio::time::timeout_at(began + LOOK_EVERY, heard(&mut changes)).await.is_err() {
+            let any = self.advance_all().await.unwrap_or_else(|fault| {
+                match fault {
+                    Fault::Leader(refusal) => info!(%refusal, "backfills go on later"),
+                    Fault::Store(error) => warn!(%error, "backfills can't go on; trying again"),
+                }
+                true
+            });
+            if tokio::time::timeout_at(began + LOOK_EVERY, heard(&mut changes, any)).await.is_err() {
                 continue;
             }
             tokio::time::sleep(GATHER).await;
         }
     }
 
-    async fn advance_all(&self) -> Result<(), Fault> {
-        for backfill in self.store.open_backfills().await? {
-            self.advance(&backfill).await?;
+    /// Whether there are any.
+    async fn advance_all(&self) -> Result<bool, Fault> {
+        let open = self.store.open_backfills().await?;
+        for backfill in &open {
+            self.advance(backfill).await?;
         }
-        Ok(())
+        Ok(!open.is_empty())
     }
 
     /// Makes as many runs as may be at work, and ends the backfill where there is nothing left to do.
@@ -181,24 +184,17 @@ impl Backfiller {
 
     /// The run of a date, where there is one.
     async fn run_of(&self, dag: &DagKey, date: &BackfillRunRow) -> Result<Option<RunRow>, Fault> {
-        let at = Some(date.logical_date);
-        let query = RunQuery {
-            namespace: dag.namespace.clone(),
-            dags: vec![dag.dag_id.clone()],
-            logical_date: Bounds { gte: at, lte: at, ..Bounds::default() },
-            window: Window { limit: 1, count_to: 0, ..Window::default() },
-            ..RunQuery::default()
-        };
+        let query = RunQuery::dated(dag, date.logical_date);
         Ok(self.store.runs(&query).await?.rows.pop().map(|listing| listing.row))
     }
 }
 
-/// Waits until something is written that may concern a backfill.
-async fn heard(changes: &mut Receiver<Arc<Change>>) {
+/// Waits until something is written that may concern a backfill. What becomes of runs does only where there is one.
+async fn heard(changes: &mut Receiver<Arc<Change>>, any: bool) {
     loop {
         match changes.recv().await {
             Ok(change) => match &*change {
-                Change::Committed { runs, .. } if runs.is_empty() => {}
+                Change::Committed { runs, .. } if runs.is_empty() || !any => {}
                 Change::Committed { .. } | Change::Record(RecordKind::Backfill) => return,
                 Change::Record(_) => {}
             },

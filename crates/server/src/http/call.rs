@@ -10,7 +10,7 @@ use updraft_core::{
     input::{Command, Reply},
     record::{AuditRow, DagRow},
 };
-use updraft_store::{Bounds, DagListing, RunListing, RunQuery, Store, TiListing, TiQuery, Window};
+use updraft_store::{DagListing, RunListing, RunQuery, Store, TiListing, TiQuery, Window};
 
 use super::{Error, Shared, versions::Version};
 use crate::{accounts::Who, leader::now, params};
@@ -59,14 +59,7 @@ impl Call {
     /// one are as many as anybody likes.
     pub async fn refuse_taken_date(&self, dag: &DagKey, date: Option<Timestamp>) -> Result<(), Error> {
         let Some(date) = date else { return Ok(()) };
-        let query = RunQuery {
-            namespace: dag.namespace.clone(),
-            dags: vec![dag.dag_id.clone()],
-            logical_date: Bounds { gte: Some(date), lte: Some(date), ..Bounds::default() },
-            window: Window { limit: 1, count_to: 1, ..Window::default() },
-            ..RunQuery::default()
-        };
-        match self.store().runs(&query).await?.rows.first() {
+        match self.store().runs(&RunQuery::dated(dag, date)).await?.rows.first() {
             None => Ok(()),
             Some(run) => Err(Error::conflict(format!(
                 "the DAG `{}` has a run of the logical date {date} already, `{}`: choose another, or clear that run",
@@ -78,7 +71,7 @@ impl Call {
     /// Refuses parameters that don't fit a DAG's params.
     pub async fn refuse_bad_params(&self, dag: &DagRow, given: &Map<String, Value>) -> Result<(), Error> {
         let version = self.shared.version(&dag.key, dag.version).await?;
-        let checked = version.map_or(Ok(()), |version| params::check(&version.dag.spec().params, given));
+        let checked = version.map_or(Ok(()), |version| params::check(version.dag.spec(), given));
         checked.map_err(|bad| Error::bad_request(bad.to_string()))
     }
 

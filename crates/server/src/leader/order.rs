@@ -1,10 +1,13 @@
 //! From an attempt to the order that a worker is given.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use serde_json::Value;
 use updraft_core::{
-    AttemptId, Dag, Engine, MapIndex, Mapping, RunKey, TaskIx, TaskKind,
+    AttemptId, Dag, Engine, MapIndex, Mapping, Param, RunKey, TaskIx, TaskKind,
     protocol::{Order, OrderRun, OrderTask},
     put_arguments,
     record::RunRow,
@@ -47,6 +50,7 @@ impl Orders {
             first_started_at: ti.first_started_at.or(ti.started_at),
             run_as_user: spec.run_as_user.clone(),
             owner: spec.owner.clone().unwrap_or_else(|| dag.spec().owner.to_string()),
+            params: given(row, &spec.params),
         };
         let run = self.run(engine, row, dag);
         let watch = spec.kind == TaskKind::Watch;
@@ -70,9 +74,6 @@ impl Orders {
 
 fn order_run(engine: &Engine, row: &RunRow, dag: &Dag) -> OrderRun {
     let spec = dag.spec();
-    let given = row.conf.as_object();
-    let param =
-        |name: &String, default: &Value| given.and_then(|conf| conf.get(name)).unwrap_or(default).clone();
     OrderRun {
         namespace: row.dag.namespace.clone(),
         dag_id: row.dag.dag_id.clone(),
@@ -83,13 +84,21 @@ fn order_run(engine: &Engine, row: &RunRow, dag: &Dag) -> OrderRun {
         run_after: row.run_after,
         started_at: row.started_at,
         conf: row.conf.clone(),
-        params: spec.params.iter().map(|(name, p)| (name.clone(), param(name, &p.value))).collect(),
+        params: given(row, &spec.params),
         template: spec.template.clone(),
         version: row.version,
         timezone: spec.timezone(),
         source: engine.dag(&row.dag).map(|(row, _)| row.source.clone()).unwrap_or_default(),
         tags: spec.tags.clone(),
     }
+}
+
+/// Parameters, with what the run was given in place of their defaults.
+fn given(row: &RunRow, params: &BTreeMap<String, Param>) -> BTreeMap<String, Value> {
+    let given = row.conf.as_object();
+    let value =
+        |name: &String, param: &Param| given.and_then(|conf| conf.get(name)).unwrap_or(&param.value).clone();
+    params.iter().map(|(name, param)| (name.clone(), value(name, param))).collect()
 }
 
 /// The arguments of a copy, where everything that is mapped over is written down.

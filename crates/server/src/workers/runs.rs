@@ -40,7 +40,7 @@ async fn give_run(
     let asker = held(&shared, wanted.attempt).await?;
     let dag = DagKey { namespace: asker.dag.namespace.clone(), dag_id: wanted.dag_id.clone() };
     let by = name(&asker);
-    if let Some(run) = made_before(&shared, &asker, &dag, &by).await? {
+    if let Some(run) = made_before(&shared, &asker, &dag, &by, wanted.run_after).await? {
         return Ok(Json(RunGiven::Made(run.run_id)));
     }
     if let Some(why) = refusal(&shared, &dag, &wanted).await? {
@@ -88,18 +88,24 @@ async fn made_before(
     asker: &TiListing,
     dag: &DagKey,
     by: &str,
+    run_after: Option<Timestamp>,
 ) -> Result<Option<RunRow>, Error> {
+    // Before it was last cleared it was another task instance, so to say.
+    let since = asker.row.first_started_at.or(asker.row.started_at);
     let query = RunQuery {
         namespace: dag.namespace.clone(),
         dags: vec![dag.dag_id.clone()],
         triggering_user: TextFilter::exactly(by),
+        // It asks for the same each time; so no older runs have to be looked at.
+        run_after: Bounds {
+            gte: since.map(|since| run_after.map_or(since, |at| at.min(since))),
+            ..Bounds::default()
+        },
         order: vec![Order { by: RunField::Key, descending: true }],
         window: Window { limit: 1, count_to: 0, ..Window::default() },
         ..RunQuery::default()
     };
     let last = shared.store.runs(&query).await?.rows.pop().map(|listing| listing.row);
-    // Before it was last cleared it was another task instance, so to say.
-    let since = asker.row.first_started_at.or(asker.row.started_at);
     let counts = |run: &RunRow| {
         since.is_none_or(|since| run.queued_at >= since)
             && (asker.row.lost > 0 || run.state != RunState::Failed)
@@ -119,7 +125,7 @@ async fn refusal(shared: &Shared, dag: &DagKey, wanted: &RunWanted) -> Result<Op
         return Ok(Some(format!("the DAG `{dag_id}` is paused (fail_when_dag_is_paused)")));
     }
     let Some(version) = shared.version(dag, found.row.version).await? else { return Ok(None) };
-    let checked = params::check(&version.dag.spec().params, &wanted.conf);
+    let checked = params::check(version.dag.spec(), &wanted.conf);
     Ok(checked.err().map(|bad| bad.to_string()))
 }
 
@@ -142,16 +148,7 @@ async fn find_run(shared: &Shared, dag: &DagKey, which: &WhichRun) -> Result<Opt
             Some(key) => shared.store.run(key).await?,
             None => None,
         },
-        WhichRun::Dated(date) => {
-            let query = RunQuery {
-                namespace: dag.namespace.clone(),
-                dags: vec![dag.dag_id.clone()],
-                logical_date: Bounds { gte: Some(*date), lte: Some(*date), ..Bounds::default() },
-                window: Window { limit: 1, count_to: 0, ..Window::default() },
-                ..RunQuery::default()
-            };
-            shared.store.runs(&query).await?.rows.pop()
-        }
+        WhichRun::Dated(date) => shared.store.runs(&RunQuery::dated(dag, *date)).await?.rows.pop(),
     };
     Ok(found.map(|listing| listing.row))
 }

@@ -165,6 +165,19 @@ pub struct RunQuery {
     pub window: Window,
 }
 
+impl RunQuery {
+    /// The run of a DAG with this logical date: there is one at most.
+    pub fn dated(dag: &DagKey, date: Timestamp) -> Self {
+        Self {
+            namespace: dag.namespace.clone(),
+            dags: vec![dag.dag_id.clone()],
+            logical_date: Bounds { gte: Some(date), lte: Some(date), ..Bounds::default() },
+            window: Window { limit: 1, count_to: 1, ..Window::default() },
+            ..Self::default()
+        }
+    }
+}
+
 /// By what runs can be ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunField {

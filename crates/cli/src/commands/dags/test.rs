@@ -57,7 +57,7 @@ pub async fn test(session: &Session, args: Test) -> Result<()> {
     let found = find::one(&root, &args.what, args.dag.as_deref())?;
     let spec = prepared((*found.read.spec).clone(), &args)?;
     let conf = args.conf.unwrap_or_default();
-    params::check(&spec.params, &conf).map_err(|bad| Failure::new(Exit::Usage, bad.to_string()))?;
+    params::check(&spec, &conf).map_err(|bad| Failure::new(Exit::Usage, bad.to_string()))?;
     let mut queues: Vec<_> = spec.tasks.iter().map(|task| task.queue.clone()).collect();
     queues.sort();
     queues.dedup();

@@ -257,11 +257,15 @@ fn what_a_run_is_given_has_to_fit_the_params() {
 daily:
   params:
     day: {__type__: airflow.sdk.Param, default: 1, type: integer, minimum: 1}
-  tasks: {a: {operator: bash, bash_command: "echo day {{ params.day }}"}}
+  tasks:
+    a: {operator: bash, bash_command: "echo day {{ params.day }}"}
+    b: {operator: bash, bash_command: "echo {{ params.day }} of {{ params.month }}", params: {month: 1, day: 9}}
 "#;
     let system = System::new(&[("daily.yaml", dag)]);
     let test = |conf: &str| system.run(&["dags", "test", "daily", "-c", conf]);
-    assert!(test(r#"{"day": 5}"#).good().contains("a | day 5\n"));
+    let done = test(r#"{"day": 5}"#).good();
+    assert!(done.contains("a | day 5\n") && done.contains("b | 5 of 1\n"), "{done}");
+    assert!(test("{}").good().contains("b | 9 of 1\n"), "a task's own count over the DAG's");
     let bad = test(r#"{"day": "monday"}"#);
     let why = "Invalid input for param day: \"monday\" is not of type \"integer\"";
     assert!(bad.code == 2 && bad.err.contains(why), "{bad:?}");

@@ -1,30 +1,21 @@
-//! Jinja expressions over answers, like the conditions on edges: they stand where Airflow has Python callables.
+//! Jinja expressions over answers.
 
 use minijinja::{
-    Environment, UndefinedBehavior, context,
+    context,
     value::{Serde, Value as Seen},
 };
 use serde_json::{Map, Value};
 
 use super::client::Answer;
-use crate::template;
+use crate::operators::expression;
 
 /// Reads the expression of an argument; what is none is refused, and so is what looks at other things than the
 /// answer: `package.module.function` is an expression, and means nothing here.
-pub(in crate::operators) fn read(expression: &str) -> Result<(), String> {
+pub(in crate::operators) fn read(text: &str) -> Result<(), String> {
     const MEND: &str = "a Python callable can't be called here. Write a Jinja expression over the answer, such as \
                         `response.json.state == 'done'`; it sees `response.status_code`, `response.text`, \
                         `response.json` and `response.headers`";
-    template::check_expression(expression)?;
-    let environment = Environment::new();
-    let compiled = environment
-        .compile_expression(expression)
-        .map_err(|error| format!("is no expression: {error}; {MEND}"))?;
-    let known = |name: &str| name == "response" || environment.globals().any(|(global, _)| global == name);
-    match compiled.undeclared_variables(false).into_iter().filter(|name| !known(name)).min() {
-        Some(name) => Err(format!("looks at `{name}`, which there is not: {MEND}")),
-        None => Ok(()),
-    }
+    expression::read(text, &["response"], MEND)
 }
 
 /// An answer as expressions see it.
@@ -64,13 +55,7 @@ pub(in crate::operators) fn value(name: &str, expression: &str, response: Seen) 
 }
 
 fn evaluated(name: &str, expression: &str, response: Seen) -> Result<Seen, String> {
-    let told = |error: minijinja::Error| format!("{name} `{expression}`: {error}");
-    template::check_expression(expression)?;
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-    // An expression that does not end would hold up all other sensors.
-    environment.set_fuel(Some(1_000_000));
-    environment.compile_expression(expression).map_err(told)?.eval(context! { response }).map_err(told)
+    expression::evaluated(name, expression, context! { response })
 }
 
 #[cfg(test)]

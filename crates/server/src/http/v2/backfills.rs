@@ -346,7 +346,8 @@ async fn cancel_backfill(call: Call, Path(id): Path<i64>) -> Result<Json<Backfil
     let row = find_open(&call, id).await?;
     let mut audit = call.audit("cancel_backfill", json!({ "backfill": id }));
     audit.dag = Some(row.backfill.dag.clone());
-    call.store().cancel_backfill(row.id, "the backfill was cancelled", &audit).await?;
+    // Paused first, so that no more runs are made; over last, so that who asks again after a failure here is heard.
+    call.store().pause_backfill(row.id, true, &audit).await?;
     for date in call.store().backfill_runs(row.id, Window::ALL).await?.rows {
         let (Some(run), Some((_, RunState::Queued))) = (date.row.run, date.run) else { continue };
         let mark = Command::MarkRun { run, state: RunState::Failed };
@@ -356,5 +357,6 @@ async fn cancel_backfill(call: Call, Path(id): Path<i64>) -> Result<Json<Backfil
             Err(refusal) => return Err(refusal.into()),
         }
     }
+    call.store().cancel_backfill(row.id, "the backfill was cancelled", &audit).await?;
     Ok(Json(find(&call, id).await?.into()))
 }

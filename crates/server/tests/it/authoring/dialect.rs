@@ -147,6 +147,26 @@ fn params_may_say_what_they_have_to_be() {
 }
 
 #[test]
+fn a_task_may_have_params_of_its_own_over_those_of_its_defaults() {
+    let dag = dag("d:\n  params: {a: 1}\n  default_args: {params: {b: 2, c: 3}}\n  tasks:\n    \
+                   t: {operator: empty, params: {c: 4}}\n    u: {operator: empty}\n");
+    let values = |name: &str| {
+        let params = &task(&dag, name).params;
+        params.iter().map(|(name, param)| format!("{name}={}", param.value)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (values("t"), values("u")),
+        (vec!["b=2".into(), "c=4".into()], vec!["b=2".into(), "c=3".into()])
+    );
+    let reading = read(
+        "d:\n  schedule: '@daily'\n  start_date: 2026-01-01\n  tasks:\n    t:\n      operator: empty\n      \
+                        params: {day: {__type__: airflow.sdk.Param, type: string}}\n",
+    );
+    let errors = messages(&reading.errors);
+    assert!(errors[0].contains("`t`: a scheduled run is given nothing"), "{errors:?}");
+}
+
+#[test]
 fn what_is_harmless_is_taken_and_what_has_no_effect_is_told() {
     let reading = read(
         "d:\n  default_view: tree\n  orientation: LR\n  doc_md_file_path: /x.md\n  tasks:\n    \

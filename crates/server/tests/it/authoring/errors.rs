@@ -296,7 +296,6 @@ fn what_is_not_there_yet_is_refused_by_name() {
     );
     for (key, fields) in [
         ("variables_as_arguments", "variables_as_arguments: []"),
-        ("params", "params: {a: 1}"),
         ("executor", "executor: X"),
         ("start_date", "start_date: 2026-01-01"),
     ] {

@@ -1,0 +1,139 @@
+//! A file that a task has the worker write: beside its place first, and into it when it is whole.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+
+use super::Files;
+
+/// A file that is not written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unwritable {
+    #[error("{} can't be written: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error(
+        "{} can't be written: it is out of tasks' reach, as all that is the server's own; name a folder elsewhere",
+        .0.display()
+    )]
+    Denied(PathBuf),
+}
+
+/// A file in the making. Where it is dropped before its end, nothing is left of it.
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    folder: OwnedFd,
+    half: Option<OsString>,
+    path: PathBuf,
+}
+
+impl Files {
+    /// Begins a file that takes the place of what is at this path; `mark` is in the name that it has until then.
+    ///
+    /// The folder is first found, then judged, and only then used, by what was found.
+    pub(crate) fn write(&self, path: &Path, mark: &str) -> Result<(NewFile, File), Unwritable> {
+        let failed = |source: io::Error| Unwritable::Io { path: path.to_owned(), source };
+        let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::IsADirectory.into()))?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder =
+            rustix::fs::openat(CWD, parent, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
+        let real = std::fs::read_link(format!("/proc/self/fd/{}", folder.as_raw_fd())).map_err(failed)?;
+        let of_the_system = ["/proc", "/sys"].iter().any(|folder| real.starts_with(folder));
+        if of_the_system || self.is_kept(&real) || self.is_kept(&real.join(name)) {
+            return Err(Unwritable::Denied(path.to_owned()));
+        }
+        let half = half_name(name, mark);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+        let file = rustix::fs::openat(&folder, &half, flags, mode).map_err(|error| failed(error.into()))?;
+        Ok((NewFile { folder, half: Some(half), path: path.to_owned() }, file.into()))
+    }
+
+    /// Whether this is below a denied folder. What may be read there all the same may not be written.
+    fn is_kept(&self, real: &Path) -> bool {
+        !real.is_absolute() || self.denied.iter().any(|folder| real.starts_with(folder))
+    }
+}
+
+fn half_name(name: &OsStr, mark: &str) -> OsString {
+    let mut half = OsString::from(".");
+    half.push(name);
+    half.push(format!(".{mark}.half"));
+    half
+}
+
+impl NewFile {
+    /// Puts the file into its place, once it is on the disk. Blocks.
+    pub(crate) fn finish(mut self, file: &File) -> Result<(), Unwritable> {
+        let failed = |path: &Path, source: io::Error| Unwritable::Io { path: path.to_owned(), source };
+        file.sync_all().map_err(|error| failed(&self.path, error))?;
+        if let Some(half) = &self.half {
+            let name = self.path.file_name().unwrap_or_default();
+            rustix::fs::renameat(&self.folder, half, &self.folder, name)
+                .map_err(|error| failed(&self.path, error.into()))?;
+        }
+        self.half = None;
+        rustix::fs::fsync(&self.folder).map_err(|error| failed(&self.path, error.into()))
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if let Some(half) = &self.half {
+            // Where even that fails, there is nobody to tell.
+            let _ = rustix::fs::unlinkat(&self.folder, half, AtFlags::empty());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_file_takes_its_place_when_it_is_whole_and_leaves_nothing_when_it_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.csv");
+        std::fs::write(&path, "old").unwrap();
+        let files = Files::default();
+        let names = || std::fs::read_dir(folder.path()).unwrap().count();
+        let (half, mut file) = files.write(&path, "1").unwrap();
+        file.write_all(b"new").unwrap();
+        assert_eq!((names(), std::fs::read(&path).unwrap()), (2, b"old".to_vec()));
+        drop(half);
+        assert_eq!((names(), std::fs::read(&path).unwrap()), (1, b"old".to_vec()));
+        let (half, mut file) = files.write(&path, "2").unwrap();
+        file.write_all(b"new").unwrap();
+        half.finish(&file).unwrap();
+        assert_eq!((names(), std::fs::read(&path).unwrap()), (1, b"new".to_vec()));
+    }
+
+    #[test]
+    fn what_tasks_are_kept_from_is_not_written_whichever_way_leads_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().canonicalize().unwrap().join("home");
+        std::fs::create_dir_all(home.join("dags")).unwrap();
+        std::fs::write(home.join("key"), "the key").unwrap();
+        std::os::unix::fs::symlink(&home, folder.path().join("way")).unwrap();
+        let files = Files::new(vec![home.clone()], vec![home.join("dags")]);
+        for path in ["home/key", "way/key", "way/new", "home/dags/x.csv", "home/dags/../new", "home"] {
+            let error = files.write(&folder.path().join(path), "1").unwrap_err().to_string();
+            assert!(error.contains("out of tasks' reach"), "{path}: {error}");
+        }
+        // A link is replaced and not followed.
+        std::os::unix::fs::symlink(home.join("key"), folder.path().join("link")).unwrap();
+        let (half, mut file) = files.write(&folder.path().join("link"), "1").unwrap();
+        file.write_all(b"new").unwrap();
+        half.finish(&file).unwrap();
+        assert_eq!(std::fs::read(home.join("key")).unwrap(), b"the key");
+        assert!(files.write(&folder.path().join("nowhere/x"), "1").is_err());
+    }
+}

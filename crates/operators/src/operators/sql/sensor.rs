@@ -1,0 +1,156 @@
+//! `SqlSensor`, as Airflow's common SQL provider documents it: asks a database until its answer is as wished.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use minijinja::{
+    context,
+    value::{Serde, Value as Told},
+};
+use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+use updraft_core::TaskKind;
+
+use super::{DEFAULT, Parameters, cell::Cell, database, fault::Fault, server::Server, session::Session};
+use crate::{
+    Refused, Work,
+    catalog::{Entry, Written, argument::BadArgument, argument::arguments},
+    operators::expression,
+    prepare::Job,
+    sensor::{Look, Looking, Seen, Sensor, SensorArgs},
+    work::TaskContext,
+};
+
+arguments! {
+    /// The arguments of `SqlSensor`.
+    struct SqlArgs {
+        /// The connection, of type postgres, mysql or sqlite.
+        templated conn_id: String,
+        /// The statement whose first row is looked at, or the name of a file that ends in `.sql`.
+        templated sql: String,
+        /// What is bound to `sql`, as in SQLExecuteQueryOperator.
+        templated parameters: Parameters = Parameters::None,
+        /// A Jinja expression that says whether it has waited enough; it sees `value` (what is selected) and `row`
+        /// (the first row, a list): `value > 100`. Without it, a value that is not 0, `'0'`, empty or null is enough.
+        plain success: Option<String>,
+        /// A Jinja expression that says whether it has failed; it sees the same.
+        plain failure: Option<String>,
+        /// A Jinja expression for `value`; it sees `row`: `row[1]`. Without it, the first of the row.
+        plain selector: Option<String>,
+        /// Whether it fails where there is no row.
+        plain fail_on_empty: bool = false,
+        /// The database, in place of the connection's own.
+        templated database: Option<String>,
+    } accepted {
+        /// `schema` or `database`: the database, in place of the connection's own.
+        hook_params: Map<String, Value>,
+    }
+}
+
+/// So many ask one server at a time; the others wait their turn. A thousand sensors are not a thousand connections.
+const AT_ONCE: usize = 8;
+
+const MEND: &str = "a Python callable can't be called here. Write a Jinja expression, such as `value > 100`; it sees \
+                    `value` and `row`";
+
+pub(in crate::operators) const ENTRY: Entry = Entry {
+    name: "SqlSensor",
+    aliases: &[
+        "sql_sensor",
+        "airflow.providers.common.sql.sensors.sql.SqlSensor",
+        "airflow.sensors.sql.SqlSensor",
+        "airflow.sensors.sql_sensor.SqlSensor",
+    ],
+    doc: "Asks a database until its answer is as wished. Holds no slot.",
+    arguments: &[SqlArgs::LIST, SensorArgs::LIST],
+    kind,
+    plan,
+    ..DEFAULT
+};
+
+fn kind(written: &Written<'_>) -> Result<TaskKind, BadArgument> {
+    let names: [(&str, &[&str]); 3] =
+        [("success", &["value", "row"]), ("failure", &["value", "row"]), ("selector", &["row"])];
+    for (name, sees) in names {
+        if let Some(text) = written.literal(name).and_then(Value::as_str) {
+            expression::read(text, sees, MEND).map_err(|error| (Some(name), error))?;
+        }
+    }
+    Ok(TaskKind::Watch)
+}
+
+fn plan(job: &Job<'_>) -> Result<Work, Refused> {
+    let args = job.read(SqlArgs::read)?;
+    let database = database(job, args.database.clone());
+    let server = Server::of(job, &args.conn_id, database.as_deref())?;
+    let look = Box::new(SqlLook { server, args });
+    Ok(Work::Native(Box::new(Sensor::new(job, job.read(SensorArgs::read)?, look))))
+}
+
+/// Whose turn it is to ask a server.
+#[derive(Debug, Default)]
+pub(crate) struct Turns(Mutex<HashMap<String, Arc<Semaphore>>>);
+
+impl Turns {
+    fn of(&self, server: &Server) -> Arc<Semaphore> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.len() > 1000 {
+            turns.retain(|_, turns| Arc::strong_count(turns) > 1);
+        }
+        let made = || Arc::new(Semaphore::new(AT_ONCE));
+        Arc::clone(turns.entry(server.shown.clone()).or_insert_with(made))
+    }
+}
+
+#[derive(Debug)]
+struct SqlLook {
+    server: Server,
+    args: SqlArgs,
+}
+
+impl Look for SqlLook {
+    fn look<'a>(&'a self, context: &'a TaskContext) -> Looking<'a> {
+        Box::pin(async {
+            let row = {
+                let turns = context.shared.sql.of(&self.server);
+                let _turn = turns.acquire().await.map_err(|error| error.to_string())?;
+                self.first().await.map_err(|fault| fault.to_string())?
+            };
+            match row {
+                Some(row) => self.judged(context, row).map(Seen::from),
+                None if self.args.fail_on_empty => Err("there is no row (`fail_on_empty`)".into()),
+                None => Ok(Seen::NotYet),
+            }
+        })
+    }
+}
+
+impl SqlLook {
+    async fn first(&self) -> Result<Option<Vec<Cell>>, Fault> {
+        let mut session = Session::open(&self.server).await?;
+        let row = session.first(&self.args.sql, &self.args.parameters).await?;
+        session.close().await;
+        Ok(row)
+    }
+
+    fn judged(&self, context: &TaskContext, row: Vec<Cell>) -> Result<bool, String> {
+        let row: Vec<Value> = row.into_iter().map(Cell::into_json).collect();
+        let value = match &self.args.selector {
+            Some(selector) => expression::evaluated("selector", selector, context! { row => Serde(&row) })?,
+            None => Told::from(Serde(row.first())),
+        };
+        context.log.line(&format!("found {value}"));
+        let sees = || context! { value => value.clone(), row => Serde(&row) };
+        if let Some(failure) = &self.args.failure
+            && expression::evaluated("failure", failure, sees())?.is_true()
+        {
+            return Err(format!("the value {value} means failure (`failure`: {failure})"));
+        }
+        match &self.args.success {
+            Some(success) => Ok(expression::evaluated("success", success, sees())?.is_true()),
+            None => Ok(value.is_true() && value.as_str() != Some("0")),
+        }
+    }
+}
