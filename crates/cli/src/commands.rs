@@ -1,5 +1,6 @@
 //! What can be asked of a server, a noun each.
 
+pub mod alerts;
 pub mod backfill;
 pub mod connections;
 pub mod dags;

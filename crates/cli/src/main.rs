@@ -64,6 +64,8 @@ enum Command {
     Users(Noun<commands::users::Command>),
     /// Look after tokens, by which programs and workers are known.
     Tokens(Noun<commands::tokens::Command>),
+    /// See whether alerts come.
+    Alerts(Noun<commands::alerts::Command>),
     /// Look at what is told to people, and send it anew.
     Deliveries(Noun<commands::deliveries::Command>),
     /// Look at the workers that are connected.
@@ -119,6 +121,7 @@ fn main() -> ExitCode {
         Command::Pools(noun) => noun.main(home),
         Command::Users(noun) => noun.main(home),
         Command::Tokens(noun) => noun.main(home),
+        Command::Alerts(noun) => noun.main(home),
         Command::Deliveries(noun) => noun.main(home),
         Command::Workers(noun) => noun.main(home),
         Command::Health(asking) => asking.main(home),

@@ -34,7 +34,7 @@ use updraft_server::{
     secrets::{Environment, Keys, Secrets},
     workers::Workers,
 };
-use updraft_store::{SqlStore, Store, Upkeep};
+use updraft_store::{Burst, SqlStore, Store, Upkeep};
 
 use crate::{
     client::Published,
@@ -142,7 +142,8 @@ async fn serve(home: Home, config: Config) -> Result<()> {
 
     let listener = listen(SocketAddr::new(config.server.host, config.server.port)).await?;
     let address = listener.local_addr()?;
-    let base_url = format!("http://{address}");
+    let base_url = config.server.base_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
+    let burst = config.alerts.digest.0.map(|within| Burst { singly: config.alerts.singly, within });
     let mail = mail_server(&config)?;
 
     let socket = listen_for_workers(&home.socket())?;
@@ -153,7 +154,8 @@ async fn serve(home: Home, config: Config) -> Result<()> {
         secrets: state.secrets.clone(),
         sender: Sender::default(),
         mail,
-        base_url,
+        base_url: base_url.unwrap_or_else(|| format!("http://{address}")),
+        burst,
     };
     tokio::spawn(deliverer.run(to_deliver));
     let retention = Retention {

@@ -263,6 +263,13 @@ pub enum Command {
         /// Under what key.
         key: String,
     },
+    /// Somebody wants to see that alerts come: each way by which a DAG's or a task's go is taken once.
+    TestAlerts {
+        /// Of which DAG.
+        dag: DagKey,
+        /// Only of this task of it; of the DAG and all its tasks, where none is named.
+        task: Option<TaskId>,
+    },
     /// A pool is made or changed.
     PutPool(PoolRow),
     /// A pool goes.
@@ -324,6 +331,8 @@ pub enum Reply {
     Tis(Vec<TiKey>),
     /// The DAG is at this version; whether it is a new one.
     Version(u32, bool),
+    /// These were put into the outbox.
+    Deliveries(Vec<DeliveryId>),
 }
 
 /// Why a command was not obeyed. Nothing was changed.

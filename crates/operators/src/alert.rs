@@ -5,6 +5,7 @@
 //! (`dag`, `dag_run`, `ti`, `ds`, `macros`, …). They see no variables, connections and results: there are secrets
 //! among these, and an alert leaves the house.
 
+mod digest;
 mod sender;
 mod words;
 
@@ -18,6 +19,7 @@ use updraft_core::{
 };
 
 pub use self::{
+    digest::digest,
     sender::{NotSent, Sender, Way},
     words::{Words, on, words},
 };
@@ -54,6 +56,7 @@ fn order(row: &DeliveryRow) -> Order {
             first_started_at: None,
             run_as_user: None,
             owner: text("owner"),
+            params: BTreeMap::new(),
         },
         run: Arc::new(OrderRun {
             namespace: row.dag.namespace.clone(),

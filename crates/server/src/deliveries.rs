@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 use updraft_core::DeliveryId;
 use updraft_operators::{alert::Sender, mail::MailServer};
-use updraft_store::{DeliveryEnd, DeliveryListing, Store};
+use updraft_store::{Burst, DeliveryEnd, DeliveryListing, Store};
 
 use crate::{leader::now, secrets::Secrets};
 
@@ -38,6 +38,8 @@ pub struct Deliverer {
     pub mail: Option<(MailServer, String)>,
     /// Where a person finds the run a mail is about: `http://127.0.0.1:8080`.
     pub base_url: String,
+    /// How much is told singly; all, where it does not say.
+    pub burst: Option<Burst>,
 }
 
 /// What became of an attempt to send a delivery.
@@ -115,20 +117,19 @@ impl Deliverer {
 
     /// Sends those whose time has come. Says whether there may be more.
     async fn send_some(&self, installation: &str, unwritten: &mut Vec<Ended>) -> bool {
-        let claimed = match self.store.claim_deliveries(now(), AT_ONCE).await {
+        let claimed = match self.store.claim_deliveries(now(), AT_ONCE, self.burst).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 warn!(%error, "can't read the outbox; trying again");
                 return false;
             }
         };
-        let more = claimed.len() == AT_ONCE as usize;
-        let ends = claimed.iter().map(|delivery| async {
+        let ends = claimed.deliveries.iter().map(|delivery| async {
             let end = self.deliver(delivery, installation).await;
             self.finish(delivery, end).await
         });
         unwritten.extend(futures_util::future::join_all(ends).await.into_iter().filter_map(Result::err));
-        more
+        claimed.more
     }
 
     async fn finish(&self, delivery: &DeliveryListing, end: DeliveryEnd) -> Result<(), Ended> {

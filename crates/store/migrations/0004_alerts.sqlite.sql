@@ -2,7 +2,8 @@
 ALTER TABLE run ADD COLUMN deadlines_told INTEGER;
 
 -- Alerts on deadlines and on ticks without a run, what an alert says, and what becomes of it where nobody knows
--- whether it went out. A table whose checks change is made anew.
+-- whether it went out. A test of an alert is about no run. `digest` is the delivery that tells of this one as
+-- well: of many by one way in a short time most are gathered into one. A table whose checks change is made anew.
 CREATE TABLE delivery_new (
     id INTEGER NOT NULL PRIMARY KEY,
     namespace TEXT NOT NULL,
@@ -21,13 +22,13 @@ CREATE TABLE delivery_new (
     next_at INTEGER NOT NULL,
     last_error TEXT,
     changed_at INTEGER NOT NULL,
+    digest INTEGER,
     CHECK ((task IS NULL) = (map_index IS NULL)),
-    CHECK (task IS NULL OR run IS NOT NULL),
-    CHECK ((alert_on = 'missed') = (run IS NULL))
+    CHECK (task IS NULL OR run IS NOT NULL)
 ) STRICT;
 INSERT INTO delivery_new
 SELECT id, namespace, dag_id, run, task, map_index, alert_on, channel, '{}', 'resend', at, context, state, attempts,
-    next_at, last_error, changed_at
+    next_at, last_error, changed_at, NULL
 FROM delivery;
 DROP TABLE delivery;
 ALTER TABLE delivery_new RENAME TO delivery;
@@ -35,3 +36,4 @@ CREATE INDEX delivery_due ON delivery (state, next_at);
 CREATE INDEX delivery_run ON delivery (run);
 CREATE INDEX delivery_dag ON delivery (namespace, dag_id);
 CREATE INDEX delivery_changed ON delivery (changed_at);
+CREATE INDEX delivery_digest ON delivery (digest);

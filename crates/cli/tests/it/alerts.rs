@@ -216,3 +216,76 @@ async fn a_webhook_that_refuses_for_good_is_not_asked_again() {
     assert!(error("failed").unwrap().contains("410:Gone"), "{rows:?}");
     assert!(error("undeliverable").unwrap().contains("there is no connection `nowhere`"), "{rows:?}");
 }
+
+#[tokio::test]
+async fn many_failures_come_as_a_few_messages_and_one_digest_also_when_the_server_dies() {
+    let web = Web::start(&["200 OK", "200 OK", "silence", "200 OK"]);
+    let mut dag =
+        "many:\n  schedule: '@once'\n  default_args: {start_date: 2024-01-01, retries: 0}\n  tasks:\n"
+            .to_owned();
+    for number in 0..30 {
+        dag += &format!(
+            "    t{number}: {{operator: bash, bash_command: exit 3, alerts: [{{on: failure, slack: chat}}]}}\n"
+        );
+    }
+    let mut system = System::new(&[("many.yaml", &dag)]);
+    let chat = format!(
+        "{{\"conn_type\": \"slackwebhook\", \"host\": \"http://127.0.0.1:{}/chat\", \"password\": \"T0\"}}",
+        web.port
+    );
+    system.set("AIRFLOW_CONN_CHAT", chat);
+    system.set("UPDRAFT__ALERTS__SINGLY", "2");
+    system.set("UPDRAFT__ALERTS__DIGEST", "8s");
+    system.set("UPDRAFT__SERVER__BASE_URL", "https://updraft.example.com/");
+    system.start(16);
+    let text = |asked: &Asked| asked.body["text"].as_str().unwrap().to_owned();
+    for _ in 0..2 {
+        let single = text(&web.asked());
+        assert!(single.starts_with("[Updraft] task t"), "{single}");
+        assert!(single.contains("\nhttps://updraft.example.com/dags/many/runs/"), "{single}");
+    }
+    let rows = |rows: &[Value]| rows.len() == 30;
+    deliveries(&system, rows).await;
+    let digest = web.asked();
+    assert!(text(&digest).starts_with("28 alerts within a short time"), "{digest:?}");
+    assert_eq!(text(&digest).matches(" of many failed").count(), 28, "{digest:?}");
+    // It was taken, and the server does not know.
+    system.kill_server();
+    system.start(16);
+    let again = web.asked();
+    let key = |asked: &Asked| asked.headers["idempotency-key"].clone();
+    assert_eq!((key(&again), text(&again)), (key(&digest), text(&digest)));
+    let rows = deliveries(&system, are("sent", 30)).await;
+    assert_eq!(rows.iter().filter(|row| !row["digest"].is_null()).count(), 28);
+}
+
+#[tokio::test]
+async fn a_test_says_by_which_ways_alerts_come() {
+    let web = Web::start(&["200 OK"]);
+    let hook = format!("{{on: failure, webhook: 'http://luffy:pw@127.0.0.1:{}/hook/s3cret'}}", web.port);
+    let dag =
+        failing(&format!("{hook}, {{on: failure, email: luffy@example.com}}")).replace("@once", "@never");
+    let dag = dag.replace("schedule: '@never'", "schedule: null");
+    let mut system = System::new(&[("failing.yaml", &dag), ("quiet.yaml", &dag_without_alerts())]);
+    system.start(2);
+    let done = system.until(&["alerts", "test", "failing", "-o", "json"], |done| !done.out.is_empty()).await;
+    let asked = web.asked();
+    assert_eq!(
+        (&asked.body["about"]["test"], &asked.body["about"]["dag_id"]),
+        (&true.into(), &"failing".into())
+    );
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.err.contains("1 of 2 did not go out"), "{done:?}");
+    let rows: Vec<Value> = serde_json::from_str(&done.out).unwrap();
+    assert_eq!((&rows[0]["state"], &rows[1]["state"]), (&"sent".into(), &"undeliverable".into()), "{rows:?}");
+    let port = web.port;
+    assert_eq!(rows[0]["channel"]["webhook"]["url"], format!("http://127.0.0.1:{port}/***"));
+    assert!(rows[1]["last_error"].as_str().unwrap().contains("UPDRAFT__SMTP__URL"), "{rows:?}");
+    let none = system.run(&["alerts", "test", "quiet"]);
+    assert_eq!((none.code, none.err.contains("quiet has no alerts")), (3, true), "{none:?}");
+}
+
+fn dag_without_alerts() -> String {
+    "quiet:\n  schedule: null\n  default_args: {start_date: 2024-01-01}\n  tasks:\n    a: {operator: empty}\n"
+        .into()
+}

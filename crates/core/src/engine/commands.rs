@@ -47,6 +47,7 @@ impl Engine {
             | Command::DeleteDag(_)
             | Command::PauseDag { .. }
             | Command::Trigger(_)
+            | Command::TestAlerts { .. }
             | Command::PutPool(_)
             | Command::DeletePool(..) => Vec::new(),
         }
@@ -90,6 +91,7 @@ impl Engine {
             Command::Stop(key) => self.stop(now, key, by),
             Command::PutXcom { ti, key, value } => self.put_xcom(now, ti, key, value),
             Command::DeleteXcom { ti, key } => self.delete_xcom(ti, key),
+            Command::TestAlerts { dag, task } => self.test_alerts(now, by, &dag, task.as_ref()),
             Command::PutPool(row) => self.set_pool(row),
             Command::DeletePool(namespace, name) => self.delete_pool(namespace, name),
         }
@@ -125,7 +127,7 @@ impl Engine {
         }
     }
 
-    fn no_dag(key: &DagKey) -> CommandError {
+    pub(super) fn no_dag(key: &DagKey) -> CommandError {
         CommandError::NotFound(format!("there is no DAG `{key}`"))
     }
 
@@ -169,6 +171,9 @@ fn audit_of(command: &Command) -> Option<Note> {
         }
         Command::DeleteXcom { ti, key } => {
             ("delete_xcom", None, Some(ti.run), json!({"task_instance": ti, "key": key}))
+        }
+        Command::TestAlerts { dag, task } => {
+            ("test_alerts", Some(dag.clone()), None, json!({"task_id": task}))
         }
         Command::PutPool(pool) => ("put_pool", None, None, json!(pool)),
         Command::DeletePool(_, name) => ("delete_pool", None, None, json!({"name": name})),

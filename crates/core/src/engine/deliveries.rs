@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Engine, Timer, run::Run};
 use crate::{
-    AlertOn, AlertSpec, DagKey, DeadlineFrom, DeliveryId, RunKey, TiKey,
-    input::Effect,
+    AlertOn, AlertSpec, DagKey, DeadlineFrom, DeliveryId, RunKey, TaskId, TiKey,
+    input::{CommandError, Effect, Reply},
     record::{DeliveryRow, RunRow},
 };
 
@@ -100,6 +100,39 @@ impl Engine {
             "owner": spec.owner,
         }));
         self.deliver(now, (key, None, None), alerts, context);
+    }
+
+    /// Puts into the outbox a test of each way by which alerts of a DAG and its tasks go, or of one task.
+    pub(super) fn test_alerts(
+        &mut self,
+        now: Timestamp,
+        by: &str,
+        key: &DagKey,
+        task: Option<&TaskId>,
+    ) -> Result<Reply, CommandError> {
+        let dag = self.dags.get(key).ok_or_else(|| Self::no_dag(key))?;
+        let spec = dag.dag.spec();
+        if let Some(task) = task.filter(|task| spec.tasks.iter().all(|other| other.task_id != **task)) {
+            return Err(CommandError::NotFound(format!("`{}` has no task `{task}`", key.dag_id)));
+        }
+        let of_tasks = spec.tasks.iter().filter(|other| task.is_none_or(|task| other.task_id == *task));
+        let of_dag = spec.alerts.iter().filter(|_| task.is_none());
+        let mut alerts: Vec<AlertSpec> = Vec::new();
+        for alert in of_dag.chain(of_tasks.flat_map(|task| &task.alerts)) {
+            if alerts.iter().all(|known| known.channel != alert.channel) {
+                alerts.push(alert.clone());
+            }
+        }
+        let context = object(json!({
+            "dag_id": key.dag_id,
+            "task_id": task,
+            "test": true,
+            "reason": format!("{by} wants to see that it comes"),
+            "owner": spec.owner,
+        }));
+        let before = self.last_delivery;
+        self.deliver(now, (key, None, None), alerts, context);
+        Ok(Reply::Deliveries((before + 1..=self.last_delivery).map(DeliveryId).collect()))
     }
 
     fn deliver(

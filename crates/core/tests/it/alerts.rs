@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 use updraft_core::{
     AlertChannel, AlertOn, AlertSpec, DagKey, DagSpec, Deadline, DeadlineFrom, RunKey,
-    input::{AttemptEnd, Command, Reply, Trigger},
+    input::{AttemptEnd, Command, CommandError, Reply, Trigger},
     record::{DeliveryRow, RunType},
     schedule::{Schedule, Zone},
 };
@@ -140,4 +140,29 @@ fn ticks_of_a_dag_that_somebody_paused_are_not_missed() {
     world.command(Command::PauseDag { dag: key, paused: false }).unwrap();
     assert!(world.batches.iter().any(|batch| batch.ticks.values().any(|tick| tick.count > 1)));
     assert_eq!(told(&world).len(), 0);
+}
+
+#[test]
+fn a_test_takes_each_way_once_and_tells_of_no_run() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["a", "b"], &[]);
+    let chat = |name: &str| AlertChannel::Slack { conn_id: name.into() };
+    spec.alerts = vec![alert(AlertOn::Failure), alert(AlertOn::Success)];
+    spec.tasks[0].alerts = vec![alert(AlertOn::Retry), AlertSpec::new(AlertOn::Failure, chat("ops"))];
+    spec.tasks[1].alerts = vec![AlertSpec::new(AlertOn::Failure, chat("ops"))];
+    world.put(spec);
+    let test = |task: Option<&str>| Command::TestAlerts {
+        dag: DagKey::new("default", "d"),
+        task: task.map(Into::into),
+    };
+    let Ok(Reply::Deliveries(ids)) = world.command(test(None)) else { panic!() };
+    assert_eq!(told(&world).iter().map(|row| row.id).collect::<Vec<_>>(), ids);
+    assert_eq!(
+        told(&world).iter().map(|row| &row.channel).collect::<Vec<_>>(),
+        [&alert(AlertOn::Failure).channel, &chat("ops")]
+    );
+    assert_eq!((told(&world)[0].run, &told(&world)[0].context["test"]), (None, &json!(true)));
+    let Ok(Reply::Deliveries(ids)) = world.command(test(Some("b"))) else { panic!() };
+    assert_eq!(ids.len(), 1);
+    assert!(matches!(world.command(test(Some("c"))), Err(CommandError::NotFound(_))));
 }

@@ -2,18 +2,21 @@
 
 use jiff::SignedDuration;
 use tracing::warn;
-use updraft_core::{AlertChannel, Namespace, WebhookTarget, protocol::Connection};
+use updraft_core::{AlertChannel, Namespace, WebhookTarget, protocol::Connection, record::DeliveryRow};
 use updraft_operators::{
     alert::{self, NotSent, Way, Words},
     mail::{self, Body, Mail, MailError, message_id},
 };
-use updraft_store::{DeliveryEnd, DeliveryListing};
+use updraft_store::{DeliveryEnd, DeliveryListing, DeliveryQuery, Window};
 
 use super::Deliverer;
 use crate::leader::now;
 
 /// After so many attempts a delivery is given up; with the delays below that is after about a day.
 const MOST_ATTEMPTS: u32 = 12;
+
+/// A digest looks at so many of what it tells of, the latest first.
+const MOST_LOOKED_AT: u64 = 1000;
 
 /// No server is left alone for longer, whatever it asks for: four hours.
 const LONGEST_DELAY: SignedDuration = SignedDuration::from_hours(4);
@@ -22,11 +25,20 @@ impl Deliverer {
     /// Sends a delivery.
     pub(super) async fn deliver(&self, delivery: &DeliveryListing, installation: &str) -> DeliveryEnd {
         let row = &delivery.row;
-        let url = self.page_of(delivery);
-        let (words, bad) = alert::words(row, &url);
-        if let Some(error) = bad {
-            warn!(id = %row.id, %error, "an alert goes in the usual words, since its own can't be had");
-        }
+        let url = self.page_of(row);
+        let words = match self.digest(delivery).await {
+            Ok(Some(words)) => words,
+            Ok(None) => {
+                let (words, bad) = alert::words(row, &url);
+                if let Some(error) = bad {
+                    warn!(id = %row.id, %error, "an alert goes in the usual words, since its own can't be had");
+                }
+                words
+            }
+            Err(error) => {
+                return again(delivery.attempts, format!("the outbox can't be read: {error}"), None);
+            }
+        };
         if let AlertChannel::Email { to } = &row.channel {
             return self.mail(delivery, to, words, installation).await;
         }
@@ -55,6 +67,26 @@ impl Deliverer {
             Err(NotSent::Permanent(error)) => DeliveryEnd::Failed(error),
             Err(NotSent::Temporary { why, after }) => again(delivery.attempts, why, after),
         }
+    }
+
+    /// What is said where this delivery tells of others, too.
+    async fn digest(&self, delivery: &DeliveryListing) -> Result<Option<Words>, updraft_store::Error> {
+        let lead = delivery.row.id;
+        if delivery.digest != Some(lead) {
+            return Ok(None);
+        }
+        let query = DeliveryQuery {
+            namespace: delivery.row.dag.namespace.clone(),
+            digest: Some(lead),
+            window: Window { limit: MOST_LOOKED_AT, ..Window::ALL },
+            ..DeliveryQuery::default()
+        };
+        let page = self.store.deliveries(&query).await?;
+        if page.total < 2 {
+            return Ok(None);
+        }
+        let rows: Vec<&DeliveryRow> = page.rows.iter().map(|listing| &listing.row).collect();
+        Ok(Some(alert::digest(&rows, page.total, &self.base_url, |row| self.page_of(row))))
     }
 
     async fn mail(
@@ -97,8 +129,7 @@ impl Deliverer {
     }
 
     /// Where a person sees what a delivery is about.
-    fn page_of(&self, delivery: &DeliveryListing) -> String {
-        let row = &delivery.row;
+    fn page_of(&self, row: &DeliveryRow) -> String {
         let page = format!("{}/dags/{}", self.base_url, row.dag.dag_id);
         match row.context["run_id"].as_str() {
             Some(run_id) => format!("{page}/runs/{run_id}"),

@@ -164,6 +164,8 @@ impl Queries for MemoryStore {
         let tables = self.tables();
         let wanted = |row: &&DeliveryListing| {
             row.row.dag.namespace == query.namespace
+                && query.id.is_none_or(|id| row.row.id == id)
+                && query.digest.is_none_or(|lead| row.digest == Some(lead))
                 && query.dag.as_ref().is_none_or(|dag| row.row.dag == *dag)
                 && query.run.is_none_or(|run| row.row.run == Some(run))
                 && query.ti.is_none_or(|ti| row.row.ti == Some(ti))

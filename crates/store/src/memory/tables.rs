@@ -128,6 +128,7 @@ impl Tables {
                 next_at: row.at,
                 last_error: None,
                 changed_at: row.at,
+                digest: None,
             });
         }
         for row in &batch.audit {

@@ -132,12 +132,13 @@ pub(crate) const DELIVERY: Table = Table {
         ("next_at", Int),
         ("last_error", Text),
         ("changed_at", Int),
+        ("digest", Int),
     ],
     key: &["id"],
 };
 
 /// A new row: pending, and due at once.
-pub(crate) fn delivery_cells(row: &DeliveryRow) -> [Arg; 17] {
+pub(crate) fn delivery_cells(row: &DeliveryRow) -> [Arg; 18] {
     [
         row.id.0.into(),
         (&*row.dag.namespace).into(),
@@ -156,6 +157,7 @@ pub(crate) fn delivery_cells(row: &DeliveryRow) -> [Arg; 17] {
         row.at.into(),
         Arg::Text(None),
         row.at.into(),
+        Arg::Int(None),
     ]
 }
 
@@ -213,6 +215,7 @@ pub(crate) fn read_delivery(f: &mut Fields) -> Result<DeliveryListing, Error> {
         next_at: f.time()?,
         last_error: f.opt_text()?,
         changed_at: f.time()?,
+        digest: f.opt_number()?.map(DeliveryId),
     })
 }
 
