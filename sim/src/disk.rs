@@ -27,6 +27,7 @@ pub(crate) struct Disk {
     pub deliveries: BTreeMap<DeliveryId, DeliveryRow>,
     last_run: i64,
     last_delivery: i64,
+    pub paused: bool,
 }
 
 /// All keys of a run's task instances.
@@ -64,6 +65,7 @@ impl Disk {
             self.tis.insert(*key, ti.clone());
         }
         self.add_to_tis(batch)?;
+        self.paused = batch.paused.unwrap_or(self.paused);
         self.pools.extend(batch.pools.clone());
         self.ticks.extend(batch.ticks.clone());
         self.stats.extend(batch.stats.clone());
@@ -167,6 +169,7 @@ impl Disk {
             stats: self.stats.values().cloned().collect(),
             last_run: self.last_run,
             last_delivery: self.last_delivery,
+            paused: self.paused,
             runs,
         }
     }

@@ -7,6 +7,7 @@ pub mod dags;
 pub mod deliveries;
 pub mod health;
 mod near;
+pub mod pause;
 pub mod pools;
 pub mod runs;
 pub mod tasks;

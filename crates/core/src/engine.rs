@@ -86,6 +86,8 @@ pub struct Engine {
     over: BTreeSet<RunKey>,
     last_run: i64,
     last_delivery: i64,
+    /// Nothing new begins anywhere.
+    paused: bool,
     changed: Changed,
     out: Output,
 }
@@ -179,6 +181,7 @@ impl Engine {
             over: BTreeSet::new(),
             last_run: 0,
             last_delivery: 0,
+            paused: false,
             changed: Changed::default(),
             out: Output::default(),
         }

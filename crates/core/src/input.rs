@@ -221,6 +221,11 @@ pub enum Command {
         /// Paused or not.
         paused: bool,
     },
+    /// Nothing new begins anywhere, or again: no runs by schedules, no attempts.
+    PauseAll {
+        /// Paused or not.
+        paused: bool,
+    },
     /// A run, now or at a time.
     Trigger(Trigger),
     /// A run and all that is its goes.

@@ -347,6 +347,8 @@ pub struct Batch {
     pub rendered: BTreeMap<TiKey, Value>,
     /// Ranges of ticks to write, by DAG and first tick.
     pub ticks: BTreeMap<(DagKey, Timestamp), TickRow>,
+    /// Whether nothing new begins anywhere, where that has changed.
+    pub paused: Option<bool>,
     /// Pools to write.
     pub pools: BTreeMap<(Namespace, PoolName), PoolRow>,
     /// New rows of the outbox.
@@ -404,4 +406,6 @@ pub struct Snapshot {
     pub last_run: i64,
     /// The highest number any delivery ever had; 0 before the first.
     pub last_delivery: i64,
+    /// Nothing new begins anywhere.
+    pub paused: bool,
 }

@@ -1,3 +1,6 @@
+-- Nothing new begins anywhere.
+ALTER TABLE engine ADD COLUMN paused BOOLEAN NOT NULL DEFAULT FALSE;
+
 -- Deadlines of a run up to this time were told, or need not be.
 ALTER TABLE run ADD COLUMN deadlines_told BIGINT;
 

@@ -1,3 +1,6 @@
+-- Nothing new begins anywhere.
+ALTER TABLE engine ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
+
 -- Deadlines of a run up to this time were told, or need not be.
 ALTER TABLE run ADD COLUMN deadlines_told INTEGER;
 

@@ -12,6 +12,7 @@ mod kill;
 mod mail;
 mod other_runs;
 mod outage;
+mod pause;
 mod restart;
 mod results;
 mod scripts;

@@ -53,7 +53,7 @@ impl Engine {
             if let Some(tick) = dag.row.next_tick.filter(|_| dag.held.is_none()) {
                 has(tick.run_after, Timer::Tick(key.clone()))?;
             }
-            let room = dag.running.len() < dag.dag.spec().max_active_runs as usize && !dag.row.is_paused;
+            let room = dag.running.len() < dag.dag.spec().max_active_runs as usize && !self.is_paused(key);
             if let Some((at, run)) = dag.queued.first().filter(|_| room) {
                 has(*at, Timer::RunDue(*run))?;
             }

@@ -46,6 +46,7 @@ impl Engine {
             | Command::RetireDag(_)
             | Command::DeleteDag(_)
             | Command::PauseDag { .. }
+            | Command::PauseAll { .. }
             | Command::Trigger(_)
             | Command::TestAlerts { .. }
             | Command::PutPool(_)
@@ -81,6 +82,7 @@ impl Engine {
             Command::RetireDag(key) => self.retire_dag(&key),
             Command::DeleteDag(key) => self.delete_dag(now, &key),
             Command::PauseDag { dag, paused } => self.pause_dag(now, &dag, paused),
+            Command::PauseAll { paused } => Ok(self.pause_all(now, paused)),
             Command::Trigger(trigger) => self.trigger(now, by, trigger),
             Command::DeleteRun(key) => self.delete_run(now, key),
             Command::MarkRun { run, state } => self.mark_run(now, run, state),
@@ -150,6 +152,8 @@ fn audit_of(command: &Command) -> Option<Note> {
         Command::DeleteDag(dag) => ("delete_dag", Some(dag.clone()), None, Value::Null),
         Command::PauseDag { dag, paused: true } => ("pause_dag", Some(dag.clone()), None, Value::Null),
         Command::PauseDag { dag, paused: false } => ("unpause_dag", Some(dag.clone()), None, Value::Null),
+        Command::PauseAll { paused: true } => ("pause_all", None, None, Value::Null),
+        Command::PauseAll { paused: false } => ("unpause_all", None, None, Value::Null),
         Command::Trigger(t) => {
             ("trigger", Some(t.dag.clone()), None, json!({"conf": &*t.conf, "tasks": &t.tasks}))
         }

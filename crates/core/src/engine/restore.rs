@@ -40,6 +40,7 @@ impl Engine {
         let mut engine = Self::new(config);
         engine.last_run = snapshot.last_run;
         engine.last_delivery = snapshot.last_delivery;
+        engine.paused = snapshot.paused;
         for row in snapshot.pools {
             engine.put_pool(row);
         }

@@ -61,9 +61,10 @@ impl Engine {
     /// Begins the runs of a DAG that wait, as many as `max_active_runs` allows.
     pub(super) fn begin_runs(&mut self, now: Timestamp, key: &DagKey) {
         loop {
+            let paused = self.is_paused(key);
             let Some(dag) = self.dags.get_mut(key) else { return };
             let room = dag.running.len() < dag.dag.spec().max_active_runs as usize;
-            if dag.row.is_paused || !room {
+            if paused || !room {
                 return;
             }
             let Some((run_after, next)) = dag.queued.first().copied() else { return };
@@ -108,7 +109,7 @@ impl Engine {
             };
             return self.finish_run(now, key, state, None);
         }
-        let paused = self.dags.get(&run.row.dag).is_some_and(|dag| dag.row.is_paused);
+        let paused = self.is_paused(&run.row.dag);
         if run.moving == 0 && !paused {
             let stuck: Vec<&crate::record::TiRow> =
                 run.all().filter(|ti| ti.state == TiState::None).collect();

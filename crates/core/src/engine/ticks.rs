@@ -63,7 +63,7 @@ impl Engine {
             return None;
         }
         let full = dag.running.len() + dag.queued.len() >= dag.dag.spec().max_active_runs as usize;
-        if dag.row.is_paused || dag.row.is_stale || full {
+        if self.is_paused(key) || dag.row.is_stale || full {
             let why = if full { Passed::Full } else { Passed::Paused };
             if let Some(dag) = self.dags.get_mut(key) {
                 dag.held = Some(why);
@@ -152,7 +152,7 @@ impl Engine {
             count += 1;
         }
         let (outcome, reason) = match dag.held {
-            Some(Passed::Paused) => (TickOutcome::Skipped, "the DAG was paused"),
+            Some(Passed::Paused) => (TickOutcome::Skipped, "the DAG was paused, or all were"),
             Some(Passed::Full) => (TickOutcome::Skipped, "max_active_runs was reached, and catchup is off"),
             None => (TickOutcome::Missed, "nothing was there to make its run when it was due"),
         };

@@ -25,6 +25,10 @@ use crate::{
 
 #[async_trait]
 impl Queries for MemoryStore {
+    async fn is_paused(&self) -> Result<bool, Error> {
+        Ok(self.tables().engine.paused)
+    }
+
     async fn dags(&self, query: &DagQuery) -> Result<Page<DagListing>, Error> {
         Ok(dag::dags(&self.tables(), query))
     }

@@ -32,6 +32,7 @@ on_every_store! {
     backfill::a_dag_has_one_backfill_at_a_time,
     backfill::its_dates_come_in_their_order,
     commit::what_is_committed_is_loaded,
+    commit::that_everything_is_paused_is_kept_until_it_is_not,
     commit::deletions_take_all_that_is_theirs,
     commit::deletions_come_before_the_rest,
     commit::of_two_values_for_a_key_the_last_counts,
