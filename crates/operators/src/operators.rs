@@ -14,9 +14,9 @@ pub(crate) mod http;
 mod python;
 mod script;
 #[cfg(feature = "slack")]
-mod slack;
+pub(crate) mod slack;
 #[cfg(feature = "sms")]
-mod sms;
+pub(crate) mod sms;
 #[cfg(feature = "sql")]
 pub(crate) mod sql;
 mod time;

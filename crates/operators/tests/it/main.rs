@@ -1,6 +1,7 @@
 //! The operators against real counterparts: bash, python3, HTTP and SMTP servers, databases, and Airflow's own answers.
 #![expect(clippy::unwrap_used, reason = "a test fails by its panic")]
 
+mod alert;
 mod branch;
 mod dag_run;
 mod email;
