@@ -7,6 +7,7 @@
 mod bare;
 mod counting;
 mod engine;
+mod files;
 mod installation;
 mod latency;
 mod machine;
@@ -43,6 +44,7 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "engine", about: "200 runs of chains of 10 Empty tasks", run: engine::run },
     Benchmark { name: "latency", about: "trigger to start, and from task to task", run: latency::run },
     Benchmark { name: "start", about: "start to healthy, and idle memory", run: start::run },
+    Benchmark { name: "files", about: "2000 YAML files: read, changed, watched", run: files::run },
     Benchmark { name: "waits", about: "100,000 time waits and 10,000 HTTP sensors", run: waits::run },
     Benchmark { name: "restore", about: "10,000 active task instances from the store", run: restore::run },
     Benchmark { name: "store", about: "commits, rebuilding and lists, by database", run: store::run },

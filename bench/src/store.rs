@@ -224,6 +224,7 @@ fn run_row(number: i64, state: RunState, at: Timestamp) -> RunRow {
         started_at: Some(at),
         ended_at: state.is_finished().then_some(at),
         clear_number: 0,
+        deadlines_told: None,
         reason: None,
     }
 }

@@ -80,6 +80,7 @@ impl Checks {
         }
         replay.ends_as_written()?;
         beside::alerts(&replay, &self.shapes, batch)?;
+        beside::missed(disk, batch)?;
         for (key, ti) in &batch.tis {
             let before = disk.tis.get(key).filter(|_| !batch.deleted_tis.contains(key));
             if before.is_some_and(|before| before.try_number > ti.try_number || before.lease > ti.lease) {
@@ -98,6 +99,7 @@ impl Checks {
         self.expanded.fit(disk, &self.shapes, batch)?;
         ends::fit(disk, &self.shapes, batch)?;
         beside::history(disk, batch)?;
+        beside::deadlines(disk, batch)?;
         self.ticks.after(disk, batch)
     }
 

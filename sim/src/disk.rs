@@ -27,6 +27,7 @@ pub(crate) struct Disk {
     pub deliveries: BTreeMap<DeliveryId, DeliveryRow>,
     last_run: i64,
     last_delivery: i64,
+    pub paused: bool,
 }
 
 /// All keys of a run's task instances.
@@ -64,11 +65,12 @@ impl Disk {
             self.tis.insert(*key, ti.clone());
         }
         self.add_to_tis(batch)?;
+        self.paused = batch.paused.unwrap_or(self.paused);
         self.pools.extend(batch.pools.clone());
         self.ticks.extend(batch.ticks.clone());
         self.stats.extend(batch.stats.clone());
         for delivery in &batch.deliveries {
-            if !self.runs.contains_key(&delivery.run) {
+            if delivery.run.is_some_and(|run| !self.runs.contains_key(&run)) {
                 return Err(format!("delivery {} is about a run that is not there", delivery.id));
             }
             if self.deliveries.insert(delivery.id, delivery.clone()).is_some() {
@@ -122,7 +124,7 @@ impl Disk {
             if let Some(row) = self.runs.remove(&run) {
                 self.run_ids.remove(&(row.dag, row.run_id));
             }
-            self.deliveries.retain(|_, delivery| delivery.run != run);
+            self.deliveries.retain(|_, delivery| delivery.run != Some(run));
             let tis: Vec<TiKey> = self.tis.range(keys_of(run)).map(|(key, _)| *key).collect();
             tis.into_iter().for_each(|ti| self.delete_ti(ti));
         }
@@ -167,6 +169,7 @@ impl Disk {
             stats: self.stats.values().cloned().collect(),
             last_run: self.last_run,
             last_delivery: self.last_delivery,
+            paused: self.paused,
             runs,
         }
     }

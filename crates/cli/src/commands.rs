@@ -1,11 +1,13 @@
 //! What can be asked of a server, a noun each.
 
+pub mod alerts;
 pub mod backfill;
 pub mod connections;
 pub mod dags;
 pub mod deliveries;
 pub mod health;
 mod near;
+pub mod pause;
 pub mod pools;
 pub mod runs;
 pub mod tasks;

@@ -35,6 +35,8 @@ pub struct Config {
     pub dags: Dags,
     /// Where mail goes.
     pub smtp: Smtp,
+    /// How people are told of what happens.
+    pub alerts: Alerts,
     /// How long what is over is kept.
     pub retention: Retention,
 }
@@ -55,6 +57,9 @@ pub struct Server {
     pub host: IpAddr,
     /// The port it listens at; 0 for any that is free.
     pub port: u16,
+    /// Where people find it: what links in alerts begin with, `https://updraft.example.com`. The address it
+    /// listens at, where nothing is said.
+    pub base_url: Option<String>,
     /// Names by which it may be asked, beside `localhost` and addresses: behind a proxy, the proxy's.
     pub hosts: Vec<String>,
     /// Seconds after which a silent worker is given up; from 15 up.
@@ -68,6 +73,7 @@ impl Default for Server {
         Self {
             host: IpAddr::from([127, 0, 0, 1]),
             port: 8080,
+            base_url: None,
             hosts: Vec::new(),
             lease_s: 30,
             allow_insecure: false,
@@ -115,6 +121,23 @@ pub struct Smtp {
     pub url: Option<String>,
     /// The address that mail comes from.
     pub from: Option<String>,
+}
+
+/// How people are told of what happens.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Alerts {
+    /// So many by one way to the same go singly within the time of a digest.
+    pub singly: u32,
+    /// What is more than that is told in one, after this time: as `10m`, or `off` to tell all singly. Webhooks
+    /// (`webhook:`) are told of each.
+    pub digest: Age,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self { singly: 5, digest: Age(Some(SignedDuration::from_mins(10))) }
+    }
 }
 
 /// How long what is over is kept: as `90d`, `12h`, or `off` for ever.

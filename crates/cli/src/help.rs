@@ -7,10 +7,10 @@ use clap::Command;
 /// What stands under which heading. What stands nowhere comes last.
 const GROUPS: &[(&str, &[&str])] = &[
     ("Start here", &["standalone", "import"]),
-    ("Work", &["dags", "runs", "tasks", "xcoms"]),
+    ("Work", &["dags", "runs", "backfill", "tasks", "xcoms", "pause", "resume"]),
     ("What work needs", &["variables", "connections", "pools"]),
     ("Who", &["users", "tokens"]),
-    ("How it is", &["health", "workers", "deliveries", "version"]),
+    ("How it is", &["health", "workers", "alerts", "deliveries", "version"]),
     ("Upkeep", &["config", "db", "schema", "completion", "man"]),
 ];
 

@@ -50,6 +50,12 @@ enum Command {
     Runs(Noun<commands::runs::Command>),
     /// Make runs for times that are past.
     Backfill(Noun<commands::backfill::Command>),
+    /// Let nothing new begin anywhere, while a database is moved or a fault is looked for.
+    #[command(after_help = "Examples:\n  updraft pause\n  updraft pause --show")]
+    Pause(Asking<commands::pause::Pause>),
+    /// Let everything begin again that `updraft pause` holds.
+    #[command(after_help = "Example:\n  updraft resume")]
+    Resume(Asking<commands::pause::Resume>),
     /// Look at tasks and their logs, and control them.
     Tasks(Noun<commands::tasks::Command>),
     /// Look at the values that tasks left for others.
@@ -64,6 +70,8 @@ enum Command {
     Users(Noun<commands::users::Command>),
     /// Look after tokens, by which programs and workers are known.
     Tokens(Noun<commands::tokens::Command>),
+    /// See whether alerts come.
+    Alerts(Noun<commands::alerts::Command>),
     /// Look at what is told to people, and send it anew.
     Deliveries(Noun<commands::deliveries::Command>),
     /// Look at the workers that are connected.
@@ -112,6 +120,8 @@ fn main() -> ExitCode {
         Command::Dags(noun) => noun.main(home),
         Command::Runs(noun) => noun.main(home),
         Command::Backfill(noun) => noun.main(home),
+        Command::Pause(asking) => asking.main(home),
+        Command::Resume(asking) => asking.main(home),
         Command::Tasks(noun) => noun.main(home),
         Command::Xcoms(noun) => noun.main(home),
         Command::Variables(noun) => noun.main(home),
@@ -119,6 +129,7 @@ fn main() -> ExitCode {
         Command::Pools(noun) => noun.main(home),
         Command::Users(noun) => noun.main(home),
         Command::Tokens(noun) => noun.main(home),
+        Command::Alerts(noun) => noun.main(home),
         Command::Deliveries(noun) => noun.main(home),
         Command::Workers(noun) => noun.main(home),
         Command::Health(asking) => asking.main(home),

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 use updraft_core::protocol::Offer;
-use updraft_operators::mail::MailServer;
+use updraft_operators::{alert::Sender, mail::MailServer};
 use updraft_server::{
     accounts::{Accounts, ensure_admin},
     authoring,
@@ -34,7 +34,7 @@ use updraft_server::{
     secrets::{Environment, Keys, Secrets},
     workers::Workers,
 };
-use updraft_store::{SqlStore, Store, Upkeep};
+use updraft_store::{Burst, SqlStore, Store, Upkeep};
 
 use crate::{
     client::Published,
@@ -142,13 +142,22 @@ async fn serve(home: Home, config: Config) -> Result<()> {
 
     let listener = listen(SocketAddr::new(config.server.host, config.server.port)).await?;
     let address = listener.local_addr()?;
-    let base_url = format!("http://{address}");
+    let base_url = config.server.base_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
+    let burst = config.alerts.digest.0.map(|within| Burst { singly: config.alerts.singly, within });
     let mail = mail_server(&config)?;
-    tokio::spawn(Deliverer { store: store.clone(), mail, base_url }.run(to_deliver));
 
     let socket = listen_for_workers(&home.socket())?;
     let metrics = Arc::new(Metrics::default());
     let state = state(&home, &config, store.clone(), handle.clone(), workers, logs, metrics)?;
+    let deliverer = Deliverer {
+        store: store.clone(),
+        secrets: state.secrets.clone(),
+        sender: Sender::default(),
+        mail,
+        base_url: base_url.unwrap_or_else(|| format!("http://{address}")),
+        burst,
+    };
+    tokio::spawn(deliverer.run(to_deliver));
     let retention = Retention {
         store: store.clone(),
         leader: handle.clone(),

@@ -1,6 +1,7 @@
 //! What a DAG is. Every way of writing one (YAML, Airflow's Python, tables, the API) ends in a [`DagSpec`];
 //! the engine runs the [`Dag`] that [`Dag::compile`] makes of it.
 
+mod alert;
 mod graph;
 mod mapping;
 mod relatives;
@@ -15,13 +16,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::{
+    alert::{AlertChannel, AlertOn, AlertSpec, AlertWords, Deadline, DeadlineFrom, OnDoubt, WebhookTarget},
     graph::{Dag, InvalidDag},
     mapping::{MapSource, Mapping, put_arguments},
     result_arg::ResultArg,
-    task::{
-        AlertChannel, AlertOn, AlertSpec, RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule,
-        WeightRule,
-    },
+    task::{RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule, WeightRule},
 };
 use crate::{DagId, GroupId, Namespace, Owner, TaskId, condition::Condition, schedule::Schedule};
 

@@ -86,6 +86,8 @@ pub struct Engine {
     over: BTreeSet<RunKey>,
     last_run: i64,
     last_delivery: i64,
+    /// Nothing new begins anywhere.
+    paused: bool,
     changed: Changed,
     out: Output,
 }
@@ -121,6 +123,7 @@ enum Timer {
     Tick(DagKey),
     RunDue(RunKey),
     RunTimeout(RunKey),
+    Deadline(RunKey),
     Wake(TiKey),
     Lease(WorkerId),
 }
@@ -178,6 +181,7 @@ impl Engine {
             over: BTreeSet::new(),
             last_run: 0,
             last_delivery: 0,
+            paused: false,
             changed: Changed::default(),
             out: Output::default(),
         }
@@ -285,6 +289,7 @@ impl Engine {
                 Timer::Tick(dag) => self.on_tick_due(now, &dag),
                 Timer::RunDue(run) => self.begin_runs_of(now, run),
                 Timer::RunTimeout(run) => self.on_run_timeout(now, run, at),
+                Timer::Deadline(run) => self.on_deadline(now, run),
                 Timer::Wake(ti) => self.on_wake(now, ti),
                 Timer::Lease(worker) => self.on_lease_end(now, &worker),
             }

@@ -221,6 +221,11 @@ pub enum Command {
         /// Paused or not.
         paused: bool,
     },
+    /// Nothing new begins anywhere, or again: no runs by schedules, no attempts.
+    PauseAll {
+        /// Paused or not.
+        paused: bool,
+    },
     /// A run, now or at a time.
     Trigger(Trigger),
     /// A run and all that is its goes.
@@ -262,6 +267,13 @@ pub enum Command {
         ti: TiKey,
         /// Under what key.
         key: String,
+    },
+    /// Somebody wants to see that alerts come: each way by which a DAG's or a task's go is taken once.
+    TestAlerts {
+        /// Of which DAG.
+        dag: DagKey,
+        /// Only of this task of it; of the DAG and all its tasks, where none is named.
+        task: Option<TaskId>,
     },
     /// A pool is made or changed.
     PutPool(PoolRow),
@@ -324,6 +336,8 @@ pub enum Reply {
     Tis(Vec<TiKey>),
     /// The DAG is at this version; whether it is a new one.
     Version(u32, bool),
+    /// These were put into the outbox.
+    Deliveries(Vec<DeliveryId>),
 }
 
 /// Why a command was not obeyed. Nothing was changed.

@@ -22,9 +22,9 @@ pub mod trigger_rule;
 pub use self::{
     condition::Condition,
     dag::{
-        AlertChannel, AlertOn, AlertSpec, Dag, DagSpec, EdgeSpec, GroupSpec, InvalidDag, MapSource, Mapping,
-        Param, ResultArg, RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule, WeightRule,
-        put_arguments,
+        AlertChannel, AlertOn, AlertSpec, AlertWords, Dag, DagSpec, Deadline, DeadlineFrom, EdgeSpec,
+        GroupSpec, InvalidDag, MapSource, Mapping, OnDoubt, Param, ResultArg, RetryPolicy, Role, TaskKind,
+        TaskSpec, TriggerRule, WaitRule, WebhookTarget, WeightRule, put_arguments,
     },
     engine::{Config, Engine, Output},
     id::{

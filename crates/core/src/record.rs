@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    AlertChannel, AlertOn, DagKey, DagSpec, DeliveryId, Namespace, Owner, PoolName, RunId, RunKey, RunState,
-    TaskId, TaskIx, TiKey, TiState, TiStateName, WorkerId, schedule::Tick,
+    AlertChannel, AlertOn, AlertWords, DagKey, DagSpec, DeliveryId, Namespace, OnDoubt, Owner, PoolName,
+    RunId, RunKey, RunState, TaskId, TaskIx, TiKey, TiState, TiStateName, WorkerId, schedule::Tick,
 };
 
 /// A DAG, whichever version it is at.
@@ -116,6 +116,8 @@ pub struct RunRow {
     pub ended_at: Option<Timestamp>,
     /// How often it was cleared.
     pub clear_number: u32,
+    /// Deadlines of it up to this time were told, or need not be.
+    pub deadlines_told: Option<Timestamp>,
     /// Why it ended as it did, where its tasks alone don't say.
     pub reason: Option<String>,
 }
@@ -275,18 +277,22 @@ pub struct DeliveryRow {
     pub id: DeliveryId,
     /// The DAG it is about.
     pub dag: DagKey,
-    /// The run it is about.
-    pub run: RunKey,
+    /// The run it is about, where it is about one.
+    pub run: Option<RunKey>,
     /// The task instance it is about, where it is about one.
     pub ti: Option<TiKey>,
     /// What it tells of.
     pub on: AlertOn,
     /// By what way it goes out.
     pub channel: AlertChannel,
+    /// What it says.
+    pub words: AlertWords,
+    /// What becomes of it where nobody knows whether it went out.
+    pub on_doubt: OnDoubt,
     /// When it was decided.
     pub at: Timestamp,
     /// What a template can say: `dag_id`, `run_id`, `task_id`, `map_index`, `try_number`, `max_tries`,
-    /// `state`, `reason`, `exit_code`.
+    /// `state`, `reason`, `exit_code`, and what else it is about.
     pub context: Value,
 }
 
@@ -341,6 +347,8 @@ pub struct Batch {
     pub rendered: BTreeMap<TiKey, Value>,
     /// Ranges of ticks to write, by DAG and first tick.
     pub ticks: BTreeMap<(DagKey, Timestamp), TickRow>,
+    /// Whether nothing new begins anywhere, where that has changed.
+    pub paused: Option<bool>,
     /// Pools to write.
     pub pools: BTreeMap<(Namespace, PoolName), PoolRow>,
     /// New rows of the outbox.
@@ -398,4 +406,6 @@ pub struct Snapshot {
     pub last_run: i64,
     /// The highest number any delivery ever had; 0 before the first.
     pub last_delivery: i64,
+    /// Nothing new begins anywhere.
+    pub paused: bool,
 }

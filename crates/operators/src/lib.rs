@@ -4,6 +4,8 @@
 //! gives [`prepare()`] an order and a [`Host`] to look things up through, and gets the arguments as
 //! rendered and the [`Work`] to do: a process to start, a future to drive, or a time to wait for.
 
+#[cfg(feature = "alerts")]
+pub mod alert;
 pub mod catalog;
 mod files;
 mod host;

@@ -20,9 +20,9 @@ mod python;
 mod s3;
 mod script;
 #[cfg(feature = "slack")]
-mod slack;
+pub(crate) mod slack;
 #[cfg(feature = "sms")]
-mod sms;
+pub(crate) mod sms;
 #[cfg(feature = "sql")]
 mod sql;
 #[cfg(feature = "ssh")]

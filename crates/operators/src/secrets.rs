@@ -76,7 +76,7 @@ pub(crate) fn mask(value: &Value, secrets: &[String]) -> Value {
     }
 }
 
-fn mask_text(text: &str, secrets: &[String]) -> String {
+pub(crate) fn mask_text(text: &str, secrets: &[String]) -> String {
     // The longest first, so that a secret that is part of another leaves nothing of that one.
     let mut secrets: Vec<&String> = secrets.iter().filter(|secret| text.contains(&***secret)).collect();
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));

@@ -19,6 +19,7 @@
 //! - a dependency may be `{task: a, when: "result | int > 5", pass_result: true, label: …}`;
 //! - tasks take `retry_on_exit_codes`, `expected_duration`, `alerts`, `max_lost`, `expand_kwargs`, and
 //!   `is_setup`, `is_teardown`, `on_failure_fail_dagrun` as Airflow calls them in Python;
+//! - DAGs take `alerts` too (`alert`);
 //! - a schedule may be a list of crons, or of dates;
 //! - lengths of time may be a number of seconds or words (`5 minutes`) where dag-factory wants a `timedelta`;
 //! - `dagrun_timeout_sec`, `retry_delay_sec`, `execution_timeout_secs` and `schedule_interval` of dag-factory's
@@ -32,6 +33,7 @@
 //!   goes through the tasks, so that there it depends on their order in the file.
 //! - Groups and tasks are found by their full names (`group.task`) as well as by the short ones.
 //! - A wrong default argument that no task takes is told; Airflow passes over it.
+mod alert;
 mod conversion;
 mod dag;
 mod date;

@@ -1,18 +1,21 @@
 //! Sending what is in the outbox.
 //!
 //! A row is claimed before it is sent, and its end is written after, for as long as that takes. So each goes
-//! out at least once: one that was claimed when the server died is sent again, under the same `Message-ID`.
+//! out at least once: one that was claimed when the server died is sent again, under the same id (`Message-ID`,
+//! `Idempotency-Key`), or held for a person to decide, where the alert says so.
+
+mod send;
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
-use updraft_core::{AlertChannel, AlertOn, DeliveryId};
-use updraft_operators::mail::{Body, Mail, MailError, MailServer, message_id, send};
-use updraft_store::{DeliveryEnd, DeliveryListing, Store};
+use updraft_core::DeliveryId;
+use updraft_operators::{alert::Sender, mail::MailServer};
+use updraft_store::{Burst, DeliveryEnd, DeliveryListing, Store};
 
-use crate::leader::now;
+use crate::{leader::now, secrets::Secrets};
 
 /// So many are sent at once.
 const AT_ONCE: u32 = 16;
@@ -23,17 +26,20 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// What is on its way for longer than any sending takes is on its way no more, whichever server had it.
 const LONGEST_SEND: SignedDuration = SignedDuration::from_mins(10);
 
-/// After so many attempts a delivery is given up; with the delays below that is after about a day.
-const MOST_ATTEMPTS: u32 = 12;
-
 /// Sends what is in the outbox.
 pub struct Deliverer {
     /// Where the outbox is.
     pub store: Arc<dyn Store>,
+    /// What connections are looked up through.
+    pub secrets: Arc<Secrets>,
+    /// What asks web servers.
+    pub sender: Sender,
     /// Where mail goes, and the address it comes from; nowhere, where none is set.
     pub mail: Option<(MailServer, String)>,
     /// Where a person finds the run a mail is about: `http://127.0.0.1:8080`.
     pub base_url: String,
+    /// How much is told singly; all, where it does not say.
+    pub burst: Option<Burst>,
 }
 
 /// What became of an attempt to send a delivery.
@@ -85,14 +91,15 @@ impl Deliverer {
     }
 
     /// What was on its way when an earlier server ended is in doubt, and so is what was claimed without an
-    /// answer from the database: it is sent again.
+    /// answer from the database: it is sent again, or held.
     async fn resume(&self, started: Timestamp) {
         let now = now();
         let before = started.max(now.saturating_sub(LONGEST_SEND).unwrap_or(started));
-        let error = "nobody knows whether it arrived: whoever sent it ended meanwhile; it is sent again";
-        match self.store.retry_deliveries_in_doubt(before, error, now).await {
+        let error = "nobody knows whether it arrived: whoever sent it ended meanwhile. It is sent again, or, where it \
+                     is held, when somebody resends it";
+        match self.store.end_doubt(before, error, now).await {
             Ok(0) => {}
-            Ok(count) => warn!(count, "what was on its way when its server ended is sent again"),
+            Ok(count) => warn!(count, "what was on its way when its server ended is sent again or held"),
             Err(error) => warn!(%error, "can't read the outbox; trying again"),
         }
     }
@@ -110,20 +117,19 @@ impl Deliverer {
 
     /// Sends those whose time has come. Says whether there may be more.
     async fn send_some(&self, installation: &str, unwritten: &mut Vec<Ended>) -> bool {
-        let claimed = match self.store.claim_deliveries(now(), AT_ONCE).await {
+        let claimed = match self.store.claim_deliveries(now(), AT_ONCE, self.burst).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 warn!(%error, "can't read the outbox; trying again");
                 return false;
             }
         };
-        let more = claimed.len() == AT_ONCE as usize;
-        let ends = claimed.iter().map(|delivery| async {
+        let ends = claimed.deliveries.iter().map(|delivery| async {
             let end = self.deliver(delivery, installation).await;
             self.finish(delivery, end).await
         });
         unwritten.extend(futures_util::future::join_all(ends).await.into_iter().filter_map(Result::err));
-        more
+        claimed.more
     }
 
     async fn finish(&self, delivery: &DeliveryListing, end: DeliveryEnd) -> Result<(), Ended> {
@@ -149,67 +155,4 @@ impl Deliverer {
             }
         }
     }
-
-    async fn deliver(&self, delivery: &DeliveryListing, installation: &str) -> DeliveryEnd {
-        let AlertChannel::Email { to } = &delivery.row.channel;
-        let Some((server, from)) = &self.mail else {
-            let mend = "no mail server is set: set UPDRAFT__SMTP__URL=smtp://user:password@host:587";
-            return DeliveryEnd::Undeliverable(mend.into());
-        };
-        let mail =
-            Mail { message_id: id_of(delivery, installation, from), ..self.mail_about(delivery, from, to) };
-        match send(server, &mail).await {
-            Ok(()) => DeliveryEnd::Sent,
-            Err(MailError::Permanent(error)) => DeliveryEnd::Failed(error),
-            Err(MailError::Temporary(error)) if delivery.attempts >= MOST_ATTEMPTS => {
-                DeliveryEnd::Failed(error)
-            }
-            Err(MailError::Temporary(error)) => DeliveryEnd::Retry {
-                at: now().saturating_add(delay(delivery.attempts)).unwrap_or(now()),
-                error,
-            },
-        }
-    }
-
-    fn mail_about(&self, delivery: &DeliveryListing, from: &str, to: &[String]) -> Mail {
-        let row = &delivery.row;
-        let said = |name: &str| match &row.context[name] {
-            serde_json::Value::Null => String::new(),
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        let what = match row.ti {
-            Some(_) => format!("task {} of {}", said("task_id"), said("dag_id")),
-            None => format!("run {} of {}", said("run_id"), said("dag_id")),
-        };
-        let became = match row.on {
-            AlertOn::Failure => "failed",
-            AlertOn::Retry => "failed and will be tried again",
-            AlertOn::Success => "succeeded",
-        };
-        let told = ["dag_id", "run_id", "task_id", "map_index", "try_number", "state", "exit_code", "reason"]
-            .map(|name| (name, said(name)));
-        let told = told.iter().filter(|(_, value)| !value.is_empty());
-        let mut text: String = told.map(|(name, value)| format!("{name}: {value}\n")).collect();
-        text.push_str(&format!("\n{}/dags/{}/runs/{}\n", self.base_url, said("dag_id"), said("run_id")));
-        Mail {
-            from: from.to_owned(),
-            to: to.to_vec(),
-            subject: format!("[Updraft] {what} {became}"),
-            body: Body::Text(text),
-            ..Mail::default()
-        }
-    }
-}
-
-/// The same for each try. The number alone begins anew with each database, and goes back where a backup is put
-/// in its place: mail servers drop what comes under an id that they have seen.
-fn id_of(delivery: &DeliveryListing, installation: &str, from: &str) -> String {
-    let (number, at) = (delivery.row.id, delivery.row.at.as_microsecond());
-    message_id(&format!("delivery-{number}.{at}.{installation}"), from)
-}
-
-/// Half a minute after the first attempt, twice as long after each, four hours at most.
-fn delay(attempts: u32) -> SignedDuration {
-    SignedDuration::from_secs((15 << attempts.min(11)).min(4 * 3600))
 }

@@ -41,8 +41,8 @@ pub use self::{
         TextFilter, TiField, TiListing, TiQuery, VersionListing, Window, XcomListing, XcomQuery,
     },
     records::{
-        AccountId, AccountRow, ConnectionRow, DeliveryEnd, ImportErrorRow, NewAccount, NewToken, Note, Put,
-        Records, SecretId, SecretRow, TokenId, TokenKind, TokenRow, VariableRow,
+        AccountId, AccountRow, Burst, Claimed, ConnectionRow, DeliveryEnd, ImportErrorRow, NewAccount,
+        NewToken, Note, Put, Records, SecretId, SecretRow, TokenId, TokenKind, TokenRow, VariableRow,
     },
     sql::{SCHEMA_VERSION, SqlStore, restore},
     upkeep::{Cleaned, Expired, Upkeep},

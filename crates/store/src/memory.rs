@@ -5,6 +5,7 @@
 
 mod backfills;
 mod filter;
+mod outbox;
 mod queries;
 mod records;
 mod tables;

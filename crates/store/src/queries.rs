@@ -32,6 +32,9 @@ use crate::Error;
 /// What the API and the UI ask of the store.
 #[async_trait]
 pub trait Queries: Send + Sync {
+    /// Whether nothing new begins anywhere.
+    async fn is_paused(&self) -> Result<bool, Error>;
+
     /// DAGs.
     async fn dags(&self, query: &DagQuery) -> Result<Page<DagListing>, Error>;
 

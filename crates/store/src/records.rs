@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use updraft_core::{DeliveryId, Namespace, RunKey, TiKey, record::AuditRow};
 
 pub use self::row::{
-    AccountId, AccountRow, ConnectionRow, DeliveryEnd, ImportErrorRow, NewAccount, NewToken, Note, Put,
-    SecretId, SecretRow, TokenId, TokenKind, TokenRow, VariableRow,
+    AccountId, AccountRow, Burst, Claimed, ConnectionRow, DeliveryEnd, ImportErrorRow, NewAccount, NewToken,
+    Note, Put, SecretId, SecretRow, TokenId, TokenKind, TokenRow, VariableRow,
 };
-use crate::{DeliveryListing, Error, Page, TextFilter, Window};
+use crate::{Error, Page, TextFilter, Window};
 
 /// What any server writes.
 #[async_trait]
@@ -152,10 +152,17 @@ pub trait Records: Send + Sync {
     async fn put_audit(&self, namespace: Option<&Namespace>, audit: &AuditRow) -> Result<(), Error>;
 
     /// Takes up to `limit` deliveries whose time has come, the oldest first. They are `sending` from now on,
-    /// with one attempt more, and nobody else is given them.
-    async fn claim_deliveries(&self, now: Timestamp, limit: u32) -> Result<Vec<DeliveryListing>, Error>;
+    /// with one attempt more, and nobody else is given them. What is more than a burst allows is gathered into
+    /// a digest instead, which comes when its time has come; without a burst everything comes singly.
+    async fn claim_deliveries(
+        &self,
+        now: Timestamp,
+        limit: u32,
+        burst: Option<Burst>,
+    ) -> Result<Claimed, Error>;
 
-    /// Writes what became of a delivery. `false` where it is not `sending` in this attempt any more.
+    /// Writes what became of a delivery, and with it of those that it told of. `false` where it is not `sending`
+    /// in this attempt any more.
     async fn finish_delivery(
         &self,
         id: DeliveryId,
@@ -164,15 +171,12 @@ pub trait Records: Send + Sync {
         now: Timestamp,
     ) -> Result<bool, Error>;
 
-    /// Has those sent again that are `sending` since before a time, in all namespaces; returns how many. Their
-    /// last error is this one.
-    async fn retry_deliveries_in_doubt(
-        &self,
-        before: Timestamp,
-        error: &str,
-        now: Timestamp,
-    ) -> Result<u64, Error>;
+    /// Has those sent again that are `sending` since before a time, in all namespaces, or holds them where
+    /// they say so ([`OnDoubt::Hold`](updraft_core::OnDoubt::Hold)); returns how many. Their last error is this
+    /// one.
+    async fn end_doubt(&self, before: Timestamp, error: &str, now: Timestamp) -> Result<u64, Error>;
 
-    /// Sends anew what failed, was undeliverable or held. `false` where it is in another state.
+    /// Sends anew what failed, was undeliverable or held: a digest with all that it tells of, one that a digest
+    /// told of by itself. `false` where it is in another state.
     async fn resend_delivery(&self, id: DeliveryId, now: Timestamp, audit: &AuditRow) -> Result<bool, Error>;
 }

@@ -148,6 +148,9 @@ pub(super) fn may_begin(replay: &Replay<'_>, shapes: &Shapes, key: TiKey) -> Che
     if dag.is_some_and(|dag| dag.is_paused) {
         return Err(format!("{name} begins, and its DAG is paused"));
     }
+    if replay.disk.paused && replay.batch.paused.is_none() {
+        return Err(format!("{name} begins, and everything is paused"));
+    }
     if key.map_index == MapIndex::NONE && shape.mapping(task).is_some() {
         return Err(format!("{name} begins, and should have become copies"));
     }

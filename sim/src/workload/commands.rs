@@ -48,7 +48,8 @@ pub(crate) fn draw(rng: &mut Rng, disk: &Disk, number: u64, now: Micros, active:
         },
         39 => Command::RetireDag(dag),
         40 => Command::DeleteDag(dag),
-        41..=48 => Command::PauseDag { dag, paused: rng.chance(0.4) },
+        41 => Command::PauseAll { paused: rng.chance(0.4) },
+        42..=48 => Command::PauseDag { dag, paused: rng.chance(0.4) },
         49..=51 => Command::DeleteRun(run(rng, disk)?),
         52..=56 => Command::MarkRun {
             run: run(rng, disk)?,

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use updraft_core::{
-    AlertChannel, AlertOn, AlertSpec, Condition, Dag, DagSpec, EdgeSpec, GroupSpec, Role, TaskKind, TaskSpec,
-    TriggerRule,
+    AlertChannel, AlertOn, AlertSpec, Condition, Dag, DagSpec, Deadline, DeadlineFrom, EdgeSpec, GroupSpec,
+    Role, TaskKind, TaskSpec, TriggerRule,
     schedule::{Crons, Delta, Schedule, Times, Zone},
 };
 
@@ -69,10 +69,15 @@ fn limits(rng: &mut Rng, spec: &mut DagSpec) {
         spec.dagrun_timeout = Some(span(rng.log_between(20 * SECOND, 1800 * SECOND)));
     }
     if rng.chance(0.2) {
-        spec.alerts = vec![AlertSpec {
-            on: if rng.chance(0.5) { AlertOn::Failure } else { AlertOn::Success },
-            channel: AlertChannel::Email { to: vec!["robin@example.com".into()] },
-        }];
+        const ON: [AlertOn; 4] = [AlertOn::Failure, AlertOn::Success, AlertOn::Deadline, AlertOn::Missed];
+        let on = *rng.pick(&ON).unwrap_or(&AlertOn::Failure);
+        let channel = AlertChannel::Email { to: vec!["robin@example.com".into()] };
+        let from = *rng
+            .pick(&[DeadlineFrom::LogicalDate, DeadlineFrom::QueuedAt, DeadlineFrom::StartedAt])
+            .unwrap_or(&DeadlineFrom::QueuedAt);
+        let after = span(rng.log_between(20 * SECOND, 1800 * SECOND));
+        let deadline = Some(Deadline { from, after }).filter(|_| on == AlertOn::Deadline);
+        spec.alerts = vec![AlertSpec { deadline, ..AlertSpec::new(on, channel) }];
     }
     spec.is_paused_upon_creation = rng.chance(0.1).then_some(true);
 }

@@ -101,7 +101,7 @@ impl World {
             return Err(self.why_unfinished());
         }
         let runs_left = self.disk.unfinished().count();
-        let stale = self.disk.dags.values().all(|dag| dag.is_stale && !dag.is_paused);
+        let stale = !self.disk.paused && self.disk.dags.values().all(|dag| dag.is_stale && !dag.is_paused);
         let leads = self.servers.iter().any(|server| server.engine.is_some());
         if runs_left == 0 && stale && leads {
             say!(self, "all is over");
@@ -122,6 +122,9 @@ impl World {
             if pool.is_none_or(|pool| pool.slots.is_some_and(|slots| slots < 3)) {
                 wanted.push(commands::pool(name, Some(8), false));
             }
+        }
+        if self.disk.paused {
+            wanted.push(Command::PauseAll { paused: false });
         }
         for (key, dag) in &self.disk.dags {
             if !dag.is_stale {

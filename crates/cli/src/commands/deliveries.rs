@@ -33,7 +33,7 @@ pub enum Command {
     },
 }
 
-const LISTED: Columns = &[
+pub const LISTED: Columns = &[
     ("ID", "/id"),
     ("AT", "/at"),
     ("DAG", "/dag_id"),

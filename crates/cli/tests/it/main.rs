@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod alerts;
 mod backup;
 mod bad;
 mod commands;
@@ -11,6 +12,7 @@ mod kill;
 mod mail;
 mod other_runs;
 mod outage;
+mod pause;
 mod restart;
 mod results;
 mod scripts;

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp, civil::Time};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Mapping, Param};
+use super::{AlertSpec, Mapping, Param};
 use crate::{GroupId, PoolName, QueueName, TaskId};
 
 /// A task as it was written: what it does ([`TaskSpec::operator`], [`TaskSpec::args`]), and when it may.
@@ -282,37 +282,4 @@ impl Default for RetryPolicy {
     fn default() -> Self {
         Self { retries: 0, delay: five_minutes(), backoff: 0.0, max_delay: None, on_exit_codes: Vec::new() }
     }
-}
-
-/// Somebody to be told of something.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AlertSpec {
-    /// Of what.
-    pub on: AlertOn,
-    /// How.
-    pub channel: AlertChannel,
-}
-
-/// What an alert tells of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AlertOn {
-    /// It failed for good.
-    Failure,
-    /// It failed and will be tried again.
-    Retry,
-    /// It succeeded.
-    Success,
-}
-
-/// By what way an alert goes out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum AlertChannel {
-    /// A mail.
-    Email {
-        /// To whom.
-        to: Vec<String>,
-    },
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     Engine, Timer,
+    deliveries::next_deadline,
     run::{Run, is_active, takes_pool_slots, takes_slots},
 };
 use crate::{MapIndex, Owner, RunState, TaskIx, TaskKind, TiState, Wait, trigger_rule::Counts};
@@ -44,12 +45,15 @@ impl Engine {
             if let Some(Ok(at)) = due {
                 has(at, Timer::RunTimeout(run.row.key))?;
             }
+            if let Some(at) = next_deadline(run).filter(|_| !run.row.state.is_finished()) {
+                has(at, Timer::Deadline(run.row.key))?;
+            }
         }
         for (key, dag) in &self.dags {
             if let Some(tick) = dag.row.next_tick.filter(|_| dag.held.is_none()) {
                 has(tick.run_after, Timer::Tick(key.clone()))?;
             }
-            let room = dag.running.len() < dag.dag.spec().max_active_runs as usize && !dag.row.is_paused;
+            let room = dag.running.len() < dag.dag.spec().max_active_runs as usize && !self.is_paused(key);
             if let Some((at, run)) = dag.queued.first().filter(|_| room) {
                 has(*at, Timer::RunDue(*run))?;
             }

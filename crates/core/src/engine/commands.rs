@@ -46,7 +46,9 @@ impl Engine {
             | Command::RetireDag(_)
             | Command::DeleteDag(_)
             | Command::PauseDag { .. }
+            | Command::PauseAll { .. }
             | Command::Trigger(_)
+            | Command::TestAlerts { .. }
             | Command::PutPool(_)
             | Command::DeletePool(..) => Vec::new(),
         }
@@ -80,6 +82,7 @@ impl Engine {
             Command::RetireDag(key) => self.retire_dag(&key),
             Command::DeleteDag(key) => self.delete_dag(now, &key),
             Command::PauseDag { dag, paused } => self.pause_dag(now, &dag, paused),
+            Command::PauseAll { paused } => Ok(self.pause_all(now, paused)),
             Command::Trigger(trigger) => self.trigger(now, by, trigger),
             Command::DeleteRun(key) => self.delete_run(now, key),
             Command::MarkRun { run, state } => self.mark_run(now, run, state),
@@ -90,6 +93,7 @@ impl Engine {
             Command::Stop(key) => self.stop(now, key, by),
             Command::PutXcom { ti, key, value } => self.put_xcom(now, ti, key, value),
             Command::DeleteXcom { ti, key } => self.delete_xcom(ti, key),
+            Command::TestAlerts { dag, task } => self.test_alerts(now, by, &dag, task.as_ref()),
             Command::PutPool(row) => self.set_pool(row),
             Command::DeletePool(namespace, name) => self.delete_pool(namespace, name),
         }
@@ -125,7 +129,7 @@ impl Engine {
         }
     }
 
-    fn no_dag(key: &DagKey) -> CommandError {
+    pub(super) fn no_dag(key: &DagKey) -> CommandError {
         CommandError::NotFound(format!("there is no DAG `{key}`"))
     }
 
@@ -148,6 +152,8 @@ fn audit_of(command: &Command) -> Option<Note> {
         Command::DeleteDag(dag) => ("delete_dag", Some(dag.clone()), None, Value::Null),
         Command::PauseDag { dag, paused: true } => ("pause_dag", Some(dag.clone()), None, Value::Null),
         Command::PauseDag { dag, paused: false } => ("unpause_dag", Some(dag.clone()), None, Value::Null),
+        Command::PauseAll { paused: true } => ("pause_all", None, None, Value::Null),
+        Command::PauseAll { paused: false } => ("unpause_all", None, None, Value::Null),
         Command::Trigger(t) => {
             ("trigger", Some(t.dag.clone()), None, json!({"conf": &*t.conf, "tasks": &t.tasks}))
         }
@@ -169,6 +175,9 @@ fn audit_of(command: &Command) -> Option<Note> {
         }
         Command::DeleteXcom { ti, key } => {
             ("delete_xcom", None, Some(ti.run), json!({"task_instance": ti, "key": key}))
+        }
+        Command::TestAlerts { dag, task } => {
+            ("test_alerts", Some(dag.clone()), None, json!({"task_id": task}))
         }
         Command::PutPool(pool) => ("put_pool", None, None, json!(pool)),
         Command::DeletePool(_, name) => ("delete_pool", None, None, json!({"name": name})),

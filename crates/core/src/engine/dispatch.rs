@@ -18,6 +18,9 @@ use crate::{
     TiEvent, TiKey, TiState, Wait, WorkerId, input::ToWorker,
 };
 
+/// Why nothing begins anywhere.
+pub(super) const EVERYTHING_PAUSED: &str = "everything is paused, until `updraft resume`";
+
 /// A task instance that waits for a slot, in the order of urgency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ready {
@@ -157,6 +160,7 @@ impl Engine {
             left => Ok(left),
         };
         match limit {
+            Limit::Paused(_) if self.paused => Err(EVERYTHING_PAUSED.into()),
             Limit::Paused(dag) => match self.dags.get(dag).is_some_and(|dag| dag.row.is_paused) {
                 true => Err(format!("the DAG `{dag}` is paused")),
                 false => Ok(u32::MAX),

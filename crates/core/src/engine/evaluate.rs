@@ -55,8 +55,7 @@ impl Engine {
     /// A run in which something may begin.
     fn goes_on(&self, run: RunKey) -> Option<&Run> {
         let run = self.runs.get(&run).filter(|run| run.row.state == RunState::Running)?;
-        let dag_paused = self.dags.get(&run.row.dag).is_some_and(|dag| dag.row.is_paused);
-        (!dag_paused).then_some(run)
+        (!self.is_paused(&run.row.dag)).then_some(run)
     }
 
     fn follow(&mut self, now: Timestamp, key: TiKey, decision: Decision) {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Engine, run::Past, run::Run};
+use super::{Engine, dispatch::EVERYTHING_PAUSED, run::Past, run::Run};
 use crate::{MapIndex, RunState, TaskKind, TiKey, TiState, TiStateName, Wait, trigger_rule::Verdict};
 
 /// Why a task instance is where it is, in sentences; the first one matters most.
@@ -57,6 +57,9 @@ impl Engine {
     fn why_not_begun(&self, run: &Run, key: TiKey) -> Vec<String> {
         let mut reasons = Vec::new();
         let dag = self.dags.get(&run.row.dag);
+        if self.paused {
+            reasons.push(EVERYTHING_PAUSED.into());
+        }
         let paused = dag.is_some_and(|dag| dag.row.is_paused);
         if paused {
             reasons.push(format!("the DAG `{}` is paused", run.row.dag));

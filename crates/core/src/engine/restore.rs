@@ -40,6 +40,7 @@ impl Engine {
         let mut engine = Self::new(config);
         engine.last_run = snapshot.last_run;
         engine.last_delivery = snapshot.last_delivery;
+        engine.paused = snapshot.paused;
         for row in snapshot.pools {
             engine.put_pool(row);
         }
@@ -166,7 +167,11 @@ impl Engine {
         }
         let tis: Vec<crate::record::TiRow> =
             run.all().filter(|ti| !ti.state.is_finished()).cloned().collect();
+        let open = !run.row.state.is_finished();
         self.runs.insert(key, run);
+        if open {
+            self.await_deadline(key);
+        }
         for ti in tis {
             self.take_in_ti(&ti);
         }

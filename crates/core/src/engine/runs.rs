@@ -27,6 +27,7 @@ impl Engine {
         self.queue_run(&run);
         self.come_between(&run);
         self.runs.insert(key, run);
+        self.await_deadline(key);
         self.begin_runs(now, &dag_key);
     }
 
@@ -60,9 +61,10 @@ impl Engine {
     /// Begins the runs of a DAG that wait, as many as `max_active_runs` allows.
     pub(super) fn begin_runs(&mut self, now: Timestamp, key: &DagKey) {
         loop {
+            let paused = self.is_paused(key);
             let Some(dag) = self.dags.get_mut(key) else { return };
             let room = dag.running.len() < dag.dag.spec().max_active_runs as usize;
-            if dag.row.is_paused || !room {
+            if paused || !room {
                 return;
             }
             let Some((run_after, next)) = dag.queued.first().copied() else { return };
@@ -89,6 +91,7 @@ impl Engine {
             self.timers.insert((at, Timer::RunTimeout(key)));
         }
         self.todo.extend(tasks.into_iter().map(|task| (key, task)));
+        self.await_deadline(key);
     }
 
     /// Ends a run where its task instances have decided it.
@@ -106,7 +109,7 @@ impl Engine {
             };
             return self.finish_run(now, key, state, None);
         }
-        let paused = self.dags.get(&run.row.dag).is_some_and(|dag| dag.row.is_paused);
+        let paused = self.is_paused(&run.row.dag);
         if run.moving == 0 && !paused {
             let stuck: Vec<&crate::record::TiRow> =
                 run.all().filter(|ti| ti.state == TiState::None).collect();
@@ -130,6 +133,7 @@ impl Engine {
         state: RunState,
         reason: Option<String>,
     ) {
+        self.alert_of_deadlines(now, key);
         let Some(run) = self.runs.get_mut(&key) else { return };
         run.row.state = state;
         run.row.ended_at = Some(now);

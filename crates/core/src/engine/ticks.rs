@@ -63,7 +63,7 @@ impl Engine {
             return None;
         }
         let full = dag.running.len() + dag.queued.len() >= dag.dag.spec().max_active_runs as usize;
-        if dag.row.is_paused || dag.row.is_stale || full {
+        if self.is_paused(key) || dag.row.is_stale || full {
             let why = if full { Passed::Full } else { Passed::Paused };
             if let Some(dag) = self.dags.get_mut(key) {
                 dag.held = Some(why);
@@ -126,6 +126,7 @@ impl Engine {
             started_at: None,
             ended_at: None,
             clear_number: 0,
+            deadlines_told: None,
             reason: None,
         };
         let compiled = dag.dag.clone();
@@ -151,11 +152,16 @@ impl Engine {
             count += 1;
         }
         let (outcome, reason) = match dag.held {
-            Some(Passed::Paused) => (TickOutcome::Skipped, "the DAG was paused"),
+            Some(Passed::Paused) => (TickOutcome::Skipped, "the DAG was paused, or all were"),
             Some(Passed::Full) => (TickOutcome::Skipped, "max_active_runs was reached, and catchup is off"),
             None => (TickOutcome::Missed, "nothing was there to make its run when it was due"),
         };
-        self.record_ticks(key, (first.run_after, last.run_after, count), outcome, reason, None);
+        let told = dag.held != Some(Passed::Paused);
+        let range = (first.run_after, last.run_after, count);
+        self.record_ticks(key, range, outcome, reason, None);
+        if told {
+            self.alert_of_ticks(now, key, range, reason);
+        }
         // They are decided, also for a server whose clock is behind.
         if let Some(dag) = self.dags.get_mut(key) {
             dag.row.last_tick = Some(last);

@@ -42,7 +42,7 @@ fn a_failed_task_is_tried_again_after_its_delay_and_then_fails_for_good() {
     let mut world = World::new(8);
     let mut spec = dag("d", &["a", "b"], &[("a", "b")]);
     spec.tasks[0].retry.retries = 1;
-    let mail = |on| AlertSpec { on, channel: AlertChannel::Email { to: vec!["luffy@example.com".into()] } };
+    let mail = |on| AlertSpec::new(on, AlertChannel::Email { to: vec!["luffy@example.com".into()] });
     spec.tasks[0].alerts = vec![mail(AlertOn::Failure), mail(AlertOn::Retry)];
     world.put(spec);
     let run = world.trigger("d");
@@ -268,6 +268,39 @@ fn a_paused_dag_begins_nothing_until_it_goes_on() {
     assert_eq!(world.run_state(second), RunState::Queued);
     world.command(Command::PauseDag { dag: key, paused: false }).unwrap();
     assert_eq!(world.assigned().len(), 2, "b of the first run and a of the second");
+}
+
+#[test]
+fn while_everything_is_paused_nothing_begins_also_after_a_restart() {
+    let mut world = World::new(8);
+    for name in ["d", "own"] {
+        world.put(dag(name, &["a", "b"], &[("a", "b")]));
+    }
+    let own = DagKey::new("default", "own");
+    world.command(Command::PauseDag { dag: own, paused: true }).unwrap();
+    let first = world.trigger("d");
+    let a = world.assigned()[0];
+    world.command(Command::PauseAll { paused: true }).unwrap();
+    world.end(a, AttemptEnd::Success);
+    let second = world.trigger("d");
+    let of_own = world.trigger("own");
+    world.pass(SignedDuration::from_secs(1));
+    assert!(world.assigned().is_empty());
+    assert_eq!(world.run_state(second), RunState::Queued);
+    let b = world.instances(first).into_iter().find(|(_, (task, _))| task == "b").unwrap().0;
+    let why = world.engine.explain(b).unwrap();
+    assert!(why.reasons.iter().any(|reason| reason.contains("everything is paused")), "{why:?}");
+    world.restart();
+    world.join(2, 8, Vec::new());
+    world.pass(SignedDuration::from_secs(1));
+    assert!(world.assigned().is_empty());
+    world.command(Command::PauseAll { paused: false }).unwrap();
+    assert_eq!(world.assigned().len(), 2, "b of the first run and a of the second");
+    assert_eq!(world.run_state(of_own), RunState::Queued);
+    // Said again it changes nothing.
+    let written = world.batches.len();
+    world.command(Command::PauseAll { paused: false }).unwrap();
+    assert!(world.batches[written..].iter().all(|batch| batch.paused.is_none()));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_macros, reason = "a test that compares much says how much")]
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has to end")]
 
+mod alerts;
 mod branching;
 mod clearing;
 mod engine;

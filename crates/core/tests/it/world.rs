@@ -147,6 +147,7 @@ impl World {
             pools.extend(batch.pools.clone());
             runs.extend(batch.runs.clone());
             stored.versions.extend(batch.versions.clone());
+            stored.paused = batch.paused.unwrap_or(stored.paused);
         }
         stored.last_run = runs.keys().map(|key: &RunKey| key.0).max().unwrap_or_default();
         runs.retain(|_, run| !run.state.is_finished());

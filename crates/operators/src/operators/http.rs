@@ -7,8 +7,13 @@ mod request;
 mod sensor;
 
 pub(crate) use self::client::Client;
+#[cfg(feature = "alerts")]
+pub(crate) use self::request::{Call, Site};
 #[cfg(feature = "sms")]
-pub(super) use self::request::{address, form, header_map, pairs};
+pub(crate) use self::request::{address, form, header_map, pairs};
 #[cfg(any(feature = "slack", feature = "sms"))]
-pub(super) use self::{client::Longest, request::Request};
+pub(crate) use self::{
+    client::{Answer, Longest},
+    request::Request,
+};
 pub(super) use self::{operator::ENTRY as OPERATOR, sensor::ENTRY as SENSOR};

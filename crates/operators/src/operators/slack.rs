@@ -152,7 +152,7 @@ fn message(args: SlackArgs) -> Map<String, Value> {
 }
 
 /// The webhook's address, as Airflow's `SlackWebhookHook` puts it together. It is a secret, so the error does not show it.
-fn address(connection: &Connection) -> Result<Url, &'static str> {
+pub(crate) fn address(connection: &Connection) -> Result<Url, &'static str> {
     let token = connection.password.as_deref().unwrap_or_default().trim();
     if token.is_empty() {
         return Err("without a password: it is the webhook's token, or its whole address");

@@ -4,14 +4,15 @@ mod gateway;
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
 use updraft_core::{
     TaskKind,
     input::{AttemptEnd, Outcome},
     protocol::escape,
 };
 
-use self::gateway::{Gateway, Message};
-use super::http::{Longest, Request, expression};
+pub(crate) use self::gateway::{Gateway, Message};
+use super::http::{Answer, Longest, Request, expression};
 use crate::{
     Refused, Work,
     catalog::{
@@ -80,7 +81,11 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     let messages = recipients.into_iter().map(|to| {
         // The gateway knows a message that comes twice by it: the same for each time this try sends it.
         let message_id = format!("{}.{began}.{}", job.order.attempt, escape(to));
-        let request = gateway.request(job, &Message { to, text: &args.text, message_id: &message_id })?;
+        let message = Message { to, text: &args.text, message_id: &message_id };
+        let render = |names, fields: &Value| {
+            job.with_renderer(names, |renderer| renderer.render(conn_id, fields, &[]))
+        };
+        let request = gateway.request(&message, render, |bad| job.bad(bad))?;
         Ok((to.to_owned(), request))
     });
     let messages = messages.collect::<Result<_, Refused>>()?;
@@ -120,12 +125,7 @@ impl Sending {
     async fn send(&self, request: &Request, context: &TaskContext) -> Result<(), String> {
         let answer = context.shared.http.ask(request, Longest::Cut(LONGEST_ANSWER)).await;
         let answer = answer.map_err(|unanswered| unanswered.why)?;
-        let taken = answer.status.is_success()
-            && match &self.check {
-                Some(check) => expression::holds("response_check", check, expression::seen(&answer))?,
-                None => true,
-            };
-        if taken {
+        if is_taken(&answer, self.check.as_deref())? {
             return Ok(());
         }
         let text = answer.text();
@@ -133,4 +133,13 @@ impl Sending {
         let said = if said.is_empty() { said } else { format!(": {said}") };
         Err(format!("{} gave {}{said}", request.shown, answer.reason()))
     }
+}
+
+/// Whether the gateway has taken a message, by its answer and its connection's `response_check`.
+pub(crate) fn is_taken(answer: &Answer, check: Option<&str>) -> Result<bool, String> {
+    Ok(answer.status.is_success()
+        && match check {
+            Some(check) => expression::holds("response_check", check, expression::seen(answer))?,
+            None => true,
+        })
 }

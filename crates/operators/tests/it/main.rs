@@ -1,6 +1,7 @@
 //! The operators against real counterparts: bash, python3, HTTP, SMTP, SSH, FTP and S3 servers, databases, and Airflow's own answers.
 #![expect(clippy::unwrap_used, reason = "a test fails by its panic")]
 
+mod alert;
 mod branch;
 mod cut;
 mod dag_run;

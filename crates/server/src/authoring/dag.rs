@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 use updraft_core::{Dag, DagId, DagSpec, InvalidDag, Namespace, Param, TaskId, schedule::Schedule};
 
 use super::{
-    conversion, date,
+    alert, conversion, date,
     field::{self, did_you_mean, set, set_option},
     keys, names,
     node::{Entry, Mapping, Node, Value},
@@ -209,7 +209,7 @@ fn setting(key: &str, entry: &Entry, spec: &mut DagSpec, problems: &mut Problems
                 "`template_undefined` is a Python class, which can't be had here: take it out",
             );
         }
-        "alerts" => set(&mut spec.alerts, field::alerts(node, problems), Vec::new()),
+        "alerts" => set(&mut spec.alerts, alert::alerts(alert::Of::Dag, node, problems), Vec::new()),
         key => match keys::of_dag(key) {
             None => {
                 let known = keys::DAG.into_iter();

@@ -3,7 +3,6 @@
 
 use jiff::SignedDuration;
 use serde_json::{Map, Value as Json};
-use updraft_core::{AlertChannel, AlertOn, AlertSpec};
 
 use super::{
     node::{Node, Value},
@@ -34,7 +33,7 @@ pub(super) fn set_option<T>(slot: &mut Option<T>, got: Got<T>) {
     }
 }
 
-fn wrong<T>(node: &Node, expected: &str, problems: &mut Problems) -> Got<T> {
+pub(super) fn wrong<T>(node: &Node, expected: &str, problems: &mut Problems) -> Got<T> {
     let quote = match &node.value {
         Value::Bool(_) | Value::Number(_) | Value::Date(_) | Value::DateTime(..) if expected == "text" => {
             ": put it in quotes"
@@ -218,38 +217,4 @@ pub(super) fn json(node: &Node, problems: &mut Problems) -> Result<Json, Noted> 
             return Err(Noted);
         }
     })
-}
-
-/// Who is told of what: a list of `{on: …, email: …}`, `on` one word or several.
-pub(super) fn alerts(node: &Node, problems: &mut Problems) -> Got<Vec<AlertSpec>> {
-    if node.is_null() {
-        return Ok(None);
-    }
-    let Some(items) = node.list() else {
-        return wrong(node, "a list of `{on: failure, email: who@example.com}`", problems);
-    };
-    let mut all = Vec::new();
-    for item in items {
-        let Some(map) = item.map() else {
-            return wrong(item, "`{on: failure, email: who@example.com}`", problems);
-        };
-        let known = |key: &str| matches!(key, "on" | "email");
-        if let Some(unknown) = map.entries.iter().find(|entry| !known(&entry.key)) {
-            problems
-                .error(unknown.key_place, format!("an alert has `on` and `email`, and no `{}`", unknown.key));
-            return Err(Noted);
-        }
-        let (Some(on), Some(email)) = (map.get("on"), map.get("email")) else {
-            problems.error(item.place, "an alert needs both `on` (failure, retry, success) and `email`");
-            return Err(Noted);
-        };
-        let to = addresses(email, problems)?.unwrap_or_default();
-        for on in on.list().unwrap_or(std::slice::from_ref(on)) {
-            let known = ["failure", "retry", "success"];
-            if let Some(on) = word::<AlertOn>(on, &known, problems)? {
-                all.push(AlertSpec { on, channel: AlertChannel::Email { to: to.clone() } });
-            }
-        }
-    }
-    Ok(Some(all))
 }

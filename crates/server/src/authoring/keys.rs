@@ -135,7 +135,7 @@ pub(super) fn of_dag(key: &str) -> Option<Fate> {
         "jinja_environment_kwargs" | "jinja_environment" => {
             Refused("Jinja is as Airflow sets it up; take it out")
         }
-        "deadline" => Refused("deadlines come later; use `dagrun_timeout`"),
+        "deadline" => Refused("write `alerts: [{on: deadline, after: 2 hours, email: who@example.com}]`"),
         "allowed_run_types" => Refused("runs of every type are allowed; take it out"),
         "rerun_with_latest_version" => Refused("a run stays on the version it began with; take it out"),
         key if is_callback(key) => Refused(CALLBACKS),

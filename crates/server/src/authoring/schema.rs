@@ -6,7 +6,10 @@
 use serde_json::{Map, Value, json};
 use updraft_operators::catalog::{self, Entry};
 
-use super::settings::{TRIGGER_RULES, WEIGHT_RULES};
+use super::{
+    alert,
+    settings::{TRIGGER_RULES, WEIGHT_RULES},
+};
 
 /// A key: its name, what it may be, and what it means.
 type Key = (&'static str, Kind, &'static str);
@@ -33,7 +36,11 @@ use Kind::{Any, Count, Defined, Duration, Flag, Mapping, Number, OneOf, Text, Te
 
 /// The keys of a DAG.
 const DAG: &[Key] = &[
-    ("alerts", Defined("alerts"), "Who is told when a run fails, or succeeds."),
+    (
+        "alerts",
+        Defined("alerts"),
+        "Who is told when a run fails, succeeds, or is late, and when ticks were missed.",
+    ),
     (
         "catchup",
         Flag,
@@ -253,18 +260,6 @@ fn of_argument(argument: &catalog::Argument) -> Value {
 }
 
 fn definitions() -> Map<String, Value> {
-    let alert = json!({
-        "type": "object",
-        "properties": {
-            "on": {"anyOf": [
-                {"enum": ["failure", "retry", "success"]},
-                {"type": "array", "items": {"enum": ["failure", "retry", "success"]}},
-            ]},
-            "email": {"type": ["string", "array"]},
-        },
-        "required": ["on", "email"],
-        "additionalProperties": false,
-    });
     let dependency = json!({
         "type": "object",
         "properties": {
@@ -282,7 +277,7 @@ fn definitions() -> Map<String, Value> {
         json!({"anyOf": [{"type": "object", "additionalProperties": one}, {"type": "array", "items": one}, {"type": "null"}]})
     };
     let mut all = Map::new();
-    all.insert("alerts".into(), json!({"type": ["array", "null"], "items": alert}));
+    all.insert("alerts".into(), json!({"type": ["array", "null"], "items": alert()}));
     let one = json!({"anyOf": [{"type": "string"}, dependency]});
     let dependencies =
         json!({"anyOf": [{"type": "string"}, {"type": "array", "items": one}, {"type": "null"}]});
@@ -291,6 +286,36 @@ fn definitions() -> Map<String, Value> {
     all.insert("tasks".into(), many("task"));
     all.insert("groups".into(), many("group"));
     all
+}
+
+fn alert() -> Value {
+    let doc = |kind: Value, doc: &str| json!({"type": kind, "description": doc});
+    let texts = || json!(["string", "array"]);
+    json!({
+        "type": "object",
+        "properties": {
+            "on": {
+                "anyOf": [{"enum": alert::ON}, {"type": "array", "items": {"enum": alert::ON}}],
+                "description": "What it tells of.",
+            },
+            "after": doc(json!(["number", "string", "object"]), "Of a deadline: the time that a run has."),
+            "from": {"enum": alert::FROM, "description": "What a deadline is counted from. `queued_at`, by default."},
+            "email": doc(texts(), "Goes as mail to these addresses."),
+            "slack": doc("string".into(), "Goes to a chat by the webhook of this connection, of type `slackwebhook`."),
+            "webhook": doc("string".into(), "Goes as JSON to this address, or where this connection of type `http` leads."),
+            "sms": doc(texts(), "Goes as a short message to these numbers."),
+            "conn_id": doc("string".into(), "The connection with the gateway for `sms`. `sms_default`, by default."),
+            "subject": doc(json!(["string", "null"]), "A mail's subject, a template over what happened."),
+            "text": doc(json!(["string", "null"]), "What it says, a template over what happened."),
+            "on_doubt": {
+                "enum": ["resend", "hold", null],
+                "description": "Whether it is sent again, as by default, or held for a person to decide, where nobody knows whether it went out.",
+            },
+        },
+        "required": ["on"],
+        "oneOf": [{"required": ["email"]}, {"required": ["slack"]}, {"required": ["webhook"]}, {"required": ["sms"]}],
+        "additionalProperties": false,
+    })
 }
 
 #[cfg(test)]

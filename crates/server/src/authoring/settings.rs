@@ -9,6 +9,7 @@ use updraft_core::{
 };
 
 use super::{
+    alert,
     field::{self, Got, Noted, set, set_option},
     keys::{self, Fate},
     node::{Entry, Mapping, Node, Value},
@@ -112,7 +113,7 @@ impl Settings {
             "email" => set(&mut self.email, field::addresses(node, problems), Vec::new()),
             "email_on_failure" => set(&mut self.email_on_failure, field::boolean(node, problems), true),
             "email_on_retry" => set(&mut self.email_on_retry, field::boolean(node, problems), true),
-            "alerts" => set(&mut self.alerts, field::alerts(node, problems), Vec::new()),
+            "alerts" => set(&mut self.alerts, alert::alerts(alert::Of::Task, node, problems), Vec::new()),
             "depends_on_past" => set(&mut spec.depends_on_past, field::boolean(node, problems), false),
             "wait_for_downstream" => {
                 set(&mut spec.wait_for_downstream, field::boolean(node, problems), false)
@@ -242,7 +243,7 @@ impl Settings {
         if !self.email.is_empty() {
             let told = [(self.email_on_failure, AlertOn::Failure), (self.email_on_retry, AlertOn::Retry)];
             for (_, on) in told.into_iter().filter(|(wanted, _)| *wanted) {
-                spec.alerts.push(AlertSpec { on, channel: AlertChannel::Email { to: self.email.clone() } });
+                spec.alerts.push(AlertSpec::new(on, AlertChannel::Email { to: self.email.clone() }));
             }
         }
         spec.alerts.extend(self.alerts);

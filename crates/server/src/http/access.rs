@@ -175,7 +175,11 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/api/v1/backfills/{id}", From(Viewer)),
     ("GET", "/api/v1/backfills/{id}/runs", From(Viewer)),
     ("GET", "/api/v1/deliveries", From(Viewer)),
+    ("GET", "/api/v1/deliveries/{id}", From(Viewer)),
     ("POST", "/api/v1/deliveries/{id}/resend", From(Op)),
+    ("POST", "/api/v1/dags/{dag_id}/alerts/test", From(User)),
+    ("GET", "/api/v1/pause", From(Viewer)),
+    ("PUT", "/api/v1/pause", From(Op)),
     ("GET", "/api/v1/events", From(Viewer)),
     ("GET", "/worker/v1/connect", Worker),
     ("POST", "/worker/v1/xcom", Worker),
@@ -198,8 +202,14 @@ const ANY_TIME: &[&str] = &[
 ];
 
 /// What concerns the installation and not one namespace: nothing for accounts that are bound to one.
-const OF_INSTALLATION: &[&str] =
-    &["/metrics", "/api/v1/users", "/api/v1/users/{username}", "/api/v1/workers", "/api/v2/jobs"];
+const OF_INSTALLATION: &[&str] = &[
+    "/metrics",
+    "/api/v1/pause",
+    "/api/v1/users",
+    "/api/v1/users/{username}",
+    "/api/v1/workers",
+    "/api/v2/jobs",
+];
 
 pub(super) fn may_take_any_time(route: &str) -> bool {
     ANY_TIME.contains(&route)

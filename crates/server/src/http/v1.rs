@@ -8,6 +8,7 @@ mod deliveries;
 mod events;
 mod explain;
 mod history;
+mod pause;
 mod progress;
 mod tokens;
 mod workers;
@@ -24,6 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .merge(tokens::routes())
         .merge(dags::routes())
         .merge(control::routes())
+        .merge(pause::routes())
         .merge(explain::routes())
         .merge(history::routes())
         .merge(progress::routes())

@@ -25,6 +25,10 @@ use crate::{
 
 #[async_trait]
 impl Queries for MemoryStore {
+    async fn is_paused(&self) -> Result<bool, Error> {
+        Ok(self.tables().engine.paused)
+    }
+
     async fn dags(&self, query: &DagQuery) -> Result<Page<DagListing>, Error> {
         Ok(dag::dags(&self.tables(), query))
     }
@@ -164,8 +168,10 @@ impl Queries for MemoryStore {
         let tables = self.tables();
         let wanted = |row: &&DeliveryListing| {
             row.row.dag.namespace == query.namespace
+                && query.id.is_none_or(|id| row.row.id == id)
+                && query.digest.is_none_or(|lead| row.digest == Some(lead))
                 && query.dag.as_ref().is_none_or(|dag| row.row.dag == *dag)
-                && query.run.is_none_or(|run| row.row.run == run)
+                && query.run.is_none_or(|run| row.row.run == Some(run))
                 && query.ti.is_none_or(|ti| row.row.ti == Some(ti))
                 && (query.states.is_empty() || query.states.contains(&row.state))
         };

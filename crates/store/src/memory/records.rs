@@ -15,9 +15,9 @@ use super::{
     tables::Tables,
 };
 use crate::{
-    AccountId, AccountRow, Change, ConnectionRow, DeliveryEnd, DeliveryListing, DeliveryState, Error,
-    ImportErrorRow, NewAccount, NewToken, Note, Page, Put, RecordKind, Records, SecretId, SecretRow,
-    TextFilter, TokenId, TokenKind, TokenRow, VariableRow, Window,
+    AccountId, AccountRow, Burst, Change, Claimed, ConnectionRow, DeliveryEnd, Error, ImportErrorRow,
+    NewAccount, NewToken, Note, Page, Put, RecordKind, Records, SecretId, SecretRow, TextFilter, TokenId,
+    TokenKind, TokenRow, VariableRow, Window,
 };
 
 impl MemoryStore {
@@ -340,23 +340,14 @@ impl Records for MemoryStore {
         Ok(())
     }
 
-    async fn claim_deliveries(&self, now: Timestamp, limit: u32) -> Result<Vec<DeliveryListing>, Error> {
-        let mut tables = self.tables();
-        let due = |row: &&mut DeliveryListing| row.state == DeliveryState::Pending && row.next_at <= now;
-        let mut due: Vec<&mut DeliveryListing> = tables.deliveries.values_mut().filter(due).collect();
-        due.sort_by_key(|row| (row.next_at, row.row.id));
-        due.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        let claimed: Vec<DeliveryListing> = due
-            .into_iter()
-            .map(|row| {
-                row.state = DeliveryState::Sending;
-                row.attempts += 1;
-                row.changed_at = now;
-                row.clone()
-            })
-            .collect();
-        drop(tables);
-        if !claimed.is_empty() {
+    async fn claim_deliveries(
+        &self,
+        now: Timestamp,
+        limit: u32,
+        burst: Option<Burst>,
+    ) -> Result<Claimed, Error> {
+        let claimed = self.tables().claim_deliveries(now, limit, burst);
+        if !claimed.deliveries.is_empty() {
             self.tell(Change::Record(RecordKind::Delivery));
         }
         Ok(claimed)
@@ -369,61 +360,24 @@ impl Records for MemoryStore {
         end: &DeliveryEnd,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        let mut tables = self.tables();
-        let claimed =
-            |row: &&mut DeliveryListing| row.state == DeliveryState::Sending && row.attempts == attempt;
-        let Some(row) = tables.deliveries.get_mut(&id).filter(claimed) else { return Ok(false) };
-        row.changed_at = now;
-        (row.state, row.last_error) = match end.clone() {
-            DeliveryEnd::Sent => (DeliveryState::Sent, None),
-            DeliveryEnd::Retry { at, error } => {
-                row.next_at = at;
-                (DeliveryState::Pending, Some(error))
-            }
-            DeliveryEnd::Failed(error) => (DeliveryState::Failed, Some(error)),
-            DeliveryEnd::Undeliverable(error) => (DeliveryState::Undeliverable, Some(error)),
-            DeliveryEnd::Held(error) => (DeliveryState::Held, Some(error)),
-        };
-        drop(tables);
-        self.tell(Change::Record(RecordKind::Delivery));
-        Ok(true)
-    }
-
-    async fn retry_deliveries_in_doubt(
-        &self,
-        before: Timestamp,
-        error: &str,
-        now: Timestamp,
-    ) -> Result<u64, Error> {
-        let mut tables = self.tables();
-        let in_doubt =
-            |row: &&mut DeliveryListing| row.state == DeliveryState::Sending && row.changed_at < before;
-        let mut retried = 0;
-        for row in tables.deliveries.values_mut().filter(in_doubt) {
-            row.state = DeliveryState::Pending;
-            row.last_error = Some(error.to_owned());
-            (row.next_at, row.changed_at) = (now, now);
-            retried += 1;
-        }
-        drop(tables);
-        if retried > 0 {
+        let finished = self.tables().finish_delivery(id, attempt, end, now);
+        if finished {
             self.tell(Change::Record(RecordKind::Delivery));
         }
-        Ok(retried)
+        Ok(finished)
+    }
+
+    async fn end_doubt(&self, before: Timestamp, error: &str, now: Timestamp) -> Result<u64, Error> {
+        let ended = self.tables().end_doubt(before, error, now);
+        if ended > 0 {
+            self.tell(Change::Record(RecordKind::Delivery));
+        }
+        Ok(ended)
     }
 
     async fn resend_delivery(&self, id: DeliveryId, now: Timestamp, audit: &AuditRow) -> Result<bool, Error> {
-        use DeliveryState::{Failed, Held, Undeliverable};
         let mut tables = self.tables();
-        let found = tables.deliveries.get_mut(&id);
-        let found = found.filter(|row| matches!(row.state, Failed | Undeliverable | Held));
-        let changed = found
-            .map(|row| {
-                row.state = DeliveryState::Pending;
-                row.next_at = now;
-                row.changed_at = now;
-            })
-            .is_some();
+        let changed = tables.resend_delivery(id, now);
         self.changed(tables, changed, RecordKind::Delivery, None, audit)
     }
 }

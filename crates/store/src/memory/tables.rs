@@ -55,6 +55,7 @@ pub(super) struct Engine {
     pub held_until: Timestamp,
     pub last_run: i64,
     pub last_delivery: i64,
+    pub paused: bool,
 }
 
 /// A run with all that is its own.
@@ -128,8 +129,10 @@ impl Tables {
                 next_at: row.at,
                 last_error: None,
                 changed_at: row.at,
+                digest: None,
             });
         }
+        self.engine.paused = batch.paused.unwrap_or(self.engine.paused);
         for row in &batch.audit {
             self.put_audit(row, None);
         }
@@ -317,6 +320,7 @@ impl Tables {
             stats: self.stats.values().cloned().collect(),
             last_run: self.engine.last_run,
             last_delivery: self.engine.last_delivery,
+            paused: self.engine.paused,
         }
     }
 }

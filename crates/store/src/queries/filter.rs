@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use updraft_core::{
-    DagId, DagKey, MapIndex, Namespace, Owner, PoolName, QueueName, RunKey, RunState, TaskId, TiKey,
-    TiStateName, record::RunType,
+    DagId, DagKey, DeliveryId, MapIndex, Namespace, Owner, PoolName, QueueName, RunKey, RunState, TaskId,
+    TiKey, TiStateName, record::RunType,
 };
 
 use super::DeliveryState;
@@ -327,6 +327,10 @@ pub struct XcomQuery {
 pub struct DeliveryQuery {
     /// Of this namespace.
     pub namespace: Namespace,
+    /// This one.
+    pub id: Option<DeliveryId>,
+    /// Those that this one tells of, itself among them.
+    pub digest: Option<DeliveryId>,
     /// About this DAG.
     pub dag: Option<DagKey>,
     /// About this run.

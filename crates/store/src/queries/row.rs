@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use jiff::Timestamp;
 use updraft_core::{
-    DagKey, DagSpec, Namespace, PoolName, QueueName, RunId, RunKey, RunState, TaskId, TiKey, TiStateName,
-    XcomValue,
+    AlertChannel, DagKey, DagSpec, DeliveryId, Namespace, OnDoubt, PoolName, QueueName, RunId, RunKey,
+    RunState, TaskId, TiKey, TiStateName, XcomValue,
     record::{AuditRow, DagRow, DeliveryRow, PoolRow, RunRow, TiRow},
 };
 
@@ -202,6 +202,22 @@ pub struct DeliveryListing {
     pub last_error: Option<String>,
     /// When its state last changed.
     pub changed_at: Timestamp,
+    /// The delivery that tells of this one as well, which may be itself: of many by one way in a short time
+    /// most are gathered into one. What becomes of that one becomes of this one.
+    pub digest: Option<DeliveryId>,
+}
+
+impl DeliveryListing {
+    /// Whether it may be told of together with others, as what was never on its way and goes to a person may.
+    pub(crate) fn may_be_gathered(&self) -> bool {
+        self.attempts == 0 && self.digest.is_none() && !matches!(self.row.channel, AlertChannel::Webhook(_))
+    }
+
+    /// What is told by the same way to the same can be told together.
+    pub(crate) fn way(&self) -> (Namespace, String, OnDoubt) {
+        let channel = serde_json::to_string(&self.row.channel).unwrap_or_default();
+        (self.row.dag.namespace.clone(), channel, self.row.on_doubt)
+    }
 }
 
 /// An entry of the audit log in a list.

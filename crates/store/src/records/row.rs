@@ -1,7 +1,9 @@
 //! The plain records.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use updraft_core::Namespace;
+
+use crate::DeliveryListing;
 
 /// A connection. Which of its parts are secret, and how, is for the caller to say: bytes come and go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,6 +172,25 @@ pub enum Put {
     Replace,
     /// Either way.
     Either,
+}
+
+/// How much is told singly before the rest is gathered into digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Burst {
+    /// So many by one way ...
+    pub singly: u32,
+    /// ... within this time. What comes above that waits for as long, and is told in one.
+    pub within: SignedDuration,
+}
+
+/// What was claimed of the outbox.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Claimed {
+    /// What is to be sent. One whose [`digest`](DeliveryListing::digest) is itself tells of all that have it as
+    /// theirs.
+    pub deliveries: Vec<DeliveryListing>,
+    /// Whether more may be due.
+    pub more: bool,
 }
 
 /// What became of a delivery that was claimed.

@@ -70,6 +70,9 @@ pub(super) async fn write(tx: &mut Tx, batch: &Batch) -> Result<(), Error> {
     tx.insert(&RENDERED, rendered, replace).await?;
     tx.insert(&TICK, Rows::of(TICK.columns, batch.ticks.values().map(tick_cells)), replace).await?;
     tx.insert(&POOL, Rows::of(POOL.columns, batch.pools.values().map(pool_cells)), replace).await?;
+    if let Some(paused) = batch.paused {
+        tx.run(Sql::new("UPDATE engine SET paused = ").with(paused).then(" WHERE id = 1")).await?;
+    }
     let deliveries = Rows::of(DELIVERY.columns, batch.deliveries.iter().map(delivery_cells));
     tx.insert(&DELIVERY, deliveries, Conflict::Keep).await?;
     let audit = Rows::of(AUDIT.columns, batch.audit.iter().map(|row| audit_cells(row, None)));

@@ -37,10 +37,10 @@ const LOADED_RUNS: &str = "
 impl Ledger for SqlStore {
     async fn load(&self) -> Result<Snapshot, Error> {
         let mut tx = self.db.begin_read().await?;
-        let counters = tx.row(Sql::new("SELECT last_run, last_delivery FROM engine")).await?;
-        let (last_run, last_delivery) = match counters {
-            Some(mut f) => (f.int()?, f.int()?),
-            None => (0, 0),
+        let counters = tx.row(Sql::new("SELECT last_run, last_delivery, paused FROM engine")).await?;
+        let (last_run, last_delivery, paused) = match counters {
+            Some(mut f) => (f.int()?, f.int()?, f.flag()?),
+            None => (0, 0, false),
         };
         Ok(Snapshot {
             dags: all(&mut tx, &DAG, "TRUE ORDER BY x.namespace, x.dag_id", read_dag).await?,
@@ -59,6 +59,7 @@ impl Ledger for SqlStore {
             stats: all(&mut tx, &STATS, "TRUE ORDER BY x.namespace, x.dag_id, x.task_id", read_stats).await?,
             last_run,
             last_delivery,
+            paused,
         })
     }
 

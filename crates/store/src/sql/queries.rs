@@ -36,6 +36,10 @@ use crate::{
 
 #[async_trait]
 impl Queries for SqlStore {
+    async fn is_paused(&self) -> Result<bool, Error> {
+        self.db.row(Sql::new("SELECT paused FROM engine")).await?.map_or(Ok(false), |mut f| f.flag())
+    }
+
     async fn dags(&self, query: &DagQuery) -> Result<Page<DagListing>, Error> {
         dag::dags(&self.db, query).await
     }

@@ -20,7 +20,7 @@ use super::{
     table::{Conflict, Rows, Table},
 };
 use crate::{
-    AccountId, AccountRow, Change, ConnectionRow, DeliveryEnd, DeliveryListing, Error, ImportErrorRow,
+    AccountId, AccountRow, Burst, Change, Claimed, ConnectionRow, DeliveryEnd, Error, ImportErrorRow,
     NewAccount, NewToken, Note, Page, Put, RecordKind, Records, SecretId, SecretRow, TextFilter, TokenId,
     TokenRow, VariableRow, Window,
 };
@@ -311,10 +311,15 @@ impl Records for SqlStore {
         tx.commit().await
     }
 
-    async fn claim_deliveries(&self, now: Timestamp, limit: u32) -> Result<Vec<DeliveryListing>, Error> {
+    async fn claim_deliveries(
+        &self,
+        now: Timestamp,
+        limit: u32,
+        burst: Option<Burst>,
+    ) -> Result<Claimed, Error> {
         let mut tx = self.db.begin().await?;
-        let claimed = delivery::claim(&mut tx, now, limit).await?;
-        if !claimed.is_empty() {
+        let (claimed, changed) = delivery::claim(&mut tx, now, limit, burst).await?;
+        if changed {
             tx.commit().await?;
             self.tell(Change::Record(RecordKind::Delivery));
         }
@@ -329,7 +334,7 @@ impl Records for SqlStore {
         now: Timestamp,
     ) -> Result<bool, Error> {
         let mut tx = self.db.begin().await?;
-        let finished = tx.run(delivery::finish(id, attempt, end, now)).await? > 0;
+        let finished = delivery::finish(&mut tx, id, attempt, end, now).await?;
         tx.commit().await?;
         if finished {
             self.tell(Change::Record(RecordKind::Delivery));
@@ -337,19 +342,14 @@ impl Records for SqlStore {
         Ok(finished)
     }
 
-    async fn retry_deliveries_in_doubt(
-        &self,
-        before: Timestamp,
-        error: &str,
-        now: Timestamp,
-    ) -> Result<u64, Error> {
+    async fn end_doubt(&self, before: Timestamp, error: &str, now: Timestamp) -> Result<u64, Error> {
         let mut tx = self.db.begin().await?;
-        let retried = tx.run(delivery::retry_in_doubt(before, error, now)).await?;
+        let ended = delivery::end_doubt(&mut tx, before, error, now).await?;
         tx.commit().await?;
-        if retried > 0 {
+        if ended > 0 {
             self.tell(Change::Record(RecordKind::Delivery));
         }
-        Ok(retried)
+        Ok(ended)
     }
 
     async fn resend_delivery(&self, id: DeliveryId, now: Timestamp, audit: &AuditRow) -> Result<bool, Error> {

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use updraft_core::{
-    AlertChannel, AlertOn, Assignment, DagKey, DagSpec, DeliveryId, Incarnation, MapIndex, RunKey, RunState,
-    TaskIx, TaskKind, TaskSpec, TiKey, TiState, TiStateName, XcomValue,
+    AlertChannel, AlertOn, AlertWords, Assignment, DagKey, DagSpec, DeliveryId, Incarnation, MapIndex,
+    OnDoubt, RunKey, RunState, TaskIx, TaskKind, TaskSpec, TiKey, TiState, TiStateName, XcomValue,
     record::{
         AuditRow, Batch, DagRow, DagVersionRow, DeliveryRow, PoolRow, RunRow, RunType, TaskStatsRow, TiRow,
         TickOutcome, TickRow, TransitionRow, XcomRow,
@@ -86,6 +86,7 @@ pub fn run(number: i64, dag: &DagKey, state: RunState) -> RunRow {
         started_at: started.then(|| at(number + 1)),
         ended_at: state.is_finished().then(|| at(number + 11)),
         clear_number: 0,
+        deadlines_told: None,
         reason: None,
     }
 }
@@ -152,10 +153,12 @@ pub fn delivery(id: i64, dag: &DagKey, ti: Option<TiKey>) -> DeliveryRow {
     DeliveryRow {
         id: DeliveryId(id),
         dag: dag.clone(),
-        run: RunKey(1),
+        run: Some(RunKey(1)),
         ti,
         on: AlertOn::Failure,
         channel: AlertChannel::Email { to: vec!["ada@example.com".into()] },
+        words: AlertWords { subject: None, text: Some("{{ dag_id }} of {{ ds }}".into()) },
+        on_doubt: OnDoubt::Resend,
         at: at(id),
         context: json!({"dag_id": dag.dag_id, "state": "failed"}),
     }

@@ -71,8 +71,9 @@ impl Spawner {
         let (jobs, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-        // Each sleeps for the 0.3 ms or so that a start takes.
-        for number in 0..(processors / 2).clamp(1, 4) {
+        // Each sleeps for the 0.3 ms or so that a start takes, and for longer where many want the processors: one
+        // alone is then what everything waits for.
+        for number in 0..processors.clamp(2, 4) {
             let (shared, queue, mut slots) =
                 (Arc::clone(&shared), Arc::clone(&queue), Slots::reserve(SLOTS)?);
             let thread = std::thread::Builder::new().name(format!("spawn-{number}"));

@@ -110,7 +110,7 @@ impl Engine {
         batch.transitions.retain(|transition| transition.ti.run != key);
         batch.xcoms.retain(|xcom| xcom.ti.run != key);
         batch.rendered.retain(|ti, _| ti.run != key);
-        batch.deliveries.retain(|delivery| delivery.run != key);
+        batch.deliveries.retain(|delivery| delivery.run != Some(key));
         batch.deleted_runs.insert(key);
         self.begin_runs(now, &run.row.dag);
         self.on_tick_due(now, &run.row.dag);
@@ -130,17 +130,46 @@ impl Engine {
         dag.row.consecutive_failures = 0;
         self.changed.dags.insert(key.clone());
         if !paused {
-            let running: Vec<_> = dag.running.iter().copied().collect();
-            for run in running {
-                let Some(tasks) = self.runs.get(&run).map(|run| run.dag.tasks()) else { continue };
-                self.todo.extend(tasks.map(|task| (run, task)));
-                self.touched.insert(run);
-            }
-            self.unpark(&Limit::Paused(key.clone()));
-            self.begin_runs(now, key);
-            self.plan_tick(now, key);
-            self.on_tick_due(now, key);
+            self.go_on_with(now, key);
         }
         Ok(Reply::Done)
+    }
+
+    pub(super) fn pause_all(&mut self, now: Timestamp, paused: bool) -> Reply {
+        if self.paused == paused {
+            return Reply::Done;
+        }
+        self.paused = paused;
+        self.out.batch.paused = Some(paused);
+        if !paused {
+            let keys: Vec<DagKey> = self.dags.keys().cloned().collect();
+            for key in keys {
+                self.go_on_with(now, &key);
+            }
+        }
+        Reply::Done
+    }
+
+    /// Begins what waits in a DAG that was paused, unless it still is.
+    fn go_on_with(&mut self, now: Timestamp, key: &DagKey) {
+        if self.is_paused(key) {
+            return;
+        }
+        let running: Vec<_> =
+            self.dags.get(key).map(|dag| dag.running.iter().copied().collect()).unwrap_or_default();
+        for run in running {
+            let Some(tasks) = self.runs.get(&run).map(|run| run.dag.tasks()) else { continue };
+            self.todo.extend(tasks.map(|task| (run, task)));
+            self.touched.insert(run);
+        }
+        self.unpark(&Limit::Paused(key.clone()));
+        self.begin_runs(now, key);
+        self.plan_tick(now, key);
+        self.on_tick_due(now, key);
+    }
+
+    /// Whether nothing new may begin in a DAG.
+    pub(in crate::engine) fn is_paused(&self, key: &DagKey) -> bool {
+        self.paused || self.dags.get(key).is_some_and(|dag| dag.row.is_paused)
     }
 }

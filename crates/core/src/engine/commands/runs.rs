@@ -77,6 +77,8 @@ impl Engine {
             started_at: None,
             ended_at: None,
             clear_number: 0,
+            // Who runs the past knows that it is late.
+            deadlines_told: Some(now),
             reason: None,
         };
         let (key, compiled) = (row.key, dag.dag.clone());
@@ -154,6 +156,7 @@ impl Engine {
         if let Some(state) = self.dags.get_mut(&dag) {
             state.queued.insert((run_after, key));
         }
+        self.await_deadline(key);
         self.begin_runs(now, &dag);
     }
 }

@@ -34,7 +34,7 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    pub(super) headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     pub(super) body: Vec<u8>,
 }
 
@@ -69,7 +69,7 @@ pub(crate) enum Longest {
 pub(crate) struct Unanswered {
     pub(crate) why: String,
     /// Whether it may pass: the server was not there, or broke off, or took too long.
-    pub(super) passing: bool,
+    pub(crate) passing: bool,
 }
 
 impl Client {

@@ -54,22 +54,28 @@ pub(crate) struct Request {
 
 /// A server that is asked: the connection to it.
 #[derive(Debug)]
-pub(super) struct Site(Connection);
+pub(crate) struct Site(Connection);
 
 /// What is asked of it, as arguments say it.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
-    pub(super) method: String,
-    pub(super) endpoint: String,
+pub(crate) struct Call {
+    pub(crate) method: String,
+    pub(crate) endpoint: String,
     /// With GET what stands behind `?`, otherwise the body: a map is sent as a form.
-    pub(super) data: Option<Value>,
-    pub(super) headers: Strings,
-    pub(super) extra_options: Map<String, Value>,
+    pub(crate) data: Option<Value>,
+    pub(crate) headers: Strings,
+    pub(crate) extra_options: Map<String, Value>,
     /// `json`: a value that is sent as the body.
-    pub(super) request_kwargs: Map<String, Value>,
+    pub(crate) request_kwargs: Map<String, Value>,
 }
 
 impl Site {
+    /// The server that this connection leads to; whoever asks for whole addresses needs none.
+    #[cfg(feature = "alerts")]
+    pub(crate) fn of_connection(connection: Connection) -> Self {
+        Self(connection)
+    }
+
     /// The server that this connection leads to.
     pub(super) fn of(job: &Job<'_>, conn_id: &str, endpoint: &str) -> Result<Self, Refused> {
         match job.connection_if_any(conn_id)? {
@@ -83,7 +89,7 @@ impl Site {
     }
 
     /// The request for a call. The error names the argument that is wrong.
-    pub(super) fn request(&self, call: &Call) -> Result<Request, BadArgument> {
+    pub(crate) fn request(&self, call: &Call) -> Result<Request, BadArgument> {
         let url = address(&self.0, &call.endpoint).map_err(|reason| (Some("endpoint"), reason))?;
         self.request_to(url, call)
     }

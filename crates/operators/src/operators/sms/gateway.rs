@@ -11,9 +11,9 @@ use updraft_core::protocol::Connection;
 
 use crate::{
     Refused,
-    catalog::argument::{Duration as Length, arguments},
+    catalog::argument::{BadArgument, Duration as Length, arguments},
     operators::http::{Request, address, expression, form, header_map, pairs},
-    prepare::{Job, as_text},
+    prepare::as_text,
 };
 
 arguments! {
@@ -41,23 +41,23 @@ arguments! {
 const PATIENCE: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
 
 /// A gateway, and how it is asked.
-pub(super) struct Gateway {
+pub(crate) struct Gateway {
     connection: Connection,
     extra: Extra,
     method: Method,
 }
 
 /// One message.
-pub(super) struct Message<'a> {
-    pub(super) to: &'a str,
-    pub(super) text: &'a str,
+pub(crate) struct Message<'a> {
+    pub(crate) to: &'a str,
+    pub(crate) text: &'a str,
     /// What tells it from others.
-    pub(super) message_id: &'a str,
+    pub(crate) message_id: &'a str,
 }
 
 impl Gateway {
     /// Reads the connection. The error goes on after its name.
-    pub(super) fn read(mut connection: Connection) -> Result<Self, String> {
+    pub(crate) fn read(mut connection: Connection) -> Result<Self, String> {
         for name in connection.extra.keys() {
             let mut known = Extra::LIST.iter().map(|field| field.name);
             if !known.any(|known| known == name) {
@@ -81,17 +81,24 @@ impl Gateway {
     }
 
     /// The expression over answers.
-    pub(super) fn into_check(self) -> Option<String> {
+    pub(crate) fn into_check(self) -> Option<String> {
         self.extra.response_check
     }
 
     /// The request that sends this message.
-    pub(super) fn request(&self, job: &Job<'_>, message: &Message<'_>) -> Result<Request, Refused> {
+    /// Its templates are rendered by `render`, which is given the names that they see.
+    pub(crate) fn request(
+        &self,
+        message: &Message<'_>,
+        render: impl FnOnce(Map<String, Value>, &Value) -> Result<Value, Refused>,
+        bad: impl Fn(BadArgument) -> Refused,
+    ) -> Result<Request, Refused> {
         let conn_id = &self.connection.conn_id;
         let bad = |why: String| {
-            job.bad((Some("sms_conn_id"), format!("leads to the connection `{conn_id}`, whose {why}")))
+            bad((Some("sms_conn_id"), format!("leads to the connection `{conn_id}`, whose {why}")))
         };
-        let rendered = self.rendered(job, message)?;
+        let (names, fields) = self.templates(message);
+        let rendered = render(names, &fields)?;
         let mut url = address(&self.connection, &as_text(&rendered["endpoint"]))
             .map_err(|_| bad("host and `endpoint` make no address of a web server".into()))?;
         if let Some(params) = rendered["params"].as_object().filter(|params| !params.is_empty()) {
@@ -132,16 +139,16 @@ impl Gateway {
         })
     }
 
-    /// The extra fields with their templates rendered for this message.
-    fn rendered(&self, job: &Job<'_>, message: &Message<'_>) -> Result<Value, Refused> {
-        let Connection { conn_id, login, password, .. } = &self.connection;
-        let names = json!({
-            "to": message.to,
-            "text": message.text,
-            "message_id": message.message_id,
-            "login": login,
-            "password": password,
-        });
+    /// What the templates of the extra fields see for this message, and the fields.
+    fn templates(&self, message: &Message<'_>) -> (Map<String, Value>, Value) {
+        let Connection { login, password, .. } = &self.connection;
+        let names = [
+            ("to", Value::from(message.to)),
+            ("text", message.text.into()),
+            ("message_id", message.message_id.into()),
+            ("login", login.clone().into()),
+            ("password", password.clone().into()),
+        ];
         let Extra { endpoint, headers, params, body, .. } = &self.extra;
         let default = || json!({"to": "{{ to }}", "text": "{{ text }}"});
         let body = match body {
@@ -150,7 +157,6 @@ impl Gateway {
             None => Value::Null,
         };
         let fields = json!({"endpoint": endpoint, "headers": headers, "params": params, "body": body});
-        let names = names.as_object().cloned().unwrap_or_default();
-        job.with_renderer(names, |renderer| renderer.render(conn_id, &fields, &[]))
+        (names.map(|(name, value)| (name.to_owned(), value)).into_iter().collect(), fields)
     }
 }

@@ -3,20 +3,27 @@
 use std::sync::Arc;
 
 use axum::{Json, http::StatusCode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use updraft_core::{AlertChannel, AlertOn, DeliveryId};
+use updraft_core::{
+    AlertChannel, AlertOn, AlertWords, DeliveryId, OnDoubt, WebhookTarget,
+    input::{Command, Reply},
+};
 use updraft_store::{DeliveryListing, DeliveryQuery, DeliveryState, Window};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::super::{
-    Error, Path, Reads, Shared, Writes, call::Call, error::Invalid, query::query, time::Time,
+    Body, Error, Path, Reads, Shared, Writes, call::Call, error::Invalid, query::query, time::Time,
 };
 use crate::leader::now;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
-    OpenApiRouter::new().routes(routes!(list_deliveries)).routes(routes!(resend_delivery))
+    OpenApiRouter::new()
+        .routes(routes!(list_deliveries))
+        .routes(routes!(get_delivery))
+        .routes(routes!(resend_delivery))
+        .routes(routes!(test_alerts))
 }
 
 /// Something that is told to somebody.
@@ -28,6 +35,12 @@ struct DeliveryResponse {
     on: AlertOn,
     #[schema(value_type = Object)]
     channel: AlertChannel,
+    /// Its own words, where it has some: templates.
+    #[schema(value_type = Object)]
+    words: AlertWords,
+    /// What becomes of it where nobody knows whether it went out: `resend` or `hold`.
+    #[schema(value_type = String)]
+    on_doubt: OnDoubt,
     at: Time,
     /// What it is about: `run_id`, `task_id`, `state`, `reason`, …
     #[schema(value_type = Object)]
@@ -37,6 +50,8 @@ struct DeliveryResponse {
     next_at: Time,
     last_error: Option<String>,
     changed_at: Time,
+    /// The delivery that tells of this one as well, which may be itself: what becomes of that becomes of this.
+    digest: Option<i64>,
 }
 
 impl From<DeliveryListing> for DeliveryResponse {
@@ -46,7 +61,9 @@ impl From<DeliveryListing> for DeliveryResponse {
             id: row.id.0,
             dag_id: row.dag.dag_id.to_string(),
             on: row.on,
-            channel: row.channel,
+            channel: shown(row.channel),
+            words: row.words,
+            on_doubt: row.on_doubt,
             at: Time(row.at),
             context: row.context,
             state: listing.state.to_string(),
@@ -54,7 +71,21 @@ impl From<DeliveryListing> for DeliveryResponse {
             next_at: Time(listing.next_at),
             last_error: listing.last_error,
             changed_at: Time(listing.changed_at),
+            digest: listing.digest.map(|lead| lead.0),
         }
+    }
+}
+
+/// A webhook's address is often its password: who lists deliveries sees whose it is.
+fn shown(channel: AlertChannel) -> AlertChannel {
+    match channel {
+        AlertChannel::Webhook(WebhookTarget::Url(url)) => {
+            let (scheme, rest) = url.split_once("://").unwrap_or(("https", &url));
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            AlertChannel::Webhook(WebhookTarget::Url(format!("{scheme}://{host}/***")))
+        }
+        other => other,
     }
 }
 
@@ -100,13 +131,32 @@ async fn list_deliveries(call: Call, query: DeliveriesQuery) -> Result<Json<Deli
         namespace: call.namespace.clone(),
         dag: query.dag_id.as_deref().map(|dag_id| call.dag_key(dag_id)),
         run,
-        ti: None,
         states: query.state.iter().map(state).collect::<Result<_, _>>()?,
         window: query.window,
+        ..DeliveryQuery::default()
     };
     let page = call.store().deliveries(&asked).await?;
     let deliveries = page.rows.into_iter().map(Into::into).collect();
     Ok(Json(DeliveriesResponse { deliveries, total_entries: page.total }))
+}
+
+/// One of them.
+#[utoipa::path(
+    get, path = "/api/v1/deliveries/{id}", tag = "Deliveries",
+    responses((status = 200, body = DeliveryResponse), Reads),
+)]
+async fn get_delivery(call: Call, Path(id): Path<i64>) -> Result<Json<DeliveryResponse>, Error> {
+    Ok(Json(find(&call, id).await?.into()))
+}
+
+async fn find(call: &Call, id: i64) -> Result<DeliveryListing, Error> {
+    let asked = DeliveryQuery {
+        namespace: call.namespace.clone(),
+        id: Some(DeliveryId(id)),
+        ..DeliveryQuery::default()
+    };
+    let found = call.store().deliveries(&asked).await?.rows.pop();
+    found.ok_or_else(|| Error::not_found(format!("there is no delivery number {id}")))
 }
 
 /// Sends anew what failed, could not be delivered, or is held because nobody knows whether it went out.
@@ -114,13 +164,9 @@ async fn list_deliveries(call: Call, query: DeliveriesQuery) -> Result<Json<Deli
     post, path = "/api/v1/deliveries/{id}/resend", tag = "Deliveries", responses((status = 204), Writes),
 )]
 async fn resend_delivery(call: Call, Path(id): Path<i64>) -> Result<StatusCode, Error> {
-    let asked =
-        DeliveryQuery { namespace: call.namespace.clone(), window: Window::ALL, ..DeliveryQuery::default() };
-    let all = call.store().deliveries(&asked).await?.rows;
-    let found = all.into_iter().find(|listing| listing.row.id == DeliveryId(id));
-    let listing = found.ok_or_else(|| Error::not_found(format!("there is no delivery number {id}")))?;
+    let listing = find(&call, id).await?;
     let mut audit = call.audit("resend_delivery", json!({ "delivery": id }));
-    (audit.dag, audit.run) = (Some(listing.row.dag), Some(listing.row.run));
+    (audit.dag, audit.run) = (Some(listing.row.dag), listing.row.run);
     match call.store().resend_delivery(DeliveryId(id), now(), &audit).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Error::conflict(format!(
@@ -128,4 +174,38 @@ async fn resend_delivery(call: Call, Path(id): Path<i64>) -> Result<StatusCode, 
             listing.state
         ))),
     }
+}
+
+/// Which alerts are to be tested.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct TestBody {
+    /// Those of this task; those of the DAG and of all its tasks, where none is named.
+    task_id: Option<String>,
+}
+
+/// What was put into the outbox for a test.
+#[derive(Serialize, ToSchema)]
+struct TestResponse {
+    /// The numbers of the deliveries, by which one sees what becomes of them.
+    deliveries: Vec<i64>,
+}
+
+/// Sends a test by each way by which alerts of a DAG go.
+#[utoipa::path(
+    post, path = "/api/v1/dags/{dag_id}/alerts/test", tag = "Deliveries", request_body = TestBody,
+    responses((status = 200, body = TestResponse), Writes),
+)]
+async fn test_alerts(
+    call: Call,
+    Path(dag_id): Path<String>,
+    Body(body): Body<TestBody>,
+) -> Result<Json<TestResponse>, Error> {
+    let task = body.task_id.map(Into::into);
+    let command = Command::TestAlerts { dag: call.dag_key(&dag_id), task };
+    let deliveries = match call.command(command).await? {
+        Reply::Deliveries(ids) => ids.into_iter().map(|id| id.0).collect(),
+        _ => Vec::new(),
+    };
+    Ok(Json(TestResponse { deliveries }))
 }

@@ -161,7 +161,7 @@ fn wrong_types_say_what_was_expected_and_found() {
     );
     assert_one(
         &of_task("alerts: [{on: failure, mail: x@y}]"),
-        "dags.yml:3:49: d.tasks.t.alerts[0].mail: an alert has `on` and `email`, and no `mail`",
+        "dags.yml:3:49: d.tasks.t.alerts[0].mail: an alert has no `mail`; did you mean `email`?",
     );
     assert_one(
         &errors("d: {tasks: 5}"),

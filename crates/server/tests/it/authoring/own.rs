@@ -1,7 +1,10 @@
 //! What we added to the dialect.
 
 use jiff::SignedDuration;
-use updraft_core::{AlertOn, schedule::Schedule};
+use updraft_core::{
+    AlertChannel, AlertOn, AlertSpec, AlertWords, Deadline, DeadlineFrom, OnDoubt, WebhookTarget,
+    schedule::Schedule,
+};
 
 use super::{dag, errors, task};
 
@@ -37,6 +40,96 @@ fn alerts_tell_whom_of_what() {
         [AlertOn::Failure, AlertOn::Retry]
     );
     assert_eq!(task.expected_duration, Some(SignedDuration::from_mins(5)));
+}
+
+#[test]
+fn alerts_go_by_several_ways_with_their_own_words() {
+    let dag = dag("d:\n  alerts:\n    \
+                   - {on: failure, slack: chat, text: '{{ dag_id }} failed', on_doubt: hold}\n    \
+                   - {on: failure, webhook: 'https://x.org/hook'}\n    \
+                   - {on: failure, webhook: pager, subject: '{{ run_id }}'}\n    \
+                   - {on: [failure, success], sms: ['+49 30 1', '+49 30 2'], conn_id: gateway}\n    \
+                   - {on: failure, sms: '+49 30 3'}\n  tasks: {t: {operator: empty}}\n");
+    let sms = |to: &str, conn_id: &str| AlertChannel::Sms { to: to.into(), conn_id: conn_id.into() };
+    let plain = |channel| AlertSpec::new(AlertOn::Failure, channel);
+    let words = |subject: Option<&str>, text: Option<&str>| AlertWords {
+        subject: subject.map(Into::into),
+        text: text.map(Into::into),
+    };
+    let hook = WebhookTarget::Url("https://x.org/hook".into());
+    let expected = [
+        AlertSpec {
+            words: words(None, Some("{{ dag_id }} failed")),
+            on_doubt: OnDoubt::Hold,
+            ..plain(AlertChannel::Slack { conn_id: "chat".into() })
+        },
+        plain(AlertChannel::Webhook(hook)),
+        AlertSpec {
+            words: words(Some("{{ run_id }}"), None),
+            ..plain(AlertChannel::Webhook(WebhookTarget::ConnId("pager".into())))
+        },
+        plain(sms("+49 30 1", "gateway")),
+        plain(sms("+49 30 2", "gateway")),
+        AlertSpec::new(AlertOn::Success, sms("+49 30 1", "gateway")),
+        AlertSpec::new(AlertOn::Success, sms("+49 30 2", "gateway")),
+        plain(sms("+49 30 3", "sms_default")),
+    ];
+    assert_eq!(dag.alerts, expected);
+}
+
+#[test]
+fn runs_may_have_deadlines_and_ticks_may_be_missed() {
+    let dag = dag("d:\n  alerts:\n    \
+                   - {on: [deadline, missed], after: 2 hours, slack: a}\n    \
+                   - {on: deadline, after: 90, from: logical_date, slack: a}\n  tasks: {t: {operator: empty}}\n");
+    let deadline = |from, seconds| Some(Deadline { from, after: SignedDuration::from_secs(seconds) });
+    assert_eq!(
+        dag.alerts.iter().map(|alert| (alert.on, alert.deadline)).collect::<Vec<_>>(),
+        [
+            (AlertOn::Deadline, deadline(DeadlineFrom::QueuedAt, 7200)),
+            (AlertOn::Missed, None),
+            (AlertOn::Deadline, deadline(DeadlineFrom::LogicalDate, 90)),
+        ]
+    );
+    let found = errors("d: {tasks: {t: {operator: empty, alerts: [{on: missed, slack: a}]}}}");
+    assert!(found[0].contains("this is about runs and the schedule"), "{found:?}");
+}
+
+#[test]
+fn an_alert_that_goes_nowhere_says_nothing_or_is_on_nothing_is_refused() {
+    let refused = |alert: &str| {
+        let found = errors(&format!("d:\n  alerts: [{alert}]\n  tasks: {{t: {{operator: empty}}}}\n"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0].clone()
+    };
+    for (alert, why) in [
+        ("{email: a@x.org}", "an alert needs `on`: failure, retry, success, deadline, missed"),
+        ("{on: failure}", "an alert needs a way to go: one of email, slack, webhook, sms"),
+        (
+            "{on: failure, slack: a, sms: '1'}",
+            "an alert goes one way, and this has slack, sms: write one for each",
+        ),
+        ("{on: deadline, slack: a}", "an alert on a deadline needs `after`"),
+        ("{on: deadline, after: 0, slack: a}", "an alert on a deadline needs `after`"),
+        ("{on: failure, after: 5, slack: a}", "`after` is for an alert `on: deadline`"),
+        (
+            "{on: deadline, after: 5, from: now, slack: a}",
+            "`now` is none of logical_date, queued_at, started_at",
+        ),
+        ("{on: falure, slack: a}", "did you mean `failure`?"),
+        ("{on: failure, email: []}", "this names nobody: write a mail address"),
+        ("{on: failure, webhook: 'ftp://x.org'}", "neither an address (https://…) nor a connection's name"),
+        (
+            "{on: failure, slack: a, conn_id: b}",
+            "`conn_id` is for `sms`: write the connection's name behind `slack`",
+        ),
+        ("{on: failure, slack: a, subject: b}", "this has no subject: write it in `text`"),
+        ("{on: failure, slack: a, text: '{{ x'}", "template of `text`"),
+        ("{on: failure, slack: a, on_doubt: perhaps}", "`perhaps` is none of resend, hold"),
+    ] {
+        let found = refused(alert);
+        assert!(found.contains(why) && found.contains("d.alerts[0]"), "{found}");
+    }
 }
 
 #[test]

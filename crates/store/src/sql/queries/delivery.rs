@@ -17,6 +17,8 @@ pub(crate) fn delivery_select() -> String {
 
 pub(super) async fn deliveries(db: &Db, query: &DeliveryQuery) -> Result<Page<DeliveryListing>, Error> {
     let mut from = Sql::new(" FROM delivery x WHERE x.namespace = ").with(&*query.namespace);
+    one_of(&mut from, "x.id", query.id.map(|id| id.0));
+    one_of(&mut from, "x.digest", query.digest.map(|id| id.0));
     if let Some(dag) = &query.dag {
         from.push(" AND x.namespace = ").arg(&*dag.namespace).push(" AND x.dag_id = ").arg(&*dag.dag_id);
     }

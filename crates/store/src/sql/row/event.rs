@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use updraft_core::{
-    AlertOn, DagKey, DeliveryId, Namespace, RunKey, XcomValue,
+    AlertOn, DagKey, DeliveryId, Namespace, OnDoubt, RunKey, XcomValue,
     record::{AuditRow, DeliveryRow, TransitionRow, XcomRow},
 };
 
@@ -123,6 +123,8 @@ pub(crate) const DELIVERY: Table = Table {
         ("map_index", Int),
         ("alert_on", Text),
         ("channel", Text),
+        ("words", Text),
+        ("on_doubt", Text),
         ("at", Int),
         ("context", Text),
         ("state", Text),
@@ -130,21 +132,24 @@ pub(crate) const DELIVERY: Table = Table {
         ("next_at", Int),
         ("last_error", Text),
         ("changed_at", Int),
+        ("digest", Int),
     ],
     key: &["id"],
 };
 
 /// A new row: pending, and due at once.
-pub(crate) fn delivery_cells(row: &DeliveryRow) -> [Arg; 15] {
+pub(crate) fn delivery_cells(row: &DeliveryRow) -> [Arg; 18] {
     [
         row.id.0.into(),
         (&*row.dag.namespace).into(),
         (&*row.dag.dag_id).into(),
-        row.run.0.into(),
+        row.run.map(|run| run.0).into(),
         row.ti.map(|ti| ti.task.0).into(),
         row.ti.map(|ti| ti.map_index.0).into(),
         alert_name(row.on).into(),
         json(&row.channel).into(),
+        json(&row.words).into(),
+        on_doubt_name(row.on_doubt).into(),
         row.at.into(),
         json(&row.context).into(),
         DeliveryState::Pending.as_str().into(),
@@ -152,6 +157,7 @@ pub(crate) fn delivery_cells(row: &DeliveryRow) -> [Arg; 15] {
         row.at.into(),
         Arg::Text(None),
         row.at.into(),
+        Arg::Int(None),
     ]
 }
 
@@ -160,13 +166,22 @@ fn alert_name(on: AlertOn) -> &'static str {
         AlertOn::Failure => "failure",
         AlertOn::Retry => "retry",
         AlertOn::Success => "success",
+        AlertOn::Deadline => "deadline",
+        AlertOn::Missed => "missed",
+    }
+}
+
+fn on_doubt_name(on_doubt: OnDoubt) -> &'static str {
+    match on_doubt {
+        OnDoubt::Resend => "resend",
+        OnDoubt::Hold => "hold",
     }
 }
 
 pub(crate) fn read_delivery(f: &mut Fields) -> Result<DeliveryListing, Error> {
     let id = DeliveryId(f.int()?);
     let dag = DagKey { namespace: f.name()?, dag_id: f.name()? };
-    let run = RunKey(f.int()?);
+    let run = f.opt_number()?.map(RunKey);
     let task = f.opt_number()?.map(updraft_core::TaskIx);
     let map_index = f.opt_number()?.map(updraft_core::MapIndex);
     let on = f.text()?;
@@ -174,12 +189,22 @@ pub(crate) fn read_delivery(f: &mut Fields) -> Result<DeliveryListing, Error> {
         id,
         dag,
         run,
-        ti: task.zip(map_index).map(|(task, map_index)| updraft_core::TiKey { run, task, map_index }),
-        on: [AlertOn::Failure, AlertOn::Retry, AlertOn::Success]
+        ti: run.zip(task.zip(map_index)).map(|(run, (task, map_index))| updraft_core::TiKey {
+            run,
+            task,
+            map_index,
+        }),
+        on: [AlertOn::Failure, AlertOn::Retry, AlertOn::Success, AlertOn::Deadline, AlertOn::Missed]
             .into_iter()
             .find(|alert| alert_name(*alert) == on)
             .ok_or_else(|| broken("reading a delivery", format!("there is no alert on `{on}`")))?,
         channel: f.json()?,
+        words: f.json()?,
+        on_doubt: match &*f.text()? {
+            "resend" => OnDoubt::Resend,
+            "hold" => OnDoubt::Hold,
+            other => return Err(broken("reading a delivery", format!("in doubt it can't be `{other}`"))),
+        },
         at: f.time()?,
         context: f.json()?,
     };
@@ -190,6 +215,7 @@ pub(crate) fn read_delivery(f: &mut Fields) -> Result<DeliveryListing, Error> {
         next_at: f.time()?,
         last_error: f.opt_text()?,
         changed_at: f.time()?,
+        digest: f.opt_number()?.map(DeliveryId),
     })
 }
 

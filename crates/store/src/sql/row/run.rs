@@ -43,12 +43,13 @@ pub(crate) const RUN: Table = Table {
         ("started_at", Int),
         ("ended_at", Int),
         ("clear_number", Int),
+        ("deadlines_told", Int),
         ("reason", Text),
     ],
     key: &["key"],
 };
 
-pub(crate) fn run_cells(row: &RunRow) -> [Arg; 21] {
+pub(crate) fn run_cells(row: &RunRow) -> [Arg; 22] {
     [
         row.key.0.into(),
         (&*row.dag.namespace).into(),
@@ -70,6 +71,7 @@ pub(crate) fn run_cells(row: &RunRow) -> [Arg; 21] {
         row.started_at.into(),
         row.ended_at.into(),
         row.clear_number.into(),
+        row.deadlines_told.into(),
         row.reason.as_ref().into(),
     ]
 }
@@ -94,6 +96,7 @@ pub(crate) fn read_run(f: &mut Fields) -> Result<RunRow, Error> {
         started_at: f.opt_time()?,
         ended_at: f.opt_time()?,
         clear_number: f.number()?,
+        deadlines_told: f.opt_time()?,
         reason: f.opt_text()?,
     })
 }

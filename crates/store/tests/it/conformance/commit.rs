@@ -30,6 +30,7 @@ pub async fn what_is_committed_is_loaded(on: TestStore) {
         stats: batch.stats.values().cloned().collect(),
         last_run: 2,
         last_delivery: 1,
+        paused: false,
     };
     assert_eq!(on.store.load().await.unwrap(), expected);
 
@@ -210,4 +211,14 @@ pub async fn a_version_is_written_once(on: TestStore) {
     assert_eq!(on.store.dag_version(&of, Some(1)).await.unwrap(), Some(rows::version(&of, 1)));
     let tags = on.store.tags(&of.namespace, &TextFilter::default(), Window::ALL).await.unwrap();
     assert_eq!(tags.total, 0);
+}
+
+pub async fn that_everything_is_paused_is_kept_until_it_is_not(on: TestStore) {
+    on.commit(&rows::everything()).await;
+    for paused in [true, false] {
+        on.commit(&Batch { paused: Some(paused), ..Batch::default() }).await;
+        on.commit(&Batch { deleted_runs: [RunKey(9)].into(), ..Batch::default() }).await;
+        assert_eq!(on.store.is_paused().await.unwrap(), paused);
+        assert_eq!(on.store.load().await.unwrap().paused, paused);
+    }
 }

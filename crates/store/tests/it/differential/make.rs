@@ -151,6 +151,7 @@ fn run(number: RunKey, pick: &mut Pick) -> RunRow {
         started_at: pick.maybe(Pick::time),
         ended_at: pick.maybe(Pick::time),
         clear_number: pick.small(3),
+        deadlines_told: pick.maybe(Pick::time),
         reason: pick.maybe(|pick| pick.text().into()),
         ..rows::run(number.0, &dag_of(number), state)
     }
@@ -213,7 +214,7 @@ fn put(batch: &mut Batch, kind: u8, pick: &mut Pick, dags: &BTreeSet<DagKey>, ru
         }
         12 => {
             let row = rows::delivery(i64::from(pick.small(30)), &of, pick.maybe(|_| key));
-            batch.deliveries.push(DeliveryRow { run: key.run, ..row });
+            batch.deliveries.push(DeliveryRow { run: Some(key.run), ..row });
         }
         13 => {
             let (dag, run) = (pick.maybe(|_| of), pick.maybe(|_| key.run));

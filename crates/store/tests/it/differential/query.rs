@@ -3,7 +3,7 @@
 use std::{fmt::Debug, pin::Pin, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
-use updraft_core::{MapIndex, RunState, TiStateName, record::RunType};
+use updraft_core::{DeliveryId, MapIndex, RunState, TiStateName, record::RunType};
 use updraft_store::{
     AuditQuery, Bounds, DagField, DagQuery, DeliveryQuery, DeliveryState, Order, RunField, RunQuery, Store,
     TextFilter, TiField, TiQuery, Window, XcomQuery,
@@ -188,6 +188,8 @@ fn xcom_query(pick: &mut Pick) -> XcomQuery {
 fn delivery_query(pick: &mut Pick) -> DeliveryQuery {
     DeliveryQuery {
         namespace: pick.dag().namespace,
+        id: (pick.below(8) == 0).then(|| DeliveryId(i64::from(pick.below(20) as u32))),
+        digest: None,
         dag: (pick.below(8) == 0).then(|| pick.dag()),
         run: (pick.below(8) == 0).then(|| pick.run()),
         ti: (pick.below(8) == 0).then(|| pick.ti()),

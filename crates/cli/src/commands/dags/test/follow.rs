@@ -11,7 +11,7 @@ use console::Style;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use updraft_core::{
-    AlertChannel, AlertOn, MapIndex, RunKey, RunState, TiKey, TiStateName as S,
+    AlertChannel, AlertOn, MapIndex, RunKey, RunState, TiKey, TiStateName as S, WebhookTarget,
     log::{Entry, Stream},
     protocol::log_path,
     record::{RunSnapshot, TiRow},
@@ -199,17 +199,31 @@ impl<'a> Following<'a> {
             ..Default::default()
         };
         for alert in self.trial.store.deliveries(&of_it).await?.rows.into_iter().rev() {
-            let AlertChannel::Email { to } = &alert.row.channel;
             let task = seen.tis.iter().find(|ti| Some(ti.key) == alert.row.ti);
             let what = task.map_or_else(|| "the run".to_owned(), name);
             let became = match alert.row.on {
                 AlertOn::Failure => "failed",
                 AlertOn::Retry => "failed and is tried again",
                 AlertOn::Success => "succeeded",
+                AlertOn::Deadline => "is not over by its deadline",
+                // A test has no ticks.
+                AlertOn::Missed => "was missed",
             };
-            eprintln!("not sent, as this is a test: a mail to {} that {what} {became}", to.join(", "));
+            eprintln!("not sent, as this is a test: {} that {what} {became}", way(&alert.row.channel));
         }
         Ok(())
+    }
+}
+
+fn way(channel: &AlertChannel) -> String {
+    match channel {
+        AlertChannel::Email { to } => format!("a mail to {}", to.join(", ")),
+        AlertChannel::Slack { conn_id } => format!("a message by the connection `{conn_id}`"),
+        AlertChannel::Webhook(WebhookTarget::Url(url)) => format!("word to {url}"),
+        AlertChannel::Webhook(WebhookTarget::ConnId(conn_id)) => {
+            format!("word by the connection `{conn_id}`")
+        }
+        AlertChannel::Sms { to, .. } => format!("a short message to {to}"),
     }
 }
 

@@ -1,0 +1,168 @@
+//! Who is told of runs that are late, and of ticks that were missed.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use serde_json::json;
+use updraft_core::{
+    AlertChannel, AlertOn, AlertSpec, DagKey, DagSpec, Deadline, DeadlineFrom, RunKey,
+    input::{AttemptEnd, Command, CommandError, Reply, Trigger},
+    record::{DeliveryRow, RunType},
+    schedule::{Schedule, Zone},
+};
+
+use crate::world::{World, at, clear, dag};
+
+fn alert(on: AlertOn) -> AlertSpec {
+    AlertSpec::new(on, AlertChannel::Email { to: vec!["luffy@example.com".into()] })
+}
+
+/// A DAG whose runs have so many minutes.
+fn late(from: DeadlineFrom, minutes: i64) -> DagSpec {
+    let mut spec = dag("d", &["a"], &[]);
+    let deadline = Deadline { from, after: SignedDuration::from_mins(minutes) };
+    spec.alerts = vec![AlertSpec { deadline: Some(deadline), ..alert(AlertOn::Deadline) }];
+    spec
+}
+
+fn every_ten_minutes(mut spec: DagSpec) -> DagSpec {
+    spec.schedule = Schedule::from_text("*/10 * * * *", Zone::new("UTC").unwrap()).unwrap();
+    spec.start_date = Some(at("2026-01-01T00:00:00Z"));
+    spec
+}
+
+fn told(world: &World) -> Vec<&DeliveryRow> {
+    world.batches.iter().flat_map(|batch| &batch.deliveries).collect()
+}
+
+#[test]
+fn a_run_that_is_not_over_by_its_deadline_is_told_once_also_by_the_next_server() {
+    let mut world = World::new(8);
+    world.put(late(DeadlineFrom::QueuedAt, 30));
+    let run = world.trigger("d");
+    let due = world.now + SignedDuration::from_mins(30);
+    world.pass(SignedDuration::from_mins(29));
+    assert_eq!(told(&world).len(), 0);
+    // The timer is there again after a restart, and what was told stays told after another.
+    world.restart();
+    world.pass(SignedDuration::from_mins(1));
+    world.restart();
+    world.pass(SignedDuration::from_mins(60));
+    let [row] = told(&world)[..] else { panic!("{:?}", told(&world)) };
+    assert_eq!((row.on, row.run, row.ti), (AlertOn::Deadline, Some(run), None));
+    assert_eq!(row.context["deadline"], json!(due));
+    assert_eq!(row.context["state"], "running");
+}
+
+#[test]
+fn a_run_that_is_over_in_time_is_not_told_and_one_that_begins_anew_has_its_time_again() {
+    let mut world = World::new(8);
+    world.put(late(DeadlineFrom::StartedAt, 30));
+    let run = world.trigger("d");
+    world.succeed_all();
+    world.pass(SignedDuration::from_mins(60));
+    assert_eq!(told(&world).len(), 0);
+    world.command(Command::Clear(clear(run, &["a"]))).unwrap();
+    world.pass(SignedDuration::from_mins(29));
+    assert_eq!(told(&world).len(), 0);
+    world.pass(SignedDuration::from_mins(1));
+    assert_eq!(told(&world).len(), 1);
+}
+
+#[test]
+fn a_run_that_ends_after_its_deadline_was_late_whatever_was_heard_first() {
+    let mut world = World::new(8);
+    world.put(late(DeadlineFrom::QueuedAt, 30));
+    world.trigger("d");
+    let attempt = world.assigned()[0];
+    world.now += SignedDuration::from_mins(31);
+    world.end(attempt, AttemptEnd::Success);
+    assert_eq!(told(&world).len(), 1);
+}
+
+#[test]
+fn a_tick_made_too_late_has_missed_its_deadline_and_a_run_of_the_past_has_not() {
+    let mut world = World::new(8);
+    world.put(every_ten_minutes(late(DeadlineFrom::LogicalDate, 3)));
+    world.pass(SignedDuration::from_secs(1));
+    world.succeed_all();
+    // The next tick is made four minutes after it was due.
+    world.now = at("2026-01-01T00:14:00Z");
+    world.pass(SignedDuration::ZERO);
+    assert_eq!(told(&world).iter().map(|row| row.on).collect::<Vec<_>>(), [AlertOn::Deadline]);
+    let trigger = Trigger {
+        dag: DagKey::new("default", "d"),
+        run_id: None,
+        logical_date: Some(at("2025-01-01T00:00:00Z")),
+        data_interval: None,
+        run_after: None,
+        conf: Arc::new(json!({})),
+        tasks: Vec::new(),
+        run_type: RunType::Manual,
+        triggered_by: "cli",
+    };
+    let Reply::Run(RunKey(_), _) = world.command(Command::Trigger(trigger)).unwrap() else {
+        panic!("no run was made")
+    };
+    assert_eq!(told(&world).len(), 1);
+}
+
+#[test]
+fn ticks_that_passed_while_nobody_was_there_are_told_together() {
+    let mut world = World::new(8);
+    let mut spec = every_ten_minutes(dag("d", &["a"], &[]));
+    spec.alerts = vec![alert(AlertOn::Missed)];
+    world.put(spec);
+    world.pass(SignedDuration::from_secs(1));
+    world.succeed_all();
+    world.now = at("2026-01-01T01:05:00Z");
+    world.restart();
+    let [row] = told(&world)[..] else { panic!("{:?}", told(&world)) };
+    assert_eq!((row.on, row.run), (AlertOn::Missed, None));
+    assert_eq!(
+        (&row.context["ticks"], &row.context["first_tick"]),
+        (&json!(5), &json!("2026-01-01T00:10:00Z"))
+    );
+    assert_eq!(row.context["last_tick"], json!("2026-01-01T00:50:00Z"));
+}
+
+#[test]
+fn ticks_of_a_dag_that_somebody_paused_are_not_missed() {
+    let mut world = World::new(8);
+    let key = DagKey::new("default", "d");
+    let mut spec = every_ten_minutes(dag("d", &["a"], &[]));
+    spec.alerts = vec![alert(AlertOn::Missed)];
+    world.put(spec);
+    world.pass(SignedDuration::from_secs(1));
+    world.succeed_all();
+    world.command(Command::PauseDag { dag: key.clone(), paused: true }).unwrap();
+    world.pass(SignedDuration::from_mins(65));
+    world.command(Command::PauseDag { dag: key, paused: false }).unwrap();
+    assert!(world.batches.iter().any(|batch| batch.ticks.values().any(|tick| tick.count > 1)));
+    assert_eq!(told(&world).len(), 0);
+}
+
+#[test]
+fn a_test_takes_each_way_once_and_tells_of_no_run() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["a", "b"], &[]);
+    let chat = |name: &str| AlertChannel::Slack { conn_id: name.into() };
+    spec.alerts = vec![alert(AlertOn::Failure), alert(AlertOn::Success)];
+    spec.tasks[0].alerts = vec![alert(AlertOn::Retry), AlertSpec::new(AlertOn::Failure, chat("ops"))];
+    spec.tasks[1].alerts = vec![AlertSpec::new(AlertOn::Failure, chat("ops"))];
+    world.put(spec);
+    let test = |task: Option<&str>| Command::TestAlerts {
+        dag: DagKey::new("default", "d"),
+        task: task.map(Into::into),
+    };
+    let Ok(Reply::Deliveries(ids)) = world.command(test(None)) else { panic!() };
+    assert_eq!(told(&world).iter().map(|row| row.id).collect::<Vec<_>>(), ids);
+    assert_eq!(
+        told(&world).iter().map(|row| &row.channel).collect::<Vec<_>>(),
+        [&alert(AlertOn::Failure).channel, &chat("ops")]
+    );
+    assert_eq!((told(&world)[0].run, &told(&world)[0].context["test"]), (None, &json!(true)));
+    let Ok(Reply::Deliveries(ids)) = world.command(test(Some("b"))) else { panic!() };
+    assert_eq!(ids.len(), 1);
+    assert!(matches!(world.command(test(Some("c"))), Err(CommandError::NotFound(_))));
+}

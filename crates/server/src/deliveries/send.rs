@@ -1,0 +1,179 @@
+//! Sending one delivery by its channel, and what becomes of it.
+
+use jiff::SignedDuration;
+use tracing::warn;
+use updraft_core::{AlertChannel, Namespace, WebhookTarget, protocol::Connection, record::DeliveryRow};
+use updraft_operators::{
+    alert::{self, NotSent, Way, Words},
+    mail::{self, Body, Mail, MailError, message_id},
+};
+use updraft_store::{DeliveryEnd, DeliveryListing, DeliveryQuery, Window};
+
+use super::Deliverer;
+use crate::leader::now;
+
+/// After so many attempts a delivery is given up; with the delays below that is after about a day.
+const MOST_ATTEMPTS: u32 = 12;
+
+/// A digest looks at so many of what it tells of, the latest first.
+const MOST_LOOKED_AT: u64 = 1000;
+
+/// No server is left alone for longer, whatever it asks for: four hours.
+const LONGEST_DELAY: SignedDuration = SignedDuration::from_hours(4);
+
+impl Deliverer {
+    /// Sends a delivery.
+    pub(super) async fn deliver(&self, delivery: &DeliveryListing, installation: &str) -> DeliveryEnd {
+        let row = &delivery.row;
+        let url = self.page_of(row);
+        let words = match self.digest(delivery).await {
+            Ok(Some(words)) => words,
+            Ok(None) => {
+                let (words, bad) = alert::words(row, &url);
+                if let Some(error) = bad {
+                    warn!(id = %row.id, %error, "an alert goes in the usual words, since its own can't be had");
+                }
+                words
+            }
+            Err(error) => {
+                return again(delivery.attempts, format!("the outbox can't be read: {error}"), None);
+            }
+        };
+        if let AlertChannel::Email { to } = &row.channel {
+            return self.mail(delivery, to, words, installation).await;
+        }
+        let conn_id = match &row.channel {
+            AlertChannel::Email { .. } | AlertChannel::Webhook(WebhookTarget::Url(_)) => None,
+            AlertChannel::Webhook(WebhookTarget::ConnId(conn_id))
+            | AlertChannel::Slack { conn_id }
+            | AlertChannel::Sms { conn_id, .. } => Some(conn_id),
+        };
+        let connection = match conn_id {
+            None => Connection::default(),
+            Some(conn_id) => match self.connection(&row.dag.namespace, conn_id).await {
+                Ok(connection) => connection,
+                Err(NotSent::Permanent(mend)) => return DeliveryEnd::Undeliverable(mend),
+                Err(NotSent::Temporary { why, after }) => return again(delivery.attempts, why, after),
+            },
+        };
+        let way = match &row.channel {
+            AlertChannel::Email { .. } | AlertChannel::Slack { .. } => Way::Slack(&connection),
+            AlertChannel::Webhook(WebhookTarget::Url(url)) => Way::Url(url),
+            AlertChannel::Webhook(WebhookTarget::ConnId(_)) => Way::Webhook(&connection),
+            AlertChannel::Sms { to, .. } => Way::Sms(to, &connection),
+        };
+        match self.sender.send(way, row, &words, &url, &key_of(delivery, installation)).await {
+            Ok(()) => DeliveryEnd::Sent,
+            Err(NotSent::Permanent(error)) => DeliveryEnd::Failed(error),
+            Err(NotSent::Temporary { why, after }) => again(delivery.attempts, why, after),
+        }
+    }
+
+    /// What is said where this delivery tells of others, too.
+    async fn digest(&self, delivery: &DeliveryListing) -> Result<Option<Words>, updraft_store::Error> {
+        let lead = delivery.row.id;
+        if delivery.digest != Some(lead) {
+            return Ok(None);
+        }
+        let query = DeliveryQuery {
+            namespace: delivery.row.dag.namespace.clone(),
+            digest: Some(lead),
+            window: Window { limit: MOST_LOOKED_AT, ..Window::ALL },
+            ..DeliveryQuery::default()
+        };
+        let page = self.store.deliveries(&query).await?;
+        if page.total < 2 {
+            return Ok(None);
+        }
+        let rows: Vec<&DeliveryRow> = page.rows.iter().map(|listing| &listing.row).collect();
+        Ok(Some(alert::digest(&rows, page.total, &self.base_url, |row| self.page_of(row))))
+    }
+
+    async fn mail(
+        &self,
+        delivery: &DeliveryListing,
+        to: &[String],
+        words: Words,
+        installation: &str,
+    ) -> DeliveryEnd {
+        let Some((server, from)) = &self.mail else {
+            let mend = "no mail server is set: set UPDRAFT__SMTP__URL=smtp://user:password@host:587";
+            return DeliveryEnd::Undeliverable(mend.into());
+        };
+        let mail = Mail {
+            from: from.clone(),
+            to: to.to_vec(),
+            subject: words.subject,
+            body: Body::Text(words.text),
+            message_id: message_id(&key_of(delivery, installation), from),
+            ..Mail::default()
+        };
+        match mail::send(server, &mail).await {
+            Ok(()) => DeliveryEnd::Sent,
+            Err(MailError::Permanent(error)) => DeliveryEnd::Failed(error),
+            Err(MailError::Temporary(error)) => again(delivery.attempts, error, None),
+        }
+    }
+
+    async fn connection(&self, namespace: &Namespace, conn_id: &str) -> Result<Connection, NotSent> {
+        match self.secrets.connection(namespace, conn_id).await {
+            Ok(Some(connection)) => Ok(connection),
+            Ok(None) => Err(NotSent::Permanent(format!(
+                "there is no connection `{conn_id}`: add it (`updraft connections add`), and resend this"
+            ))),
+            Err(error) => Err(NotSent::Temporary {
+                why: format!("the connection `{conn_id}` can't be had: {error}"),
+                after: None,
+            }),
+        }
+    }
+
+    /// Where a person sees what a delivery is about.
+    fn page_of(&self, row: &DeliveryRow) -> String {
+        let page = format!("{}/dags/{}", self.base_url, row.dag.dag_id);
+        match row.context["run_id"].as_str() {
+            Some(run_id) => format!("{page}/runs/{run_id}"),
+            None => page,
+        }
+    }
+}
+
+/// The end of an attempt after which another may do.
+fn again(attempts: u32, error: String, after: Option<SignedDuration>) -> DeliveryEnd {
+    if attempts >= MOST_ATTEMPTS {
+        return DeliveryEnd::Failed(error);
+    }
+    let delay = delay(attempts).max(after.unwrap_or_default()).min(LONGEST_DELAY);
+    DeliveryEnd::Retry { at: now().saturating_add(delay).unwrap_or(now()), error }
+}
+
+/// The same for each try. The number alone begins anew with each database, and goes back where a backup is put
+/// in its place: mail servers drop what comes under an id that they have seen.
+fn key_of(delivery: &DeliveryListing, installation: &str) -> String {
+    let (number, at) = (delivery.row.id, delivery.row.at.as_microsecond());
+    format!("delivery-{number}.{at}.{installation}")
+}
+
+/// Half a minute after the first attempt, twice as long after each, four hours at most.
+fn delay(attempts: u32) -> SignedDuration {
+    SignedDuration::from_secs((15 << attempts.min(11)).min(4 * 3600))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_left_alone_for_as_long_as_it_asks_but_not_for_ever() {
+        let wait = |attempts, after: Option<i64>| {
+            let before = now();
+            match again(attempts, String::new(), after.map(SignedDuration::from_secs)) {
+                DeliveryEnd::Retry { at, .. } => at.duration_since(before).as_secs(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!([wait(1, None), wait(2, None), wait(1, Some(5)), wait(1, Some(300))], [30, 60, 30, 300]);
+        assert_eq!(wait(1, Some(1_000_000)), 4 * 3600);
+        assert!(matches!(again(MOST_ATTEMPTS, String::new(), None), DeliveryEnd::Failed(_)));
+    }
+}
