@@ -24,6 +24,11 @@ has_mariadb() {
     command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ]
 }
 
+# OpenSSH's server: Debian keeps it off the PATH of whoever is not root.
+has_sshd() {
+    command -v sshd >/dev/null || [ -x /usr/sbin/sshd ]
+}
+
 # Debian parts `venv` from Python.
 has_venv() {
     python3 -c 'import ensurepip, venv' 2>/dev/null
@@ -43,6 +48,7 @@ test)
     command -v git >/dev/null || packages="$packages git"
     has_postgresql || packages="$packages postgresql"
     has_mariadb || packages="$packages mariadb-server"
+    has_sshd || packages="$packages openssh-server"
     has_venv || packages="$packages python3-venv"
     ;;
 *)

@@ -3,8 +3,11 @@
 //! The worker reads them itself, as its own user and under no guard. So what its tasks are kept from is refused
 //! here too, and so is what has no end or may never come: devices and pipes.
 
-#[cfg(feature = "sql")]
+#[cfg(any(feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
 mod written;
+
+#[cfg(any(feature = "ftp", feature = "s3", feature = "ssh"))]
+pub(crate) use written::NewFile;
 
 use std::{
     fs::File,
@@ -105,7 +108,7 @@ impl Files {
 
     /// The file is first found, then judged, and only then opened, by what was found: whoever puts a link in
     /// its place meanwhile wins nothing, and a device or a pipe is not touched.
-    fn open(&self, path: &Path) -> Result<File, Unreadable> {
+    pub(crate) fn open(&self, path: &Path) -> Result<File, Unreadable> {
         let failed = |source: io::Error| Unreadable::Io { path: path.to_owned(), source };
         let found = rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
             .map_err(|error| failed(error.into()))?;

@@ -18,6 +18,8 @@ mod prepare;
 pub mod secrets;
 mod sensor;
 pub mod template;
+#[cfg(any(feature = "ftp", feature = "http", feature = "s3"))]
+mod tls;
 pub mod work;
 
 pub use self::{

@@ -9,17 +9,27 @@ mod empty;
 #[cfg(any(feature = "http", feature = "sql"))]
 mod expression;
 mod file;
+#[cfg(feature = "ftp")]
+mod ftp;
 #[cfg(feature = "http")]
 pub(crate) mod http;
+#[cfg(any(feature = "ftp", feature = "s3", feature = "ssh"))]
+mod local;
 mod python;
+#[cfg(feature = "s3")]
+mod s3;
 mod script;
 #[cfg(feature = "slack")]
 pub(crate) mod slack;
 #[cfg(feature = "sms")]
 pub(crate) mod sms;
 #[cfg(feature = "sql")]
-pub(crate) mod sql;
+mod sql;
+#[cfg(feature = "ssh")]
+mod ssh;
 mod time;
+#[cfg(any(feature = "ftp", feature = "ssh"))]
+mod transfer;
 mod weekday;
 
 use crate::catalog::Entry;
@@ -62,6 +72,34 @@ pub(crate) const ALL: &[Entry] = &[
     sql::THRESHOLD_CHECK,
     #[cfg(feature = "sql")]
     sql::SENSOR,
+    #[cfg(feature = "ssh")]
+    ssh::COMMAND,
+    #[cfg(feature = "ssh")]
+    ssh::TRANSFER,
+    #[cfg(feature = "ssh")]
+    ssh::SENSOR,
+    #[cfg(feature = "ftp")]
+    ftp::TRANSFER,
+    #[cfg(feature = "ftp")]
+    ftp::TRANSFER_TLS,
+    #[cfg(feature = "ftp")]
+    ftp::SENSOR,
+    #[cfg(feature = "ftp")]
+    ftp::SENSOR_TLS,
+    #[cfg(feature = "s3")]
+    s3::UPLOAD,
+    #[cfg(feature = "s3")]
+    s3::DOWNLOAD,
+    #[cfg(feature = "s3")]
+    s3::CREATE,
+    #[cfg(feature = "s3")]
+    s3::COPY,
+    #[cfg(feature = "s3")]
+    s3::LIST,
+    #[cfg(feature = "s3")]
+    s3::DELETE,
+    #[cfg(feature = "s3")]
+    s3::SENSOR,
     file::ENTRY,
     #[cfg(feature = "http")]
     http::OPERATOR,

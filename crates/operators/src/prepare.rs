@@ -200,6 +200,12 @@ impl Job<'_> {
         self.results.iter().map(as_text).collect()
     }
 
+    /// The attempt in letters, digits and dashes: a part of the names of files that are not whole yet.
+    #[cfg(any(feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
+    pub(crate) fn mark(&self) -> String {
+        self.order.attempt.to_string().replace(|letter: char| !letter.is_alphanumeric(), "-")
+    }
+
     /// When the run began, in microseconds since 1970: it tells the run from one of the same name in another
     /// installation.
     #[cfg(any(feature = "email", feature = "sms"))]

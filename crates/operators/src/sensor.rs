@@ -1,9 +1,16 @@
 //! What all sensors have in common: look, wait, look again. A sensor that waits is a timer and a few hundred
 //! bytes, whatever `mode` says.
 
+#[cfg(any(feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 use std::{fmt, future::Future, pin::Pin};
 
 use jiff::{SignedDuration, Timestamp};
+#[cfg(any(feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use updraft_core::{
     AttemptId,
     input::{AttemptEnd, Outcome},
@@ -151,6 +158,32 @@ impl Sensor {
                 return self.failed(AttemptEnd::FailedForGood, message);
             }
         }
+    }
+}
+
+/// So many ask one server at a time; the others wait their turn. A thousand sensors are not a thousand connections.
+#[cfg(any(feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
+const AT_ONCE: usize = 8;
+
+/// Whose turn it is to ask a server.
+#[cfg(any(feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
+#[derive(Debug, Default)]
+pub(crate) struct Turns(Mutex<HashMap<String, Arc<Semaphore>>>);
+
+#[cfg(any(feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
+impl Turns {
+    /// Waits for a turn at this server, which lasts until the permit is dropped.
+    pub(crate) async fn of(&self, server: &str) -> Option<OwnedSemaphorePermit> {
+        let turns = {
+            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if turns.len() > 1000 {
+                turns.retain(|_, turns| Arc::strong_count(turns) > 1);
+            }
+            let made = || Arc::new(Semaphore::new(AT_ONCE));
+            Arc::clone(turns.entry(server.to_owned()).or_insert_with(made))
+        };
+        // It is never closed.
+        turns.acquire_owned().await.ok()
     }
 }
 

@@ -121,6 +121,6 @@ pub trait TaskLog: Send + Sync {
 pub struct Shared {
     #[cfg(feature = "http")]
     pub(crate) http: crate::operators::http::Client,
-    #[cfg(feature = "sql")]
-    pub(crate) sql: crate::operators::sql::Turns,
+    #[cfg(any(feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
+    pub(crate) turns: crate::sensor::Turns,
 }

@@ -19,6 +19,24 @@ pub struct Policy {
     licenses: Licences,
     bans: Bans,
     sources: Sources,
+    #[expect(dead_code, reason = "advisories are known to cargo-deny alone")]
+    #[serde(default)]
+    advisories: Advisories,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advisories {
+    #[expect(dead_code, reason = "advisories are known to cargo-deny alone")]
+    ignore: Vec<Excused>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "advisories are known to cargo-deny alone")]
+struct Excused {
+    id: String,
+    reason: String,
 }
 
 /// For what the graph is drawn.

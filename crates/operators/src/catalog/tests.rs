@@ -71,7 +71,7 @@ fn only_a_name_that_is_near_is_a_hint() {
     ] {
         assert!(said(name).ends_with(&format!("did you mean `{meant}`?")), "{}", said(name));
     }
-    for name in ["ExternalPythonOperator", "S3ListOperator", "airflow.operators.dagrun_operator.X"] {
+    for name in ["ExternalPythonOperator", "BigQueryGetDataOperator", "airflow.operators.dagrun_operator.X"] {
         let said = said(name);
         assert!(
             said.contains(" yet: there are BashOperator, PythonOperator") && !said.contains("mean"),

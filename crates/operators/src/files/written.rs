@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io,
     os::fd::{AsRawFd, OwnedFd},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -53,6 +53,37 @@ impl Files {
         let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
         let file = rustix::fs::openat(&folder, &half, flags, mode).map_err(|error| failed(error.into()))?;
         Ok((NewFile { folder, half: Some(half), path: path.to_owned() }, file.into()))
+    }
+
+    /// Makes a folder and those above it, where they are not there.
+    ///
+    /// The last one that is there is found first and judged with what is to be below it; the others are made from it
+    /// on, one in the other, and no link among them is followed.
+    pub(crate) fn make_folders(&self, path: &Path) -> Result<(), Unwritable> {
+        let failed = |source: io::Error| Unwritable::Io { path: path.to_owned(), source };
+        let is_there = |folder: &&Path| folder.as_os_str().is_empty() || folder.symlink_metadata().is_ok();
+        let there = path.ancestors().find(is_there).unwrap_or(Path::new("/"));
+        let missing = path.strip_prefix(there).unwrap_or(path);
+        if !missing.components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(failed(io::ErrorKind::NotFound.into()));
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let from = if there.as_os_str().is_empty() { Path::new(".") } else { there };
+        let mut folder =
+            rustix::fs::openat(CWD, from, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
+        let real = std::fs::read_link(format!("/proc/self/fd/{}", folder.as_raw_fd())).map_err(failed)?;
+        if !missing.as_os_str().is_empty() && self.is_kept(&real.join(missing)) {
+            return Err(Unwritable::Denied(path.to_owned()));
+        }
+        for part in missing.components() {
+            match rustix::fs::mkdirat(&folder, part.as_os_str(), Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(failed(error.into())),
+            }
+            folder = rustix::fs::openat(&folder, part.as_os_str(), flags | OFlags::NOFOLLOW, Mode::empty())
+                .map_err(|error| failed(error.into()))?;
+        }
+        Ok(())
     }
 
     /// Whether this is below a denied folder. What may be read there all the same may not be written.
@@ -135,5 +166,24 @@ mod tests {
         half.finish(&file).unwrap();
         assert_eq!(std::fs::read(home.join("key")).unwrap(), b"the key");
         assert!(files.write(&folder.path().join("nowhere/x"), "1").is_err());
+    }
+
+    #[test]
+    fn folders_are_made_where_tasks_may_write_and_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().canonicalize().unwrap().join("home");
+        std::fs::create_dir(&home).unwrap();
+        std::os::unix::fs::symlink(&home, folder.path().join("way")).unwrap();
+        let files = Files::new(vec![home.clone()], Vec::new());
+        for path in ["out/2026/01", "out/2026/02", "out"] {
+            files.make_folders(&folder.path().join(path)).unwrap();
+            assert!(folder.path().join(path).is_dir());
+        }
+        for path in ["home/x", "way/x/y", "out/../home/x"] {
+            let error = files.make_folders(&folder.path().join(path)).unwrap_err().to_string();
+            assert!(error.contains("out of tasks' reach"), "{path}: {error}");
+        }
+        assert!(files.make_folders(&folder.path().join("new/../home/x")).is_err());
+        assert_eq!(std::fs::read_dir(&home).unwrap().count(), 0);
     }
 }

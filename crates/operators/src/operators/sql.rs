@@ -16,7 +16,6 @@ mod transfer;
 use serde_json::Value;
 use updraft_core::TaskKind;
 
-pub(crate) use self::sensor::Turns;
 use self::text::Parameters;
 pub(super) use self::{
     check::{CHECK, THRESHOLD_CHECK, VALUE_CHECK},

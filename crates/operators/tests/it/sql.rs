@@ -3,7 +3,6 @@
 mod check;
 mod execute;
 mod mariadb;
-mod owner;
 mod postgres;
 mod transfer;
 

@@ -12,11 +12,10 @@ use reqwest::{
     header::{CONTENT_TYPE, HeaderMap},
     redirect::Policy,
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::sync::Semaphore;
 
 use super::request::Request;
+use crate::tls;
 
 /// So many ask one server at a time; the others wait their turn. Ten thousand sensors that begin together
 /// are neither ten thousand connections nor a burst.
@@ -149,16 +148,8 @@ fn causes(error: &dyn std::error::Error) -> String {
 }
 
 fn build(follow: bool) -> Result<reqwest::Client, String> {
-    let config = || {
-        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())
-    };
     // On a machine without certificates plain HTTP works all the same, and HTTPS says that it trusts nobody.
-    let tls = match config()?.with_platform_verifier() {
-        Ok(config) => config.with_no_client_auth(),
-        Err(_) => config()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth(),
-    };
+    let tls = tls::trusting_the_system()?;
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .user_agent(concat!("updraft/", env!("CARGO_PKG_VERSION")))

@@ -103,13 +103,12 @@ fn form(given: Option<&Map<String, Value>>) -> Result<Form, BadArgument> {
 
 fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     let args = job.read(ExportArgs::read)?;
-    let attempt = job.order.attempt.to_string();
     Ok(Work::Native(Box::new(Exporting {
         server: Server::of(job, &args.sql_conn_id, None)?,
         path: job.folder().join(&args.path),
         form: form(Some(&args.pd_kwargs)).map_err(|bad| job.bad(bad))?,
         files: Arc::new(job.host.files()?.clone()),
-        mark: attempt.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).collect(),
+        mark: job.mark(),
         args,
     })))
 }

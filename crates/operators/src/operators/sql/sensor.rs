@@ -1,16 +1,10 @@
 //! `SqlSensor`, as Airflow's common SQL provider documents it: asks a database until its answer is as wished.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
-
 use minijinja::{
     context,
     value::{Serde, Value as Told},
 };
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
 use updraft_core::TaskKind;
 
 use super::{DEFAULT, Parameters, cell::Cell, database, fault::Fault, server::Server, session::Session};
@@ -49,9 +43,6 @@ arguments! {
     }
 }
 
-/// So many ask one server at a time; the others wait their turn. A thousand sensors are not a thousand connections.
-const AT_ONCE: usize = 8;
-
 const MEND: &str = "a Python callable can't be called here. Write a Jinja expression, such as `value > 100`; it sees \
                     `value` and `row`";
 
@@ -89,21 +80,6 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     Ok(Work::Native(Box::new(Sensor::new(job, job.read(SensorArgs::read)?, look))))
 }
 
-/// Whose turn it is to ask a server.
-#[derive(Debug, Default)]
-pub(crate) struct Turns(Mutex<HashMap<String, Arc<Semaphore>>>);
-
-impl Turns {
-    fn of(&self, server: &Server) -> Arc<Semaphore> {
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if turns.len() > 1000 {
-            turns.retain(|_, turns| Arc::strong_count(turns) > 1);
-        }
-        let made = || Arc::new(Semaphore::new(AT_ONCE));
-        Arc::clone(turns.entry(server.shown.clone()).or_insert_with(made))
-    }
-}
-
 #[derive(Debug)]
 struct SqlLook {
     server: Server,
@@ -114,8 +90,7 @@ impl Look for SqlLook {
     fn look<'a>(&'a self, context: &'a TaskContext) -> Looking<'a> {
         Box::pin(async {
             let row = {
-                let turns = context.shared.sql.of(&self.server);
-                let _turn = turns.acquire().await.map_err(|error| error.to_string())?;
+                let _turn = context.shared.turns.of(&self.server.shown).await;
                 self.first().await.map_err(|fault| fault.to_string())?
             };
             match row {

@@ -10,7 +10,7 @@ use std::{
 
 use updraft_core::protocol::Connection;
 
-use super::owner::{Owner, free_port, program};
+use crate::owner::{Owner, free_port, program};
 
 pub const PASSWORD: &str = "s3cret-of-maria";
 

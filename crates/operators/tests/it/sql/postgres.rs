@@ -11,10 +11,8 @@ use std::{
 
 use updraft_core::protocol::Connection;
 
-use super::{
-    PASSWORD,
-    owner::{Owner, free_port, program},
-};
+use super::PASSWORD;
+use crate::owner::{Owner, free_port, program};
 
 /// A running server.
 pub struct Postgres {

@@ -7,7 +7,10 @@ use updraft_core::input::Outcome;
 use updraft_operators::{Files, Work, catalog};
 
 use super::*;
-use crate::world::{Lines, context};
+use crate::{
+    memory::peak_mib,
+    world::{Lines, context},
+};
 
 /// One of each database, each with what is `there`.
 struct Databases {
@@ -303,14 +306,6 @@ fn what_can_t_be_had_is_refused_with_the_mend() {
         let error = catalog::check("sql_to_csv", args.as_object().unwrap()).unwrap_err().to_string();
         assert!(error.contains(mend), "{error}");
     }
-}
-
-/// The most memory that this process had, in MiB, since it was last asked.
-fn peak_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    std::fs::write("/proc/self/clear_refs", "5").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
 }
 
 /// Carries a million rows from each to each of these; prints how long it took, and with how much memory.

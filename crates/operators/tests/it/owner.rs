@@ -34,7 +34,8 @@ impl Owner {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         if let Some((user, group)) = self.ids {
-            command.arg(format!("--reuid={user}")).arg(format!("--regid={group}")).arg("--clear-groups");
+            // The group lets an SSH server give terminals.
+            command.arg(format!("--reuid={user}")).arg(format!("--regid={group}")).arg("--groups=tty");
         }
         command.arg("--").arg(program).current_dir("/");
         command
@@ -43,9 +44,22 @@ impl Owner {
     fn folder(&self, path: &Path) {
         fs::create_dir_all(path).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        self.own(path);
+    }
+
+    /// This is theirs.
+    pub fn own(&self, path: &Path) {
         if let Some((user, group)) = self.ids {
             chown(path, Some(user), Some(group)).unwrap();
         }
+    }
+
+    /// What the system calls them.
+    pub fn name(&self) -> String {
+        let id = self.ids.map_or_else(|| fs::metadata("/proc/self").unwrap().uid(), |(user, _)| user);
+        let users = fs::read_to_string("/etc/passwd").unwrap();
+        let user = users.lines().find(|line| line.split(':').nth(2) == Some(&id.to_string())).unwrap();
+        user.split(':').next().unwrap().to_owned()
     }
 
     /// A folder of data that the command makes, once on a machine, to be copied for each server.
@@ -87,9 +101,7 @@ impl Owner {
         for (name, mode) in [("cert.pem", 0o644), ("key.pem", 0o600)] {
             fs::copy(fixtures.join(name), home.join(name)).unwrap();
             fs::set_permissions(home.join(name), fs::Permissions::from_mode(mode)).unwrap();
-            if let Some((user, group)) = self.ids {
-                chown(home.join(name), Some(user), Some(group)).unwrap();
-            }
+            self.own(&home.join(name));
         }
     }
 }
