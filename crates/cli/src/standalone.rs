@@ -26,6 +26,7 @@ use updraft_server::{
     blobs::Blobs,
     dags::Loader,
     deliveries::Deliverer,
+    git::Mirror,
     http::{self, Metrics},
     leader::{self, Ended, Handle, Inbox, Leader, Surroundings},
     leadership::Reign,
@@ -81,7 +82,7 @@ pub fn main(home: PathBuf, args: Args) -> Result<()> {
     config.server.host = args.host.unwrap_or(config.server.host);
     config.worker.slots = args.slots.unwrap_or(config.worker.slots);
     config.dags.folder = args.dags.or(config.dags.folder);
-    let dags = dag_files::folder_of(&home.0, &config)?;
+    let dags = dag_files::of(&home.0, &config)?.root;
     std::fs::create_dir_all(&dags).with_context(|| format!("can't make the folder {}", dags.display()))?;
     if args.examples {
         put_examples(&dags).context("can't put the examples into the folder of DAG files")?;
@@ -147,8 +148,10 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     tokio::spawn(Deliverer { store: store.clone(), mail, base_url }.run(to_deliver));
 
     let socket = listen_for_workers(&home.socket())?;
-    let metrics = Arc::new(Metrics::default());
-    let state = state(&home, &config, store.clone(), handle.clone(), workers, logs, metrics)?;
+    let state = state(&home, &config, store.clone(), handle.clone(), workers, logs)?;
+    if let Some(git) = state.git.clone() {
+        tokio::spawn(git.run());
+    }
     let retention = Retention {
         store: store.clone(),
         leader: handle.clone(),
@@ -169,13 +172,13 @@ async fn serve(home: Home, config: Config) -> Result<()> {
         println!("(kept in {})", Home::admin_password_in(&home.0).display());
     }
 
-    let dags = dag_files::folder_of(&home.0, &config)?;
-    let (folder, paused_at_creation) = (dag_files::folder(dags.clone()), config.dags.paused_at_creation);
+    let (folder, paused_at_creation) = (dag_files::of(&home.0, &config)?, config.dags.paused_at_creation);
+    let readable = vec![folder.root.clone(), home.checkouts()];
     tokio::spawn(Loader { folder, store: store.clone(), leader: handle.clone(), paused_at_creation }.run());
     let supervisor = Supervisor {
         home: home.0.clone(),
         lock: home.keeper_lock(),
-        dags,
+        readable,
         scratch: config.worker.scratch.clone().unwrap_or_else(|| home.scratch()),
         guarding: config.worker.guard,
     };
@@ -334,8 +337,9 @@ fn state(
     leader: Handle,
     workers: Arc<Workers>,
     logs: Arc<LogFolder>,
-    metrics: Arc<Metrics>,
 ) -> Result<http::State> {
+    let git = dag_files::repository(&home.0, config)?;
+    let git = git.map(|settings| Mirror::new(settings, store.clone(), leader.clone())).transpose()?;
     let keys = Keys::of_home(&home.0).context("can't read or make the key file")?;
     let accounts = Accounts::new(store.clone(), &keys);
     let secrets = Secrets::new(store.clone(), keys, Environment::of_process());
@@ -348,7 +352,8 @@ fn state(
         logs,
         blobs: Arc::new(Blobs::in_folder(&home.blobs()).context("can't use the folder of blobs")?),
         check: Arc::new(authoring::native),
-        metrics,
+        git: git.map(Arc::new),
+        metrics: Arc::new(Metrics::default()),
         config: http::Config {
             hosts: config.server.hosts.clone(),
             // What workers of this machine show.

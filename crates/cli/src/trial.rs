@@ -77,6 +77,7 @@ impl Trial {
             logs: logs.clone(),
             blobs: Arc::new(Blobs::in_folder(&inner.blobs()).context("can't use the folder of blobs")?),
             check: Arc::new(authoring::native),
+            git: None,
             metrics: Arc::new(Metrics::default()),
             config: http::Config {
                 worker_tokens: vec![token.clone()],

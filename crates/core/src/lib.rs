@@ -22,8 +22,8 @@ pub mod trigger_rule;
 pub use self::{
     condition::Condition,
     dag::{
-        AlertChannel, AlertOn, AlertSpec, Dag, DagSpec, EdgeSpec, GroupSpec, InvalidDag, MapSource, Mapping,
-        Param, ResultArg, RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule, WeightRule,
+        AlertChannel, AlertOn, AlertSpec, Bundle, Dag, DagSpec, EdgeSpec, GroupSpec, InvalidDag, MapSource,
+        Mapping, Param, ResultArg, RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule, WeightRule,
         put_arguments,
     },
     engine::{Config, Engine, Output},

@@ -6,6 +6,7 @@ mod backup;
 mod bad;
 mod commands;
 mod eztable;
+mod git;
 mod import;
 mod kill;
 mod mail;

@@ -7,6 +7,7 @@ mod dags;
 mod deliveries;
 mod events;
 mod explain;
+mod git;
 mod history;
 mod progress;
 mod tokens;
@@ -23,6 +24,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .merge(accounts::routes())
         .merge(tokens::routes())
         .merge(dags::routes())
+        .merge(git::routes())
         .merge(control::routes())
         .merge(explain::routes())
         .merge(history::routes())
