@@ -1,5 +1,6 @@
 //! What can be set: in `updraft.toml` in the home folder, and as `UPDRAFT__SECTION__KEY` in the environment.
 
+mod secrets;
 mod show;
 
 use std::{
@@ -19,7 +20,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 use serde::{Deserialize, Serialize};
 use updraft_worker::worker::Guarding;
 
-pub use self::show::Show;
+pub use self::{secrets::Secrets, show::Show};
 
 /// Everything that can be set. A key that is not known is an error.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ pub struct Config {
     pub worker: Worker,
     /// Where DAGs come from.
     pub dags: Dags,
+    /// Where connections and variables are looked up before the environment and the database.
+    pub secrets: Secrets,
     /// Where mail goes.
     pub smtp: Smtp,
     /// How long what is over is kept.

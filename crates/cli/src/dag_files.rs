@@ -42,7 +42,11 @@ pub fn of(home: &Path, config: &Config) -> Result<Folder> {
 /// The repository that DAG files come from, where one is set.
 pub fn repository(home: &Path, config: &Config) -> Result<Option<git::Settings>> {
     let git = &config.dags.git;
-    let Some(url) = &git.url else { return Ok(None) };
+    let Some(url) = &git.url else {
+        let is_meant = git.token.is_some() || git.ssh_key_file.is_some() || git.webhook_secret.is_some();
+        ensure!(!is_meant, "dags.git has a secret and no address: set dags.git.url");
+        return Ok(None);
+    };
     let (key, known_hosts) = (git.ssh_key_file.clone(), git.ssh_known_hosts_file.clone());
     let credentials = match (&git.token, key.is_some() || known_hosts.is_some()) {
         (Some(_), true) => {

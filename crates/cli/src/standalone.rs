@@ -343,6 +343,7 @@ fn state(
     let keys = Keys::of_home(&home.0).context("can't read or make the key file")?;
     let accounts = Accounts::new(store.clone(), &keys);
     let secrets = Secrets::new(store.clone(), keys, Environment::of_process());
+    let secrets = secrets.with_backends(config.secrets.backends()?);
     Ok(http::State {
         store,
         leader,

@@ -43,7 +43,7 @@ fn settings(section: &str, value: &Value) -> Vec<(String, Value)> {
 }
 
 /// What has such a name is nobody's to see.
-const SECRETS: &[&str] = &["token", "secret"];
+const SECRETS: &[&str] = &["token", "secret", "secret_id", "password"];
 
 fn without_secret(key: &str, value: &Value) -> Value {
     let name = key.rsplit('.').next().unwrap_or_default();

@@ -15,4 +15,5 @@ mod outage;
 mod restart;
 mod results;
 mod scripts;
+mod secrets;
 mod system;
