@@ -1,5 +1,6 @@
 //! What can be set: in `updraft.toml` in the home folder, and as `UPDRAFT__SECTION__KEY` in the environment.
 
+mod secrets;
 mod show;
 
 use std::{
@@ -19,7 +20,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 use serde::{Deserialize, Serialize};
 use updraft_worker::worker::Guarding;
 
-pub use self::show::Show;
+pub use self::{secrets::Secrets, show::Show};
 
 /// Everything that can be set. A key that is not known is an error.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ pub struct Config {
     pub worker: Worker,
     /// Where DAGs come from.
     pub dags: Dags,
+    /// Where connections and variables are looked up before the environment and the database.
+    pub secrets: Secrets,
     /// Where mail goes.
     pub smtp: Smtp,
     /// How people are told of what happens.
@@ -111,6 +114,52 @@ pub struct Dags {
     pub folder: Option<PathBuf>,
     /// Whether a new DAG begins paused, where it does not say itself.
     pub paused_at_creation: bool,
+    /// A repository with DAG files, beside the folder.
+    pub git: Git,
+}
+
+/// A repository with DAG files. Needs the program `git`, and `ssh` for addresses of SSH.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Git {
+    /// Where it is: `https://…`, `ssh://…`, `git@host:path`, `file:///…`.
+    pub url: Option<String>,
+    /// The branch or the tag that is followed.
+    pub branch: String,
+    /// The folder in it with DAG files; all of it, where nothing is said.
+    pub subdir: PathBuf,
+    /// Seconds between two looks.
+    pub poll_interval_s: u64,
+    /// Seconds that a fetch may take.
+    pub timeout_s: u64,
+    /// Whose the token is, over HTTP. Most servers take any name.
+    pub username: String,
+    /// A token or a password, over HTTP.
+    pub token: Option<String>,
+    /// A file with a private key, over SSH; what `ssh` has by itself, where nothing is said.
+    pub ssh_key_file: Option<PathBuf>,
+    /// A file with the keys of Git servers, over SSH; `~/.ssh/known_hosts`, where nothing is said. A server whose
+    /// key is not known is not asked.
+    pub ssh_known_hosts_file: Option<PathBuf>,
+    /// What a webhook has to know (`POST /api/v1/dags/git/webhook`); none is heard, where nothing is said.
+    pub webhook_secret: Option<String>,
+}
+
+impl Default for Git {
+    fn default() -> Self {
+        Self {
+            url: None,
+            branch: "main".into(),
+            subdir: PathBuf::new(),
+            poll_interval_s: 60,
+            timeout_s: 300,
+            username: "git".into(),
+            token: None,
+            ssh_key_file: None,
+            ssh_known_hosts_file: None,
+            webhook_secret: None,
+        }
+    }
 }
 
 /// Where mail goes.
@@ -249,7 +298,7 @@ impl Home {
         let mut builder = std::fs::DirBuilder::new();
         builder.recursive(true).mode(0o700).create(&path).with_context(doing)?;
         let home = Self(path.canonicalize().with_context(doing)?);
-        for folder in [home.run(), home.logs(), home.blobs()] {
+        for folder in [home.run(), home.logs(), home.blobs(), home.checkouts()] {
             builder.create(&folder).with_context(|| format!("can't make {}", folder.display()))?;
         }
         Ok(home)
@@ -284,6 +333,17 @@ impl Home {
     /// The password of the first account, as it was made.
     pub fn admin_password_in(home: &Path) -> PathBuf {
         home.join("admin-password")
+    }
+
+    /// What is checked out of a repository with DAG files.
+    pub fn git_in(home: &Path) -> PathBuf {
+        home.join("git")
+    }
+
+    /// The commits in it. There is always such a folder, so that a keeper that outlives a change of settings lets
+    /// tasks read what comes into it.
+    pub fn checkouts(&self) -> PathBuf {
+        Self::git_in(&self.0).join("checkouts")
     }
 
     /// The DAG files, where no other folder is set.

@@ -2,16 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 use updraft_core::{DagId, Namespace};
-use updraft_server::authoring::{
-    Event, Folder, Format, Options, Reading, environment, native, read_document, read_folder,
+use updraft_server::{
+    authoring::{Event, Folder, Format, Options, Reading, environment, native, read_document, read_folder},
+    git::{self, Checkouts, Credentials, Remote},
 };
 
 use crate::config::{Config, Home};
@@ -28,7 +29,50 @@ pub fn folder(root: PathBuf) -> Folder {
         variable: Arc::new(environment),
         owners: BTreeMap::new(),
         look_every: LOOK_EVERY,
+        git: None,
     }
+}
+
+/// All DAG files of a home folder: those of the folder, and those of the repository as it was last fetched.
+pub fn of(home: &Path, config: &Config) -> Result<Folder> {
+    let git = repository(home, config)?.map(|repository| repository.checkouts);
+    Ok(Folder { git, ..folder(folder_of(home, config)?) })
+}
+
+/// The repository that DAG files come from, where one is set.
+pub fn repository(home: &Path, config: &Config) -> Result<Option<git::Settings>> {
+    let git = &config.dags.git;
+    let Some(url) = &git.url else {
+        let is_meant = git.token.is_some() || git.ssh_key_file.is_some() || git.webhook_secret.is_some();
+        ensure!(!is_meant, "dags.git has a secret and no address: set dags.git.url");
+        return Ok(None);
+    };
+    let (key, known_hosts) = (git.ssh_key_file.clone(), git.ssh_known_hosts_file.clone());
+    let credentials = match (&git.token, key.is_some() || known_hosts.is_some()) {
+        (Some(_), true) => {
+            bail!("dags.git.token is for https://, and dags.git.ssh_* for SSH: leave one of them out")
+        }
+        (Some(token), false) => Credentials::Token { username: git.username.clone(), token: token.clone() },
+        (None, true) => Credentials::Ssh { key, known_hosts },
+        (None, false) => Credentials::None,
+    };
+    ensure!(
+        git.subdir.components().all(|part| matches!(part, Component::Normal(_))),
+        "dags.git.subdir is `{}`: write a folder of the repository, as `dags` or `team/dags`",
+        git.subdir.display()
+    );
+    ensure!(git.poll_interval_s > 0, "dags.git.poll_interval_s is 0: set it to a number of seconds");
+    ensure!(
+        git.webhook_secret.as_ref().is_none_or(|secret| !secret.is_empty()),
+        "dags.git.webhook_secret is empty, which anybody knows: set a secret, or leave it out"
+    );
+    let timeout = Duration::from_secs(git.timeout_s);
+    Ok(Some(git::Settings {
+        remote: Remote::new(url.clone(), git.branch.clone(), credentials, timeout)?,
+        checkouts: Checkouts { folder: Home::git_in(home), subdir: git.subdir.clone() },
+        every: Duration::from_secs(git.poll_interval_s),
+        webhook_secret: git.webhook_secret.clone(),
+    }))
 }
 
 /// Where a home folder's DAG files are.

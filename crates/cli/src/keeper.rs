@@ -26,7 +26,7 @@ const WATCH_EVERY: Duration = Duration::from_millis(100);
 /// What a keeper is told.
 #[derive(clap::Args)]
 pub struct Args {
-    /// What tasks may read although it is in the home folder: the folder of DAG files.
+    /// What tasks may read although it is in the home folder: the folders of DAG files.
     #[arg(long, value_name = "DIR")]
     readable: Vec<PathBuf>,
     /// The folder for the folders in which tasks run.
@@ -115,8 +115,8 @@ pub struct Supervisor {
     pub home: PathBuf,
     /// The lock that a keeper holds.
     pub lock: PathBuf,
-    /// The folder of DAG files, which tasks may read.
-    pub dags: PathBuf,
+    /// The folders of DAG files, which tasks may read.
+    pub readable: Vec<PathBuf>,
     /// The folder for the folders in which tasks run.
     pub scratch: PathBuf,
     /// Whether tasks are guarded.
@@ -157,12 +157,12 @@ impl Supervisor {
             .append(true)
             .open(self.home.join("run").join("keeper.log"))
             .context("can't open the keeper's log")?;
-        std::process::Command::new(program)
-            .arg("--home")
-            .arg(&self.home)
-            .arg("keeper")
-            .arg("--readable")
-            .arg(&self.dags)
+        let mut command = std::process::Command::new(program);
+        command.arg("--home").arg(&self.home).arg("keeper");
+        for folder in &self.readable {
+            command.arg("--readable").arg(folder);
+        }
+        command
             .arg("--scratch")
             .arg(&self.scratch)
             .arg("--guard")

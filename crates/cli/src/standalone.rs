@@ -26,6 +26,7 @@ use updraft_server::{
     blobs::Blobs,
     dags::Loader,
     deliveries::Deliverer,
+    git::Mirror,
     http::{self, Metrics},
     leader::{self, Ended, Handle, Inbox, Leader, Surroundings},
     leadership::Reign,
@@ -81,7 +82,7 @@ pub fn main(home: PathBuf, args: Args) -> Result<()> {
     config.server.host = args.host.unwrap_or(config.server.host);
     config.worker.slots = args.slots.unwrap_or(config.worker.slots);
     config.dags.folder = args.dags.or(config.dags.folder);
-    let dags = dag_files::folder_of(&home.0, &config)?;
+    let dags = dag_files::of(&home.0, &config)?.root;
     std::fs::create_dir_all(&dags).with_context(|| format!("can't make the folder {}", dags.display()))?;
     if args.examples {
         put_examples(&dags).context("can't put the examples into the folder of DAG files")?;
@@ -142,22 +143,14 @@ async fn serve(home: Home, config: Config) -> Result<()> {
 
     let listener = listen(SocketAddr::new(config.server.host, config.server.port)).await?;
     let address = listener.local_addr()?;
-    let base_url = config.server.base_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
-    let burst = config.alerts.digest.0.map(|within| Burst { singly: config.alerts.singly, within });
     let mail = mail_server(&config)?;
 
     let socket = listen_for_workers(&home.socket())?;
-    let metrics = Arc::new(Metrics::default());
-    let state = state(&home, &config, store.clone(), handle.clone(), workers, logs, metrics)?;
-    let deliverer = Deliverer {
-        store: store.clone(),
-        secrets: state.secrets.clone(),
-        sender: Sender::default(),
-        mail,
-        base_url: base_url.unwrap_or_else(|| format!("http://{address}")),
-        burst,
-    };
-    tokio::spawn(deliverer.run(to_deliver));
+    let state = state(&home, &config, store.clone(), handle.clone(), workers, logs)?;
+    tokio::spawn(deliverer(&config, &state, mail, address).run(to_deliver));
+    if let Some(git) = state.git.clone() {
+        tokio::spawn(git.run());
+    }
     let retention = Retention {
         store: store.clone(),
         leader: handle.clone(),
@@ -178,13 +171,13 @@ async fn serve(home: Home, config: Config) -> Result<()> {
         println!("(kept in {})", Home::admin_password_in(&home.0).display());
     }
 
-    let dags = dag_files::folder_of(&home.0, &config)?;
-    let (folder, paused_at_creation) = (dag_files::folder(dags.clone()), config.dags.paused_at_creation);
+    let (folder, paused_at_creation) = (dag_files::of(&home.0, &config)?, config.dags.paused_at_creation);
+    let readable = vec![folder.root.clone(), home.checkouts()];
     tokio::spawn(Loader { folder, store: store.clone(), leader: handle.clone(), paused_at_creation }.run());
     let supervisor = Supervisor {
         home: home.0.clone(),
         lock: home.keeper_lock(),
-        dags,
+        readable,
         scratch: config.worker.scratch.clone().unwrap_or_else(|| home.scratch()),
         guarding: config.worker.guard,
     };
@@ -214,6 +207,24 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     match leading.await {
         Ok(Ok(())) => Ok(()),
         ended => Err(why(ended)),
+    }
+}
+
+/// Who sends what is in the outbox.
+fn deliverer(
+    config: &Config,
+    state: &http::State,
+    mail: Option<(MailServer, String)>,
+    address: SocketAddr,
+) -> Deliverer {
+    let base_url = config.server.base_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
+    Deliverer {
+        store: state.store.clone(),
+        secrets: state.secrets.clone(),
+        sender: Sender::default(),
+        mail,
+        base_url: base_url.unwrap_or_else(|| format!("http://{address}")),
+        burst: config.alerts.digest.0.map(|within| Burst { singly: config.alerts.singly, within }),
     }
 }
 
@@ -343,11 +354,13 @@ fn state(
     leader: Handle,
     workers: Arc<Workers>,
     logs: Arc<LogFolder>,
-    metrics: Arc<Metrics>,
 ) -> Result<http::State> {
+    let git = dag_files::repository(&home.0, config)?;
+    let git = git.map(|settings| Mirror::new(settings, store.clone(), leader.clone())).transpose()?;
     let keys = Keys::of_home(&home.0).context("can't read or make the key file")?;
     let accounts = Accounts::new(store.clone(), &keys);
     let secrets = Secrets::new(store.clone(), keys, Environment::of_process());
+    let secrets = secrets.with_backends(config.secrets.backends()?);
     Ok(http::State {
         store,
         leader,
@@ -357,7 +370,8 @@ fn state(
         logs,
         blobs: Arc::new(Blobs::in_folder(&home.blobs()).context("can't use the folder of blobs")?),
         check: Arc::new(authoring::native),
-        metrics,
+        git: git.map(Arc::new),
+        metrics: Arc::new(Metrics::default()),
         config: http::Config {
             hosts: config.server.hosts.clone(),
             // What workers of this machine show.

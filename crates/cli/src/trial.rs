@@ -72,11 +72,12 @@ impl Trial {
             store: store.clone(),
             leader: leader.clone(),
             workers,
-            secrets: Arc::new(secrets(home, config, &inner).await?),
+            secrets: Arc::new(secrets(home, config, &inner).await?.with_backends(config.secrets.backends()?)),
             accounts: Arc::new(accounts),
             logs: logs.clone(),
             blobs: Arc::new(Blobs::in_folder(&inner.blobs()).context("can't use the folder of blobs")?),
             check: Arc::new(authoring::native),
+            git: None,
             metrics: Arc::new(Metrics::default()),
             config: http::Config {
                 worker_tokens: vec![token.clone()],

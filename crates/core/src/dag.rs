@@ -95,6 +95,22 @@ pub struct DagSpec {
     /// Who is told when a run ends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<AlertSpec>,
+    /// The state of its repository that it was read from. Being part of the spec, it makes each commit a version,
+    /// and a run, which stays on its version, keeps the files of one commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Bundle>,
+}
+
+/// A state of a source of DAG files that has states (Airflow's versioned bundles).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bundle {
+    /// The source (Airflow's `bundle_name`).
+    pub name: String,
+    /// The state: of a Git repository the commit (Airflow's `bundle_version`).
+    pub version: String,
+    /// The DAG's file in this state, an absolute path. It does not change while anything may run from it.
+    pub file: String,
 }
 
 /// Airflow's `max_active_runs_per_dag` and `max_active_tasks_per_dag`.
@@ -137,6 +153,7 @@ impl DagSpec {
             edges: Vec::new(),
             groups: Vec::new(),
             alerts: Vec::new(),
+            bundle: None,
         }
     }
 }

@@ -35,7 +35,7 @@ use self::{
     workers::Worker,
 };
 use crate::{
-    Dag, DagKey, Namespace, Owner, PoolName, RunId, RunKey, TaskId, TaskIx, TiKey, WorkerId,
+    Bundle, Dag, DagKey, Namespace, Owner, PoolName, RunId, RunKey, TaskId, TaskIx, TiKey, WorkerId,
     input::{Effect, Input, Want},
     record::{Batch, DagRow, PoolRow, TaskStatsRow, TickRow},
     state::IllegalTransition,
@@ -257,6 +257,13 @@ impl Engine {
     /// The DAGs there are.
     pub fn dags(&self) -> impl Iterator<Item = (&DagRow, &Arc<Dag>)> {
         self.dags.values().map(|dag| (&dag.row, &dag.dag))
+    }
+
+    /// The states of sources that something may run from: of the DAGs that may have new runs, and of all runs in
+    /// mind.
+    pub fn bundles(&self) -> impl Iterator<Item = &Bundle> {
+        let of_dags = self.dags.values().filter(|dag| !dag.row.is_stale).map(|dag| &dag.dag);
+        of_dags.chain(self.runs.values().map(|run| &run.dag)).filter_map(|dag| dag.spec().bundle.as_ref())
     }
 
     /// A run that the engine has in mind, with the version it is on.

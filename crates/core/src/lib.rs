@@ -22,7 +22,7 @@ pub mod trigger_rule;
 pub use self::{
     condition::Condition,
     dag::{
-        AlertChannel, AlertOn, AlertSpec, AlertWords, Dag, DagSpec, Deadline, DeadlineFrom, EdgeSpec,
+        AlertChannel, AlertOn, AlertSpec, AlertWords, Bundle, Dag, DagSpec, Deadline, DeadlineFrom, EdgeSpec,
         GroupSpec, InvalidDag, MapSource, Mapping, OnDoubt, Param, ResultArg, RetryPolicy, Role, TaskKind,
         TaskSpec, TriggerRule, WaitRule, WebhookTarget, WeightRule, put_arguments,
     },

@@ -13,6 +13,7 @@ use updraft_store::{Error, Store, TextFilter, Window};
 
 use crate::{
     authoring::{Event, Folder, ImportError, Read, watch},
+    git::SOURCE_PREFIX,
     leader::{Handle, Refusal, now},
 };
 
@@ -116,9 +117,17 @@ impl Loader {
 
     /// The sources of which an earlier server said that something is wrong with them.
     async fn wrong(&self, namespace: &Namespace) -> Vec<Arc<str>> {
+        let has_git = self.folder.git.is_some();
         loop {
             match self.store.import_errors(namespace, &TextFilter::default(), Window::ALL).await {
-                Ok(page) => return page.rows.into_iter().map(|row| row.source.into()).collect(),
+                // What is wrong with a repository itself, whoever fetches it says.
+                Ok(page) => {
+                    let rows = page
+                        .rows
+                        .into_iter()
+                        .filter(|row| !(has_git && row.source.starts_with(SOURCE_PREFIX)));
+                    return rows.map(|row| row.source.into()).collect();
+                }
                 Err(error) => warn!(%error, "can't read what was wrong with DAG files; trying again"),
             }
             tokio::time::sleep(TRY_AGAIN_AFTER).await;
@@ -256,6 +265,7 @@ mod tests {
             variable: Arc::new(|_| None),
             owners: BTreeMap::new(),
             look_every: hour,
+            git: None,
         };
         let loader = Loader { folder, store: store.clone(), leader, paused_at_creation: false };
         let mut spec = DagSpec::new("d");

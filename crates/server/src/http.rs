@@ -40,6 +40,7 @@ use crate::{
     accounts::Accounts,
     authoring::Check,
     blobs::Blobs,
+    git::Mirror,
     leader::Handle,
     logs::Logs,
     secrets::Secrets,
@@ -106,6 +107,8 @@ pub struct State {
     pub blobs: Arc<Blobs>,
     /// The operators that DAGs which are put may name.
     pub check: Arc<Check>,
+    /// What follows the repository of DAG files, where there is one.
+    pub git: Option<Arc<Mirror>>,
     /// What is counted and measured.
     pub metrics: Arc<Metrics>,
     /// The settings.

@@ -11,6 +11,7 @@ pub mod backfills;
 pub mod blobs;
 pub mod dags;
 pub mod deliveries;
+pub mod git;
 pub mod http;
 pub mod leader;
 pub mod leadership;

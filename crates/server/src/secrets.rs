@@ -1,12 +1,16 @@
-//! Connections and variables: kept encrypted, overridden by the server's environment, masked where they
-//! would show.
+//! Connections and variables: kept encrypted, overridden by the server's environment and, before that, by what
+//! backends have, as Airflow looks them up ("Secrets Backend"); masked where they would show.
 //!
 //! What is encrypted is bound to its place: the namespace, the name and the field are authenticated with it,
 //! so that a value copied to another row of the database does not open there.
 
+mod backend;
+mod cached;
 mod environment;
+mod files;
 mod keys;
 mod mask;
+pub mod vault;
 
 use std::sync::Arc;
 
@@ -15,7 +19,10 @@ use updraft_core::{Namespace, protocol};
 use updraft_store::{ConnectionRow, SecretId, Store};
 
 pub use self::{
+    backend::{Backend, BackendError},
+    cached::Cached,
     environment::{BadConnection, Environment, Fault, parse_connection},
+    files::Files,
     keys::{KeyError, Keys},
 };
 pub(crate) use self::{
@@ -38,6 +45,9 @@ pub enum Error {
     /// What the environment says is no connection.
     #[error(transparent)]
     Environment(#[from] BadConnection),
+    /// A backend can't say. What it may have is not looked up elsewhere: that could be another secret.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
 }
 
 /// What connections and variables are looked up through.
@@ -45,25 +55,36 @@ pub struct Secrets {
     store: Arc<dyn Store>,
     keys: Keys,
     environment: Environment,
+    backends: Vec<Arc<dyn Backend>>,
 }
 
 impl Secrets {
     /// Over what the store keeps, opened with these keys, overridden by this environment.
     pub fn new(store: Arc<dyn Store>, keys: Keys, environment: Environment) -> Self {
-        Self { store, keys, environment }
+        Self { store, keys, environment, backends: Vec::new() }
     }
 
-    /// A connection, as operators get it. The environment (`AIRFLOW_CONN_<ID>`) comes first; it counts for
-    /// the default namespace, since an environment variable names none.
+    /// The same, with these backends asked before, in this order.
+    pub fn with_backends(self, backends: Vec<Arc<dyn Backend>>) -> Self {
+        Self { backends, ..self }
+    }
+
+    /// A connection, as operators get it. Backends come first, then the environment (`AIRFLOW_CONN_<ID>`); both count
+    /// for the default namespace, since they know of none.
     pub async fn connection(
         &self,
         namespace: &Namespace,
         conn_id: &str,
     ) -> Result<Option<protocol::Connection>, Error> {
-        if &**namespace == Namespace::DEFAULT
-            && let Some(connection) = self.environment.connection(conn_id)?
-        {
-            return Ok(Some(connection));
+        if &**namespace == Namespace::DEFAULT {
+            for backend in &self.backends {
+                if let Some(connection) = backend.connection(conn_id).await? {
+                    return Ok(Some(connection));
+                }
+            }
+            if let Some(connection) = self.environment.connection(conn_id)? {
+                return Ok(Some(connection));
+            }
         }
         match self.store.connection(namespace, conn_id).await? {
             Some(row) => Ok(Some(self.open_connection(&row)?)),
@@ -71,12 +92,17 @@ impl Secrets {
         }
     }
 
-    /// A variable's text. The environment (`AIRFLOW_VAR_<KEY>`) comes first, for the default namespace.
+    /// A variable's text. Backends come first, then the environment (`AIRFLOW_VAR_<KEY>`), for the default namespace.
     pub async fn variable(&self, namespace: &Namespace, key: &str) -> Result<Option<String>, Error> {
-        if &**namespace == Namespace::DEFAULT
-            && let Some(value) = self.environment.variable(key)
-        {
-            return Ok(Some(value));
+        if &**namespace == Namespace::DEFAULT {
+            for backend in &self.backends {
+                if let Some(value) = backend.variable(key).await? {
+                    return Ok(Some(value));
+                }
+            }
+            if let Some(value) = self.environment.variable(key) {
+                return Ok(Some(value));
+            }
         }
         let Some(row) = self.store.variable(namespace, key).await? else { return Ok(None) };
         let id = SecretId::Variable(namespace.clone(), key.to_owned());

@@ -28,5 +28,6 @@ pub(crate) fn header(spec: &DagSpec) -> DagSpec {
         edges: Vec::new(),
         groups: Vec::new(),
         alerts: spec.alerts.clone(),
+        bundle: spec.bundle.clone(),
     }
 }

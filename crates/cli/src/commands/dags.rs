@@ -124,6 +124,7 @@ const LISTED: Columns = &[
     ("NEXT RUN", "/next_dagrun_run_after"),
     ("OWNER", "/owners"),
     ("SOURCE", "/fileloc"),
+    ("COMMIT", "/bundle_version"),
 ];
 
 const SHOWN: Columns = &[
@@ -140,6 +141,7 @@ const SHOWN: Columns = &[
     ("Source is gone", "/is_stale"),
     ("Import errors", "/has_import_errors"),
     ("Version", "/latest_dag_version/version_number"),
+    ("Commit", "/bundle_version"),
     ("Changed", "/last_parsed"),
     ("Runs at once", "/max_active_runs"),
     ("Tasks at once", "/max_active_tasks"),

@@ -21,6 +21,8 @@ const HEALTH: Columns = &[
     ("Database", "/metadatabase/status"),
     ("Scheduler", "/scheduler/status"),
     ("Its last sign of life", "/scheduler/latest_scheduler_heartbeat"),
+    ("Repository of DAG files", "/dag_processor/status"),
+    ("Its last good answer", "/dag_processor/latest_dag_processor_heartbeat"),
 ];
 
 const VERSION: Columns = &[("This program", "/client"), ("Server", "/server")];

@@ -24,15 +24,32 @@ impl Show {
     pub fn main(self, home: &Path) -> Result<()> {
         let sources = sources(home);
         let mut rows = Vec::new();
-        for (section, keys) in json!(Config::read(home)?).as_object().into_iter().flatten() {
-            for (key, value) in keys.as_object().into_iter().flatten() {
-                let key = format!("{section}.{key}");
-                rows.push(
-                    json!({ "from": from(&sources, &key), "key": key, "value": without_password(value) }),
-                );
-            }
+        for (key, value) in settings("", &json!(Config::read(home)?)) {
+            let value = without_secret(&key, &value);
+            rows.push(json!({ "from": from(&sources, &key), "key": key, "value": value }));
         }
         self.printing.format().list(&rows, SETTINGS)
+    }
+}
+
+/// All settings in a section and in those in it.
+fn settings(section: &str, value: &Value) -> Vec<(String, Value)> {
+    let Some(keys) = value.as_object() else { return vec![(section.into(), value.clone())] };
+    let inside = |(key, value): (&String, &Value)| match section {
+        "" => settings(key, value),
+        section => settings(&format!("{section}.{key}"), value),
+    };
+    keys.iter().flat_map(inside).collect()
+}
+
+/// What has such a name is nobody's to see.
+const SECRETS: &[&str] = &["token", "secret", "secret_id", "password"];
+
+fn without_secret(key: &str, value: &Value) -> Value {
+    let name = key.rsplit('.').next().unwrap_or_default();
+    match SECRETS.iter().any(|secret| name.ends_with(secret)) && !value.is_null() {
+        true => "***".into(),
+        false => without_password(value),
     }
 }
 
@@ -64,6 +81,21 @@ fn without_password(value: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_that_is_called_a_secret_is_not_shown() {
+        let value = json!({ "dags": { "folder": null, "git": { "token": "t", "webhook_secret": null } } });
+        let shown: Vec<_> = settings("", &value)
+            .into_iter()
+            .map(|(key, value)| (without_secret(&key, &value), key))
+            .collect();
+        let expected = [
+            (Value::Null, "dags.folder"),
+            ("***".into(), "dags.git.token"),
+            (Value::Null, "dags.git.webhook_secret"),
+        ];
+        assert_eq!(shown, expected.map(|(value, key)| (value, key.to_owned())));
+    }
 
     #[test]
     fn a_password_in_a_url_is_not_shown() {

@@ -257,7 +257,7 @@ fn with_default_args(block: &Mapping, around: &Mapping, problems: &mut Problems)
 
 /// SHA-256 of the spec as JSON with all keys sorted, in hexadecimal: equal specs have equal hashes, in
 /// whatever order an operator's arguments were written.
-fn hash(spec: &DagSpec) -> String {
+pub(super) fn hash(spec: &DagSpec) -> String {
     let mut hasher = Sha256::new();
     match serde_json::to_value(spec) {
         Ok(value) => canonical(&value, &mut hasher),

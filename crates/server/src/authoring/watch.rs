@@ -25,7 +25,7 @@ use std::{
 use jiff::Timestamp;
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc};
-use updraft_core::{DagId, Namespace};
+use updraft_core::{Bundle, DagId, Namespace};
 
 pub use self::once::{read_file, read_folder};
 use self::{
@@ -37,6 +37,7 @@ use super::{
     Check, Format, ImportError, Options, Read, Reading, Variable,
     document::{self, DefaultsFile},
 };
+use crate::git::{self, Checkouts};
 
 /// A folder of DAG files, and what they are read with.
 #[derive(Clone)]
@@ -54,6 +55,25 @@ pub struct Folder {
     /// How often to look where nothing was noticed: network file systems give no notice of what other
     /// machines do. Ten seconds are a good value.
     pub look_every: Duration,
+    /// The checkouts of a repository, the current of which is read like another folder beside the root.
+    pub git: Option<Checkouts>,
+}
+
+impl Folder {
+    /// The name under which a file is known. One of a repository keeps it from commit to commit.
+    fn source(&self, path: &Path) -> Arc<str> {
+        let checked_out = self.git.as_ref().and_then(|git| git.name_of(path));
+        checked_out.map_or_else(|| source(path), |(_, name)| source(&name))
+    }
+
+    /// Notes in a DAG the commit that it is from, where it is from one.
+    fn sign(&self, path: &Path, read: &mut Read) {
+        let Some((commit, _)) = self.git.as_ref().and_then(|git| git.name_of(path)) else { return };
+        let file = path.to_string_lossy().into_owned();
+        let spec = Arc::make_mut(&mut read.spec);
+        spec.bundle = Some(Bundle { name: git::BUNDLE.into(), version: commit, file });
+        read.hash = document::hash(spec);
+    }
 }
 
 /// What became of the files of a folder.
@@ -164,25 +184,38 @@ impl Watching {
 
     /// Looks at the folder, reads what has changed and settled, and tells what is new. Blocks.
     fn look(&mut self) -> Vec<Event> {
-        let mut scan = Scan::of(&self.folder.root);
+        let mut scan = self.scan();
         if self.follow(&scan) {
             // What came into a folder before it was watched has given no notice.
-            scan = Scan::of(&self.folder.root);
+            scan = self.scan();
             self.follow(&scan);
         }
         // At the first look nothing is known of before, and what is there has to be there at once.
         let (to_read, gone) = self.files.settle(&scan, !self.scanned, Instant::now());
         let mut changes: Vec<(Arc<str>, Option<Reading>)> =
-            gone.iter().map(|path| (source(path), None)).collect();
+            gone.iter().map(|path| (self.folder.source(path), None)).collect();
         changes.extend(self.read_all(&to_read));
         self.tell_unreadable(&scan, &mut changes);
-        let complete = self.scanned || scan.unreadable.is_empty();
+        let complete = self.scanned || scan.unreadable.is_empty() && !scan.is_partial;
         let mut events = self.registry.take(changes, complete);
         if !self.scanned && complete {
             self.scanned = true;
             events.push(Event::Scanned { sources: self.registry.sources() });
         }
         events
+    }
+
+    /// Looks at the folder, and at the commit that is current now.
+    fn scan(&self) -> Scan {
+        let mut scan = Scan::of(&self.folder.root);
+        if let Some(git) = &self.folder.git {
+            scan.note_way_to(&git.current());
+            match git.dags() {
+                Some(dags) => scan.add(Scan::of(&dags)),
+                None => scan.is_partial = true,
+            }
+        }
+        scan
     }
 
     /// Asks for notices of all folders in which a change shows; whether any is new.
@@ -241,7 +274,7 @@ impl Watching {
             match reading {
                 Some(reading) => {
                     self.files.was_read(path, found);
-                    changes.push((source(path), Some(reading)));
+                    changes.push((folder.source(path), Some(reading)));
                 }
                 None => self.files.was_gone(path, Instant::now()),
             }
@@ -253,18 +286,18 @@ impl Watching {
     fn tell_unreadable(&self, scan: &Scan, changes: &mut Vec<(Arc<str>, Option<Reading>)>) {
         for (folder, reason) in &scan.unreadable {
             let message = format!("this folder can't be read ({reason}): its DAGs stay as they are");
-            let errors = vec![ImportError::of_file(source(folder), message)];
-            changes
-                .push((source(folder), Some(Reading { dags: Vec::new(), errors, named: Some(Vec::new()) })));
+            let source = self.folder.source(folder);
+            let errors = vec![ImportError::of_file(source.clone(), message)];
+            changes.push((source, Some(Reading { dags: Vec::new(), errors, named: Some(Vec::new()) })));
         }
         // Once it can be, nothing is wrong with it.
         for folder in scan.folders.keys().filter(|folder| !scan.unreadable.contains_key(*folder)) {
-            changes.push((source(folder), None));
+            changes.push((self.folder.source(folder), None));
         }
     }
 }
 
-/// The name under which a file is known.
+/// A path as text.
 fn source(path: &Path) -> Arc<str> {
     path.to_string_lossy().into()
 }
@@ -278,12 +311,13 @@ fn read(path: &Path, found: &Found, folder: &Folder) -> Option<Reading> {
             io::ErrorKind::PermissionDenied => "permission denied; let the server's user read it".to_owned(),
             _ => error.to_string(),
         };
-        let errors = vec![ImportError::of_file(source(path), format!("this file can't be read: {reason}"))];
+        let message = format!("this file can't be read: {reason}");
+        let errors = vec![ImportError::of_file(folder.source(path), message)];
         Some(Reading { dags: Vec::new(), errors, named: None })
     };
     for (path, _) in &found.defaults {
         match text::of(path) {
-            Ok(text) => defaults.push(DefaultsFile { name: source(path), text: text.into() }),
+            Ok(text) => defaults.push(DefaultsFile { name: folder.source(path), text: text.into() }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => return unreadable(path, &error),
         }
@@ -299,5 +333,7 @@ fn read(path: &Path, found: &Found, folder: &Folder) -> Option<Reading> {
         variable: &*folder.variable,
         now: Timestamp::now(),
     };
-    Some(document::read(source(path), &text, Format::Yaml, &defaults, &options))
+    let mut reading = document::read(folder.source(path), &text, Format::Yaml, &defaults, &options);
+    reading.dags.iter_mut().for_each(|read| folder.sign(path, read));
+    Some(reading)
 }

@@ -156,6 +156,8 @@ impl From<secrets::Error> for Error {
             secrets::Error::Environment(error) => {
                 Self::Status(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
             }
+            // Not the server's own absence, for whose end a worker waits: the attempt fails, and says why.
+            secrets::Error::Backend(error) => Self::Status(StatusCode::FAILED_DEPENDENCY, error.to_string()),
         }
     }
 }

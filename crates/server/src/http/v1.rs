@@ -7,6 +7,7 @@ mod dags;
 mod deliveries;
 mod events;
 mod explain;
+mod git;
 mod history;
 mod pause;
 mod progress;
@@ -24,6 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .merge(accounts::routes())
         .merge(tokens::routes())
         .merge(dags::routes())
+        .merge(git::routes())
         .merge(control::routes())
         .merge(pause::routes())
         .merge(explain::routes())

@@ -1,6 +1,6 @@
 //! Airflow's REST API v2, as Airflow 3.3.2 answers it: its paths, parameters, shapes, messages and statuses.
 //!
-//! What Airflow has and Updraft has not is either `null` (bundles, triggers, executors) or not there at all
+//! What Airflow has and Updraft has not is either `null` (triggers, executors) or not there at all
 //! (assets): a route that is not there is answered with 404. A task instance that is `paused` is
 //! shown as `running`, since Airflow's clients know no such state.
 

@@ -88,8 +88,16 @@ fn order_run(engine: &Engine, row: &RunRow, dag: &Dag) -> OrderRun {
         template: spec.template.clone(),
         version: row.version,
         timezone: spec.timezone(),
-        source: engine.dag(&row.dag).map(|(row, _)| row.source.clone()).unwrap_or_default(),
+        source: source(engine, row, dag),
         tags: spec.tags.clone(),
+    }
+}
+
+/// Where a run's DAG came from: of a commit the file as that has it, whatever the branch has become since.
+fn source(engine: &Engine, row: &RunRow, dag: &Dag) -> String {
+    match &dag.spec().bundle {
+        Some(bundle) => bundle.file.clone(),
+        None => engine.dag(&row.dag).map(|(row, _)| row.source.clone()).unwrap_or_default(),
     }
 }
 

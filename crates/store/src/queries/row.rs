@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use jiff::Timestamp;
 use updraft_core::{
-    AlertChannel, DagKey, DagSpec, DeliveryId, Namespace, OnDoubt, PoolName, QueueName, RunId, RunKey,
-    RunState, TaskId, TiKey, TiStateName, XcomValue,
+    AlertChannel, Bundle, DagKey, DagSpec, DeliveryId, Namespace, OnDoubt, PoolName, QueueName, RunId,
+    RunKey, RunState, TaskId, TiKey, TiStateName, XcomValue,
     record::{AuditRow, DagRow, DeliveryRow, PoolRow, RunRow, TiRow},
 };
 
@@ -65,6 +65,8 @@ pub struct VersionListing {
     pub tasks: u32,
     /// When it was first seen.
     pub created_at: Timestamp,
+    /// The state of its source that it was read from, where that has states.
+    pub bundle: Option<Bundle>,
 }
 
 /// A run in a list.

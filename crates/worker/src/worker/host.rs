@@ -141,8 +141,12 @@ async fn answer_of<T: DeserializeOwned>(request: RequestBuilder) -> Result<Optio
         }
         _ => {}
     }
-    let refused = |error: reqwest::Error| Unanswered::Refused(format!("the server refused it: {error}"));
-    let response = response.error_for_status().map_err(refused)?;
+    if let Err(error) = response.error_for_status_ref() {
+        // Where the server says why, that is what helps.
+        let answer: serde_json::Value = response.json().await.unwrap_or_default();
+        let why = answer["detail"].as_str().map_or_else(|| error.to_string(), str::to_owned);
+        return Err(Unanswered::Refused(format!("the server refused it: {why}")));
+    }
     let bytes = response.bytes().await.map_err(|_| Unanswered::Away)?;
     let strange = |error| Unanswered::Refused(format!("the server's answer is not understood: {error}"));
     serde_json::from_slice(&bytes).map(Some).map_err(strange)

@@ -3,12 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use updraft_server::authoring::{Event, Read, read_file, read_folder};
+use updraft_server::authoring::{Event, Folder, Read, read_file, read_folder};
 
-use crate::{
-    dag_files,
-    failure::{Exit, Failure},
-};
+use crate::failure::{Exit, Failure};
 
 /// A DAG as it was found.
 pub struct Found {
@@ -25,21 +22,21 @@ fn is_file(what: &str) -> bool {
 
 /// The DAGs of these files and of these names; those of the folder, where none is named. What is wrong with others
 /// is told.
-pub fn all(root: &Path, what: &[String]) -> Result<Vec<Read>> {
+pub fn all(folder: &Folder, what: &[String]) -> Result<Vec<Read>> {
     let mut found = Vec::new();
     for what in what {
         match is_file(what) {
             true => {
-                let reading = read_file(&dag_files::folder(root.to_owned()), Path::new(what));
+                let reading = read_file(folder, Path::new(what));
                 reading.errors.iter().for_each(|error| eprintln!("error: {error}"));
                 found.extend(reading.dags);
             }
-            false => found.push(by_id(root, what)?.read),
+            false => found.push(by_id(folder, what)?.read),
         }
     }
     if what.is_empty() {
-        refuse_no_folder(root)?;
-        for event in read_folder(dag_files::folder(root.to_owned())) {
+        refuse_no_folder(&folder.root)?;
+        for event in read_folder(folder.clone()) {
             let Event::Changed { dags, errors, .. } = event else { continue };
             errors.iter().for_each(|error| eprintln!("error: {error}"));
             found.extend(dags);
@@ -59,14 +56,14 @@ fn refuse_no_folder(root: &Path) -> Result<()> {
 }
 
 /// The DAG that is meant.
-pub fn one(root: &Path, what: &str, dag: Option<&str>) -> Result<Found> {
+pub fn one(folder: &Folder, what: &str, dag: Option<&str>) -> Result<Found> {
     let path = Path::new(what);
     if !is_file(what) {
-        return by_id(root, what);
+        return by_id(folder, what);
     }
     let path =
         std::path::absolute(path).with_context(|| format!("can't tell where {} is", path.display()))?;
-    let reading = read_file(&dag_files::folder(root.to_owned()), &path);
+    let reading = read_file(folder, &path);
     reading.errors.iter().for_each(|error| eprintln!("error: {error}"));
     let names =
         reading.dags.iter().map(|read| format!("`{}`", read.spec.dag_id)).collect::<Vec<_>>().join(", ");
@@ -74,8 +71,9 @@ pub fn one(root: &Path, what: &str, dag: Option<&str>) -> Result<Found> {
     let mut wanted = reading.dags.into_iter().filter(wanted);
     let (exit, message) = match (wanted.next(), wanted.next()) {
         (Some(read), None) => {
-            let folder = path.parent().unwrap_or(root).to_owned();
-            let readable = if path.starts_with(root) { root.to_owned() } else { folder };
+            let root = &folder.root;
+            let around = path.parent().unwrap_or(root).to_owned();
+            let readable = if path.starts_with(root) { root.to_owned() } else { around };
             return Ok(Found { read, source: path.to_string_lossy().into(), readable });
         }
         (Some(_), Some(_)) => (Exit::Usage, format!("{} has {names}: say which by --dag", what)),
@@ -88,11 +86,12 @@ pub fn one(root: &Path, what: &str, dag: Option<&str>) -> Result<Found> {
     Err(Failure::new(exit, message).into())
 }
 
-fn by_id(root: &Path, dag_id: &str) -> Result<Found> {
+fn by_id(folder: &Folder, dag_id: &str) -> Result<Found> {
+    let root = &folder.root;
     refuse_no_folder(root)?;
     let mut known = Vec::new();
     let mut wrong = false;
-    for event in read_folder(dag_files::folder(root.to_owned())) {
+    for event in read_folder(folder.clone()) {
         let Event::Changed { source, dags, errors, .. } = event else { continue };
         for error in errors.iter().filter(|error| error.dag_id.as_ref().is_none_or(|id| **id == *dag_id)) {
             wrong |= error.dag_id.is_some();
@@ -100,7 +99,11 @@ fn by_id(root: &Path, dag_id: &str) -> Result<Found> {
         }
         for read in dags {
             if *read.spec.dag_id == *dag_id {
-                return Ok(Found { read, source: source.to_string(), readable: root.to_owned() });
+                let readable = match (&read.spec.bundle, &folder.git) {
+                    (Some(_), Some(git)) => git.all(),
+                    (Some(_) | None, _) => folder.root.clone(),
+                };
+                return Ok(Found { read, source: source.to_string(), readable });
             }
             known.push(format!("`{}`", read.spec.dag_id));
         }

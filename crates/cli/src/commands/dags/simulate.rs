@@ -45,7 +45,7 @@ pub struct Simulate {
 
 /// Lists the runs, the earliest first.
 pub fn simulate(home: &Path, format: Format, args: &Simulate) -> Result<()> {
-    let root = dag_files::folder_of(home, &Config::read(home)?)?;
+    let folder = dag_files::of(home, &Config::read(home)?)?;
     let from = args.from.unwrap_or_else(Timestamp::now);
     let to = match args.to {
         Some(to) => to,
@@ -54,7 +54,7 @@ pub fn simulate(home: &Path, format: Format, args: &Simulate) -> Result<()> {
     if to < from {
         bail!("--to is before --from");
     }
-    let dags = find::all(&root, &args.what)?;
+    let dags = find::all(&folder, &args.what)?;
     let mut all: Vec<(Tick, &DagSpec)> = Vec::new();
     let mut is_cut = false;
     for read in &dags {

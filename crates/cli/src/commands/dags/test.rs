@@ -53,8 +53,8 @@ pub struct Test {
 pub async fn test(session: &Session, args: Test) -> Result<()> {
     let home = Home::open(session.home.clone())?;
     let config = Config::read(&home.0)?;
-    let root = dag_files::folder_of(&home.0, &config)?;
-    let found = find::one(&root, &args.what, args.dag.as_deref())?;
+    let folder = dag_files::of(&home.0, &config)?;
+    let found = find::one(&folder, &args.what, args.dag.as_deref())?;
     let spec = prepared((*found.read.spec).clone(), &args)?;
     let conf = args.conf.unwrap_or_default();
     params::check(&spec, &conf).map_err(|bad| Failure::new(Exit::Usage, bad.to_string()))?;

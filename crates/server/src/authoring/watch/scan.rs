@@ -67,6 +67,8 @@ pub(super) struct Scan {
     pub unreadable: BTreeMap<PathBuf, String>,
     /// The folders in which a change shows, and which they are.
     pub folders: BTreeMap<PathBuf, (u64, u64)>,
+    /// Whether there is more to be read that has not come yet.
+    pub is_partial: bool,
 }
 
 impl Scan {
@@ -77,6 +79,14 @@ impl Scan {
         let mut walk = Walk { scan, seen: BTreeSet::new() };
         walk.folder(root, root, &mut Vec::new(), &[]);
         walk.scan
+    }
+
+    /// Takes in what was found elsewhere.
+    pub fn add(&mut self, other: Self) {
+        self.files.extend(other.files);
+        self.unreadable.extend(other.unreadable);
+        self.folders.extend(other.folders);
+        self.is_partial |= other.is_partial;
     }
 
     /// Whether a file lies where nothing could be looked at.
@@ -91,7 +101,7 @@ impl Scan {
     }
 
     /// A link on the way to the root may be made to point elsewhere, and a missing root may come.
-    fn note_way_to(&mut self, root: &Path) {
+    pub fn note_way_to(&mut self, root: &Path) {
         for part in root.ancestors() {
             let is_link = fs::symlink_metadata(part).is_ok_and(|metadata| metadata.is_symlink());
             if let (true, Some(parent)) = (is_link || !part.exists(), part.parent()) {

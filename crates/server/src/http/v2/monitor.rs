@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::super::{Shared, time::Time};
-use crate::leader::now;
+use crate::{git::Status, leader::now};
 
 /// A part that does not answer within this time is unhealthy.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -49,11 +49,26 @@ struct TriggererInfoResponse {
     latest_triggerer_heartbeat: Option<Time>,
 }
 
-/// Files are read by the servers: there is no processor beside them.
+/// Files are read by the servers: there is no processor beside them. Where DAGs come from a repository, this is
+/// how that is.
 #[derive(Serialize, ToSchema)]
 struct DagProcessorInfoResponse {
+    /// `unhealthy` when the repository can't be had: the last good commit is at work, and the import errors say why.
     status: Option<&'static str>,
+    /// When the repository last answered well.
     latest_dag_processor_heartbeat: Option<Time>,
+}
+
+impl DagProcessorInfoResponse {
+    fn of(git: &Status) -> Self {
+        let status = match (&git.error, git.last_good) {
+            (Some(_), _) => Some("unhealthy"),
+            (None, Some(_)) => Some("healthy"),
+            // Its first answer is awaited.
+            (None, None) => None,
+        };
+        Self { status, latest_dag_processor_heartbeat: git.last_good.map(Time) }
+    }
 }
 
 /// How the database and the leader are. Answered with 200 whatever it says.
@@ -79,7 +94,10 @@ async fn get_health(State(shared): State<Arc<Shared>>) -> Json<HealthInfoRespons
         metadatabase: BaseInfoResponse { status: word(matches!(database, Ok(Ok(())))) },
         scheduler: SchedulerInfoResponse { status: word(led), latest_scheduler_heartbeat: beat.map(Time) },
         triggerer: TriggererInfoResponse { status: None, latest_triggerer_heartbeat: None },
-        dag_processor: DagProcessorInfoResponse { status: None, latest_dag_processor_heartbeat: None },
+        dag_processor: match &shared.git {
+            Some(git) => DagProcessorInfoResponse::of(&git.status()),
+            None => DagProcessorInfoResponse { status: None, latest_dag_processor_heartbeat: None },
+        },
     })
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use serde::Serialize;
-use updraft_core::DagKey;
+use updraft_core::{Bundle, DagKey};
 use updraft_store::Window;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -31,7 +31,9 @@ pub(super) struct DagVersionResponse {
     id: Uuid,
     version_number: u32,
     dag_id: String,
+    /// `git` where it came from a repository.
     bundle_name: Option<String>,
+    /// The commit it was read from.
     bundle_version: Option<String>,
     /// When it was first seen.
     created_at: Time,
@@ -42,16 +44,23 @@ pub(super) struct DagVersionResponse {
 impl DagVersionResponse {
     pub fn of(version: &Version) -> Self {
         let row = &version.row;
-        Self::new(&row.key, row.version, Time(row.created_at), display_name(version.dag.spec()))
+        let (created_at, bundle) = (Time(row.created_at), row.spec.bundle.as_ref());
+        Self::new(&row.key, row.version, created_at, bundle, display_name(version.dag.spec()))
     }
 
-    fn new(dag: &DagKey, version: u32, created_at: Time, dag_display_name: String) -> Self {
+    fn new(
+        dag: &DagKey,
+        version: u32,
+        created_at: Time,
+        bundle: Option<&Bundle>,
+        dag_display_name: String,
+    ) -> Self {
         Self {
             id: Uuid::of_version(dag, version),
             version_number: version,
             dag_id: dag.dag_id.to_string(),
-            bundle_name: None,
-            bundle_version: None,
+            bundle_name: bundle.map(|bundle| bundle.name.clone()),
+            bundle_version: bundle.map(|bundle| bundle.version.clone()),
             created_at,
             dag_display_name,
             bundle_url: None,
@@ -98,8 +107,10 @@ async fn get_dag_versions(
     let name = display_name(&dag.header);
     let (offset, limit) = (query.window.offset as usize, query.window.limit as usize);
     let shown = all.iter().skip(offset).take(limit);
-    let shown = shown
-        .map(|row| DagVersionResponse::new(&dag.row.key, row.version, Time(row.created_at), name.clone()));
+    let shown = shown.map(|row| {
+        let (created_at, bundle) = (Time(row.created_at), row.bundle.as_ref());
+        DagVersionResponse::new(&dag.row.key, row.version, created_at, bundle, name.clone())
+    });
     Ok(Json(DagVersionCollectionResponse { dag_versions: shown.collect(), total_entries: all.len() as u64 }))
 }
 

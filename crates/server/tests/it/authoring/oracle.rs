@@ -33,6 +33,7 @@ async fn fixtures() -> BTreeMap<String, (Vec<Read>, usize)> {
         variable: Arc::new(super::variable),
         owners: BTreeMap::new(),
         look_every: Duration::from_secs(10),
+        git: None,
     };
     tokio::spawn(watch(folder, sender));
     let mut all = BTreeMap::new();

@@ -52,6 +52,7 @@ impl Watched {
             owners,
             // So that only notices can make these tests pass in time.
             look_every: Duration::from_secs(600),
+            git: None,
         };
         tokio::spawn(watch(folder, sender));
         Self { dir, events, dags: BTreeMap::new(), errors: BTreeMap::new() }

@@ -90,6 +90,7 @@ impl Server {
             logs: Arc::new(LogFolder::new(home.path().join("logs"))),
             blobs: Arc::new(Blobs::in_folder(&home.path().join("blobs")).unwrap()),
             check: Arc::new(authoring::native),
+            git: None,
             metrics: Arc::default(),
             config: Config { worker_tokens: vec![WORKER_TOKEN.into()], ..config },
         };

@@ -92,6 +92,7 @@ pub(super) fn versions(tables: &Tables, dag: &DagKey, window: Window) -> Page<Ve
         hash: row.hash.clone(),
         tasks: u32::try_from(row.spec.tasks.len()).unwrap_or(u32::MAX),
         created_at: row.created_at,
+        bundle: row.spec.bundle.clone(),
     });
     page(rows.collect(), window)
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use updraft_core::{DagKey, Namespace, PoolName, RunKey, TiStateName};
+use updraft_core::{DagKey, DagSpec, Namespace, PoolName, RunKey, TiStateName};
 
 use super::filter::{one_of, order_by, page, text_filter};
 use crate::{
@@ -101,9 +101,10 @@ pub(super) async fn versions(db: &Db, dag: &DagKey, window: Window) -> Result<Pa
             hash: f.text()?,
             tasks: f.number()?,
             created_at: f.time()?,
+            bundle: f.json::<DagSpec>()?.bundle,
         })
     };
-    let select = "v.version, v.hash, v.tasks, v.created_at";
+    let select = "v.version, v.hash, v.tasks, v.created_at, v.header";
     page(db, select, from, " ORDER BY v.version DESC", window, read).await
 }
 

@@ -24,7 +24,9 @@ pub(super) struct DagResponse {
     last_parsed_time: Option<Time>,
     last_parse_duration: Option<f64>,
     last_expired: Option<Time>,
+    /// `git` where it came from a repository.
     bundle_name: Option<String>,
+    /// The commit it was read from.
     bundle_version: Option<String>,
     relative_fileloc: Option<String>,
     /// Where it came from.
@@ -78,6 +80,7 @@ impl DagResponse {
         };
         let periodic = is_periodic(&header.schedule);
         let next = row.next_tick;
+        let bundle = header.bundle.as_ref();
         Self {
             dag_id: row.key.dag_id.to_string(),
             dag_display_name: display_name(header),
@@ -86,8 +89,8 @@ impl DagResponse {
             last_parsed_time: Some(Time(listing.version_created_at)),
             last_parse_duration: None,
             last_expired: None,
-            bundle_name: None,
-            bundle_version: None,
+            bundle_name: bundle.map(|bundle| bundle.name.clone()),
+            bundle_version: bundle.map(|bundle| bundle.version.clone()),
             relative_fileloc: Some(row.source.clone()),
             fileloc: row.source.clone(),
             description: header.description.clone(),

@@ -41,6 +41,7 @@ pub(in super::super::super) struct RunResponse {
     conf: Arc<Value>,
     note: Option<String>,
     dag_versions: Vec<DagVersionResponse>,
+    /// The commit that it stays on.
     bundle_version: Option<String>,
     dag_display_name: String,
     partition_key: Option<String>,
@@ -70,7 +71,7 @@ impl RunResponse {
             conf: row.conf.clone(),
             note: listing.note.as_ref().map(|note| note.text.clone()),
             dag_versions: vec![DagVersionResponse::of(&version)],
-            bundle_version: None,
+            bundle_version: version.dag.spec().bundle.as_ref().map(|bundle| bundle.version.clone()),
             dag_display_name: display_name(version.dag.spec()),
             partition_key: None,
             partition_date: None,

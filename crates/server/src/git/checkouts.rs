@@ -1,0 +1,242 @@
+//! The folder with what is checked out: `checkouts/<commit>`, and `current`, a link to one of them.
+
+use std::{
+    fs, io,
+    os::unix::fs::symlink,
+    path::{Component, Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use super::Error;
+
+/// The folder of a repository's checkouts, and where in them DAG files are.
+#[derive(Clone, Debug)]
+pub struct Checkouts {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The folder with DAG files in the repository; empty for all of it (Airflow's `subdir`).
+    pub subdir: PathBuf,
+}
+
+impl Checkouts {
+    /// The link to the commit that counts.
+    pub fn current(&self) -> PathBuf {
+        self.folder.join("current")
+    }
+
+    /// The folder with a folder for each commit, all of which tasks may read.
+    pub fn all(&self) -> PathBuf {
+        self.folder.join("checkouts")
+    }
+
+    /// The commit that counts; `None` before there is one.
+    pub fn commit(&self) -> Option<String> {
+        let target = fs::read_link(self.current()).ok()?;
+        let commit = target.file_name()?.to_str()?.to_owned();
+        self.all().join(&commit).is_dir().then_some(commit)
+    }
+
+    /// The folder with the DAG files of the commit that counts.
+    pub fn dags(&self) -> Option<PathBuf> {
+        let checkout = self.all().join(self.commit()?);
+        // Joined with nothing, a path gets a slash at its end.
+        Some(if self.subdir.as_os_str().is_empty() { checkout } else { checkout.join(&self.subdir) })
+    }
+
+    /// The commit that a file is from, and the name that it has whatever the commit is.
+    pub fn name_of(&self, file: &Path) -> Option<(String, PathBuf)> {
+        let mut parts = file.strip_prefix(self.all()).ok()?.components();
+        let commit = parts.next()?.as_os_str().to_str()?.to_owned();
+        Some((commit, self.current().join(parts.as_path())))
+    }
+
+    /// The commits that are checked out.
+    pub(super) fn commits(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.all()).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+
+    /// Makes the folders, for nobody but this user, and removes what a server that was killed left half done.
+    pub(super) fn prepare(&self) -> Result<(), Error> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(&self.folder).map_err(at(&self.folder))?;
+        builder.create(self.all()).map_err(at(&self.all()))?;
+        builder.create(self.unfinished()).map_err(at(&self.unfinished()))?;
+        self.clear_unfinished();
+        Ok(())
+    }
+
+    /// What is on its way, in or out.
+    fn unfinished(&self) -> PathBuf {
+        self.folder.join("unfinished")
+    }
+
+    /// Makes a folder in which a commit may come to be. It is another each time: who wrote into the last one may
+    /// have outlived the server that asked for it.
+    pub(super) fn begin(&self) -> Result<PathBuf, Error> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let name = format!("{:x}-{}", since.as_micros(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = self.unfinished().join(name);
+        fs::create_dir(&folder).map_err(at(&folder))?;
+        Ok(folder)
+    }
+
+    /// Removes what is on its way nowhere. Where something is still written there, it is for the next time.
+    pub(super) fn clear_unfinished(&self) {
+        for entry in fs::read_dir(self.unfinished()).into_iter().flatten().flatten() {
+            if let Err(error) = remove(&entry.path()) {
+                tracing::debug!(%error, "what is left of a checkout can't be removed yet");
+            }
+        }
+    }
+
+    /// Takes a finished folder as this commit, on the disk and whole.
+    pub(super) fn finish(&self, finished: &Path, commit: &str) -> Result<(), Error> {
+        remove_links_out(finished).map_err(at(finished))?;
+        let target = self.all().join(commit);
+        let synced = fs::File::open(finished).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
+        synced.map_err(at(finished))?;
+        fs::rename(finished, &target).map_err(at(&target))
+    }
+
+    /// Has this commit count, at once.
+    pub(super) fn point_to(&self, commit: &str) -> Result<(), Error> {
+        let (next, current) = (self.folder.join("next"), self.current());
+        remove(&next)?;
+        symlink(Path::new("checkouts").join(commit), &next).map_err(at(&next))?;
+        fs::rename(&next, &current).map_err(at(&current))
+    }
+
+    /// Removes a commit's files.
+    pub(super) fn forget(&self, commit: &str) -> Result<(), Error> {
+        // What is removed only in part must not be taken for whole.
+        let going = self.begin()?;
+        fs::rename(self.all().join(commit), &going).map_err(at(&going))?;
+        remove(&going)
+    }
+}
+
+/// An error at a path.
+pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.display().to_string();
+    move |source| Error::Files { path, source }
+}
+
+/// Removes a file or a folder, where it is there.
+pub(super) fn remove(path: &Path) -> Result<(), Error> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Removes links that lead out of a folder, or nowhere: the server, which reads DAG files, may read more than
+/// whoever writes to the repository.
+fn remove_links_out(root: &Path) -> io::Result<()> {
+    let canonical = root.canonicalize()?;
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let (path, kind) = (entry.path(), entry.file_type()?);
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_symlink() && !leads_into(&path, &canonical) {
+                tracing::warn!(link = %path.display(), "a link that leads out of the repository is left out");
+                fs::remove_file(path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a link leads into a folder, by a way that holds wherever the folder is moved.
+fn leads_into(link: &Path, root: &Path) -> bool {
+    let relative = fs::read_link(link).is_ok_and(|target| {
+        !target.components().any(|part| matches!(part, Component::RootDir | Component::Prefix(_)))
+    });
+    relative && link.canonicalize().is_ok_and(|target| target.starts_with(root))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkouts(folder: &Path) -> Checkouts {
+        let checkouts = Checkouts { folder: folder.join("git"), subdir: "dags".into() };
+        checkouts.prepare().unwrap();
+        checkouts
+    }
+
+    fn check_out(checkouts: &Checkouts, commit: &str) {
+        let folder = checkouts.begin().unwrap();
+        fs::create_dir(folder.join("dags")).unwrap();
+        fs::write(folder.join("dags/a.yml"), commit).unwrap();
+        checkouts.finish(&folder, commit).unwrap();
+    }
+
+    #[test]
+    fn a_file_keeps_its_name_from_commit_to_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkouts = checkouts(folder.path());
+        assert_eq!((checkouts.commit(), checkouts.dags()), (None, None));
+        for commit in ["c1", "c2"] {
+            check_out(&checkouts, commit);
+            checkouts.point_to(commit).unwrap();
+            assert_eq!(checkouts.commit().as_deref(), Some(commit));
+            let file = checkouts.dags().unwrap().join("a.yml");
+            let name = checkouts.current().join("dags/a.yml");
+            assert_eq!(checkouts.name_of(&file), Some((commit.to_owned(), name.clone())));
+            assert_eq!(fs::read_to_string(name).unwrap(), commit);
+        }
+        assert_eq!(checkouts.name_of(Path::new("/elsewhere/a.yml")), None);
+        checkouts.forget("c1").unwrap();
+        assert_eq!(checkouts.commits(), ["c2"]);
+    }
+
+    #[test]
+    fn what_was_left_half_done_is_gone_and_counts_for_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkouts = checkouts(folder.path());
+        let half = checkouts.begin().unwrap();
+        fs::write(half.join("half"), "").unwrap();
+        // A link whose commit is gone is as good as none.
+        symlink("checkouts/gone", checkouts.current()).unwrap();
+        checkouts.prepare().unwrap();
+        assert_eq!((checkouts.commit(), half.exists()), (None, false));
+    }
+
+    #[test]
+    fn links_that_lead_out_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkouts = checkouts(folder.path());
+        fs::write(folder.path().join("secret"), "s").unwrap();
+        let unfinished = checkouts.begin().unwrap();
+        fs::create_dir(unfinished.join("dags")).unwrap();
+        fs::write(unfinished.join("real.yml"), "").unwrap();
+        let absolute = unfinished.join("real.yml");
+        let links: [(&str, &Path); 5] = [
+            ("dags/good.yml", Path::new("../real.yml")),
+            ("dags/up.yml", Path::new("../../../secret")),
+            ("dags/root.yml", Path::new("/etc/passwd")),
+            ("dags/moved.yml", &absolute),
+            ("dags/nowhere.yml", Path::new("nothing")),
+        ];
+        for (name, target) in links {
+            symlink(target, unfinished.join(name)).unwrap();
+        }
+        checkouts.finish(&unfinished, "c1").unwrap();
+        let left = fs::read_dir(checkouts.all().join("c1/dags")).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["good.yml"]);
+    }
+}

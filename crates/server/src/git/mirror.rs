@@ -1,0 +1,253 @@
+//! Keeping the checkouts as the repository has its branch.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tracing::{info, warn};
+use updraft_core::Namespace;
+use updraft_store::Store;
+
+use super::{Checkouts, Error, Remote, checkouts::remove, program::Program};
+use crate::leader::{Handle, now};
+
+/// Where what was fetched is noted in the repository on this machine.
+const TIP: &str = "refs/updraft/tip";
+/// However often somebody says that there is news, so long is waited between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What is followed, and how.
+#[derive(Clone)]
+pub struct Settings {
+    /// The repository.
+    pub remote: Remote,
+    /// Where it is checked out.
+    pub checkouts: Checkouts,
+    /// How often to look (Airflow's `refresh_interval`).
+    pub every: Duration,
+    /// What webhooks have to know; without one none is heard.
+    pub webhook_secret: Option<String>,
+}
+
+/// How it went.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Status {
+    /// When the repository last answered well.
+    pub last_good: Option<Timestamp>,
+    /// What is wrong, where something is.
+    pub error: Option<String>,
+}
+
+/// Follows a repository.
+pub struct Mirror {
+    settings: Settings,
+    store: Arc<dyn Store>,
+    leader: Handle,
+    news: Notify,
+    status: Mutex<Status>,
+}
+
+impl Mirror {
+    /// Makes the folders. Nothing is fetched before it runs.
+    pub fn new(settings: Settings, store: Arc<dyn Store>, leader: Handle) -> Result<Self, Error> {
+        settings.checkouts.prepare()?;
+        Ok(Self { settings, store, leader, news: Notify::new(), status: Mutex::default() })
+    }
+
+    /// Has it look soon.
+    pub fn look_soon(&self) {
+        self.news.notify_one();
+    }
+
+    /// What webhooks have to know.
+    pub fn webhook_secret(&self) -> Option<&str> {
+        self.settings.webhook_secret.as_deref()
+    }
+
+    /// How it went last.
+    pub fn status(&self) -> Status {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Runs for as long as the server does.
+    pub async fn run(self: Arc<Self>) {
+        let mut written = None;
+        let mut left = BTreeMap::new();
+        loop {
+            let before = self.settings.checkouts.commit();
+            let error = self.look().await.err().map(|error| error.to_string());
+            let after = self.settings.checkouts.commit();
+            if let Some(before) = before.filter(|before| after.as_ref() != Some(before)) {
+                left.insert(before, Instant::now());
+            }
+            self.note(error, &mut written).await;
+            // DAGs that were read from what counted until now are on their way.
+            left.retain(|_, since: &mut Instant| since.elapsed() < self.settings.every * 2);
+            if let Err(error) = self.tidy(&left).await {
+                warn!(%error, "checkouts of other commits can't be put in order; trying again");
+            }
+            tokio::time::sleep(PAUSE).await;
+            tokio::select! {
+                () = tokio::time::sleep(self.settings.every.saturating_sub(PAUSE)) => {}
+                () = self.news.notified() => {}
+            }
+        }
+    }
+
+    /// Keeps how it went, where people look for it. What can't be written now is written after the next look.
+    async fn note(&self, error: Option<String>, written: &mut Option<Option<String>>) {
+        let source = self.settings.remote.source();
+        {
+            let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+            if error.is_none() {
+                status.last_good = Some(now());
+            }
+            status.error = error.clone();
+        }
+        if *written == Some(error.clone()) {
+            return;
+        }
+        let namespace = Namespace::default();
+        let done = match &error {
+            Some(error) => {
+                warn!(%source, error, "the repository of DAG files can't be had; the last good commit stays at work");
+                self.store.put_import_error(&namespace, &source, error, None, now()).await
+            }
+            None => self.store.delete_import_error(&namespace, &source).await.map(drop),
+        };
+        match done {
+            Ok(()) => *written = Some(error),
+            Err(error) => warn!(%error, "could not keep how the repository is; trying again"),
+        }
+    }
+
+    /// Fetches, and switches to what is new.
+    async fn look(&self) -> Result<(), Error> {
+        let commit = match self.fetch().await {
+            Err(error) if error.is_of_own_repository() => {
+                warn!(%error, "the copy of the repository is in disorder, and is made anew");
+                let repository = self.repository();
+                blocking(move || remove(&repository)).await?;
+                self.fetch().await?
+            }
+            fetched => fetched?,
+        };
+        let git = self.git();
+        let checkouts = &self.settings.checkouts;
+        let subdir = checkouts.subdir.to_string_lossy().into_owned();
+        if !subdir.is_empty() {
+            let object = git.resolve(&format!("{commit}:{subdir}")).await?;
+            let folder = match object {
+                Some(object) => git.resolve(&format!("{object}^{{tree}}")).await?,
+                None => None,
+            };
+            if folder.is_none() {
+                return Err(Error::NoFolder { commit, subdir });
+            }
+        }
+        if let Some(current) = checkouts.commit() {
+            // A commit that changes nothing need not be another version of all DAGs.
+            let old = git.resolve(&format!("{current}^{{tree}}")).await?;
+            let new = git.resolve(&format!("{commit}^{{tree}}")).await?;
+            if current == commit || old.is_some() && old == new {
+                return Ok(());
+            }
+        }
+        self.check_out(&commit).await?;
+        let (checkouts, new) = (checkouts.clone(), commit.clone());
+        blocking(move || checkouts.point_to(&new)).await?;
+        info!(
+            commit,
+            source = self.settings.remote.source(),
+            "a commit of the repository of DAG files is new"
+        );
+        Ok(())
+    }
+
+    /// Fetches the branch; the commit that it is at.
+    async fn fetch(&self) -> Result<String, Error> {
+        let git = self.git();
+        if !self.repository().join("HEAD").exists() {
+            git.init().await?;
+        }
+        git.fetch(TIP).await?;
+        let commit = git.resolve(&format!("{TIP}^{{commit}}")).await?;
+        commit.ok_or_else(|| Error::Failed {
+            doing: "fetch the repository",
+            said: format!("`{}` is no commit", self.settings.remote.reference),
+            mend: Some("Set `dags.git.branch` to a branch or a tag of one"),
+        })
+    }
+
+    /// Has a commit's files in their folder.
+    async fn check_out(&self, commit: &str) -> Result<(), Error> {
+        let checkouts = &self.settings.checkouts;
+        if checkouts.all().join(commit).is_dir() {
+            return Ok(());
+        }
+        let begun = checkouts.clone();
+        let folder = blocking(move || begun.begin()).await?;
+        let index = folder.with_extension("index");
+        self.git().check_out(commit, &folder, &index).await?;
+        let (checkouts, commit) = (checkouts.clone(), commit.to_owned());
+        blocking(move || checkouts.finish(&folder, &commit)).await
+    }
+
+    /// Removes the files of commits that nothing runs from, and brings back those that something runs from again.
+    async fn tidy(&self, left: &BTreeMap<String, Instant>) -> Result<(), Error> {
+        let checkouts = self.settings.checkouts.clone();
+        // Looked at before the engine is asked: what comes to be meanwhile is not among them.
+        let present = checkouts.commits();
+        let of_git = |engine: &updraft_core::Engine| -> BTreeSet<String> {
+            let ours = engine.bundles().filter(|bundle| bundle.name == super::BUNDLE);
+            ours.map(|bundle| bundle.version.clone()).collect()
+        };
+        // Where another leads, it is asked again after the next look.
+        let Ok(needed) = self.leader.ask(of_git).await else { return Ok(()) };
+        let current = checkouts.commit();
+        for commit in needed.iter().filter(|commit| !present.contains(commit)) {
+            match self.git().resolve(&format!("{commit}^{{commit}}")).await? {
+                Some(_) => self.check_out(commit).await?,
+                None => warn!(
+                    commit,
+                    "a run is on a commit that is in the repository no more: its files are missing"
+                ),
+            }
+        }
+        let unneeded = present.into_iter().filter(|commit| {
+            !needed.contains(commit) && current.as_ref() != Some(commit) && !left.contains_key(commit)
+        });
+        let unneeded: Vec<String> = unneeded.collect();
+        blocking(move || {
+            checkouts.clear_unfinished();
+            unneeded.iter().try_for_each(|commit| checkouts.forget(commit))
+        })
+        .await
+    }
+
+    fn repository(&self) -> PathBuf {
+        self.settings.checkouts.folder.join("repository")
+    }
+
+    fn git(&self) -> Program<'_> {
+        Program { repository: self.repository(), remote: &self.settings.remote }
+    }
+}
+
+/// Does what waits for the disk. A bug in it is not hidden; on shutdown it is cancelled.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
