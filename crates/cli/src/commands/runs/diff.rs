@@ -94,7 +94,8 @@ async fn last_good(session: &Session, dag_id: &str, run: &Value) -> Result<Strin
     })
 }
 
-/// A row for each task instance of either run: first those whose state is another, then those that took longer.
+/// A row for each task instance of either run: first those whose state is another, by name, then those that took
+/// longer, the most first.
 fn compared(before: &[Value], now: &[Value]) -> Vec<Value> {
     let name =
         |row: &Value| (row["task_id"].as_str().unwrap_or_default().to_owned(), row["map_index"].as_i64());
@@ -117,8 +118,9 @@ fn compared(before: &[Value], now: &[Value]) -> Vec<Value> {
             json!({"task": task, "before": of(before), "now": of(now), "longer_by": longer_by})
         })
         .collect();
-    let rank = |row: &Value| {
-        (row["before"]["state"] == row["now"]["state"], -row["longer_by"].as_f64().unwrap_or(0.0))
+    let rank = |row: &Value| match row["before"]["state"] == row["now"]["state"] {
+        false => (false, 0.0),
+        true => (true, -row["longer_by"].as_f64().unwrap_or(0.0)),
     };
     rows.sort_by(|a, b| {
         let ((same, shorter), (other_same, other_shorter)) = (rank(a), rank(b));
