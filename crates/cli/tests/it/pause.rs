@@ -16,11 +16,13 @@ async fn everything_is_paused_for_the_next_server_too_until_somebody_resumes() {
     let shown = system.until(&["pause", "--show", "-o", "json"], |done| !done.out.is_empty()).await;
     assert_eq!(shown.json()["is_paused"], true);
     system.run(&["dags", "trigger", "often", "--run-id", "mine"]).good();
+    let count = || system.run(&["runs", "list", "often", "-o", "json"]).json().as_array().unwrap().len();
+    let before = count();
     // tidy: sleep because that nothing begins can only be waited for; there is a tick each second.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     let mine = |system: &System| system.run(&["runs", "show", "often", "mine", "-o", "json"]).json();
     assert_eq!(mine(&system)["state"], "queued");
-    let before = system.run(&["runs", "list", "often", "-o", "json"]).json().as_array().unwrap().len();
+    assert_eq!(count(), before, "a tick made a run");
     system.run(&["resume"]).good();
     system.until(&["runs", "show", "often", "mine", "-o", "json"], |done| done.out.contains("success")).await;
     let more =

@@ -9,9 +9,9 @@ use super::{Words, words};
 /// So many are told of in words; of the rest only that they are.
 const TOLD: usize = 50;
 
-/// What a digest says that tells of `all` alerts, of which some are here: the first of them lead it. Each is told
-/// by its subject and the page where a person sees it; a short message has numbers only. `base` is where people
-/// find Updraft, and `page_of` says where the page of one is.
+/// What a digest says that tells of `all` alerts, all by one way, of which the latest are here, the last first. Each
+/// is told by its subject and the page where a person sees it; a short message has numbers only. `base` is where
+/// people find Updraft, and `page_of` says where the page of one is.
 pub fn digest(
     rows: &[&DeliveryRow],
     all: u64,
