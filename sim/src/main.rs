@@ -95,7 +95,7 @@ struct Sum {
     events: u64,
     virtual_time: SignedDuration,
     coverage: Coverage,
-    failed: u64,
+    failures: Vec<Failure>,
 }
 
 fn many(args: &Args) -> ExitCode {
@@ -125,7 +125,7 @@ fn many(args: &Args) -> ExitCode {
     });
     let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
     sum.print(begin.elapsed());
-    if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if sum.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 impl Sum {
@@ -138,12 +138,8 @@ impl Sum {
                 self.coverage.merge(&summary.coverage);
             }
             Err(failure) => {
-                self.failed += 1;
-                println!(
-                    "seed {} fails after {} events: {:.600}",
-                    failure.seed, failure.events, failure.message
-                );
-                println!("  cargo run --release -p updraft-sim -- --seed {} --trace", failure.seed);
+                println!("seed {} fails", failure.seed);
+                self.failures.push(*failure);
             }
         }
     }
@@ -158,10 +154,14 @@ impl Sum {
             self.virtual_time.as_hours() / 24,
             self.coverage.triples.len(),
             self.coverage.transitions.len(),
-            self.failed,
+            self.failures.len(),
         );
         for (fault, count) in &self.coverage.faults {
             println!("{count:>10}  {fault}");
+        }
+        for Failure { seed, events, message, .. } in &self.failures {
+            println!("seed {seed} fails after {events} events: {message:.600}");
+            println!("  cargo run --release -p updraft-sim -- --seed {seed} --trace");
         }
     }
 }

@@ -201,6 +201,11 @@ impl Engine {
         }
         self.fire_timers(now);
         self.settle(now);
+        // What follows may be late at once: the deadline of a run that waited long for its turn.
+        while self.next_wakeup().is_some_and(|at| at <= now) {
+            self.fire_timers(now);
+            self.settle(now);
+        }
     }
 
     /// Follows up everything until nothing more follows.

@@ -108,6 +108,22 @@ fn a_tick_made_too_late_has_missed_its_deadline_and_a_run_of_the_past_has_not() 
 }
 
 #[test]
+fn a_run_that_is_late_when_its_turn_comes_is_told_in_the_same_step() {
+    let mut world = World::new(8);
+    let mut spec = every_ten_minutes(late(DeadlineFrom::LogicalDate, 3));
+    (spec.max_active_runs, spec.catchup) = (1, true);
+    world.put(spec);
+    world.pass(SignedDuration::from_secs(1));
+    let attempt = world.assigned()[0];
+    world.pass(SignedDuration::from_mins(14));
+    assert_eq!(told(&world).len(), 1, "the first run has passed its own deadline");
+    // The second could begin at 00:10, and is let in at 00:14: its deadline was at 00:13.
+    world.end(attempt, AttemptEnd::Success);
+    let runs: Vec<_> = told(&world).iter().map(|row| row.run).collect();
+    assert_eq!(runs, [Some(RunKey(1)), Some(RunKey(2))]);
+}
+
+#[test]
 fn ticks_that_passed_while_nobody_was_there_are_told_together() {
     let mut world = World::new(8);
     let mut spec = every_ten_minutes(dag("d", &["a"], &[]));
