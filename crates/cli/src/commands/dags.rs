@@ -180,7 +180,9 @@ impl Ask for Command {
                 if dags.is_empty() {
                     refuse_empty_namespace(client).await?;
                 }
-                format.list(&dags, LISTED)
+                // Most have none, and a screen is narrow.
+                let any_commit = dags.iter().any(|dag| !dag["bundle_version"].is_null());
+                format.list(&dags, if any_commit { LISTED } else { &LISTED[..LISTED.len() - 1] })
             }
             Self::Show { dag_id } => {
                 format.show(&client.get(&["v2", "dags", &dag_id, "details"]).await?, SHOWN)

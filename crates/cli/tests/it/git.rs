@@ -2,6 +2,7 @@
 
 mod repository;
 mod served;
+mod ssh;
 mod webhook;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};

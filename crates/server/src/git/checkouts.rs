@@ -51,6 +51,13 @@ impl Checkouts {
         Some((commit, self.current().join(parts.as_path())))
     }
 
+    /// Keeps a commit's files there for as long as the file is open, whatever a server does.
+    pub fn hold(&self, commit: &str) -> io::Result<fs::File> {
+        let folder = fs::File::open(self.all().join(commit))?;
+        folder.lock_shared()?;
+        Ok(folder)
+    }
+
     /// The commits that are checked out.
     pub(super) fn commits(&self) -> Vec<String> {
         let entries = fs::read_dir(self.all()).into_iter().flatten().flatten();
@@ -111,11 +118,18 @@ impl Checkouts {
         fs::rename(&next, &current).map_err(at(&current))
     }
 
-    /// Removes a commit's files.
+    /// Removes a commit's files, unless somebody holds them.
     pub(super) fn forget(&self, commit: &str) -> Result<(), Error> {
+        let folder = self.all().join(commit);
+        let lock = fs::File::open(&folder).map_err(at(&folder))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Ok(()),
+            Err(fs::TryLockError::Error(error)) => return Err(at(&folder)(error)),
+        }
         // What is removed only in part must not be taken for whole.
         let going = self.begin()?;
-        fs::rename(self.all().join(commit), &going).map_err(at(&going))?;
+        fs::rename(&folder, &going).map_err(at(&going))?;
         remove(&going)
     }
 }
@@ -199,6 +213,10 @@ mod tests {
             assert_eq!(fs::read_to_string(name).unwrap(), commit);
         }
         assert_eq!(checkouts.name_of(Path::new("/elsewhere/a.yml")), None);
+        let held = checkouts.hold("c1").unwrap();
+        checkouts.forget("c1").unwrap();
+        assert_eq!(checkouts.commits().len(), 2);
+        drop(held);
         checkouts.forget("c1").unwrap();
         assert_eq!(checkouts.commits(), ["c2"]);
     }

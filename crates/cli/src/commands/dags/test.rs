@@ -55,6 +55,13 @@ pub async fn test(session: &Session, args: Test) -> Result<()> {
     let config = Config::read(&home.0)?;
     let folder = dag_files::of(&home.0, &config)?;
     let found = find::one(&folder, &args.what, args.dag.as_deref())?;
+    // A server may be at work with the same repository.
+    let _held = match (&found.read.spec.bundle, &folder.git) {
+        (Some(bundle), Some(git)) => {
+            Some(git.hold(&bundle.version).context("can't keep the commit's files")?)
+        }
+        (Some(_) | None, _) => None,
+    };
     let spec = prepared((*found.read.spec).clone(), &args)?;
     let conf = args.conf.unwrap_or_default();
     params::check(&spec, &conf).map_err(|bad| Failure::new(Exit::Usage, bad.to_string()))?;

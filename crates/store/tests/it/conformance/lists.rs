@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::SignedDuration;
 use serde_json::json;
 use updraft_core::{
-    MapIndex, Namespace, RunKey, RunState, TiState, TiStateName,
+    Bundle, MapIndex, Namespace, RunKey, RunState, TiState, TiStateName,
     record::{Batch, RunRow, RunType, TiRow},
 };
 use updraft_store::{
@@ -70,9 +70,13 @@ pub async fn dags_by_what_they_are(on: TestStore) {
     assert_eq!(on.store.dag(&key("none")).await.unwrap(), None);
     let tags = on.store.tags(&Namespace::default(), &TextFilter::default(), Window::ALL).await.unwrap();
     assert_eq!(tags.rows, ["daily", "etl"]);
-    on.commit(&Batch { versions: vec![rows::version(&key("web"), 2)], ..Batch::default() }).await;
+    let mut second = rows::version(&key("web"), 2);
+    let bundle = Bundle { name: "git".into(), version: "c0ffee".into(), file: "/c0ffee/web.yml".into() };
+    Arc::make_mut(&mut second.spec).bundle = Some(bundle.clone());
+    on.commit(&Batch { versions: vec![second], ..Batch::default() }).await;
     let versions = on.store.dag_versions(&key("web"), Window::ALL).await.unwrap();
-    assert_eq!(versions.rows.iter().map(|row| row.version).collect::<Vec<_>>(), [2, 1]);
+    let of = versions.rows.into_iter().map(|row| (row.version, row.bundle)).collect::<Vec<_>>();
+    assert_eq!(of, [(2, Some(bundle)), (1, None)]);
     let counts = on.store.run_counts(&Namespace::default(), &["web".into()]).await.unwrap();
     let of_web = BTreeMap::from([(RunState::Failed, 1), (RunState::Running, 1)]);
     assert_eq!(counts, BTreeMap::from([("web".into(), of_web)]));
