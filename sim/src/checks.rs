@@ -1,5 +1,6 @@
 //! What must hold, told from what was written and from what workers saw.
 
+mod assets;
 mod attempts;
 mod beside;
 mod copies;
@@ -81,6 +82,7 @@ impl Checks {
         replay.ends_as_written()?;
         beside::alerts(&replay, &self.shapes, batch)?;
         beside::missed(disk, batch)?;
+        assets::outlets(&replay, &self.shapes, batch)?;
         for (key, ti) in &batch.tis {
             let before = disk.tis.get(key).filter(|_| !batch.deleted_tis.contains(key));
             if before.is_some_and(|before| before.try_number > ti.try_number || before.lease > ti.lease) {
@@ -100,6 +102,7 @@ impl Checks {
         ends::fit(disk, &self.shapes, batch)?;
         beside::history(disk, batch)?;
         beside::deadlines(disk, batch)?;
+        assets::runs(disk, batch)?;
         self.ticks.after(disk, batch)
     }
 

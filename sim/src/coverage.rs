@@ -80,6 +80,7 @@ fn concerns(input: &Input) -> (&'static str, Vec<TiKey>) {
         Input::ClockSet { .. } => ("clock set", Vec::new()),
         Input::Loaded { .. } => ("loaded", Vec::new()),
         Input::Past { .. } => ("past", Vec::new()),
+        Input::AssetEventKnown { .. } => ("event known", Vec::new()),
         Input::Command { command, .. } => match command {
             Command::Mark { tis, state } => {
                 let kind = match state {
@@ -133,6 +134,7 @@ impl fmt::Display for Shown<'_> {
             Input::Past { of, found } => {
                 write!(f, "what is before run {of}: {:?}", found.as_ref().map(|found| found.1.run.key))
             }
+            Input::AssetEventKnown { event, key, .. } => write!(f, "that {key} was event {event}"),
             Input::Command { id, command, .. } => match command {
                 Command::PutDag { spec, hash, .. } => write!(f, "command {id}: put {} {hash}", spec.dag_id),
                 command => write!(f, "command {id}: {command:?}"),

@@ -1,13 +1,17 @@
 //! What the store has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use updraft_core::{
-    DagKey, DeliveryId, MapIndex, Namespace, PoolName, RunId, RunKey, RunState, TaskId, TaskIx, TiKey,
+    AssetEvent, AssetEventId, AssetId, DagKey, DeliveryId, MapIndex, Namespace, PoolName, RunId, RunKey,
+    RunState, TaskId, TaskIx, TiKey,
     record::{
-        Batch, DagRow, DagVersionRow, DeliveryRow, PoolRow, RunRow, RunSnapshot, RunType, Snapshot,
-        TaskStatsRow, TiRow, TickRow, XcomRow,
+        AssetRow, Batch, DagRow, DagVersionRow, DeliveryRow, PoolRow, QueuedEvent, RunRow, RunSnapshot,
+        RunType, Snapshot, TaskStatsRow, TiRow, TickRow, XcomRow,
     },
 };
 
@@ -25,6 +29,10 @@ pub(crate) struct Disk {
     pub ticks: BTreeMap<(DagKey, Timestamp), TickRow>,
     pub stats: BTreeMap<(DagKey, TaskId), TaskStatsRow>,
     pub deliveries: BTreeMap<DeliveryId, DeliveryRow>,
+    pub assets: BTreeMap<AssetId, AssetRow>,
+    pub asset_events: BTreeMap<AssetEventId, Arc<AssetEvent>>,
+    /// Events that make runs of DAGs, with the run where there is one.
+    pub queued_events: BTreeMap<(DagKey, AssetEventId), Option<RunKey>>,
     last_run: i64,
     last_delivery: i64,
     pub paused: bool,
@@ -65,6 +73,7 @@ impl Disk {
             self.tis.insert(*key, ti.clone());
         }
         self.add_to_tis(batch)?;
+        self.add_asset_events(batch)?;
         self.paused = batch.paused.unwrap_or(self.paused);
         self.pools.extend(batch.pools.clone());
         self.ticks.extend(batch.ticks.clone());
@@ -109,7 +118,41 @@ impl Disk {
         Ok(())
     }
 
+    fn add_asset_events(&mut self, batch: &Batch) -> Result<(), String> {
+        self.assets.extend(batch.assets.clone());
+        for event in &batch.asset_events {
+            if !self.assets.contains_key(&event.asset) {
+                return Err(format!("event {} is of an asset that is not there", event.id));
+            }
+            let twice = |known: &Arc<AssetEvent>| known.asset == event.asset && known.key == event.key;
+            if event.key.is_some() && self.asset_events.values().any(twice) {
+                return Err(format!("two events of {} were told under {:?}", event.uri, event.key));
+            }
+            if self.asset_events.insert(event.id, event.clone()).is_some() {
+                return Err(format!("two events have the number {}", event.id));
+            }
+        }
+        for (at, run) in &batch.queued_events {
+            let (dag, event) = at;
+            if !self.asset_events.contains_key(event) || !self.dags.contains_key(dag) {
+                return Err(format!("event {event} is queued for {dag}, and one of them is not there"));
+            }
+            if run.is_some_and(|run| !self.runs.contains_key(&run)) {
+                return Err(format!("the run of event {event} for {dag} is not there"));
+            }
+            if let Some(Some(before)) = self.queued_events.insert(at.clone(), *run) {
+                return Err(format!("event {event} made run {before} of {dag} already"));
+            }
+        }
+        Ok(())
+    }
+
     fn delete(&mut self, batch: &Batch) {
+        self.queued_events.retain(|event, run| {
+            !batch.deleted_dags.contains(&event.0)
+                && !batch.dropped_events.contains(event)
+                && run.is_none_or(|run| !batch.deleted_runs.contains(&run))
+        });
         let mut runs: BTreeSet<RunKey> = batch.deleted_runs.clone();
         for dag in &batch.deleted_dags {
             self.dags.remove(dag);
@@ -167,11 +210,28 @@ impl Disk {
             pools: self.pools.values().cloned().collect(),
             ticks: ticks.into_values().cloned().collect(),
             stats: self.stats.values().cloned().collect(),
+            assets: self.assets.values().cloned().collect(),
+            queued_events: self.waiting_events().collect(),
+            last_asset_event: self.asset_events.keys().next_back().map_or(0, |id| id.0),
             last_run: self.last_run,
             last_delivery: self.last_delivery,
             paused: self.paused,
             runs,
         }
+    }
+
+    /// Events that DAGs have had no run for yet.
+    fn waiting_events(&self) -> impl Iterator<Item = QueuedEvent> {
+        let waiting = self.queued_events.iter().filter(|(_, run)| run.is_none());
+        waiting.filter_map(|((dag, event), _)| {
+            Some(QueuedEvent { dag: dag.clone(), event: self.asset_events.get(event)?.clone() })
+        })
+    }
+
+    /// What a run was made for.
+    pub fn events_of(&self, run: RunKey) -> Vec<Arc<AssetEvent>> {
+        let of_run = self.queued_events.iter().filter(|(_, of)| **of == Some(run));
+        of_run.filter_map(|((_, event), _)| self.asset_events.get(event).cloned()).collect()
     }
 
     /// The task instances of a run.
@@ -194,7 +254,8 @@ impl Disk {
     pub fn run(&self, key: RunKey) -> Option<(DagVersionRow, RunSnapshot)> {
         let run = self.runs.get(&key)?.clone();
         let version = self.version_of(&run)?.clone();
-        Some((version, RunSnapshot { tis: self.tis_of(key).cloned().collect(), run }))
+        let (tis, asset_events) = (self.tis_of(key).cloned().collect(), self.events_of(key));
+        Some((version, RunSnapshot { tis, asset_events, run }))
     }
 
     /// The last run of a DAG before a date.

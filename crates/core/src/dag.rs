@@ -22,7 +22,9 @@ pub use self::{
     result_arg::ResultArg,
     task::{RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule, WeightRule},
 };
-use crate::{DagId, GroupId, Namespace, Owner, TaskId, condition::Condition, schedule::Schedule};
+use crate::{
+    AssetCondition, DagId, GroupId, Namespace, Owner, TaskId, condition::Condition, schedule::Schedule,
+};
 
 /// A DAG as it was written. Two equal specs are the same version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +53,9 @@ pub struct DagSpec {
     /// When it runs by itself.
     #[serde(default = "manual")]
     pub schedule: Schedule,
+    /// It also runs when this has happened to assets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assets: Option<AssetCondition>,
     /// No tick before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_date: Option<Timestamp>,
@@ -138,6 +143,7 @@ impl DagSpec {
             doc_md: None,
             tags: Vec::new(),
             schedule: manual(),
+            assets: None,
             start_date: None,
             end_date: None,
             catchup: false,

@@ -5,6 +5,7 @@
 //! first. An engine whose rows could not be written is ahead of the truth: it is thrown away, and a new one
 //! is made of what the store has ([`Engine::restore`]).
 
+mod assets;
 mod attempts;
 mod branch;
 mod check;
@@ -35,9 +36,10 @@ use self::{
     workers::Worker,
 };
 use crate::{
-    Bundle, Dag, DagKey, Namespace, Owner, PoolName, RunId, RunKey, TaskId, TaskIx, TiKey, WorkerId,
+    AssetEvent, AssetEventId, AssetId, AssetUri, Bundle, Dag, DagKey, Namespace, Owner, PoolName, RunId,
+    RunKey, TaskId, TaskIx, TiKey, WorkerId,
     input::{Effect, Input, Want},
-    record::{Batch, DagRow, PoolRow, TaskStatsRow, TickRow},
+    record::{AssetRow, Batch, DagRow, PoolRow, TaskStatsRow, TickRow},
     state::IllegalTransition,
 };
 
@@ -84,8 +86,12 @@ pub struct Engine {
     touched: BTreeSet<RunKey>,
     /// Runs that are over, and need not be kept in mind unless a later one depends on them.
     over: BTreeSet<RunKey>,
+    assets: BTreeMap<(Namespace, AssetUri), AssetRow>,
+    /// The keys of events that are not in the store yet, or that a command to come is about.
+    event_keys: BTreeMap<(AssetId, String), AssetEventId>,
     last_run: i64,
     last_delivery: i64,
+    last_asset_event: i64,
     /// Nothing new begins anywhere.
     paused: bool,
     changed: Changed,
@@ -106,6 +112,8 @@ struct DagState {
     active: BTreeMap<TaskId, u32>,
     /// Why a tick that is due has no run yet.
     held: Option<ticks::Passed>,
+    /// What happened to assets, and there was no run for yet.
+    events: BTreeMap<AssetEventId, Arc<AssetEvent>>,
     /// The range of ticks that the next one may continue.
     last_range: Option<TickRow>,
     stats: BTreeMap<TaskId, TaskStatsRow>,
@@ -124,6 +132,7 @@ enum Timer {
     RunDue(RunKey),
     RunTimeout(RunKey),
     Deadline(RunKey),
+    Events(DagKey),
     Wake(TiKey),
     Lease(WorkerId),
 }
@@ -179,8 +188,11 @@ impl Engine {
             todo: BTreeSet::new(),
             touched: BTreeSet::new(),
             over: BTreeSet::new(),
+            assets: BTreeMap::new(),
+            event_keys: BTreeMap::new(),
             last_run: 0,
             last_delivery: 0,
+            last_asset_event: 0,
             paused: false,
             changed: Changed::default(),
             out: Output::default(),
@@ -191,12 +203,18 @@ impl Engine {
     pub fn step(&mut self, now: Timestamp, input: Input) {
         match input {
             Input::Clock => {}
-            Input::ClockSet { by } => self.move_leases(by),
+            Input::ClockSet { by } => {
+                self.move_leases(by);
+                self.runs_of_events(now);
+            }
             Input::Command { id, by, command } => self.on_command(now, id, &by, command),
             Input::Worker { worker, incarnation, event } => {
                 self.on_worker_event(now, worker, incarnation, event);
             }
             Input::Loaded { version, run } => self.on_loaded(&version, *run),
+            Input::AssetEventKnown { asset, key, event } => {
+                self.event_keys.insert((asset, key), event);
+            }
             Input::Past { of, found } => self.on_past(of, found),
         }
         self.fire_timers(now);
@@ -245,6 +263,7 @@ impl Engine {
                 out.batch.tis.insert(key, ti.clone());
             }
         }
+        self.event_keys.clear();
         self.forget_finished();
         out
     }
@@ -281,6 +300,11 @@ impl Engine {
         self.runs.get(&key.run)?.ti(key)
     }
 
+    /// What happened to assets, that a run in mind was made for.
+    pub fn asset_events(&self, key: RunKey) -> &[Arc<AssetEvent>] {
+        self.runs.get(&key).map_or(&[], |run| &run.asset_events)
+    }
+
     /// How many task instances of runs in mind are not over.
     pub fn unfinished(&self) -> u64 {
         self.runs.values().map(|run| u64::from(run.unfinished)).sum()
@@ -302,6 +326,7 @@ impl Engine {
                 Timer::RunDue(run) => self.begin_runs_of(now, run),
                 Timer::RunTimeout(run) => self.on_run_timeout(now, run, at),
                 Timer::Deadline(run) => self.on_deadline(now, run),
+                Timer::Events(dag) => self.run_of_events(now, &dag),
                 Timer::Wake(ti) => self.on_wake(now, ti),
                 Timer::Lease(worker) => self.on_lease_end(now, &worker),
             }

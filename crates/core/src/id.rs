@@ -68,6 +68,8 @@ names! {
     PoolName;
     /// The queue a task waits in; workers say which queues they serve.
     QueueName;
+    /// What an asset is known by within its namespace: `s3://shop/orders.csv`, or a plain name.
+    AssetUri;
     /// A worker, by the name under which it joins. It outlives the process: see [`Incarnation`].
     WorkerId;
 }
@@ -109,6 +111,10 @@ numbers! {
     Incarnation(i64);
     /// An alert or another delivery in the outbox.
     DeliveryId(i64);
+    /// An asset's number, given when the first DAG names it.
+    AssetId(i64);
+    /// The number of something that happened to an asset.
+    AssetEventId(i64);
 }
 
 impl MapIndex {

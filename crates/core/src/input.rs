@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    AttemptId, DagKey, DagSpec, DeliveryId, Incarnation, MapIndex, Namespace, PoolName, QueueName, RunId,
-    RunKey, RunState, TaskId, TiKey, WorkerId, XcomValue,
+    AssetEventId, AssetId, AssetUri, AttemptId, DagId, DagKey, DagSpec, DeliveryId, Incarnation, MapIndex,
+    Namespace, PoolName, QueueName, RunId, RunKey, RunState, TaskId, TiKey, WorkerId, XcomValue,
     record::{PoolRow, RunSnapshot},
 };
 
@@ -50,6 +50,15 @@ pub enum Input {
         version: crate::record::DagVersionRow,
         /// The run.
         run: Box<RunSnapshot>,
+    },
+    /// An event of an asset that was told before under the key of a command to come.
+    AssetEventKnown {
+        /// The asset.
+        asset: AssetId,
+        /// The key.
+        key: String,
+        /// The event.
+        event: AssetEventId,
     },
     /// The answer to a [`Want`].
     Past {
@@ -275,6 +284,19 @@ pub enum Command {
         /// Only of this task of it; of the DAG and all its tasks, where none is named.
         task: Option<TaskId>,
     },
+    /// Somebody tells that something happened to an asset.
+    PutAssetEvent(PutAssetEvent),
+    /// What happened to assets so far makes no run of these DAGs any more, unless it has.
+    DropQueuedEvents {
+        /// In this namespace.
+        namespace: Namespace,
+        /// Of this DAG; of all, where none is named.
+        dag: Option<DagId>,
+        /// Only events of this asset.
+        asset: Option<AssetId>,
+        /// Only events before this.
+        before: Option<Timestamp>,
+    },
     /// A pool is made or changed.
     PutPool(PoolRow),
     /// A pool goes.
@@ -302,6 +324,28 @@ pub struct Trigger {
     pub run_type: crate::record::RunType,
     /// Airflow's `triggered_by`.
     pub triggered_by: &'static str,
+}
+
+/// Something that happened to an asset.
+#[derive(Clone, Debug)]
+pub struct PutAssetEvent {
+    /// In this namespace.
+    pub namespace: Namespace,
+    /// Which.
+    pub asset: WhichAsset,
+    /// What there is to say about it: a JSON object, at most 64 KiB.
+    pub extra: Arc<Value>,
+    /// Told again under this key, it is the same event.
+    pub key: Option<String>,
+}
+
+/// An asset, as somebody names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WhichAsset {
+    /// By its number.
+    Id(AssetId),
+    /// By its URI.
+    Uri(AssetUri),
 }
 
 /// Task instances that are to begin anew.
@@ -336,6 +380,10 @@ pub enum Reply {
     Tis(Vec<TiKey>),
     /// The DAG is at this version; whether it is a new one.
     Version(u32, bool),
+    /// This is the event; whether it is new.
+    AssetEvent(AssetEventId, bool),
+    /// So many were concerned.
+    Count(u64),
     /// These were put into the outbox.
     Deliveries(Vec<DeliveryId>),
 }

@@ -6,6 +6,7 @@
 //! happens comes in as an input with the time at which it happened; whatever is to be done goes out as
 //! data. `clippy.toml` beside this crate bans the calls that would break this.
 
+mod asset;
 pub mod condition;
 pub mod dag;
 pub mod engine;
@@ -20,6 +21,7 @@ mod state;
 pub mod trigger_rule;
 
 pub use self::{
+    asset::{Asset, AssetCondition, AssetEvent, AssetEventSource},
     condition::Condition,
     dag::{
         AlertChannel, AlertOn, AlertSpec, AlertWords, Bundle, Dag, DagSpec, Deadline, DeadlineFrom, EdgeSpec,
@@ -28,8 +30,9 @@ pub use self::{
     },
     engine::{Config, Engine, Output},
     id::{
-        AttemptId, BadAttemptId, DagId, DagKey, DeliveryId, GroupId, Incarnation, MapIndex, Namespace, Owner,
-        PoolName, QueueName, RunId, RunKey, TaskId, TaskIx, TiKey, WorkerId,
+        AssetEventId, AssetId, AssetUri, AttemptId, BadAttemptId, DagId, DagKey, DeliveryId, GroupId,
+        Incarnation, MapIndex, Namespace, Owner, PoolName, QueueName, RunId, RunKey, TaskId, TaskIx, TiKey,
+        WorkerId,
     },
     record::XcomValue,
     state::{

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    AttemptId, DagId, GroupId, Incarnation, MapIndex, Namespace, QueueName, RunId, RunState, TaskId,
-    TiStateName, WorkerId, input::WorkerEvent, record::RunType,
+    AssetEvent, AttemptId, DagId, GroupId, Incarnation, MapIndex, Namespace, QueueName, RunId, RunState,
+    TaskId, TiStateName, WorkerId, input::WorkerEvent, record::RunType,
 };
 
 /// The version of this protocol. A server refuses a worker that speaks another, and says so.
@@ -169,6 +169,9 @@ pub struct OrderRun {
     pub run_after: Timestamp,
     /// When it began.
     pub started_at: Option<Timestamp>,
+    /// What happened to assets, that it was made for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asset_events: Vec<Arc<AssetEvent>>,
     /// What was given with it.
     pub conf: Arc<Value>,
     /// The DAG's parameters, those of the run in place of the defaults.

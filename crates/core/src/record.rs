@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    AlertChannel, AlertOn, AlertWords, DagKey, DagSpec, DeliveryId, Namespace, OnDoubt, Owner, PoolName,
-    RunId, RunKey, RunState, TaskId, TaskIx, TiKey, TiState, TiStateName, WorkerId, schedule::Tick,
+    AlertChannel, AlertOn, AlertWords, Asset, AssetEvent, AssetEventId, AssetId, DagKey, DagSpec, DeliveryId,
+    Namespace, OnDoubt, Owner, PoolName, RunId, RunKey, RunState, TaskId, TaskIx, TiKey, TiState,
+    TiStateName, WorkerId, schedule::Tick,
 };
 
 /// A DAG, whichever version it is at.
@@ -32,6 +33,8 @@ pub struct DagRow {
     pub last_tick: Option<Tick>,
     /// The tick to come.
     pub next_tick: Option<Tick>,
+    /// When its last run of what happened to assets was made.
+    pub events_run_at: Option<Timestamp>,
     /// Runs that failed in a row, up to now.
     pub consecutive_failures: u32,
 }
@@ -255,6 +258,28 @@ impl TickOutcome {
     }
 }
 
+/// An asset that DAGs have named.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AssetRow {
+    /// Its number.
+    pub id: AssetId,
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// What the last DAG said of it that said anything.
+    pub asset: Asset,
+    /// When a DAG first named it.
+    pub created_at: Timestamp,
+}
+
+/// An event that a DAG has not had a run for yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueuedEvent {
+    /// The DAG.
+    pub dag: DagKey,
+    /// The event.
+    pub event: Arc<AssetEvent>,
+}
+
 /// A pool of slots.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolRow {
@@ -353,6 +378,14 @@ pub struct Batch {
     pub pools: BTreeMap<(Namespace, PoolName), PoolRow>,
     /// New rows of the outbox.
     pub deliveries: Vec<DeliveryRow>,
+    /// Assets to write.
+    pub assets: BTreeMap<AssetId, AssetRow>,
+    /// What happened to assets.
+    pub asset_events: Vec<Arc<AssetEvent>>,
+    /// Events that a DAG's runs are made of: of which run, where there is one yet.
+    pub queued_events: BTreeMap<(DagKey, AssetEventId), Option<RunKey>>,
+    /// Events that a DAG will have no run for.
+    pub dropped_events: BTreeSet<(DagKey, AssetEventId)>,
     /// Who did what.
     pub audit: Vec<AuditRow>,
     /// Mean durations to write.
@@ -385,6 +418,8 @@ pub struct RunSnapshot {
     pub run: RunRow,
     /// Its task instances.
     pub tis: Vec<TiRow>,
+    /// What happened to assets, that it was made for.
+    pub asset_events: Vec<Arc<AssetEvent>>,
 }
 
 /// Everything the engine has to know to go on where another left off.
@@ -402,6 +437,12 @@ pub struct Snapshot {
     pub ticks: Vec<TickRow>,
     /// Mean durations.
     pub stats: Vec<TaskStatsRow>,
+    /// All assets.
+    pub assets: Vec<AssetRow>,
+    /// Events that DAGs have not had a run for yet.
+    pub queued_events: Vec<QueuedEvent>,
+    /// The highest number any event of an asset ever had; 0 before the first.
+    pub last_asset_event: i64,
     /// The highest number any run ever had; 0 before the first.
     pub last_run: i64,
     /// The highest number any delivery ever had; 0 before the first.

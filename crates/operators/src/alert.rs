@@ -67,6 +67,7 @@ fn order(row: &DeliveryRow) -> Order {
             data_interval: time("data_interval_start").zip(time("data_interval_end")),
             run_after: time("run_after").unwrap_or(row.at),
             started_at: time("started_at"),
+            asset_events: Vec::new(),
             conf: Arc::default(),
             params: BTreeMap::new(),
             template: BTreeMap::new(),

@@ -34,6 +34,7 @@
 //! - Groups and tasks are found by their full names (`group.task`) as well as by the short ones.
 //! - A wrong default argument that no task takes is told; Airflow passes over it.
 mod alert;
+mod assets;
 mod conversion;
 mod dag;
 mod date;

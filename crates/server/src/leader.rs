@@ -451,6 +451,13 @@ impl Leader {
     async fn load(&mut self, need: Need) -> Result<(), Ended> {
         let store = self.store.clone();
         let key = match need {
+            Need::AssetEvent(asset, key) => {
+                if let Some(event) = self.patiently(|| store.asset_event_of(asset, &key)).await? {
+                    let now = self.now();
+                    self.engine.step(now, Input::AssetEventKnown { asset, key, event });
+                }
+                None
+            }
             Need::Run(key) => Some(key),
             Need::RunId(dag, run_id) => self.patiently(|| store.find_run(&dag, &run_id)).await?,
         };

@@ -13,6 +13,7 @@ pub(crate) fn header(spec: &DagSpec) -> DagSpec {
         doc_md: spec.doc_md.clone(),
         tags: spec.tags.clone(),
         schedule: spec.schedule.clone(),
+        assets: spec.assets.clone(),
         start_date: spec.start_date,
         end_date: spec.end_date,
         catchup: spec.catchup,

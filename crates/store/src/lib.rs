@@ -1,8 +1,8 @@
 //! What is kept: runs, task instances and all else, in SQLite, PostgreSQL or memory.
 //!
-//! [`Store`] is what a server holds, as `Arc<dyn Store>`. It is five traits, so that each can be read by
+//! [`Store`] is what a server holds, as `Arc<dyn Store>`. It is six traits, so that each can be read by
 //! itself: [`Ledger`] for the engine (rebuild, commit, leadership), [`Queries`] for the API and the UI,
-//! [`Records`] for what any server writes (connections, accounts, notes), [`Backfills`], and [`Upkeep`] for
+//! [`Records`] for what any server writes (connections, accounts, notes), [`Backfills`], [`Assets`], and [`Upkeep`] for
 //! the administrator.
 //!
 //! # Architecture Invariant
@@ -13,6 +13,7 @@
 //! Times are kept in whole microseconds since 1970. What is finer is cut off, so that whoever makes a
 //! timestamp should round it first.
 
+mod assets;
 mod backfills;
 mod change;
 mod error;
@@ -27,6 +28,7 @@ pub mod test_postgres;
 mod upkeep;
 
 pub use self::{
+    assets::{AssetEventListing, AssetEventQuery, AssetListing, AssetQuery, AssetUsage, AssetUse, Assets},
     backfills::{
         BackfillCounts, BackfillId, BackfillQuery, BackfillRow, BackfillRunListing, BackfillRunRow,
         Backfills, NewBackfill, Progress, Reprocess,
@@ -49,6 +51,6 @@ pub use self::{
 };
 
 /// All that a server asks of what keeps its state.
-pub trait Store: Ledger + Queries + Records + Backfills + Upkeep {}
+pub trait Store: Ledger + Queries + Records + Backfills + Assets + Upkeep {}
 
-impl<T: Ledger + Queries + Records + Backfills + Upkeep> Store for T {}
+impl<T: Ledger + Queries + Records + Backfills + Assets + Upkeep> Store for T {}

@@ -3,6 +3,7 @@
 //! A copy of it is a database of its own. Runs are shared between copies until one of them changes, so that a
 //! simulator can keep a copy for every moment at which it may want to crash.
 
+mod assets;
 mod backfills;
 mod filter;
 mod outbox;

@@ -3,6 +3,7 @@
 //! Both take the same statements, apart from a few words that [`Db`] knows, so that there is one
 //! implementation of each trait and not two.
 
+mod assets;
 mod backfills;
 mod commit;
 mod db;

@@ -26,6 +26,8 @@ pub enum Expired {
     Deliveries,
     /// Backfills that are over.
     Backfills,
+    /// Events of assets that no DAG waits with, and that no run was made of that is still there.
+    AssetEvents,
     /// API and join tokens that have run out.
     Tokens,
 }
@@ -40,6 +42,7 @@ impl Expired {
         Self::Ticks,
         Self::Deliveries,
         Self::Backfills,
+        Self::AssetEvents,
         Self::Tokens,
     ];
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 use updraft_core::{
-    DagKey, DagSpec, End, MapIndex, RunKey, RunState, TaskId, TiKey, TiStateName,
-    input::{Clear, Command, Trigger},
+    AssetId, DagKey, DagSpec, End, MapIndex, RunKey, RunState, TaskId, TiKey, TiStateName,
+    input::{Clear, Command, PutAssetEvent, Trigger, WhichAsset},
     record::{PoolRow, RunType},
 };
 
@@ -60,7 +60,22 @@ pub(crate) fn draw(rng: &mut Rng, disk: &Disk, number: u64, now: Micros, active:
         79..=82 => Command::Pause(ti(rng, disk, Some(TiStateName::Running))?),
         83..=86 => Command::Continue(ti(rng, disk, Some(TiStateName::Paused))?),
         87..=90 => Command::Stop(ti(rng, disk, None)?),
-        91..=97 => {
+        91..=93 => Command::PutAssetEvent(PutAssetEvent {
+            namespace: Default::default(),
+            asset: match rng.chance(0.2) {
+                true => WhichAsset::Id(AssetId(rng.between(1, 5))),
+                false => WhichAsset::Uri(dags::asset(rng).uri),
+            },
+            extra: Arc::new(json!({})),
+            key: rng.chance(0.5).then(|| format!("k{}", rng.below(12))),
+        }),
+        94 => Command::DropQueuedEvents {
+            namespace: Default::default(),
+            dag: rng.chance(0.7).then_some(dag.dag_id),
+            asset: rng.chance(0.3).then(|| AssetId(rng.between(1, 4))),
+            before: None,
+        },
+        95..=97 => {
             let name = *rng.pick(&["small", "small", "wide", "default_pool"])?;
             let slots = if rng.chance(0.8) { Some(rng.below(6) as u32) } else { None };
             pool(name, slots, rng.chance(0.3))

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use updraft_core::{
-    AlertChannel, AlertOn, AlertSpec, Condition, Dag, DagSpec, Deadline, DeadlineFrom, EdgeSpec, GroupSpec,
-    Role, TaskKind, TaskSpec, TriggerRule,
+    AlertChannel, AlertOn, AlertSpec, Asset, AssetCondition, Condition, Dag, DagSpec, Deadline, DeadlineFrom,
+    EdgeSpec, GroupSpec, Role, TaskKind, TaskSpec, TriggerRule,
     schedule::{Crons, Delta, Schedule, Times, Zone},
 };
 
@@ -31,6 +31,9 @@ fn attempt(rng: &mut Rng, name: &str, active: Micros) -> DagSpec {
     spec.owner = (*rng.pick(&["zoro", "sanji", "usopp"]).unwrap_or(&"zoro")).into();
     limits(rng, &mut spec);
     schedule(rng, &mut spec, active);
+    if rng.chance(0.25) {
+        spec.assets = Some(assets(rng, 2));
+    }
     let mut sometimes = |p: f64, most: f64| if rng.chance(p) { most * rng.unit() } else { 0.0 };
     let taste = Taste {
         other_rules: sometimes(0.6, 1.0),
@@ -38,6 +41,7 @@ fn attempt(rng: &mut Rng, name: &str, active: Micros) -> DagSpec {
         pools: sometimes(0.4, 0.8),
         past: sometimes(0.25, 0.6),
         alerts: sometimes(0.2, 0.5),
+        outlets: sometimes(0.3, 0.3),
     };
     let size = rng.log_between(1, 40) as usize;
     spec.tasks = (0..size).map(|n| tasks::task(rng, format!("t{n}"), &taste)).collect();
@@ -119,6 +123,19 @@ fn schedule(rng: &mut Rng, spec: &mut DagSpec, active: Micros) {
     let back = if rng.chance(0.5) { 6 * seconds } else { -seconds };
     spec.start_date = rng.chance(0.8).then(|| wall(-rng.between(0, back.abs()) * back.signum() * SECOND));
     spec.end_date = rng.chance(0.2).then(|| wall(rng.between(0, active)));
+}
+
+/// One of the few assets of this world.
+pub(super) fn asset(rng: &mut Rng) -> Asset {
+    Asset::new(*rng.pick(&["s3://shop/orders", "s3://shop/goods", "stock", "mail"]).unwrap_or(&"stock"))
+}
+
+fn assets(rng: &mut Rng, depth: u32) -> AssetCondition {
+    match rng.below(if depth == 0 { 1 } else { 3 }) {
+        0 => AssetCondition::Asset(asset(rng)),
+        1 => AssetCondition::All((0..rng.between(0, 3)).map(|_| assets(rng, depth - 1)).collect()),
+        _ => AssetCondition::Any((0..rng.between(0, 3)).map(|_| assets(rng, depth - 1)).collect()),
+    }
 }
 
 fn times(rng: &mut Rng, active: Micros) -> Times {

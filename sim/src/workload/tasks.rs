@@ -32,6 +32,7 @@ pub(super) struct Taste {
     pub pools: f64,
     pub past: f64,
     pub alerts: f64,
+    pub outlets: f64,
 }
 
 pub(super) fn task(rng: &mut Rng, name: String, taste: &Taste) -> TaskSpec {
@@ -77,6 +78,9 @@ pub(super) fn task(rng: &mut Rng, name: String, taste: &Taste) -> TaskSpec {
     task.depends_on_past = rng.chance(taste.past);
     task.wait_for_downstream = rng.chance(taste.past / 2.0);
     task.ignore_first_depends_on_past = rng.chance(0.8);
+    if rng.chance(taste.outlets) {
+        task.outlets = (0..rng.between(1, 2)).map(|_| super::dags::asset(rng)).collect();
+    }
     if rng.chance(taste.alerts) {
         let on =
             *rng.pick(&[AlertOn::Failure, AlertOn::Retry, AlertOn::Success]).unwrap_or(&AlertOn::Failure);

@@ -304,6 +304,15 @@ impl World {
                     let run = match need {
                         Need::Run(run) => Some(run),
                         Need::RunId(dag, run_id) => self.disk.run_ids.get(&(dag, run_id)).copied(),
+                        Need::AssetEvent(asset, key) => {
+                            let mut told = self.disk.asset_events.values();
+                            let told =
+                                told.find(|event| event.asset == asset && event.key.as_ref() == Some(&key));
+                            if let Some(event) = told.map(|event| event.id) {
+                                self.step(s, engine, Input::AssetEventKnown { asset, key, event })?;
+                            }
+                            None
+                        }
                     };
                     if let Some((version, run)) = run.and_then(|run| self.disk.run(run)) {
                         self.step(s, engine, Input::Loaded { version, run: Box::new(run) })?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{AlertSpec, Mapping, Param};
-use crate::{GroupId, PoolName, QueueName, TaskId};
+use crate::{Asset, GroupId, PoolName, QueueName, TaskId};
 
 /// A task as it was written: what it does ([`TaskSpec::operator`], [`TaskSpec::args`]), and when it may.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,6 +85,12 @@ pub struct TaskSpec {
     /// Its mean duration as its author expects it, for progress before there is a history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_duration: Option<SignedDuration>,
+    /// What it reads, for display and for lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inlets: Vec<Asset>,
+    /// What it makes: its success is an event of each of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outlets: Vec<Asset>,
     /// Who is told what becomes of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<AlertSpec>,
@@ -148,6 +154,8 @@ impl TaskSpec {
             map_index_template: None,
             do_xcom_push: true,
             expected_duration: None,
+            inlets: Vec::new(),
+            outlets: Vec::new(),
             alerts: Vec::new(),
             run_as_user: None,
             owner: None,

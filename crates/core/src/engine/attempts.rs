@@ -204,7 +204,10 @@ impl Engine {
             self.end_at(key, at, now);
         }
         match end {
-            End::Success => self.alert(now, key, AlertOn::Success),
+            End::Success => {
+                self.alert(now, key, AlertOn::Success);
+                self.tell_outlets(now, key);
+            }
             End::Failed => self.alert(now, key, AlertOn::Failure),
             End::Skipped | End::UpstreamFailed | End::Removed => {}
         }

@@ -84,6 +84,9 @@ impl Engine {
 
     fn check_dags(&self) -> Result<(), Broken> {
         for (key, dag) in &self.dags {
+            if self.forgets_events(key) {
+                return Err(Broken(format!("nothing will make the run of what happened to assets of {key}")));
+            }
             for (task, counted) in &dag.active {
                 let runs = self.runs.values().filter(|run| run.row.dag == *key);
                 let active = runs

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{Engine, restore::DEFAULT_POOL};
 use crate::{
-    DagKey, Namespace, PoolName, RunId, RunKey, TiKey,
-    input::{Clear, Command, CommandError, Effect, Reply, Trigger},
+    AssetId, DagKey, Namespace, PoolName, RunId, RunKey, TiKey,
+    input::{Clear, Command, CommandError, Effect, PutAssetEvent, Reply, Trigger, WhichAsset},
     record::AuditRow,
 };
 
@@ -21,6 +21,9 @@ pub enum Need {
     Run(RunKey),
     /// The run of this name, if there is one.
     RunId(DagKey, RunId),
+    /// The event of this asset that was told under this key, if there is one: to be told with
+    /// [`crate::input::Input::AssetEventKnown`].
+    AssetEvent(AssetId, String),
 }
 
 impl Engine {
@@ -42,13 +45,24 @@ impl Engine {
             Command::Mark { tis, .. } => tis.first().map(|ti| run(&ti.run)).unwrap_or_default(),
             Command::Pause(ti) | Command::Continue(ti) | Command::Stop(ti) => run(&ti.run),
             Command::PutXcom { ti, .. } | Command::DeleteXcom { ti, .. } => run(&ti.run),
-            Command::PutDag { .. }
+            Command::PutAssetEvent(PutAssetEvent { namespace, asset, key: Some(key), .. }) => {
+                let asset = self.find_asset(namespace, asset).map(|row| row.id);
+                let known = |asset| self.event_keys.contains_key(&(asset, key.clone()));
+                asset
+                    .filter(|asset| !known(*asset))
+                    .map(|asset| Need::AssetEvent(asset, key.clone()))
+                    .into_iter()
+                    .collect()
+            }
+            Command::PutAssetEvent(_)
+            | Command::PutDag { .. }
             | Command::RetireDag(_)
             | Command::DeleteDag(_)
             | Command::PauseDag { .. }
             | Command::PauseAll { .. }
             | Command::Trigger(_)
             | Command::TestAlerts { .. }
+            | Command::DropQueuedEvents { .. }
             | Command::PutPool(_)
             | Command::DeletePool(..) => Vec::new(),
         }
@@ -94,6 +108,10 @@ impl Engine {
             Command::PutXcom { ti, key, value } => self.put_xcom(now, ti, key, value),
             Command::DeleteXcom { ti, key } => self.delete_xcom(ti, key),
             Command::TestAlerts { dag, task } => self.test_alerts(now, by, &dag, task.as_ref()),
+            Command::PutAssetEvent(told) => self.put_asset_event(now, by, told),
+            Command::DropQueuedEvents { namespace, dag, asset, before } => {
+                Ok(self.drop_queued_events(&namespace, dag.as_ref(), asset, before))
+            }
             Command::PutPool(row) => self.set_pool(row),
             Command::DeletePool(namespace, name) => self.delete_pool(namespace, name),
         }
@@ -178,6 +196,17 @@ fn audit_of(command: &Command) -> Option<Note> {
         }
         Command::TestAlerts { dag, task } => {
             ("test_alerts", Some(dag.clone()), None, json!({"task_id": task}))
+        }
+        Command::PutAssetEvent(told) => {
+            let asset = match &told.asset {
+                WhichAsset::Id(id) => json!(id),
+                WhichAsset::Uri(uri) => json!(uri),
+            };
+            ("put_asset_event", None, None, json!({"asset": asset, "extra": &*told.extra, "key": told.key}))
+        }
+        Command::DropQueuedEvents { namespace, dag, asset, before } => {
+            let dag = dag.as_ref().map(|dag| DagKey::new(namespace.clone(), dag.clone()));
+            ("drop_queued_events", dag, None, json!({"asset": asset, "before": before}))
         }
         Command::PutPool(pool) => ("put_pool", None, None, json!(pool)),
         Command::DeletePool(_, name) => ("delete_pool", None, None, json!({"name": name})),

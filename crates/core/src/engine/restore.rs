@@ -14,7 +14,7 @@ use super::{
 use crate::{
     AttemptId, Dag, DagKey, DagSpec, End, Incarnation, InvalidDag, PoolName, RunKey, RunState, TaskKind,
     TaskSpec, TiState, Wait,
-    record::{DagVersionRow, PoolRow, RunSnapshot, Snapshot},
+    record::{DagVersionRow, PoolRow, QueuedEvent, RunSnapshot, Snapshot},
 };
 
 /// The pool that is always there (Airflow's), without a limit until someone sets one.
@@ -40,6 +40,7 @@ impl Engine {
         let mut engine = Self::new(config);
         engine.last_run = snapshot.last_run;
         engine.last_delivery = snapshot.last_delivery;
+        engine.last_asset_event = snapshot.last_asset_event;
         engine.paused = snapshot.paused;
         for row in snapshot.pools {
             engine.put_pool(row);
@@ -71,6 +72,14 @@ impl Engine {
                 engine.changed.dags.insert(row.key.clone());
             }
             engine.insert_dag(row, dag.clone(), version.hash);
+        }
+        for row in snapshot.assets {
+            engine.assets.insert((row.namespace.clone(), row.asset.uri.clone()), row);
+        }
+        for QueuedEvent { dag, event } in snapshot.queued_events {
+            if let Some(dag) = engine.dags.get_mut(&dag) {
+                dag.events.insert(event.id, event);
+            }
         }
         for range in snapshot.ticks {
             if let Some(dag) = engine.dags.get_mut(&range.dag.clone()) {
@@ -130,6 +139,7 @@ impl Engine {
             queued: BTreeSet::new(),
             active: BTreeMap::new(),
             held: None,
+            events: BTreeMap::new(),
             last_range: None,
             stats: BTreeMap::new(),
         };
@@ -138,7 +148,7 @@ impl Engine {
 
     /// Takes a run and its task instances into mind, with every sum, timer and place in a queue.
     pub(super) fn take_in(&mut self, dag: Arc<Dag>, loaded: RunSnapshot) {
-        let mut run = Run::new(loaded.run, dag);
+        let mut run = Run::new(loaded.run, dag, loaded.asset_events.into());
         for ti in loaded.tis {
             if ti.key.task.usize() < run.tasks.len() {
                 run.insert(ti);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    Dag, MapIndex, Role, RunKey, TaskIx, TaskKind, TaskSpec, TiKey, TiState, TriggerRule,
+    AssetEvent, Dag, MapIndex, Role, RunKey, TaskIx, TaskKind, TaskSpec, TiKey, TiState, TriggerRule,
     record::{PoolRow, RunRow, TiRow},
     trigger_rule::Counts,
 };
@@ -15,6 +15,8 @@ use crate::{
 pub(crate) struct Run {
     pub row: RunRow,
     pub dag: Arc<Dag>,
+    /// What happened to assets, that it was made for.
+    pub asset_events: Arc<[Arc<AssetEvent>]>,
     pub tasks: Vec<TaskState>,
     /// Task instances that are not over.
     pub unfinished: u32,
@@ -58,10 +60,11 @@ pub(crate) struct TaskState {
 
 impl Run {
     /// A run with no task instances yet.
-    pub fn new(row: RunRow, dag: Arc<Dag>) -> Self {
+    pub fn new(row: RunRow, dag: Arc<Dag>, asset_events: Arc<[Arc<AssetEvent>]>) -> Self {
         let tasks = dag.tasks().map(|_| TaskState::default()).collect();
         let past = if dag.looks_at_past() { Past::Unknown } else { Past::None };
-        Self { row, dag, tasks, unfinished: 0, moving: 0, holding: 0, past, successors: Vec::new() }
+        let successors = Vec::new();
+        Self { row, dag, asset_events, tasks, unfinished: 0, moving: 0, holding: 0, past, successors }
     }
 
     /// The date by which runs of a DAG come one after the other.

@@ -9,18 +9,24 @@ use super::{
     run::{Past, Run},
 };
 use crate::{
-    AlertOn, Dag, DagKey, End, RunKey, RunState, TiKey, TiState,
+    AlertOn, AssetEvent, Dag, DagKey, End, RunKey, RunState, TiKey, TiState,
     input::ToWorker,
     record::{DagVersionRow, RunRow, RunSnapshot, RunType},
 };
 
 impl Engine {
     /// Makes a run, which begins as soon as it may.
-    pub(super) fn create_run(&mut self, now: Timestamp, row: RunRow, dag: Arc<Dag>) {
+    pub(super) fn create_run(
+        &mut self,
+        now: Timestamp,
+        row: RunRow,
+        dag: Arc<Dag>,
+        asset_events: Arc<[Arc<AssetEvent>]>,
+    ) {
         let key = row.key;
         self.run_ids.insert((row.dag.clone(), row.run_id.clone()), key);
         let dag_key = row.dag.clone();
-        let mut run = Run::new(row, dag);
+        let mut run = Run::new(row, dag, asset_events);
         run.populate();
         self.changed.tis.extend(run.all().map(|ti| ti.key));
         self.changed.runs.insert(key);
@@ -58,8 +64,14 @@ impl Engine {
         }
     }
 
-    /// Begins the runs of a DAG that wait, as many as `max_active_runs` allows.
+    /// Begins the runs of a DAG that wait, as many as `max_active_runs` allows. Where they waited for their turn,
+    /// that of what happened to assets meanwhile is made.
     pub(super) fn begin_runs(&mut self, now: Timestamp, key: &DagKey) {
+        self.begin_queued(now, key);
+        self.run_of_events(now, key);
+    }
+
+    fn begin_queued(&mut self, now: Timestamp, key: &DagKey) {
         loop {
             let paused = self.is_paused(key);
             let Some(dag) = self.dags.get_mut(key) else { return };

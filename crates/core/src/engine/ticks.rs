@@ -131,7 +131,7 @@ impl Engine {
         };
         let compiled = dag.dag.clone();
         self.record_ticks(key, (tick.run_after, tick.run_after, 1), outcome, reason, Some(run));
-        self.create_run(now, row, compiled);
+        self.create_run(now, row, compiled, Arc::default());
     }
 
     /// Writes down that the ticks from `first` on, up to `until` (not included) or `now`, have no run.

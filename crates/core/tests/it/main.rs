@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has to end")]
 
 mod alerts;
+mod assets;
 mod branching;
 mod clearing;
 mod engine;

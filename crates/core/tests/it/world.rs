@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use updraft_core::{
-    AttemptId, Config, DagKey, DagSpec, EdgeSpec, Engine, Incarnation, MapIndex, RunKey, RunState, TaskKind,
-    TaskSpec, TiKey, TiStateName, XcomValue,
+    AssetEvent, AssetEventId, AssetId, AttemptId, Config, DagKey, DagSpec, EdgeSpec, Engine, Incarnation,
+    MapIndex, RunKey, RunState, TaskKind, TaskSpec, TiKey, TiStateName, XcomValue,
     engine::{Need, RefusedVersion},
     input::{
         AttemptEnd, Clear, Command, CommandError, Effect, Input, Outcome, Reply, Report, ToWorker, Trigger,
         Want, WorkerEvent,
     },
-    record::{Batch, DagVersionRow, RunRow, RunSnapshot, RunType, Snapshot},
+    record::{Batch, DagVersionRow, QueuedEvent, RunRow, RunSnapshot, RunType, Snapshot},
 };
 
 pub struct World {
@@ -125,7 +125,37 @@ impl World {
                 batch.tis.iter().filter(|(key, _)| key.run == run).map(|(key, ti)| (*key, ti.clone())),
             );
         }
-        (version, RunSnapshot { run: row, tis: tis.into_values().collect() })
+        let queued = self.queued_events();
+        let of_run =
+            |id: AssetEventId| queued.iter().any(|((_, event), of)| *event == id && *of == Some(run));
+        let asset_events = self.asset_events().filter(|event| of_run(event.id)).cloned().collect();
+        (version, RunSnapshot { run: row, tis: tis.into_values().collect(), asset_events })
+    }
+
+    /// Events of assets that are queued, or of which a run was made.
+    fn queued_events(&self) -> BTreeMap<(DagKey, AssetEventId), Option<RunKey>> {
+        let mut queued = BTreeMap::new();
+        for batch in &self.batches {
+            queued.retain(|(dag, _), _| !batch.deleted_dags.contains(dag));
+            queued.retain(|event, _| !batch.dropped_events.contains(event));
+            queued.extend(batch.queued_events.clone());
+        }
+        queued
+    }
+
+    pub fn asset_events(&self) -> impl Iterator<Item = &Arc<AssetEvent>> {
+        self.batches.iter().flat_map(|batch| &batch.asset_events)
+    }
+
+    fn store_assets(&self, stored: &mut Snapshot) {
+        let assets: BTreeMap<AssetId, _> =
+            self.batches.iter().flat_map(|batch| batch.assets.clone()).collect();
+        stored.assets = assets.into_values().collect();
+        stored.last_asset_event = self.asset_events().map(|event| event.id.0).max().unwrap_or_default();
+        let waits = |event: &AssetEventId| self.asset_events().find(|known| known.id == *event).cloned();
+        let queued = self.queued_events().into_iter().filter(|(_, run)| run.is_none());
+        stored.queued_events =
+            queued.filter_map(|((dag, event), _)| Some(QueuedEvent { dag, event: waits(&event)? })).collect();
     }
 
     fn run_called(&self, dag: &DagKey, run_id: &str) -> Option<RunKey> {
@@ -149,6 +179,7 @@ impl World {
             stored.versions.extend(batch.versions.clone());
             stored.paused = batch.paused.unwrap_or(stored.paused);
         }
+        self.store_assets(&mut stored);
         stored.last_run = runs.keys().map(|key: &RunKey| key.0).max().unwrap_or_default();
         runs.retain(|_, run| !run.state.is_finished());
         stored.runs = runs.keys().map(|run| self.stored(*run).1).collect();
@@ -163,6 +194,16 @@ impl World {
             let run = match need {
                 Need::Run(run) => Some(run),
                 Need::RunId(dag, run_id) => self.run_called(&dag, &run_id),
+                Need::AssetEvent(asset, key) => {
+                    let told = |event: &&Arc<AssetEvent>| {
+                        event.asset == asset && event.key.as_deref() == Some(&*key)
+                    };
+                    let known = self.asset_events().find(told).map(|event| event.id);
+                    if let Some(event) = known {
+                        self.engine.step(self.now, Input::AssetEventKnown { asset, key, event });
+                    }
+                    None
+                }
             };
             if let Some(run) = run {
                 let (version, run) = self.stored(run);

@@ -5,9 +5,10 @@ mod lookup;
 use std::{
     cell::{OnceCell, RefCell},
     path::PathBuf,
+    sync::Arc,
 };
 
-use updraft_core::{MapIndex, protocol::Order};
+use updraft_core::{AssetEvent, MapIndex, protocol::Order};
 
 use super::{
     eval::Machine,
@@ -161,7 +162,10 @@ impl<'a> World<'a> {
             }
             "inlets" | "outlets" => Value::list(Vec::new()),
             "map_index_template" | "partition_key" | "partition_date" => Value::None,
-            "triggering_asset_events" => airflow(Airflow::AssetEvents),
+            "triggering_asset_events" => match run.asset_events.as_slice() {
+                [] => airflow(Airflow::AssetEvents),
+                events => asset_events(events),
+            },
             "task_instance_key_str" => {
                 let when = match run.logical_date {
                     Some(date) => strftime(&DateTime::utc(date).into(), "%Y%m%d")?,
@@ -266,6 +270,42 @@ impl<'a> World<'a> {
             other => Object::Airflow(other).show(),
         }
     }
+}
+
+/// What happened to assets, that the run was made for: the events of each by its URI.
+fn asset_events(events: &[Arc<AssetEvent>]) -> Value {
+    let mut by_asset: Vec<(&str, Vec<Value>)> = Vec::new();
+    for event in events {
+        let source = event.source.as_ref();
+        let text = |text: Option<&str>| text.map_or(Value::None, Value::str);
+        let dict = |pairs: Vec<(&str, Value)>| {
+            Value::dict(pairs.into_iter().map(|(key, value)| (Value::str(key), value)).collect())
+        };
+        let (dag_id, run_id) = (source.map(|source| &*source.dag_id), source.map(|source| &*source.run_id));
+        let shown = dict(vec![
+            ("id", Value::Int(event.id.0.into())),
+            ("timestamp", moment(Some(event.at))),
+            ("asset", dict(vec![("uri", Value::str(&*event.uri))])),
+            ("extra", Value::from(&*event.extra)),
+            ("key", text(event.key.as_deref())),
+            ("source_dag_id", text(dag_id)),
+            ("source_run_id", text(run_id)),
+            ("source_task_id", text(source.map(|source| &*source.task_id))),
+            ("source_map_index", source.map_or(Value::None, |source| Value::Int(source.map_index.0.into()))),
+            (
+                "source_dag_run",
+                match source {
+                    Some(_) => dict(vec![("dag_id", text(dag_id)), ("run_id", text(run_id))]),
+                    None => Value::None,
+                },
+            ),
+        ]);
+        match by_asset.iter_mut().find(|(uri, _)| *uri == &*event.uri) {
+            Some((_, of_asset)) => of_asset.push(shown),
+            None => by_asset.push((&*event.uri, vec![shown])),
+        }
+    }
+    Value::dict(by_asset.into_iter().map(|(uri, events)| (Value::str(uri), Value::list(events))).collect())
 }
 
 fn moment(time: Option<jiff::Timestamp>) -> Value {

@@ -55,7 +55,7 @@ pub(super) enum Airflow {
     DateTime,
     /// `macros.json`
     Json,
-    /// `triggering_asset_events`, of which there are none.
+    /// `triggering_asset_events` of a run that nothing of the kind has made.
     AssetEvents,
 }
 

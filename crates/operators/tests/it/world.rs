@@ -117,6 +117,7 @@ pub fn order(operator: &str, args: Value) -> Order {
             params: BTreeMap::new(),
         },
         run: Arc::new(OrderRun {
+            asset_events: Vec::new(),
             namespace: "default".into(),
             dag_id: "reports".into(),
             run_id: "scheduled__2026-01-31T06:00:00+00:00".into(),

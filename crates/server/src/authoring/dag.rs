@@ -11,7 +11,7 @@ use super::{
     node::{Entry, Mapping, Node, Value},
     operators::Check,
     problem::Problems,
-    schedule::{self, When},
+    schedule::{self, Scheduled, When},
     settings::{Settings, default_args, tell},
     tasks,
 };
@@ -54,7 +54,7 @@ pub(super) fn read(
     spec.fail_fast = fail_fast.into_iter().flatten().next().unwrap_or(false);
     schedule(&mut spec, dag, &zone, context.now, problems);
     if let (Err(bad), Some(entry)) = (params::check_all(&spec.params, &Map::new()), dag.entry("params"))
-        && spec.schedule != Schedule::Manual
+        && runs_by_itself(&spec)
     {
         let mend = "give it a default that fits, or take the schedule out";
         problems.error(entry.key_place, format!("a scheduled run is given nothing. {bad}: {mend}"));
@@ -66,7 +66,7 @@ pub(super) fn read(
     let zone = zone.iana_name().unwrap_or("UTC").to_owned();
     let parts = tasks::read(dag, &settings, &zone, context.check, problems);
     spec.tasks = parts.tasks;
-    for task in spec.tasks.iter().filter(|_| spec.schedule != Schedule::Manual) {
+    for task in spec.tasks.iter().filter(|_| runs_by_itself(&spec)) {
         if let (Err(bad), Some(entry)) = (params::check_all(&task.params, &Map::new()), dag.entry("tasks")) {
             let message = format!(
                 "`{}`: a scheduled run is given nothing. {bad}: give it a default that fits",
@@ -94,8 +94,13 @@ pub(super) fn read(
     }
 }
 
+fn runs_by_itself(spec: &DagSpec) -> bool {
+    spec.schedule != Schedule::Manual || spec.assets.is_some()
+}
+
 fn schedule(spec: &mut DagSpec, dag: &Mapping, zone: &TimeZone, now: Timestamp, problems: &mut Problems) {
-    let Some((when, place)) = schedule::read(dag, zone, now, problems) else { return };
+    let Some(Scheduled { when, assets, place }) = schedule::read(dag, zone, now, problems) else { return };
+    spec.assets = assets;
     if when == When::Continuous {
         // More than one at once can't be; unlike Airflow we need not be told so.
         match dag.entry("max_active_runs") {

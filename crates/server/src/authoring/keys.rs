@@ -47,7 +47,7 @@ pub(super) const DAG: [&str; 29] = [
 ];
 
 /// The keys of every task that are read; what is not among them is its operator's.
-pub(super) const TASK: [&str; 39] = [
+pub(super) const TASK: [&str; 41] = [
     "alerts",
     "decorator",
     "dependencies",
@@ -64,6 +64,7 @@ pub(super) const TASK: [&str; 39] = [
     "expand_kwargs",
     "expected_duration",
     "ignore_first_depends_on_past",
+    "inlets",
     "is_setup",
     "is_teardown",
     "map_index_template",
@@ -73,6 +74,7 @@ pub(super) const TASK: [&str; 39] = [
     "max_retry_delay",
     "on_failure_fail_dagrun",
     "operator",
+    "outlets",
     "owner",
     "params",
     "partial",
@@ -102,7 +104,6 @@ pub(super) const GROUP: [&str; 7] = [
 
 const CALLBACKS: &str = "callbacks are Python and are not run yet; take it out, and use `email` or `alerts` \
                          to be told of failures";
-const ASSETS: &str = "assets come with a later version; no DAG is started by them yet";
 const DOC: &str = "the page shows `doc_md`; write the text there to see it";
 
 fn is_callback(key: &str) -> bool {
@@ -158,7 +159,6 @@ pub(super) fn of_task(key: &str) -> Option<Fate> {
         "sla" | "sla_secs" => {
             NoEffect("Airflow 3 has no SLAs either; `expected_duration` shows what is late")
         }
-        "inlets" | "outlets" => NoEffect(ASSETS),
         "executor_config" => {
             NoEffect("there are no executors here; a task's worker is chosen by its `queue`")
         }

@@ -59,12 +59,15 @@ fn python(key: &'static str, map: &Mapping) -> Value {
     match key {
         "__join__" => join(map),
         "__type__" => typed(map),
-        // Conditions on assets, which whoever meets them refuses.
-        _ => Value::Object(Arc::new(Object {
-            class: key.into(),
-            arguments: Vec::new(),
-            keywords: Mapping::new(Vec::new()),
-        })),
+        // Conditions on assets.
+        _ => match map.get(key).and_then(Node::list) {
+            Some(items) => Value::Object(Arc::new(Object {
+                class: key.into(),
+                arguments: items.to_vec(),
+                keywords: Mapping::new(Vec::new()),
+            })),
+            None => bad(format!("a `{key}` without a list")),
+        },
     }
 }
 

@@ -2,8 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
+use updraft_core::AssetCondition;
+
 use super::{
-    date,
+    assets, date,
     field::{self, Noted},
     node::{Mapping, Node, Object, Place, Value},
     problem::Problems,
@@ -59,16 +61,21 @@ pub(super) enum Immediately {
     Within(SignedDuration),
 }
 
-const ASSETS: &str =
-    "a schedule by assets comes with a later version: write a cron, or start the DAG by the API";
+/// A schedule and where it stands.
+pub(super) struct Scheduled {
+    pub when: When,
+    /// Of what else runs are made.
+    pub assets: Option<AssetCondition>,
+    pub place: Place,
+}
 
-/// The schedule of a DAG and where it stands; `None` where it has none or a problem was noted.
+/// The schedule of a DAG; `None` where it has none or a problem was noted.
 pub(super) fn read(
     dag: &Mapping,
     zone: &TimeZone,
     now: Timestamp,
     problems: &mut Problems,
-) -> Option<(When, Place)> {
+) -> Option<Scheduled> {
     let written = ["schedule", "schedule_interval", "timetable"].map(|key| dag.entry(key));
     let mut written = written.into_iter().flatten().filter(|entry| !entry.node.is_null());
     let entry = written.next()?;
@@ -78,8 +85,15 @@ pub(super) fn read(
         problems.error(second.key_place, message);
         return None;
     }
-    let when = when(&entry.node, zone, now, problems).ok()?;
-    Some((when, entry.node.place))
+    let (node, place) = (&entry.node, entry.node.place);
+    let Some(by_assets) = assets::schedule(node, is_time, problems).ok()? else {
+        return Some(Scheduled { when: when(node, zone, now, problems).ok()?, assets: None, place });
+    };
+    let when = match by_assets.timetable {
+        Some(timetable) => when(timetable, zone, now, problems).ok()?,
+        None => When::Manual,
+    };
+    Some(Scheduled { when, assets: Some(by_assets.condition), place })
 }
 
 fn when(node: &Node, clock: &TimeZone, now: Timestamp, problems: &mut Problems) -> Result<When, Noted> {
@@ -103,18 +117,14 @@ fn when(node: &Node, clock: &TimeZone, now: Timestamp, problems: &mut Problems) 
         Value::List(list) => {
             let mut all = Vec::with_capacity(list.items.len());
             for item in list.items.iter().filter(|item| !item.is_null()) {
-                match item.text() {
-                    Some(text) if looks_like_cron(text) => all.push(text.to_string()),
-                    _ => return refuse(item, ASSETS, problems),
-                }
+                all.push(text(item, problems)?);
             }
             if all.is_empty() { Ok(When::Manual) } else { Ok(crons(all, zone)) }
         }
-        Value::Map(map) if map.get("datasets").is_some() => refuse(node, ASSETS, problems),
         Value::Object(object) => timetable(object, node, &zone, now, problems),
         _ => {
             let message = format!(
-                "expected a cron, a preset (`@daily`), a timedelta, or a list of crons or of dates, found {}",
+                "expected a cron, a preset (`@daily`), a timedelta, or a list of crons, of dates or of assets, found {}",
                 node.kind()
             );
             refuse(node, &message, problems)
@@ -127,9 +137,10 @@ fn refuse<T>(node: &Node, message: &str, problems: &mut Problems) -> Result<T, N
     Err(Noted)
 }
 
-/// Whether a text of a list is rather a cron than the name of an asset.
-fn looks_like_cron(text: &str) -> bool {
-    text.starts_with('@') || text.split_ascii_whitespace().count() >= 5
+/// Whether an item of a list is rather a cron or a date than an asset.
+fn is_time(item: &Node) -> bool {
+    let is_cron = |text: &str| text.starts_with('@') || text.split_ascii_whitespace().count() >= 5;
+    date::is_written(item) || item.text().is_some_and(|text| is_cron(text))
 }
 
 /// The arguments of a timetable, by name.
@@ -226,16 +237,6 @@ fn timetable(
         "OnceTimetable" => Ok(When::Once),
         "NullTimetable" => Ok(When::Manual),
         "relativedelta" => Ok(When::Every { step: step(node, problems)?, interval: None }),
-        "Asset"
-        | "Dataset"
-        | "AssetAlias"
-        | "DatasetAlias"
-        | "AssetAny"
-        | "AssetAll"
-        | "__and__"
-        | "__or__"
-        | "AssetOrTimeSchedule"
-        | "DatasetOrTimeSchedule" => refuse(node, ASSETS, problems),
         _ => {
             let message = format!(
                 "the timetable `{}` is not known: write a cron, a timedelta or one of Airflow's timetables",

@@ -70,7 +70,7 @@ const DAG: &[Key] = &[
     (
         "schedule",
         Defined("schedule"),
-        "When it runs: cron, a preset, a timedelta, a timetable, or several times.",
+        "When it runs: cron, a preset, a timedelta, a timetable, several times, or what happens to assets.",
     ),
     ("schedule_interval", Defined("schedule"), "An older name of `schedule`."),
     ("start_date", Time, "No run is about a time before it. Its zone is that of the schedule."),
@@ -96,12 +96,14 @@ const TASK: &[Key] = &[
     ("execution_timeout_secs", Number, "An older form of `execution_timeout`, in seconds."),
     ("expected_duration", Duration, "How long it should take: what is late is shown."),
     ("ignore_first_depends_on_past", Flag, "Whether the first run needs none before it. Yes, by default."),
+    ("inlets", Any, "The assets that it reads: URIs, or `airflow.sdk.Asset`."),
     ("map_index_template", Text, "What a copy of a mapped task is called."),
     ("max_active_tis_per_dag", Count, "How many of it run at once, over all runs."),
     ("max_active_tis_per_dagrun", Count, "How many of its copies run at once in a run."),
     ("max_lost", Count, "It fails when its worker was lost so often. 3, by default."),
     ("max_retry_delay", Duration, "No wait for another try is longer."),
     ("on_failure_fail_dagrun", Flag, "Whether this teardown fails its run when it fails."),
+    ("outlets", Any, "The assets that it makes: its success is an event of each, from which DAGs run."),
     ("owner", Text, "Who answers for it."),
     ("params", Mapping, "Parameters of its own, over those of the DAG."),
     ("pool", Text, "The pool whose slots it takes."),
@@ -209,8 +211,7 @@ fn object(properties: Map<String, Value>, only_these: bool) -> Value {
 }
 
 /// Keys that are known and not read, of which reading a file tells what becomes of them.
-const NOT_READ: &str = "^(__|doc|ui_|owner_links$|default_view$|orientation$|auto_register$|sla|inlets$|outlets$|\
-                        executor_config$|logger_name$|allow_nested_operators$|task_display_name$|\
+const NOT_READ: &str = "^(__|doc|ui_|owner_links$|default_view$|orientation$|auto_register$|sla|executor_config$|logger_name$|allow_nested_operators$|task_display_name$|\
                         group_display_name$|disable_bundle_versioning$|wait_for_past_depends_before_skipping$|\
                         retry_delay_secs?$|max_retry_delay_secs?$)";
 

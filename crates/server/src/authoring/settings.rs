@@ -9,7 +9,7 @@ use updraft_core::{
 };
 
 use super::{
-    alert,
+    alert, assets,
     field::{self, Got, Noted, set, set_option},
     keys::{self, Fate},
     node::{Entry, Mapping, Node, Value},
@@ -114,6 +114,8 @@ impl Settings {
             "email_on_failure" => set(&mut self.email_on_failure, field::boolean(node, problems), true),
             "email_on_retry" => set(&mut self.email_on_retry, field::boolean(node, problems), true),
             "alerts" => set(&mut self.alerts, alert::alerts(alert::Of::Task, node, problems), Vec::new()),
+            "inlets" => set(&mut spec.inlets, assets::list(node, problems).map(Some), Vec::new()),
+            "outlets" => set(&mut spec.outlets, assets::list(node, problems).map(Some), Vec::new()),
             "depends_on_past" => set(&mut spec.depends_on_past, field::boolean(node, problems), false),
             "wait_for_downstream" => {
                 set(&mut spec.wait_for_downstream, field::boolean(node, problems), false)

@@ -83,6 +83,7 @@ fn order_run(engine: &Engine, row: &RunRow, dag: &Dag) -> OrderRun {
         data_interval: row.data_interval,
         run_after: row.run_after,
         started_at: row.started_at,
+        asset_events: engine.asset_events(row.key).to_vec(),
         conf: row.conf.clone(),
         params: given(row, &spec.params),
         template: spec.template.clone(),

@@ -1,5 +1,6 @@
 //! Reading DAG files.
 
+mod assets;
 mod dialect;
 mod errors;
 mod limits;

@@ -9,10 +9,10 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use updraft_core::{
-    DagKey, DeliveryId, Namespace, PoolName, RunId, RunKey, TaskId, TiKey,
+    AssetEvent, AssetEventId, AssetId, DagKey, DeliveryId, Namespace, PoolName, RunId, RunKey, TaskId, TiKey,
     record::{
-        AuditRow, Batch, DagRow, DagVersionRow, PoolRow, RunRow, RunSnapshot, Snapshot, TaskStatsRow, TiRow,
-        TickRow, TransitionRow, XcomRow,
+        AssetRow, AuditRow, Batch, DagRow, DagVersionRow, PoolRow, QueuedEvent, RunRow, RunSnapshot,
+        Snapshot, TaskStatsRow, TiRow, TickRow, TransitionRow, XcomRow,
     },
 };
 
@@ -35,6 +35,9 @@ pub(super) struct Tables {
     pub deliveries: BTreeMap<DeliveryId, DeliveryListing>,
     pub audit: BTreeMap<i64, AuditListing>,
     pub stats: BTreeMap<(DagKey, TaskId), TaskStatsRow>,
+    pub assets: BTreeMap<AssetId, AssetRow>,
+    pub asset_events: BTreeMap<AssetEventId, Arc<AssetEvent>>,
+    pub queued_events: BTreeMap<(DagKey, AssetEventId), Option<RunKey>>,
     pub connections: BTreeMap<(Namespace, String), ConnectionRow>,
     pub variables: BTreeMap<(Namespace, String), VariableRow>,
     pub accounts: BTreeMap<AccountId, AccountRow>,
@@ -55,6 +58,7 @@ pub(super) struct Engine {
     pub held_until: Timestamp,
     pub last_run: i64,
     pub last_delivery: i64,
+    pub last_asset_event: i64,
     pub paused: bool,
 }
 
@@ -132,6 +136,13 @@ impl Tables {
                 digest: None,
             });
         }
+        self.assets.extend(batch.assets.clone());
+        for event in &batch.asset_events {
+            self.engine.last_asset_event = self.engine.last_asset_event.max(event.id.0);
+            self.asset_events.insert(event.id, event.clone());
+        }
+        self.queued_events.retain(|event, _| !batch.dropped_events.contains(event));
+        self.queued_events.extend(batch.queued_events.clone());
         self.engine.paused = batch.paused.unwrap_or(self.engine.paused);
         for row in &batch.audit {
             self.put_audit(row, None);
@@ -185,6 +196,7 @@ impl Tables {
             self.versions.retain(|(key, _), _| key != dag);
             self.ticks.retain(|(key, _), _| key != dag);
             self.stats.retain(|(key, _), _| key != dag);
+            self.queued_events.retain(|(key, _), _| key != dag);
         }
         self.delete_runs(&batch.deleted_runs);
         for ti in &batch.deleted_tis {
@@ -208,6 +220,7 @@ impl Tables {
     }
 
     pub fn delete_runs(&mut self, runs: &BTreeSet<RunKey>) {
+        self.queued_events.retain(|_, run| run.is_none_or(|run| !runs.contains(&run)));
         for key in runs {
             if let Some(run) = self.runs.remove(key) {
                 self.run_ids.remove(&(run.row.dag.clone(), run.row.run_id.clone()));
@@ -286,7 +299,7 @@ impl Tables {
     pub fn load_run(&self, run: RunKey) -> Option<(DagVersionRow, RunSnapshot)> {
         let run = self.runs.get(&run)?;
         let version = self.versions.get(&(run.row.dag.clone(), run.row.version))?;
-        Some((version.clone(), snapshot_of(run)))
+        Some((version.clone(), self.snapshot_of(run)))
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -314,19 +327,36 @@ impl Tables {
                 .into_iter()
                 .filter_map(|(dag, version)| self.versions.get(&(dag.clone(), version)).cloned())
                 .collect(),
-            runs: runs.into_iter().map(|run| snapshot_of(run)).collect(),
+            runs: runs.into_iter().map(|run| self.snapshot_of(run)).collect(),
             pools: self.pools.values().cloned().collect(),
             ticks: ticks.into_values().cloned().collect(),
             stats: self.stats.values().cloned().collect(),
+            assets: self.assets.values().cloned().collect(),
+            queued_events: self.waiting_events(),
+            last_asset_event: self.engine.last_asset_event,
             last_run: self.engine.last_run,
             last_delivery: self.engine.last_delivery,
             paused: self.engine.paused,
         }
     }
-}
 
-fn snapshot_of(run: &Run) -> RunSnapshot {
-    RunSnapshot { run: run.row.clone(), tis: run.tis.values().cloned().collect() }
+    fn waiting_events(&self) -> Vec<QueuedEvent> {
+        let waiting = self.queued_events.iter().filter(|(_, run)| run.is_none());
+        let event = |(dag, event): &(DagKey, AssetEventId)| {
+            Some(QueuedEvent { dag: dag.clone(), event: self.asset_events.get(event)?.clone() })
+        };
+        waiting.filter_map(|(key, _)| event(key)).collect()
+    }
+
+    fn snapshot_of(&self, run: &Run) -> RunSnapshot {
+        let of_run = self.queued_events.iter().filter(|(_, of)| **of == Some(run.row.key));
+        let events = of_run.filter_map(|((_, event), _)| self.asset_events.get(event).cloned());
+        RunSnapshot {
+            run: run.row.clone(),
+            tis: run.tis.values().cloned().collect(),
+            asset_events: events.collect(),
+        }
+    }
 }
 
 fn later(now: Timestamp, ttl: Duration) -> Timestamp {

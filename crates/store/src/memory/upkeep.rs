@@ -95,6 +95,13 @@ fn clean(tables: &mut Tables, before: Timestamp, what: Expired, limit: usize) ->
             let old: Vec<_> = old.into_iter().map(|(id, _)| *id).take(limit).collect();
             old.iter().filter_map(|id| tables.backfills.remove(id)).map(|gone| 1 + gone.runs.len()).sum()
         }
+        Expired::AssetEvents => {
+            let wanted: BTreeSet<_> = tables.queued_events.keys().map(|(_, event)| *event).collect();
+            let old = tables.asset_events.values().filter(|event| event.at < before);
+            let old = old.map(|event| event.id).filter(|id| !wanted.contains(id));
+            let old: Vec<_> = old.take(limit).collect();
+            old.iter().filter_map(|id| tables.asset_events.remove(id)).count()
+        }
         Expired::Tokens => {
             let old =
                 tables.tokens.iter().filter(|(_, row)| row.token.expires_at.is_some_and(|at| at < before));

@@ -10,9 +10,11 @@ use updraft_core::{
 use super::{
     db::Tx,
     row::{
-        AUDIT, DAG, DAG_TAG, DAG_TASK, DAG_VERSION, DELIVERY, POOL, RENDERED, RUN, STATS, TI, TI_HISTORY,
-        TI_KEY, TICK, TRANSITION, XCOM, audit_cells, dag_cells, delivery_cells, json, pool_cells, run_cells,
-        stats_cells, ti_cells, ti_key_cells, tick_cells, transition_cells, version_cells, xcom_cells,
+        ASSET, ASSET_EVENT, AUDIT, DAG, DAG_ASSET, DAG_TAG, DAG_TASK, DAG_VERSION, DELIVERY, POOL,
+        QUEUED_EVENT, RENDERED, RUN, STATS, TI, TI_HISTORY, TI_KEY, TICK, TRANSITION, XCOM, asset_cells,
+        asset_event_cells, audit_cells, dag_asset_cells, dag_cells, delivery_cells, json, pool_cells,
+        queued_event_cells, run_cells, stats_cells, ti_cells, ti_key_cells, tick_cells, transition_cells,
+        version_cells, xcom_cells,
     },
     statement::{
         Sql,
@@ -23,19 +25,21 @@ use super::{
 use crate::Error;
 
 /// The tables that hold what belongs to a run, those that refer to others first.
-pub(super) const OF_RUN: [&str; 7] =
-    ["transition", "xcom", "rendered", "ti_history", "ti_note", "run_note", "ti"];
+pub(super) const OF_RUN: [&str; 8] =
+    ["queued_event", "transition", "xcom", "rendered", "ti_history", "ti_note", "run_note", "ti"];
 
 /// The tables that hold what belongs to a task instance.
 const OF_TI: [&str; 6] = ["transition", "xcom", "rendered", "ti_history", "ti_note", "ti"];
 
 /// The tables that hold what belongs to a DAG besides its runs.
-const OF_DAG: [&str; 6] = ["dag_tag", "dag_task", "dag_version", "tick", "task_stats", "dag"];
+const OF_DAG: [&str; 8] =
+    ["queued_event", "dag_asset", "dag_tag", "dag_task", "dag_version", "tick", "task_stats", "dag"];
 
 /// The columns of keys by themselves.
 const RUN_KEY: &[(&str, Type)] = &[("run", Int)];
 const DAG_KEY: &[(&str, Type)] = &[("namespace", Text), ("dag_id", Text)];
 const XCOM_KEY: &[(&str, Type)] = &[("run", Int), ("task", Int), ("map_index", Int), ("key", Text)];
+const EVENT_KEY: &[(&str, Type)] = &[("namespace", Text), ("dag_id", Text), ("event", Int)];
 const POOL_KEY: &[(&str, Type)] = &[("namespace", Text), ("name", Text)];
 
 /// Writes a batch in a transaction: deletions, then the rest, what others refer to first.
@@ -75,9 +79,26 @@ pub(super) async fn write(tx: &mut Tx, batch: &Batch) -> Result<(), Error> {
     }
     let deliveries = Rows::of(DELIVERY.columns, batch.deliveries.iter().map(delivery_cells));
     tx.insert(&DELIVERY, deliveries, Conflict::Keep).await?;
+    write_assets(tx, batch).await?;
     let audit = Rows::of(AUDIT.columns, batch.audit.iter().map(|row| audit_cells(row, None)));
     tx.insert(&AUDIT, audit, Conflict::Fail).await?;
     tx.insert(&STATS, Rows::of(STATS.columns, batch.stats.values().map(stats_cells)), replace).await
+}
+
+/// Assets, what happened to them, and what runs were made of it. A batch that makes a run and deletes it leaves
+/// nothing queued for it.
+async fn write_assets(tx: &mut Tx, batch: &Batch) -> Result<(), Error> {
+    tx.insert(&ASSET, Rows::of(ASSET.columns, batch.assets.values().map(asset_cells)), Conflict::Replace)
+        .await?;
+    let events = batch.asset_events.iter().map(|event| asset_event_cells(event));
+    tx.insert(&ASSET_EVENT, Rows::of(ASSET_EVENT.columns, events), Conflict::Fail).await?;
+    let dropped = batch
+        .dropped_events
+        .iter()
+        .map(|(dag, event)| [(&*dag.namespace).into(), (&*dag.dag_id).into(), event.0.into()]);
+    tx.delete("queued_event", Rows::of(EVENT_KEY, dropped)).await?;
+    let queued = batch.queued_events.iter().map(|(event, run)| queued_event_cells(event, *run));
+    tx.insert(&QUEUED_EVENT, Rows::of(QUEUED_EVENT.columns, queued), Conflict::Replace).await
 }
 
 /// The last of a key counts: a statement can't write one row twice.
@@ -101,7 +122,7 @@ async fn insert_versions(tx: &mut Tx, versions: &[DagVersionRow]) -> Result<(), 
     tx.insert(&DAG_VERSION, rows, Conflict::Fail).await?;
     let mut tags = Rows::new(DAG_TAG.columns, 0);
     let mut tasks = Rows::new(DAG_TASK.columns, versions.iter().map(|row| row.spec.tasks.len()).sum());
-    for row in versions {
+    for row in &versions {
         let key = || [(&*row.key.namespace).into(), (&*row.key.dag_id).into(), row.version.into()];
         for tag in row.spec.tags.iter().collect::<BTreeSet<_>>() {
             let [namespace, dag_id, version] = key();
@@ -122,6 +143,8 @@ async fn insert_versions(tx: &mut Tx, versions: &[DagVersionRow]) -> Result<(), 
         }
     }
     tx.insert(&DAG_TAG, tags, Conflict::Fail).await?;
+    let uses = versions.iter().flat_map(|row| dag_asset_cells(row));
+    tx.insert(&DAG_ASSET, Rows::of(DAG_ASSET.columns, uses), Conflict::Fail).await?;
     tx.insert(&DAG_TASK, tasks, Conflict::Fail).await
 }
 

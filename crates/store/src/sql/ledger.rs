@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 use updraft_core::{
-    DagKey, RunId, RunKey,
-    record::{Batch, DagVersionRow, RunSnapshot, Snapshot, TiRow},
+    AssetEvent, AssetEventId, DagKey, RunId, RunKey,
+    record::{Batch, DagVersionRow, QueuedEvent, RunSnapshot, Snapshot, TiRow},
 };
 
 use super::{
@@ -14,8 +14,8 @@ use super::{
     commit::write,
     db::Tx,
     row::{
-        DAG, POOL, RUN, STATS, TI, TICK, read_dag, read_pool, read_run, read_stats, read_ti, read_tick,
-        read_version,
+        ASSET, DAG, POOL, RUN, STATS, TI, TICK, asset_event_select, read_asset, read_asset_event, read_dag,
+        read_pool, read_run, read_stats, read_ti, read_tick, read_version,
     },
     statement::Sql,
 };
@@ -37,10 +37,11 @@ const LOADED_RUNS: &str = "
 impl Ledger for SqlStore {
     async fn load(&self) -> Result<Snapshot, Error> {
         let mut tx = self.db.begin_read().await?;
-        let counters = tx.row(Sql::new("SELECT last_run, last_delivery, paused FROM engine")).await?;
-        let (last_run, last_delivery, paused) = match counters {
-            Some(mut f) => (f.int()?, f.int()?, f.flag()?),
-            None => (0, 0, false),
+        let counters =
+            tx.row(Sql::new("SELECT last_run, last_delivery, last_asset_event, paused FROM engine")).await?;
+        let (last_run, last_delivery, last_asset_event, paused) = match counters {
+            Some(mut f) => (f.int()?, f.int()?, f.int()?, f.flag()?),
+            None => (0, 0, 0, false),
         };
         Ok(Snapshot {
             dags: all(&mut tx, &DAG, "TRUE ORDER BY x.namespace, x.dag_id", read_dag).await?,
@@ -57,6 +58,9 @@ impl Ledger for SqlStore {
             )
             .await?,
             stats: all(&mut tx, &STATS, "TRUE ORDER BY x.namespace, x.dag_id, x.task_id", read_stats).await?,
+            assets: all(&mut tx, &ASSET, "TRUE ORDER BY x.id", read_asset).await?,
+            queued_events: load_queued_events(&mut tx).await?,
+            last_asset_event,
             last_run,
             last_delivery,
             paused,
@@ -76,7 +80,9 @@ impl Ledger for SqlStore {
         let sql = format!("SELECT {} FROM ti t WHERE t.run = ", TI.select("t"));
         let rows = tx.rows(Sql::new(sql).with(run.0).then(" ORDER BY t.task, t.map_index")).await?;
         let tis = rows.into_iter().map(|mut f| read_ti(&mut f)).collect::<Result<_, _>>()?;
-        Ok(Some((version, RunSnapshot { run: row, tis })))
+        let asset_events =
+            load_asset_events(&mut tx, &run.0.to_string()).await?.remove(&run).unwrap_or_default();
+        Ok(Some((version, RunSnapshot { run: row, tis, asset_events })))
     }
 
     async fn find_run(&self, dag: &DagKey, run_id: &RunId) -> Result<Option<RunKey>, Error> {
@@ -104,10 +110,16 @@ impl Ledger for SqlStore {
         let mut tx = self.db.begin().await?;
         let last_run = batch.runs.keys().last().map_or(0, |run| run.0);
         let last_delivery = batch.deliveries.iter().map(|row| row.id.0).max().unwrap_or(0);
+        let last_event = batch.asset_events.last().map_or(0, |event| event.id.0);
         let mut sql = Sql::new("UPDATE engine SET commits = commits + 1, last_run = CASE WHEN last_run < ");
         sql.arg(last_run).push(" THEN ").arg(last_run).push(" ELSE last_run END, last_delivery = CASE WHEN ");
         sql.push("last_delivery < ").arg(last_delivery).push(" THEN ").arg(last_delivery);
-        sql.push(" ELSE last_delivery END WHERE id = 1 AND fence = ").arg(fence.0).push(" RETURNING commits");
+        sql.push(" ELSE last_delivery END, last_asset_event = CASE WHEN last_asset_event < ").arg(last_event);
+        sql.push(" THEN ")
+            .arg(last_event)
+            .push(" ELSE last_asset_event END WHERE id = 1 AND fence = ")
+            .arg(fence.0)
+            .push(" RETURNING commits");
         let Some(mut f) = tx.row(sql).await? else { return Err(CommitError::Fenced(fence)) };
         let number = f.int()?;
 
@@ -217,15 +229,49 @@ async fn load_runs(tx: &mut Tx) -> Result<Vec<RunSnapshot>, Error> {
         let row = read_ti(&mut f)?;
         tis.entry(row.key.run).or_default().push(row);
     }
+    let mut events = load_asset_events(tx, LOADED_RUNS).await?;
     let sql = format!("SELECT {} FROM run r WHERE r.key IN ({LOADED_RUNS}) ORDER BY r.key", RUN.select("r"));
     let rows = tx.rows(Sql::new(sql)).await?;
     rows.into_iter()
         .map(|mut f| {
             let run = read_run(&mut f)?;
             let tis = tis.remove(&run.key).unwrap_or_default();
-            Ok(RunSnapshot { run, tis })
+            let asset_events = events.remove(&run.key).unwrap_or_default();
+            Ok(RunSnapshot { run, tis, asset_events })
         })
         .collect()
+}
+
+/// What happened to assets, that runs were made of; the runs by a list or a query of their keys.
+async fn load_asset_events(tx: &mut Tx, runs: &str) -> Result<BTreeMap<RunKey, Vec<Arc<AssetEvent>>>, Error> {
+    let sql = format!(
+        "SELECT q.run, {} FROM queued_event q JOIN asset_event x ON x.id = q.event JOIN asset a ON a.id = x.asset
+         WHERE q.run IN ({runs}) ORDER BY q.run, q.event",
+        asset_event_select()
+    );
+    let mut events: BTreeMap<RunKey, Vec<Arc<AssetEvent>>> = BTreeMap::new();
+    for mut f in tx.rows(Sql::new(sql)).await? {
+        events.entry(RunKey(f.int()?)).or_default().push(Arc::new(read_asset_event(&mut f)?));
+    }
+    Ok(events)
+}
+
+/// Events that DAGs have had no run for yet. One that several wait for is read once.
+async fn load_queued_events(tx: &mut Tx) -> Result<Vec<QueuedEvent>, Error> {
+    let sql = format!(
+        "SELECT q.namespace, q.dag_id, {} FROM queued_event q JOIN asset_event x ON x.id = q.event
+         JOIN asset a ON a.id = x.asset WHERE q.run IS NULL ORDER BY q.namespace, q.dag_id, q.event",
+        asset_event_select()
+    );
+    let mut known: BTreeMap<AssetEventId, Arc<AssetEvent>> = BTreeMap::new();
+    let rows = tx.rows(Sql::new(sql)).await?.into_iter();
+    rows.map(|mut f| {
+        let dag = DagKey { namespace: f.name()?, dag_id: f.name()? };
+        let event = read_asset_event(&mut f)?;
+        let event = known.entry(event.id).or_insert_with(|| Arc::new(event)).clone();
+        Ok(QueuedEvent { dag, event })
+    })
+    .collect()
 }
 
 #[cfg(test)]

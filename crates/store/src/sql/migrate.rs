@@ -27,7 +27,7 @@ macro_rules! migrations {
 
 /// All there are. One that was released is never changed: its checksum is in databases.
 const MIGRATIONS: &[Migration] =
-    migrations!["0001_first", "0002_first_started", "0003_backfill", "0004_alerts"];
+    migrations!["0001_first", "0002_first_started", "0003_backfill", "0004_alerts", "0005_assets"];
 
 /// The schema version that this program needs.
 #[expect(clippy::cast_possible_truncation, reason = "there are few, and the value is made at build time")]

@@ -18,7 +18,7 @@ use updraft_core::{
 
 pub(super) use self::{
     delivery::delivery_select,
-    filter::{page, text_filter},
+    filter::{bounds, one_of, page, text_filter},
 };
 use super::{
     SqlStore,

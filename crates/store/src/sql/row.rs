@@ -1,5 +1,6 @@
 //! How each kind of row stands in its table: what is written, and the same read back.
 
+mod asset;
 mod backfill;
 mod dag;
 mod event;
@@ -10,6 +11,10 @@ mod ti;
 use serde::Serialize;
 
 pub(super) use self::{
+    asset::{
+        ASSET, ASSET_EVENT, DAG_ASSET, QUEUED_EVENT, asset_cells, asset_event_cells, asset_event_select,
+        dag_asset_cells, queued_event_cells, read_asset, read_asset_event, read_asset_use,
+    },
     backfill::{
         BACKFILL, BACKFILL_RUN, backfill_cells, backfill_run_cells, read_backfill, read_backfill_run,
         read_backfill_run_listing,

@@ -40,9 +40,11 @@ impl Upkeep for SqlStore {
             Expired::Transitions => clean_oldest(&mut tx, "transition", before, limit).await?,
             Expired::Audit => clean_oldest(&mut tx, "audit", before, limit).await?,
             Expired::Backfills => clean_backfills(&mut tx, before, limit).await?,
-            Expired::History | Expired::Ticks | Expired::Deliveries | Expired::Tokens => {
-                clean_found(&mut tx, before, what, limit).await?
-            }
+            Expired::History
+            | Expired::Ticks
+            | Expired::Deliveries
+            | Expired::AssetEvents
+            | Expired::Tokens => clean_found(&mut tx, before, what, limit).await?,
         };
         tx.commit().await?;
         if cleaned.rows > 0 {
@@ -83,6 +85,9 @@ fn found(before: Timestamp, what: Expired) -> (&'static str, &'static str, Sql) 
         ),
         Expired::Deliveries => {
             ("delivery", "id", "state IN ('sent', 'failed', 'undeliverable') AND changed_at")
+        }
+        Expired::AssetEvents => {
+            ("asset_event", "id", "NOT EXISTS (SELECT 1 FROM queued_event q WHERE q.event = x.id) AND at")
         }
         Expired::Backfills => ("backfill", "id", "completed_at"),
         Expired::Tokens => ("token", "id", "expires_at"),

@@ -1,5 +1,6 @@
 //! What holds for every store, tested on each.
 
+mod assets;
 mod backfill;
 mod clean;
 mod commit;
@@ -29,6 +30,9 @@ macro_rules! on_every_store {
 use crate::fixture::{self, TestStore};
 
 on_every_store! {
+    assets::who_leads_next_knows_what_was_queued,
+    assets::lists_say_who_names_them_and_what_came_of_it,
+    assets::old_events_go_once_nothing_waits_with_them,
     backfill::a_dag_has_one_backfill_at_a_time,
     backfill::its_dates_come_in_their_order,
     commit::what_is_committed_is_loaded,

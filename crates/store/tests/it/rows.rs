@@ -41,6 +41,7 @@ pub fn dag(key: &DagKey, version: u32) -> DagRow {
         last_tick: None,
         next_tick: None,
         consecutive_failures: 0,
+        events_run_at: None,
     }
 }
 

@@ -28,6 +28,7 @@ impl Engine {
                 known.row.source = source;
                 self.changed.dags.insert(key.clone());
                 self.plan_tick(now, &key);
+                self.run_of_events(now, &key);
             }
             return Ok(Reply::Version(version, false));
         }
@@ -45,7 +46,7 @@ impl Engine {
         match self.dags.get_mut(&key) {
             Some(known) => {
                 known.row = DagRow { version, is_stale: false, source, ..known.row.clone() };
-                known.dag = dag;
+                known.dag = dag.clone();
                 known.hash = hash;
             }
             None => {
@@ -57,12 +58,14 @@ impl Engine {
                     source,
                     last_tick: None,
                     next_tick: None,
+                    events_run_at: None,
                     consecutive_failures: 0,
                 };
-                self.insert_dag(row, dag, hash);
+                self.insert_dag(row, dag.clone(), hash);
             }
         }
         self.changed.dags.insert(key.clone());
+        self.note_assets(now, &key, &dag);
         self.plan_tick(now, &key);
         self.begin_runs(now, &key);
         Ok(Reply::Version(version, true))
@@ -89,6 +92,8 @@ impl Engine {
         batch.versions.retain(|version| version.key != *key);
         batch.ticks.retain(|(dag, _), _| dag != key);
         batch.stats.retain(|(dag, _), _| dag != key);
+        batch.queued_events.retain(|(dag, _), _| dag != key);
+        batch.dropped_events.retain(|(dag, _)| dag != key);
         batch.deleted_dags.insert(key.clone());
         Ok(Reply::Done)
     }
@@ -111,6 +116,11 @@ impl Engine {
         batch.xcoms.retain(|xcom| xcom.ti.run != key);
         batch.rendered.retain(|ti, _| ti.run != key);
         batch.deliveries.retain(|delivery| delivery.run != Some(key));
+        // What was queued before is in the store already, and makes no other run.
+        let of_run = batch.queued_events.iter().filter(|(_, run)| **run == Some(key));
+        let of_run: Vec<_> = of_run.map(|(event, _)| event.clone()).collect();
+        batch.queued_events.retain(|_, run| *run != Some(key));
+        batch.dropped_events.extend(of_run);
         batch.deleted_runs.insert(key);
         self.begin_runs(now, &run.row.dag);
         self.on_tick_due(now, &run.row.dag);

@@ -1,5 +1,7 @@
 //! Commands about runs.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::super::{Engine, run::Past};
@@ -83,7 +85,7 @@ impl Engine {
         };
         let (key, compiled) = (row.key, dag.dag.clone());
         self.last_run += 1;
-        self.create_run(now, row, compiled);
+        self.create_run(now, row, compiled, Arc::default());
         Ok(Reply::Run(key, run_id))
     }
 

@@ -236,8 +236,8 @@ fn dates_zones_and_crons_are_checked() {
     assert!(cron[0].starts_with("dags.yml:2:13: d.schedule: cron \"61 * * * *\""), "{cron:?}");
     assert_one(
         &of_dag("schedule: 5"),
-        "dags.yml:2:13: d.schedule: expected a cron, a preset (`@daily`), a timedelta, or a list of crons or of dates, found the \
-         number 5",
+        "dags.yml:2:13: d.schedule: expected a cron, a preset (`@daily`), a timedelta, or a list of crons, of dates or of \
+         assets, found the number 5",
     );
     assert_one(
         &of_dag("schedule: {__type__: my.Timetable}"),
@@ -283,11 +283,6 @@ fn what_is_not_there_yet_is_refused_by_name() {
         &of_dag("on_failure_callback: my.module.tell"),
         "dags.yml:2:3: d.on_failure_callback: `on_failure_callback` can't be had here: callbacks are Python and are not \
          run yet; take it out, and use `email` or `alerts` to be told of failures",
-    );
-    assert_one(
-        &of_dag("schedule: ['s3://bucket/key']"),
-        "dags.yml:2:14: d.schedule[0]: a schedule by assets comes with a later version: write a cron, or start the DAG \
-         by the API",
     );
     assert_one(
         &errors("d: {tasks: {t: {decorator: airflow.sdk.task.docker}}}"),

@@ -151,7 +151,7 @@ fn a_schedule_may_be_a_list_of_dates() {
     });
     assert_eq!(serde_json::to_value(&dag.schedule).unwrap(), expected);
     let mixed = errors("d: {schedule: [2026-12-01, 's3://bucket/key'], tasks: {t: {operator: empty}}}");
-    assert!(mixed[0].contains("a schedule by assets"), "{mixed:?}");
+    assert!(mixed[0].contains("times and assets are mixed"), "{mixed:?}");
 }
 
 #[test]

@@ -34,11 +34,12 @@ pub(crate) const DAG: Table = Table {
         ("next_tick", Text),
         ("next_run_after", Int),
         ("consecutive_failures", Int),
+        ("events_run_at", Int),
     ],
     key: &["namespace", "dag_id"],
 };
 
-pub(crate) fn dag_cells(row: &DagRow) -> [Arg; 10] {
+pub(crate) fn dag_cells(row: &DagRow) -> [Arg; 11] {
     [
         (&*row.key.namespace).into(),
         (&*row.key.dag_id).into(),
@@ -50,6 +51,7 @@ pub(crate) fn dag_cells(row: &DagRow) -> [Arg; 10] {
         row.next_tick.as_ref().map(json).into(),
         row.next_tick.as_ref().map(|tick| tick.run_after).into(),
         row.consecutive_failures.into(),
+        row.events_run_at.into(),
     ]
 }
 
@@ -66,6 +68,7 @@ pub(crate) fn read_dag(f: &mut Fields) -> Result<DagRow, Error> {
             f.skip(1);
             f.number()?
         },
+        events_run_at: f.opt_time()?,
     };
     Ok(row)
 }

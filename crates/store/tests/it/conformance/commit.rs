@@ -20,6 +20,7 @@ pub async fn what_is_committed_is_loaded(on: TestStore) {
     let runs = batch.runs.values().map(|run| RunSnapshot {
         run: run.clone(),
         tis: batch.tis.values().filter(|ti| ti.key.run == run.key).cloned().collect(),
+        asset_events: Vec::new(),
     });
     let expected = Snapshot {
         dags: batch.dags.values().cloned().collect(),
@@ -28,6 +29,9 @@ pub async fn what_is_committed_is_loaded(on: TestStore) {
         pools: batch.pools.values().cloned().collect(),
         ticks: batch.ticks.values().cloned().collect(),
         stats: batch.stats.values().cloned().collect(),
+        assets: Vec::new(),
+        queued_events: Vec::new(),
+        last_asset_event: 0,
         last_run: 2,
         last_delivery: 1,
         paused: false,
