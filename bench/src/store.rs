@@ -171,6 +171,7 @@ fn dags() -> Batch {
             last_tick: None,
             next_tick: None,
             consecutive_failures: 0,
+            events_run_at: None,
         };
         batch.dags.insert(key, row);
     }

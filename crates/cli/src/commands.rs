@@ -1,6 +1,7 @@
 //! What can be asked of a server, a noun each.
 
 pub mod alerts;
+pub mod assets;
 pub mod backfill;
 pub mod connections;
 pub mod dags;

@@ -60,6 +60,8 @@ enum Command {
     Tasks(Noun<commands::tasks::Command>),
     /// Look at the values that tasks left for others.
     Xcoms(Noun<commands::xcoms::Command>),
+    /// See what tasks make and DAGs wait for, and tell that it has changed.
+    Assets(Noun<commands::assets::Command>),
     /// Look after variables, which tasks read by name.
     Variables(Noun<commands::variables::Command>),
     /// Look after connections: where tasks find other systems, and with which password.
@@ -130,6 +132,7 @@ fn main() -> ExitCode {
         Command::Users(noun) => noun.main(home),
         Command::Tokens(noun) => noun.main(home),
         Command::Alerts(noun) => noun.main(home),
+        Command::Assets(noun) => noun.main(home),
         Command::Deliveries(noun) => noun.main(home),
         Command::Workers(noun) => noun.main(home),
         Command::Health(asking) => asking.main(home),

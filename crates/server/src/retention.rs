@@ -25,8 +25,14 @@ pub const ROWS_PER_STEP: u32 = 500;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What goes with the runs of an age.
-const WITH_RUNS: &[Expired] =
-    &[Expired::Runs, Expired::Ticks, Expired::Deliveries, Expired::Backfills, Expired::Tokens];
+const WITH_RUNS: &[Expired] = &[
+    Expired::Runs,
+    Expired::Ticks,
+    Expired::Deliveries,
+    Expired::Backfills,
+    Expired::AssetEvents,
+    Expired::Tokens,
+];
 
 /// How long what is over is kept; for ever where nothing is said.
 #[derive(Clone, Copy, Debug)]

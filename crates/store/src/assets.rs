@@ -26,6 +26,8 @@ pub struct AssetQuery {
     pub dags: Vec<DagId>,
     /// Only those that a DAG names in its present version.
     pub only_named: bool,
+    /// The last ones first.
+    pub latest_first: bool,
     /// Which part of the list.
     pub window: Window,
 }
@@ -84,6 +86,8 @@ impl AssetUse {
 pub struct AssetEventQuery {
     /// In this namespace.
     pub namespace: Namespace,
+    /// Only this one.
+    pub id: Option<AssetEventId>,
     /// Of this asset.
     pub asset: Option<AssetId>,
     /// Made by this DAG.
@@ -109,8 +113,12 @@ pub struct AssetEventQuery {
 pub struct AssetEventListing {
     /// The event.
     pub event: AssetEvent,
-    /// The runs, in the order in which they were made.
-    pub runs: Vec<RunKey>,
+    /// The asset's name, where it has one.
+    pub name: Option<String>,
+    /// The asset's group, where it has one.
+    pub group: Option<String>,
+    /// The runs, in the order in which they were made, and whether it is the last event of which each was.
+    pub runs: Vec<(RunKey, bool)>,
 }
 
 /// What the API and the UI ask about assets, and what the engine has to look up.

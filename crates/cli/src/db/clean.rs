@@ -57,6 +57,8 @@ enum Kind {
     Deliveries,
     /// Backfills that are over.
     Backfills,
+    /// What happened to assets, unless a DAG waits with it or a run that is there was made of it.
+    AssetEvents,
     /// Tokens that have run out.
     Tokens,
 }
@@ -71,6 +73,7 @@ impl Kind {
             Self::Ticks => Expired::Ticks,
             Self::Deliveries => Expired::Deliveries,
             Self::Backfills => Expired::Backfills,
+            Self::AssetEvents => Expired::AssetEvents,
             Self::Tokens => Expired::Tokens,
         }
     }

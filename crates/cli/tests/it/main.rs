@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod alerts;
+mod assets;
 mod backup;
 mod bad;
 mod commands;

@@ -1,7 +1,7 @@
 //! What a route takes from its body.
 
 use axum::{
-    extract::{FromRequest, Request, rejection::BytesRejection},
+    extract::{FromRequest, OptionalFromRequest, Request, rejection::BytesRejection},
     http::StatusCode,
 };
 use bytes::Bytes;
@@ -19,6 +19,18 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
         parse(&bytes(request, state).await?).map(Self)
+    }
+}
+
+/// A body in JSON, or none at all.
+impl<S: Send + Sync, T: DeserializeOwned> OptionalFromRequest<S> for Body<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Error> {
+        match bytes(request, state).await? {
+            bytes if bytes.is_empty() => Ok(None),
+            bytes => parse(&bytes).map(|body| Some(Self(body))),
+        }
     }
 }
 

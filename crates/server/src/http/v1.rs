@@ -1,6 +1,7 @@
 //! What Updraft has beyond Airflow's REST API. States are as they are here, `paused` among them.
 
 mod accounts;
+mod assets;
 mod backfills;
 mod control;
 mod dags;
@@ -34,5 +35,6 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .merge(workers::routes())
         .merge(deliveries::routes())
         .merge(backfills::routes())
+        .merge(assets::routes())
         .merge(events::routes())
 }

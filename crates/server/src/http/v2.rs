@@ -1,9 +1,10 @@
 //! Airflow's REST API v2, as Airflow 3.3.2 answers it: its paths, parameters, shapes, messages and statuses.
 //!
 //! What Airflow has and Updraft has not is either `null` (triggers, executors) or not there at all
-//! (assets): a route that is not there is answered with 404. A task instance that is `paused` is
+//! (aliases of assets): a route that is not there is answered with 404. A task instance that is `paused` is
 //! shown as `running`, since Airflow's clients know no such state.
 
+mod assets;
 pub(super) mod backfills;
 mod clear;
 mod connections;
@@ -28,7 +29,11 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::clear::runs_around;
 pub(crate) use self::xcoms::value_of;
-pub(super) use self::{pools::PoolSlots, runs::RunResponse};
+pub(super) use self::{
+    assets::{AssetEventResponse, tell as tell_asset_event},
+    pools::PoolSlots,
+    runs::RunResponse,
+};
 use super::Shared;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
@@ -47,6 +52,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .merge(pools::routes())
         .merge(variables::routes())
         .merge(connections::routes())
+        .merge(assets::routes())
         .merge(backfills::routes())
         .merge(event_logs::routes())
         .merge(jobs::routes())

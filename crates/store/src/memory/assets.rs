@@ -1,7 +1,9 @@
 //! Assets: see [`crate::Assets`].
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
-use updraft_core::{AssetEvent, AssetEventId, AssetId, DagId, DagKey, Namespace, record::AssetRow};
+use updraft_core::{AssetEvent, AssetEventId, AssetId, DagId, DagKey, Namespace, RunKey, record::AssetRow};
 
 use super::{
     MemoryStore,
@@ -24,21 +26,31 @@ impl Assets for MemoryStore {
                 && matches(&query.name, Some(asset.name.as_deref().unwrap_or(&asset.uri)))
                 && (named || (query.dags.is_empty() && !query.only_named))
         });
-        Ok(page(wanted.collect(), query.window))
+        let mut wanted: Vec<_> = wanted.collect();
+        if query.latest_first {
+            wanted.reverse();
+        }
+        Ok(page(wanted, query.window))
     }
 
     async fn asset_events(&self, query: &AssetEventQuery) -> Result<Page<AssetEventListing>, Error> {
         let tables = self.tables();
-        let runs = |event: AssetEventId| {
-            let of_it = tables.queued_events.iter().filter(move |((_, queued), _)| *queued == event);
-            let mut runs: Vec<_> = of_it.filter_map(|(_, run)| *run).collect();
-            runs.sort_unstable();
-            runs
+        let runs = |event: AssetEventId| -> Vec<(RunKey, bool)> {
+            let of_it = tables.queued_events.iter().filter(|((_, queued), _)| *queued == event);
+            let runs: BTreeSet<RunKey> = of_it.filter_map(|(_, run)| *run).collect();
+            let last = |run| tables.queued_events.iter().filter(move |(_, of)| **of == Some(run));
+            let is_last = |run| last(run).map(|((_, event), _)| *event).max() == Some(event);
+            runs.into_iter().map(|run| (run, is_last(run))).collect()
         };
-        let listings = tables
-            .asset_events
-            .values()
-            .map(|event| AssetEventListing { event: AssetEvent::clone(event), runs: runs(event.id) });
+        let listings = tables.asset_events.values().map(|event| {
+            let asset = tables.assets.get(&event.asset).map(|row| &row.asset);
+            AssetEventListing {
+                event: AssetEvent::clone(event),
+                name: asset.and_then(|asset| asset.name.clone()),
+                group: asset.and_then(|asset| asset.group.clone()),
+                runs: runs(event.id),
+            }
+        });
         let is = |event: &AssetEvent| {
             let source = event.source.as_ref();
             event.namespace == query.namespace
@@ -59,7 +71,7 @@ impl Assets for MemoryStore {
         };
         let mut wanted: Vec<_> = listings
             .filter(|listing| is(&listing.event))
-            .filter(|listing| query.made.is_none_or(|run| listing.runs.contains(&run)))
+            .filter(|listing| query.made.is_none_or(|run| listing.runs.iter().any(|(made, _)| *made == run)))
             .collect();
         if query.latest_first {
             wanted.reverse();

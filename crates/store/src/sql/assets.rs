@@ -7,6 +7,7 @@ use updraft_core::{AssetEvent, AssetEventId, AssetId, DagId, DagKey, Namespace, 
 
 use super::{
     SqlStore,
+    db::Fields,
     queries::{bounds, one_of, page, text_filter},
     row::{ASSET, asset_event_select, read_asset, read_asset_event, read_asset_use},
     statement::Sql,
@@ -30,8 +31,8 @@ impl Assets for SqlStore {
             one_of(&mut from, "u.dag_id", query.dags.iter().map(|dag| &**dag));
             from.push(")");
         }
-        let assets =
-            page(&self.db, &ASSET.select("x"), from, " ORDER BY x.id", query.window, read_asset).await?;
+        let order = if query.latest_first { " ORDER BY x.id DESC" } else { " ORDER BY x.id" };
+        let assets = page(&self.db, &ASSET.select("x"), from, order, query.window, read_asset).await?;
         let mut uses: BTreeMap<String, Vec<AssetUse>> = BTreeMap::new();
         let mut last = BTreeMap::new();
         if !assets.rows.is_empty() {
@@ -59,6 +60,7 @@ impl Assets for SqlStore {
     async fn asset_events(&self, query: &AssetEventQuery) -> Result<Page<AssetEventListing>, Error> {
         let mut from = Sql::new(" FROM asset_event x JOIN asset a ON a.id = x.asset WHERE a.namespace = ");
         from.arg(&*query.namespace);
+        one_of(&mut from, "x.id", query.id.map(|id| id.0));
         one_of(&mut from, "x.asset", query.asset.map(|id| id.0));
         one_of(&mut from, "x.source_dag_id", query.source_dag.as_deref());
         one_of(&mut from, "x.source_run_id", query.source_run.as_deref());
@@ -69,19 +71,24 @@ impl Assets for SqlStore {
         }
         bounds(&mut from, "x.at", &query.at);
         let order = if query.latest_first { " ORDER BY x.id DESC" } else { " ORDER BY x.id" };
-        let select = asset_event_select();
-        let events = page(&self.db, &select, from, order, query.window, read_asset_event).await?;
-        let mut runs: BTreeMap<i64, Vec<RunKey>> = BTreeMap::new();
+        let select = format!("{}, a.name, a.asset_group", asset_event_select());
+        let read = |f: &mut Fields| Ok((read_asset_event(f)?, f.opt_text()?, f.opt_text()?));
+        let events = page(&self.db, &select, from, order, query.window, read).await?;
+        let mut runs: BTreeMap<i64, Vec<(RunKey, bool)>> = BTreeMap::new();
         if !events.rows.is_empty() {
-            let mut sql = Sql::new("SELECT event, run FROM queued_event WHERE run IS NOT NULL AND event IN ");
-            sql.list(events.rows.iter().map(|event| event.id.0)).push(" ORDER BY run");
+            let mut sql =
+                Sql::new("SELECT q.event, q.run, q.event = (SELECT max(l.event) FROM queued_event l");
+            sql.push(" WHERE l.run = q.run) FROM queued_event q WHERE q.run IS NOT NULL AND q.event IN ");
+            sql.list(events.rows.iter().map(|(event, _, _)| event.id.0)).push(" ORDER BY q.run");
             for mut f in self.db.rows(sql).await? {
-                runs.entry(f.int()?).or_default().push(RunKey(f.int()?));
+                runs.entry(f.int()?).or_default().push((RunKey(f.int()?), f.flag()?));
             }
         }
-        let listing = |event: AssetEvent| AssetEventListing {
+        let listing = |(event, name, group): (AssetEvent, _, _)| AssetEventListing {
             runs: runs.remove(&event.id.0).unwrap_or_default(),
             event,
+            name,
+            group,
         };
         Ok(Page { rows: events.rows.into_iter().map(listing).collect(), total: events.total })
     }

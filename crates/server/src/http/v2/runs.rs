@@ -12,7 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(in super::super) use self::shape::RunResponse;
 pub(super) use self::{
-    change::{check_note, yes},
+    change::{check_note, made_run, yes},
     list::{batch_window, lengths, times},
 };
 use super::super::{Error, Path, Reads, Shared, call::Call};

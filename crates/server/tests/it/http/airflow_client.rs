@@ -12,7 +12,10 @@ async fn airflows_own_client_gets_what_it_expects() {
     let python = std::env::var_os("UPDRAFT_TEST_PYTHON").expect("cargo sets it");
     assert!(Path::new(&python).exists(), "Airflow's client is not there: run `scripts/setup.sh test`");
     let server = at_work().await;
-    let daily = "daily: {schedule: '@daily', start_date: 2999-01-01, tasks: {a: {operator: empty}}}";
+    let daily = "daily: {schedule: '@daily', start_date: 2999-01-01, tasks: {a: {operator: empty}}}\n\
+                 maker: {tasks: {make: {operator: empty, outlets: ['s3://orders']}}}\n\
+                 reader: {schedule: ['s3://orders'], tasks: {read: {operator: empty}}}\n\
+                 waiter: {schedule: ['s3://orders', stock], tasks: {wait: {operator: empty}}}";
     server.put_dags(daily).await;
     let token = server.account("client", "admin", None).await;
     let mut worker = Worker::join(&server).await;

@@ -33,7 +33,7 @@ async fn answers_have_an_id_and_say_what_browsers_may_not_do() {
 #[tokio::test]
 async fn what_is_not_there_and_what_can_not_be_done_are_told_apart() {
     let server = Server::start().await;
-    assert_eq!(server.get("/api/v2/assets").await.refused(404), "Not Found");
+    assert_eq!(server.get("/api/v2/plugins").await.refused(404), "Not Found");
     assert_eq!(server.delete("/api/v2/dagTags").await.refused(405), "Method Not Allowed");
 }
 

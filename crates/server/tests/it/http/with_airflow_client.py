@@ -13,6 +13,7 @@ from airflow_client.client.exceptions import NotFoundException
 from airflow_client.client.models.backfill_post_body import BackfillPostBody
 from airflow_client.client.models.clear_task_instances_body import ClearTaskInstancesBody
 from airflow_client.client.models.connection_body import ConnectionBody
+from airflow_client.client.models.create_asset_events_body import CreateAssetEventsBody
 from airflow_client.client.models.dag_patch_body import DAGPatchBody
 from airflow_client.client.models.dag_run_patch_body import DAGRunPatchBody
 from airflow_client.client.models.dag_runs_batch_body import DAGRunsBatchBody
@@ -34,12 +35,43 @@ def main():
         runs(there)
         records(there)
         backfills(there)
+        assets(there)
+
+
+def assets(there):
+    assets, runs = api.AssetApi(there), api.DagRunApi(there)
+    for dag_id in ("maker", "reader", "waiter"):
+        api.DAGApi(there).patch_dag(dag_id, DAGPatchBody(is_paused=False))
+    listed = assets.get_assets(uri_pattern="orders")
+    equal(listed.total_entries, 1)
+    orders = assets.get_asset(listed.assets[0].id)
+    equal([dag.dag_id for dag in orders.scheduled_dags], ["reader", "waiter"])
+    equal([(task.dag_id, task.task_id) for task in orders.producing_tasks], [("maker", "make")])
+    told = assets.create_asset_event(CreateAssetEventsBody(asset_id=orders.id, extra={"rows": 3}))
+    equal([(run.dag_id, run.triggering) for run in told.created_dagruns], [("reader", True)])
+    made = runs.get_dag_run("reader", told.created_dagruns[0].run_id)
+    equal((made.run_type, made.triggered_by, made.logical_date), ("asset_triggered", "asset", None))
+    upstream = runs.get_upstream_asset_events("reader", made.dag_run_id)
+    equal([event.extra for event in upstream.asset_events], [{"rows": 3}])
+    equal([event.asset_id for event in assets.get_dag_asset_queued_events("waiter").queued_events], [orders.id])
+    assets.delete_dag_asset_queued_event("waiter", orders.id)
+    try:
+        assets.get_asset_queued_events(orders.id)
+        raise AssertionError("an event that was taken back is queued")
+    except NotFoundException as error:
+        assert "was not found" in error.body
+    equal(assets.materialize_asset(orders.id).dag_id, "maker")
+    events = assets.get_asset_events(asset_id=orders.id, order_by=["-timestamp"])
+    equal((events.total_entries, events.asset_events[0].source_task_id), (2, "make"))
+    equal(events.asset_events[0].source_map_index, -1)
+    expression = api.DAGApi(there).get_dag_details("waiter").asset_expression
+    equal([part["asset"]["uri"] for part in expression["all"]], ["s3://orders", "stock"])
 
 
 def dags(there):
     dags = api.DAGApi(there)
     listed = dags.get_dags(limit=10, order_by=["-dag_id"])
-    equal([dag.dag_id for dag in listed.dags], ["work", "quick", "daily"])
+    equal([dag.dag_id for dag in listed.dags], ["work", "waiter", "reader", "quick", "maker", "daily"])
     equal(dags.get_dag("work").is_paused, False)
     equal(dags.get_dag_details("work").params["size"]["value"], 1)
     equal(dags.patch_dag("quick", DAGPatchBody(is_paused=True)).is_paused, True)

@@ -129,7 +129,9 @@ pub async fn lists_say_who_names_them_and_what_came_of_it(on: TestStore) {
         assert_eq!(ids, expected, "{query:?}");
     }
     let events = on.store.asset_events(&query()).await.unwrap().rows;
-    assert_eq!(events.iter().map(|listing| listing.runs.len()).collect::<Vec<_>>(), [1, 1, 0]);
+    let of: Vec<_> = events.iter().map(|listing| listing.runs.clone()).collect();
+    assert_eq!(of, [vec![(RunKey(1), false)], vec![(RunKey(1), true)], vec![]]);
+    assert_eq!((events[0].name.as_deref(), events[0].group.as_deref()), (Some("orders"), Some("shop")));
     assert_eq!(events[1].event, *batch().asset_events[1]);
     let queued = on.store.queued_events(&Default::default(), Some(&"user".into()), None).await.unwrap();
     assert_eq!(queued.iter().map(|(_, event)| event.id.0).collect::<Vec<_>>(), [3]);

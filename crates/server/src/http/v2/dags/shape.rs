@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
-use serde_json::Value;
-use updraft_core::{Dag, DagSpec, Param, schedule::Schedule};
+use serde_json::{Value, json};
+use updraft_core::{AssetCondition, Dag, DagSpec, Param, schedule::Schedule};
 use updraft_store::DagListing;
 use utoipa::ToSchema;
 
@@ -225,6 +225,20 @@ pub(in super::super) fn params(params: &BTreeMap<String, Param>) -> BTreeMap<Str
     params.iter().map(|(name, param)| (name.clone(), shown(param))).collect()
 }
 
+/// What a DAG waits for, as Airflow's page reads it.
+fn expression(condition: &AssetCondition) -> Value {
+    let all = |parts: &[AssetCondition]| parts.iter().map(expression).collect::<Vec<_>>();
+    match condition {
+        AssetCondition::Asset(asset) => json!({ "asset": {
+            "uri": asset.uri,
+            "name": asset.name.as_deref().unwrap_or(&asset.uri),
+            "group": asset.group.as_deref().unwrap_or("asset"),
+        }}),
+        AssetCondition::All(parts) => json!({ "all": all(parts) }),
+        AssetCondition::Any(parts) => json!({ "any": all(parts) }),
+    }
+}
+
 impl DagDetailsResponse {
     pub fn of(listing: &DagListing, version: &Version, running: u64) -> Self {
         let spec = version.dag.spec();
@@ -237,7 +251,7 @@ impl DagDetailsResponse {
             dag: DagResponse::of(listing).with_tasks(&version.dag),
             catchup: spec.catchup,
             dag_run_timeout: spec.dagrun_timeout.map(|timeout| timeout.to_string()),
-            asset_expression: None,
+            asset_expression: spec.assets.as_ref().map(expression),
             doc_md: spec.doc_md.clone(),
             start_date: spec.start_date.map(Time),
             end_date: spec.end_date.map(Time),

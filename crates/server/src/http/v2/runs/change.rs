@@ -109,16 +109,21 @@ pub(super) async fn trigger_dag_run(
         run_type: RunType::Manual,
         triggered_by: if headers.contains_key(REFERER) { "ui" } else { "rest_api" },
     };
-    let Reply::Run(key, _) = call.command(Command::Trigger(trigger)).await? else {
-        return Err(Error::Internal("a trigger was answered without a run".into()));
-    };
-    let gone = || Error::not_found("the run was deleted as soon as it was made");
-    let run = call.store().run(key).await?.ok_or_else(gone)?;
+    let run = made_run(&call, trigger).await?;
     let run = match note {
         Some(note) => put_note(&call, run, Some(note)).await?,
         None => run,
     };
     Ok(Json(RunResponse::of(&call, &run).await?))
+}
+
+/// Has the leader make a run, and reads it.
+pub(in super::super) async fn made_run(call: &Call, trigger: Trigger) -> Result<RunListing, Error> {
+    let Reply::Run(key, _) = call.command(Command::Trigger(trigger)).await? else {
+        return Err(Error::Internal("a trigger was answered without a run".into()));
+    };
+    let gone = || Error::not_found("the run was deleted as soon as it was made");
+    call.store().run(key).await?.ok_or_else(gone)
 }
 
 /// A note that is not too long; an empty one is none.
