@@ -35,6 +35,7 @@
 //! - A wrong default argument that no task takes is told; Airflow passes over it.
 mod alert;
 mod assets;
+mod callback;
 mod conversion;
 mod dag;
 mod date;

@@ -78,10 +78,13 @@ pub enum AlertChannel {
         /// To whom.
         to: Vec<String>,
     },
-    /// A message to a chat by an incoming webhook as Slack has it.
+    /// A message to a chat by an incoming webhook as Slack has it, or by Slack's API.
     Slack {
-        /// The connection that has the webhook (Airflow's type `slackwebhook`).
+        /// The connection that has the webhook (Airflow's type `slackwebhook`), or a token of the API (`slack`).
         conn_id: String,
+        /// Where it is shown: the API has to be told, and a webhook knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        channel: Option<String>,
     },
     /// What happened as JSON, posted to a web server.
     Webhook(WebhookTarget),
@@ -114,6 +117,9 @@ pub struct AlertWords {
     /// The text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// A mail's text is HTML.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub html: bool,
 }
 
 impl AlertWords {

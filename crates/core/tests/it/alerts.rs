@@ -162,7 +162,7 @@ fn ticks_of_a_dag_that_somebody_paused_are_not_missed() {
 fn a_test_takes_each_way_once_and_tells_of_no_run() {
     let mut world = World::new(8);
     let mut spec = dag("d", &["a", "b"], &[]);
-    let chat = |name: &str| AlertChannel::Slack { conn_id: name.into() };
+    let chat = |name: &str| AlertChannel::Slack { conn_id: name.into(), channel: None };
     spec.alerts = vec![alert(AlertOn::Failure), alert(AlertOn::Success)];
     spec.tasks[0].alerts = vec![alert(AlertOn::Retry), AlertSpec::new(AlertOn::Failure, chat("ops"))];
     spec.tasks[1].alerts = vec![AlertSpec::new(AlertOn::Failure, chat("ops"))];

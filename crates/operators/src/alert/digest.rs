@@ -31,7 +31,7 @@ pub fn digest(
     };
     let subject = format!("[Updraft] {all} alerts: {}{others}", named.join(", "));
     if rows.first().is_some_and(|row| matches!(row.channel, AlertChannel::Sms { .. })) {
-        return Words { text: format!("{subject}\n{base}"), subject };
+        return Words { text: format!("{subject}\n{base}"), subject, html: false };
     }
     let mut text = format!("{all} alerts within a short time, told in one:\n");
     for row in rows.iter().take(TOLD) {
@@ -46,7 +46,7 @@ pub fn digest(
     if untold > 0 {
         let _ = write!(text, "\n… and {untold} more: `updraft deliveries list`\n");
     }
-    Words { subject, text }
+    Words { subject, text, html: false }
 }
 
 #[cfg(test)]
@@ -81,12 +81,12 @@ mod tests {
 
     #[test]
     fn many_alerts_are_told_with_a_line_each_and_the_rest_in_a_number() {
-        let Words { subject, text } = said(&AlertChannel::Email { to: Vec::new() }, 100, 995);
+        let Words { subject, text, .. } = said(&AlertChannel::Email { to: Vec::new() }, 100, 995);
         assert_eq!(subject, "[Updraft] 995 alerts: etl 90, load 10");
         assert!(text.contains("\n2026-01-02 03:04:05Z run r1 of etl failed: a task failed\nhttp://here/1\n"));
         assert_eq!(text.matches(" failed: ").count(), 50);
         assert!(text.ends_with("\n… and 945 more: `updraft deliveries list`\n"), "{text}");
-        let few = said(&AlertChannel::Slack { conn_id: "chat".into() }, 2, 2).text;
+        let few = said(&AlertChannel::Slack { conn_id: "chat".into(), channel: None }, 2, 2).text;
         assert!(few.ends_with("http://here/2\n"), "{few}");
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use reqwest::{
     Method, StatusCode, Url,
-    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use serde_json::{Map, Value, json};
 use updraft_core::{protocol::Connection, record::DeliveryRow};
@@ -25,8 +25,9 @@ use crate::{
 /// By what way an alert goes, with what it takes.
 #[derive(Clone, Copy, Debug)]
 pub enum Way<'a> {
-    /// To a chat, by the incoming webhook of a connection of type `slackwebhook`.
-    Slack(&'a Connection),
+    /// To a chat, by the incoming webhook of a connection of type `slackwebhook`, or by Slack's API with the token of
+    /// one of type `slack`, which has to be told in which channel.
+    Slack(&'a Connection, Option<&'a str>),
     /// To the webhook at this address.
     Url(&'a str),
     /// To the webhook that a connection of type `http` leads to, with its account and headers.
@@ -139,7 +140,7 @@ fn said(request: &Request, answer: &Answer) -> String {
 
 fn secrets_of(way: Way<'_>) -> Vec<String> {
     match way {
-        Way::Slack(connection) | Way::Webhook(connection) | Way::Sms(_, connection) => {
+        Way::Slack(connection, _) | Way::Webhook(connection) | Way::Sms(_, connection) => {
             secrets::of_connection(connection)
         }
         Way::Url(_) => Vec::new(),
@@ -155,7 +156,12 @@ fn made(
     key: &str,
 ) -> Result<(Request, Option<String>), String> {
     match way {
-        Way::Slack(connection) => to_slack(connection, &words.text, key).map(|request| (request, None)),
+        Way::Slack(connection, channel) if slack::is_of_api(connection) => {
+            by_slacks_api(connection, channel, &words.text)
+        }
+        Way::Slack(connection, channel) => {
+            to_slack(connection, channel, &words.text, key).map(|request| (request, None))
+        }
         Way::Url(address) => {
             to_webhook(Connection::default(), address, row, words, url, key).map(|request| (request, None))
         }
@@ -166,9 +172,52 @@ fn made(
     }
 }
 
-fn to_slack(connection: &Connection, text: &str, key: &str) -> Result<Request, String> {
+/// `chat.postMessage`. Slack says in its answer whether it has taken a message, under any status.
+fn by_slacks_api(
+    connection: &Connection,
+    channel: Option<&str>,
+    text: &str,
+) -> Result<(Request, Option<String>), String> {
+    let conn_id = &connection.conn_id;
+    let Some(channel) = channel else {
+        return Err(format!(
+            "`{conn_id}` has a token of Slack's API, which has to be told the channel: write `channel`"
+        ));
+    };
+    let (url, token) = slack::api(connection, "chat.postMessage")
+        .map_err(|why| format!("`{conn_id}` is a connection {why}"))?;
+    let mut bearer = HeaderValue::from_str(&format!("Bearer {token}"))
+        .map_err(|_| format!("the password of `{conn_id}` is no token of Slack's"))?;
+    bearer.set_sensitive(true);
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8")),
+        (AUTHORIZATION, bearer),
+    ];
+    let request = Request {
+        method: Method::POST,
+        url,
+        headers: headers.into_iter().collect(),
+        account: None,
+        body: Some(json!({"channel": channel, "text": text}).to_string().into_bytes().into()),
+        timeout: Duration::from_secs(30),
+        follow: false,
+        shown: format!("Slack's API, asked with the connection `{conn_id}`,").into(),
+    };
+    Ok((request, Some("response.json.ok".into())))
+}
+
+fn to_slack(
+    connection: &Connection,
+    channel: Option<&str>,
+    text: &str,
+    key: &str,
+) -> Result<Request, String> {
     let conn_id = &connection.conn_id;
     let url = slack::address(connection).map_err(|why| format!("`{conn_id}` is a connection {why}"))?;
+    let mut body = json!({"text": text});
+    if let Some(channel) = channel {
+        body["channel"] = channel.into();
+    }
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (HeaderName::from_static(IDEMPOTENCY_KEY), key_value(key)?),
@@ -178,7 +227,7 @@ fn to_slack(connection: &Connection, text: &str, key: &str) -> Result<Request, S
         url,
         headers: headers.into_iter().collect(),
         account: None,
-        body: Some(json!({"text": text}).to_string().into_bytes().into()),
+        body: Some(body.to_string().into_bytes().into()),
         timeout: Duration::from_secs(30),
         // A webhook that leads elsewhere is none any more.
         follow: false,

@@ -16,6 +16,8 @@ pub struct Words {
     pub subject: String,
     /// The text.
     pub text: String,
+    /// The text is HTML, for a mail.
+    pub html: bool,
 }
 
 /// What is told in a mail's usual text, in this order.
@@ -50,7 +52,7 @@ pub fn words(row: &DeliveryRow, url: &str) -> (Words, Option<BadTemplate>) {
             Ok(said) if field == "subject" => {
                 words.subject = said.split_whitespace().collect::<Vec<_>>().join(" ");
             }
-            Ok(said) => words.text = said,
+            Ok(said) => (words.text, words.html) = (said, row.words.html),
             Err(bad) => {
                 let usual = usual(row, url);
                 let text = format!("{}\n\nIts own words could not be had: {bad}", usual.text.trim_end());
@@ -75,6 +77,8 @@ fn names(row: &DeliveryRow, url: &str) -> Map<String, Value> {
     let mut names: Map<String, Value> = context.map(|(name, value)| (name.clone(), value.clone())).collect();
     names.insert("on".into(), on(row.on).into());
     names.insert("url".into(), url.into());
+    // What Airflow gives callbacks.
+    names.insert("exception".into(), row.context["reason"].clone());
     names
 }
 
@@ -109,7 +113,7 @@ fn usual(row: &DeliveryRow, url: &str) -> Words {
     if is_test(row) {
         let subject =
             format!("[Updraft] a test: this is how alerts of {} on {} come", said("dag_id"), on(row.on));
-        return Words { text: format!("{subject}\n{url}\n"), subject };
+        return Words { text: format!("{subject}\n{url}\n"), subject, html: false };
     }
     let what = match (row.run, row.ti) {
         (_, Some(_)) => format!("task {} of {}", said("task_id"), said("dag_id")),
@@ -137,7 +141,7 @@ fn usual(row: &DeliveryRow, url: &str) -> Words {
             format!("{subject}{reason}\n{url}")
         }
     };
-    Words { subject, text }
+    Words { subject, text, html: false }
 }
 
 #[cfg(test)]
@@ -157,7 +161,7 @@ mod tests {
             ti: Some(TiKey { run: RunKey(1), task: TaskIx(0), map_index: MapIndex::NONE }),
             on: AlertOn::Failure,
             channel,
-            words: AlertWords { subject: subject.map(Into::into), text: text.map(Into::into) },
+            words: AlertWords { subject: subject.map(Into::into), text: text.map(Into::into), html: false },
             on_doubt: OnDoubt::Resend,
             at: "2026-01-02T03:04:05Z".parse().unwrap(),
             context: json!({
@@ -169,7 +173,7 @@ mod tests {
     }
 
     fn slack(text: &str) -> DeliveryRow {
-        row(AlertChannel::Slack { conn_id: "chat".into() }, None, Some(text))
+        row(AlertChannel::Slack { conn_id: "chat".into(), channel: None }, None, Some(text))
     }
 
     #[test]

@@ -175,6 +175,26 @@ pub(crate) fn address(connection: &Connection) -> Result<Url, &'static str> {
     }
 }
 
+/// Whether a connection has a token of Slack's API rather than a webhook.
+pub(crate) fn is_of_api(connection: &Connection) -> bool {
+    connection.conn_type == "slack"
+        || connection.password.as_deref().unwrap_or_default().trim().starts_with("xox")
+}
+
+/// The address of a method of Slack's API, and the token to ask it with. As Airflow's `SlackHook` has it, the extra
+/// field `base_url` leads elsewhere.
+pub(crate) fn api(connection: &Connection, method: &str) -> Result<(Url, String), &'static str> {
+    let token = connection.password.as_deref().unwrap_or_default().trim();
+    if token.is_empty() {
+        return Err("without a password: it is a token of Slack's API");
+    }
+    let base = of_extra(connection, "base_url").and_then(Value::as_str).unwrap_or("https://slack.com/api/");
+    match Url::parse(&format!("{}/{method}", base.trim_end_matches('/'))) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok((url, token.to_owned())),
+        Ok(_) | Err(_) => Err("whose `base_url` is no address of a web server"),
+    }
+}
+
 /// A field of the connection's extras, also under the name that old versions of Airflow gave it.
 fn of_extra<'a>(connection: &'a Connection, name: &str) -> Option<&'a Value> {
     let given = |name: &str| {

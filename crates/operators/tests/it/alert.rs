@@ -20,7 +20,7 @@ fn row() -> DeliveryRow {
         run: Some(RunKey(1)),
         ti: None,
         on: AlertOn::Failure,
-        channel: AlertChannel::Slack { conn_id: "chat".into() },
+        channel: AlertChannel::Slack { conn_id: "chat".into(), channel: None },
         words: AlertWords::default(),
         on_doubt: OnDoubt::Resend,
         at: "2026-01-02T03:04:05Z".parse().unwrap(),
@@ -30,7 +30,7 @@ fn row() -> DeliveryRow {
 
 fn send(way: Way<'_>) -> Result<(), NotSent> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let words = Words { subject: "etl failed".into(), text: "it failed, see there".into() };
+    let words = Words { subject: "etl failed".into(), text: "it failed, see there".into(), html: false };
     runtime.block_on(Sender::default().send(way, &row(), &words, URL, KEY))
 }
 
@@ -82,11 +82,32 @@ fn a_webhook_by_connection_has_its_account_and_headers() {
 }
 
 #[test]
+fn slacks_api_is_told_the_channel_and_says_in_its_answer_whether_it_took_it() {
+    let server =
+        Server::start(&["200 OK|{\"ok\": true}", "200 OK|{\"ok\": false, \"error\": \"channel_not_found\"}"]);
+    let base = json!({"base_url": format!("http://{}/api/", server.address)});
+    let api = Connection {
+        conn_type: "slack".into(),
+        ..connection("app", String::new(), Some("xoxb-s3cret"), base)
+    };
+    send(Way::Slack(&api, Some("#ops"))).unwrap();
+    let refused = send(Way::Slack(&api, Some("#ops"))).unwrap_err().to_string();
+    assert!(refused.contains("channel_not_found") && !refused.contains("s3cret"), "{refused}");
+    let asked = server.asked().remove(0);
+    assert_eq!(asked.line, "POST /api/chat.postMessage HTTP/1.1");
+    assert_eq!(asked.headers["authorization"], "Bearer xoxb-s3cret");
+    let expected = json!({"channel": "#ops", "text": "it failed, see there"});
+    assert_eq!(serde_json::from_str::<Value>(&asked.body).unwrap(), expected);
+    let mend = send(Way::Slack(&api, None)).unwrap_err();
+    assert!(matches!(&mend, NotSent::Permanent(why) if why.contains("write `channel`")), "{mend:?}");
+}
+
+#[test]
 fn a_chat_gets_the_text() {
     let server = Server::start(&["200 OK|ok"]);
     let chat =
         connection("chat", format!("http://{}/services", server.address), Some("T0/B0/s3cret"), Value::Null);
-    send(Way::Slack(&chat)).unwrap();
+    send(Way::Slack(&chat, None)).unwrap();
     let asked = server.asked().remove(0);
     assert_eq!(asked.line, "POST /services/T0/B0/s3cret HTTP/1.1");
     assert_eq!(asked.headers["idempotency-key"], KEY);

@@ -3,7 +3,7 @@
 //! It is a list. Each alert has `on`, one word or several, and one way to go:
 //!
 //! - `email: who@example.com`, one address or several;
-//! - `slack: CONN_ID`, a connection of type `slackwebhook`;
+//! - `slack: CONN_ID`, a connection of type `slackwebhook`, or of type `slack` and a `channel`;
 //! - `webhook: https://example.com/hook`, or `webhook: CONN_ID`, a connection of type `http`, which keeps secret
 //!   what an address can't;
 //! - `sms: "+49 30 1234567"`, one number or several, by the gateway of the connection `conn_id` (`sms_default`).
@@ -13,6 +13,7 @@
 //! `queued_at`, which is the default, or from `started_at`. These are Airflow 3's deadline alerts, in short.
 //!
 //! And an alert may have `text` and, for mail and webhooks, `subject`: templates over what happened. With
+//! `html: true` a mail's text is HTML. With
 //! `on_doubt: hold` what was on its way when the server died waits for a person; with `resend`, which is the
 //! default, it is sent again.
 
@@ -23,7 +24,7 @@ use updraft_core::{
 use updraft_operators::template;
 
 use super::{
-    field::{self, Got, Noted, did_you_mean, set, set_option, word, wrong},
+    field::{self, Got, Noted, did_you_mean, set, word, wrong},
     node::{Mapping, Node},
     problem::Problems,
 };
@@ -50,7 +51,8 @@ pub(super) enum Of {
 const WAYS: [&str; 4] = ["email", "slack", "webhook", "sms"];
 
 /// The other keys.
-const OTHERS: [&str; 7] = ["on", "after", "from", "conn_id", "subject", "text", "on_doubt"];
+const OTHERS: [&str; 9] =
+    ["on", "after", "from", "conn_id", "channel", "subject", "text", "html", "on_doubt"];
 
 const EXPECTED: &str = "`{on: failure, email: who@example.com}`";
 
@@ -158,13 +160,21 @@ fn channels(item: &Node, map: &Mapping, problems: &mut Problems) -> Result<Vec<A
         problems.error(entry.key_place, message);
         return Err(Noted);
     }
+    if let Some(entry) = map.entry("channel").filter(|_| way != "slack") {
+        problems.error(entry.key_place, "`channel` is for `slack`");
+        return Err(Noted);
+    }
     let Some(node) = map.get(way) else { return Err(Noted) };
     Ok(match way {
         "email" => {
             let to = field::addresses(node, problems)?.unwrap_or_default();
             vec![AlertChannel::Email { to: some(to, node, "a mail address", problems)? }]
         }
-        "slack" => vec![AlertChannel::Slack { conn_id: needed(node, "a connection's name", problems)? }],
+        "slack" => {
+            let channel = map.get("channel").map(|node| needed(node, "a channel, such as `#ops`", problems));
+            let conn_id = needed(node, "a connection's name", problems)?;
+            vec![AlertChannel::Slack { conn_id, channel: channel.transpose()? }]
+        }
         "webhook" => vec![AlertChannel::Webhook(webhook(node, problems)?)],
         _ => {
             let mut conn_id = "sms_default".to_owned();
@@ -198,21 +208,34 @@ fn words(map: &Mapping, channels: &[AlertChannel], problems: &mut Problems) -> R
     let mut words = AlertWords::default();
     let has_subject =
         |channel: &AlertChannel| matches!(channel, AlertChannel::Email { .. } | AlertChannel::Webhook(_));
+    if let Some(entry) = map.entry("html") {
+        if !matches!(channels, [AlertChannel::Email { .. }]) {
+            problems.error(entry.key_place, "`html` is for `email`");
+            return Err(Noted);
+        }
+        set(&mut words.html, field::boolean(&entry.node, problems), false);
+    }
     for (key, slot) in [("subject", &mut words.subject), ("text", &mut words.text)] {
         let Some(entry) = map.entry(key) else { continue };
         if key == "subject" && !channels.iter().any(has_subject) {
             problems.error(entry.key_place, "this has no subject: write it in `text`");
             return Err(Noted);
         }
-        set_option(slot, field::text(&entry.node, problems));
-        if let Some(text) = slot
-            && let Err(bad) = template::check(key, &Json::from(&**text))
-        {
-            problems.error(entry.node.place, bad.to_string());
-            return Err(Noted);
-        }
+        *slot = template_of(key, &entry.node, problems)?;
     }
     Ok(words)
+}
+
+/// A template, checked.
+pub(super) fn template_of(key: &str, node: &Node, problems: &mut Problems) -> Result<Option<String>, Noted> {
+    let text = field::text(node, problems)?;
+    if let Some(text) = &text
+        && let Err(bad) = template::check(key, &Json::from(&**text))
+    {
+        problems.error(node.place, bad.to_string());
+        return Err(Noted);
+    }
+    Ok(text)
 }
 
 fn needed(node: &Node, what: &str, problems: &mut Problems) -> Result<String, Noted> {

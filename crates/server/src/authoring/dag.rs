@@ -2,10 +2,10 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Map, Value as Json};
-use updraft_core::{Dag, DagId, DagSpec, InvalidDag, Namespace, Param, TaskId, schedule::Schedule};
+use updraft_core::{AlertOn, Dag, DagId, DagSpec, InvalidDag, Namespace, Param, TaskId, schedule::Schedule};
 
 use super::{
-    alert, conversion, date,
+    alert, callback, conversion, date,
     field::{self, did_you_mean, set, set_option},
     keys, names,
     node::{Entry, Mapping, Node, Value},
@@ -37,8 +37,14 @@ pub(super) fn read(
     let defaults = default_args(dag.get("default_args"), problems);
     let zone = dates(&mut spec, dag, &defaults, context.now, problems);
     let mut fail_fast = [None, None];
+    let mut callbacks = Vec::new();
     for entry in &dag.entries {
         let node = &entry.node;
+        // About tasks alone a run has nothing to tell.
+        if let Some(on) = callback::on(&entry.key).filter(|on| *on != AlertOn::Retry) {
+            callbacks.extend(callback::alerts(on, entry, problems).unwrap_or_default());
+            continue;
+        }
         match &*entry.key {
             "fail_fast" => set_option(&mut fail_fast[0], field::boolean(node, problems)),
             "fail_stop" => set_option(&mut fail_fast[1], field::boolean(node, problems)),
@@ -51,6 +57,7 @@ pub(super) fn read(
             key => setting(key, entry, &mut spec, problems),
         }
     }
+    spec.alerts.extend(callbacks);
     spec.fail_fast = fail_fast.into_iter().flatten().next().unwrap_or(false);
     schedule(&mut spec, dag, &zone, context.now, problems);
     if let (Err(bad), Some(entry)) = (params::check_all(&spec.params, &Map::new()), dag.entry("params"))

@@ -14,7 +14,7 @@ pub(super) enum Fate {
 use Fate::{Harmless, NoEffect, Refused};
 
 /// The keys of a DAG that are read.
-pub(super) const DAG: [&str; 29] = [
+pub(super) const DAG: [&str; 31] = [
     "alerts",
     "catchup",
     "concurrency",
@@ -32,6 +32,8 @@ pub(super) const DAG: [&str; 29] = [
     "max_active_runs",
     "max_active_tasks",
     "max_consecutive_failed_dag_runs",
+    "on_failure_callback",
+    "on_success_callback",
     "params",
     "render_template_as_native_obj",
     "schedule",
@@ -47,7 +49,7 @@ pub(super) const DAG: [&str; 29] = [
 ];
 
 /// The keys of every task that are read; what is not among them is its operator's.
-pub(super) const TASK: [&str; 41] = [
+pub(super) const TASK: [&str; 44] = [
     "alerts",
     "decorator",
     "dependencies",
@@ -72,7 +74,10 @@ pub(super) const TASK: [&str; 41] = [
     "max_active_tis_per_dagrun",
     "max_lost",
     "max_retry_delay",
+    "on_failure_callback",
     "on_failure_fail_dagrun",
+    "on_retry_callback",
+    "on_success_callback",
     "operator",
     "outlets",
     "owner",
@@ -102,8 +107,9 @@ pub(super) const GROUP: [&str; 7] = [
     "tooltip",
 ];
 
-const CALLBACKS: &str = "callbacks are Python and are not run yet; take it out, and use `email` or `alerts` \
-                         to be told of failures";
+const CALLBACKS: &str = "callbacks on this, and callbacks of one's own, are Python and are not run yet; \
+                         `on_failure_callback`, `on_retry_callback` and `on_success_callback` take Airflow's notifiers \
+                         for mail and Slack, and `alerts` tells of failures, too";
 const DOC: &str = "the page shows `doc_md`; write the text there to see it";
 
 fn is_callback(key: &str) -> bool {

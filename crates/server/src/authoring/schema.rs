@@ -58,6 +58,12 @@ const DAG: &[Key] = &[
     ("fail_fast", Flag, "Whether the first task that fails ends the run."),
     ("fail_stop", Flag, "An older name of `fail_fast`."),
     ("is_paused_upon_creation", Flag, "Whether it waits to be unpaused when it is new."),
+    ("on_failure_callback", Any, "Airflow's notifiers for mail and Slack, which tell of a run that failed."),
+    (
+        "on_success_callback",
+        Any,
+        "Airflow's notifiers for mail and Slack, which tell of a run that succeeded.",
+    ),
     ("max_active_runs", Count, "How many of its runs are at work at once. 16, by default."),
     ("max_active_tasks", Count, "How many of its tasks run at once, over all its runs. 16, by default."),
     (
@@ -104,6 +110,9 @@ const TASK: &[Key] = &[
     ("max_retry_delay", Duration, "No wait for another try is longer."),
     ("on_failure_fail_dagrun", Flag, "Whether this teardown fails its run when it fails."),
     ("outlets", Any, "The assets that it makes: its success is an event of each, from which DAGs run."),
+    ("on_failure_callback", Any, "Airflow's notifiers for mail and Slack, which tell that it failed."),
+    ("on_retry_callback", Any, "The same, of its being tried again."),
+    ("on_success_callback", Any, "The same, of its success."),
     ("owner", Text, "Who answers for it."),
     ("params", Mapping, "Parameters of its own, over those of the DAG."),
     ("pool", Text, "The pool whose slots it takes."),
@@ -211,9 +220,10 @@ fn object(properties: Map<String, Value>, only_these: bool) -> Value {
 }
 
 /// Keys that are known and not read, of which reading a file tells what becomes of them.
-const NOT_READ: &str = "^(__|doc|ui_|owner_links$|default_view$|orientation$|auto_register$|sla|executor_config$|logger_name$|allow_nested_operators$|task_display_name$|\
-                        group_display_name$|disable_bundle_versioning$|wait_for_past_depends_before_skipping$|\
-                        retry_delay_secs?$|max_retry_delay_secs?$)";
+const NOT_READ: &str = "^(__|doc|ui_|owner_links$|default_view$|orientation$|auto_register$|sla|executor_config$|\
+                        logger_name$|allow_nested_operators$|task_display_name$|group_display_name$|\
+                        disable_bundle_versioning$|wait_for_past_depends_before_skipping$|retry_delay_secs?$|\
+                        max_retry_delay_secs?$)";
 
 fn properties(lists: &[&[Key]]) -> Map<String, Value> {
     let all = lists.iter().copied().flatten();
@@ -306,6 +316,8 @@ fn alert() -> Value {
             "webhook": doc("string".into(), "Goes as JSON to this address, or where this connection of type `http` leads."),
             "sms": doc(texts(), "Goes as a short message to these numbers."),
             "conn_id": doc("string".into(), "The connection with the gateway for `sms`. `sms_default`, by default."),
+            "channel": doc("string".into(), "Where `slack` shows it; a connection of type `slack` has to be told."),
+            "html": doc("boolean".into(), "Whether the text of a mail is HTML."),
             "subject": doc(json!(["string", "null"]), "A mail's subject, a template over what happened."),
             "text": doc(json!(["string", "null"]), "What it says, a template over what happened."),
             "on_doubt": {

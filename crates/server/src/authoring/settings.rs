@@ -1,6 +1,6 @@
 //! What every task can have, from `default_args` and from the task itself.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::SignedDuration;
 use updraft_core::{
@@ -9,7 +9,7 @@ use updraft_core::{
 };
 
 use super::{
-    alert, assets,
+    alert, assets, callback,
     field::{self, Got, Noted, set, set_option},
     keys::{self, Fate},
     node::{Entry, Mapping, Node, Value},
@@ -26,6 +26,8 @@ pub(super) struct Settings {
     email_on_failure: bool,
     email_on_retry: bool,
     alerts: Vec<AlertSpec>,
+    /// What callbacks come to; one that is written nearer takes the place of another on the same.
+    callbacks: BTreeMap<AlertOn, Vec<AlertSpec>>,
     is_setup: bool,
     is_teardown: bool,
     on_failure_fail_dagrun: bool,
@@ -59,6 +61,7 @@ impl Settings {
             email_on_failure: true,
             email_on_retry: true,
             alerts: Vec::new(),
+            callbacks: BTreeMap::new(),
             is_setup: false,
             is_teardown: false,
             on_failure_fail_dagrun: false,
@@ -101,6 +104,12 @@ impl Settings {
 
     /// Takes up a key that every task can have; `false` where it is none.
     pub fn set(&mut self, key: &str, entry: &Entry, problems: &mut Problems) -> bool {
+        if let Some(on) = callback::on(key) {
+            if let Ok(alerts) = callback::alerts(on, entry, problems) {
+                self.callbacks.insert(on, alerts);
+            }
+            return true;
+        }
         if self.set_limit(key, &entry.node, problems) || self.set_retry(key, &entry.node, problems) {
             return true;
         }
@@ -249,6 +258,7 @@ impl Settings {
             }
         }
         spec.alerts.extend(self.alerts);
+        spec.alerts.extend(self.callbacks.into_values().flatten());
         spec
     }
 }

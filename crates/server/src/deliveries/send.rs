@@ -39,13 +39,10 @@ impl Deliverer {
                 return again(delivery.attempts, format!("the outbox can't be read: {error}"), None);
             }
         };
-        if let AlertChannel::Email { to } = &row.channel {
-            return self.mail(delivery, to, words, installation).await;
-        }
         let conn_id = match &row.channel {
             AlertChannel::Email { .. } | AlertChannel::Webhook(WebhookTarget::Url(_)) => None,
             AlertChannel::Webhook(WebhookTarget::ConnId(conn_id))
-            | AlertChannel::Slack { conn_id }
+            | AlertChannel::Slack { conn_id, .. }
             | AlertChannel::Sms { conn_id, .. } => Some(conn_id),
         };
         let connection = match conn_id {
@@ -57,7 +54,8 @@ impl Deliverer {
             },
         };
         let way = match &row.channel {
-            AlertChannel::Email { .. } | AlertChannel::Slack { .. } => Way::Slack(&connection),
+            AlertChannel::Email { to } => return self.mail(delivery, to, words, installation).await,
+            AlertChannel::Slack { channel, .. } => Way::Slack(&connection, channel.as_deref()),
             AlertChannel::Webhook(WebhookTarget::Url(url)) => Way::Url(url),
             AlertChannel::Webhook(WebhookTarget::ConnId(_)) => Way::Webhook(&connection),
             AlertChannel::Sms { to, .. } => Way::Sms(to, &connection),
@@ -104,7 +102,7 @@ impl Deliverer {
             from: from.clone(),
             to: to.to_vec(),
             subject: words.subject,
-            body: Body::Text(words.text),
+            body: if words.html { Body::Html(words.text) } else { Body::Text(words.text) },
             message_id: message_id(&key_of(delivery, installation), from),
             ..Mail::default()
         };

@@ -1,6 +1,7 @@
 //! Reading DAG files.
 
 mod assets;
+mod callbacks;
 mod dialect;
 mod errors;
 mod limits;

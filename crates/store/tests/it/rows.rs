@@ -158,7 +158,7 @@ pub fn delivery(id: i64, dag: &DagKey, ti: Option<TiKey>) -> DeliveryRow {
         ti,
         on: AlertOn::Failure,
         channel: AlertChannel::Email { to: vec!["ada@example.com".into()] },
-        words: AlertWords { subject: None, text: Some("{{ dag_id }} of {{ ds }}".into()) },
+        words: AlertWords { subject: None, text: Some("{{ dag_id }} of {{ ds }}".into()), html: false },
         on_doubt: OnDoubt::Resend,
         at: at(id),
         context: json!({"dag_id": dag.dag_id, "state": "failed"}),

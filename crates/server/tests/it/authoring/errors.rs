@@ -280,11 +280,6 @@ fn setups_and_teardowns_are_checked() {
 #[test]
 fn what_is_not_there_yet_is_refused_by_name() {
     assert_one(
-        &of_dag("on_failure_callback: my.module.tell"),
-        "dags.yml:2:3: d.on_failure_callback: `on_failure_callback` can't be had here: callbacks are Python and are not \
-         run yet; take it out, and use `email` or `alerts` to be told of failures",
-    );
-    assert_one(
         &errors("d: {tasks: {t: {decorator: airflow.sdk.task.docker}}}"),
         "dags.yml:1:28: d.tasks.t.decorator: there is no decorator `airflow.sdk.task.docker`: there are `task`, \
          `task.branch` and `task.short_circuit`; write an `operator` for others",

@@ -55,13 +55,14 @@ fn alerts_go_by_several_ways_with_their_own_words() {
     let words = |subject: Option<&str>, text: Option<&str>| AlertWords {
         subject: subject.map(Into::into),
         text: text.map(Into::into),
+        html: false,
     };
     let hook = WebhookTarget::Url("https://x.org/hook".into());
     let expected = [
         AlertSpec {
             words: words(None, Some("{{ dag_id }} failed")),
             on_doubt: OnDoubt::Hold,
-            ..plain(AlertChannel::Slack { conn_id: "chat".into() })
+            ..plain(AlertChannel::Slack { conn_id: "chat".into(), channel: None })
         },
         plain(AlertChannel::Webhook(hook)),
         AlertSpec {

@@ -117,7 +117,7 @@ async fn put(on: &TestStore, ids: std::ops::RangeInclusive<i64>, now: Timestamp,
 }
 
 fn chat(conn_id: &str) -> AlertChannel {
-    AlertChannel::Slack { conn_id: conn_id.into() }
+    AlertChannel::Slack { conn_id: conn_id.into(), channel: None }
 }
 
 pub async fn what_is_more_than_a_burst_is_told_in_one_when_its_time_has_come(on: TestStore) {

@@ -218,7 +218,10 @@ impl<'a> Following<'a> {
 fn way(channel: &AlertChannel) -> String {
     match channel {
         AlertChannel::Email { to } => format!("a mail to {}", to.join(", ")),
-        AlertChannel::Slack { conn_id } => format!("a message by the connection `{conn_id}`"),
+        AlertChannel::Slack { conn_id, channel: None } => format!("a message by the connection `{conn_id}`"),
+        AlertChannel::Slack { conn_id, channel: Some(channel) } => {
+            format!("a message to {channel} by the connection `{conn_id}`")
+        }
         AlertChannel::Webhook(WebhookTarget::Url(url)) => format!("word to {url}"),
         AlertChannel::Webhook(WebhookTarget::ConnId(conn_id)) => {
             format!("word by the connection `{conn_id}`")
