@@ -13,6 +13,9 @@ use super::{
 const PYTHON: &str = "is Python and is not run yet; Airflow's notifiers for mail and Slack are known, and `alerts` tells \
                       of failures, too";
 
+/// Reads a notifier's arguments, which stand in the mapping of a node.
+type Notifier = fn(&Mapping, &Node, &mut Problems) -> Result<(AlertChannel, AlertWords), Noted>;
+
 /// What a callback's key is on; `None` where it is no callback that can become an alert.
 pub(super) fn on(key: &str) -> Option<AlertOn> {
     match key {
@@ -59,8 +62,7 @@ fn alert(
 ) -> Result<AlertSpec, Noted> {
     let is_of = |provider: &str| name.starts_with(&format!("airflow.providers.{provider}.notifications."));
     let notifier = name.rsplit('.').next().unwrap_or_default();
-    let read: fn(&Mapping, &Node, &mut Problems) -> Result<(AlertChannel, AlertWords), Noted> = match notifier
-    {
+    let read: Notifier = match notifier {
         "SmtpNotifier" | "send_smtp_notification" if is_of("smtp") => mail,
         "SlackNotifier" | "send_slack_notification" if is_of("slack") => slack,
         "SlackWebhookNotifier" | "send_slack_webhook_notification" if is_of("slack") => slack_webhook,
