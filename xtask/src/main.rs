@@ -8,6 +8,7 @@ mod deny;
 mod mutants;
 mod process;
 mod readme;
+mod session;
 mod tests_run;
 mod tidy;
 mod workspace;
