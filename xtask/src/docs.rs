@@ -87,7 +87,8 @@ fn try_page(page: &Page, program: &Path) -> anyhow::Result<()> {
         [program.to_owned()].into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap_or_default())),
     )?;
     fs::create_dir_all(home.path().join(".updraft/dags"))?;
-    let log = fs::File::create(home.path().join("server.log"))?;
+    let log_file = home.path().join("server.log");
+    let log = fs::File::create(&log_file)?;
     let mut standalone = home.command("updraft");
     standalone.arg("standalone").env("PATH", &path).stdout(log.try_clone()?).stderr(log);
     let mut server = Server::start(&mut standalone)?;
@@ -98,9 +99,10 @@ fn try_page(page: &Page, program: &Path) -> anyhow::Result<()> {
     let stopped = server.stop();
     ensure!(
         output.status.success(),
-        "{}\n{}\nthe page's commands failed ({})",
+        "{}\n{}\n--- the server\n{}\nthe page's commands failed ({})",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
+        fs::read_to_string(&log_file)?,
         output.status
     );
     stopped
