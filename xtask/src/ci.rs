@@ -11,7 +11,7 @@ use anyhow::bail;
 
 use crate::process::{self, cargo};
 use crate::tests_run::TestsRun;
-use crate::{deny, mutants, readme, tidy};
+use crate::{deny, docs, mutants, readme, tidy};
 
 /// One stage of the check.
 pub struct Stage {
@@ -41,6 +41,11 @@ pub const STAGES: &[Stage] = &[
         run: |_| mutants::run(),
     },
     Stage { name: "readme", about: "the README's commands, `make run` among them", run: |_| readme::run() },
+    Stage {
+        name: "docs",
+        about: "the commands, DAG files and links of docs/",
+        run: |_| docs::run(docs::Profile::Release),
+    },
     Stage { name: "doctest", about: "the examples in the documentation of libraries", run: doctest },
 ];
 

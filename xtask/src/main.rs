@@ -5,9 +5,11 @@
 
 mod ci;
 mod deny;
+mod docs;
 mod mutants;
 mod process;
 mod readme;
+mod session;
 mod tests_run;
 mod tidy;
 mod workspace;
@@ -20,11 +22,13 @@ use anyhow::Context;
 const USAGE: &str = "\
 Usage: cargo xtask ci [--only STAGE[,STAGE...]] [--list]
        cargo xtask mutants
+       cargo xtask docs [--check]
 
   --only STAGE,...  run these stages alone, in the table's order
   --list            print the stages and what each does
 
-`mutants` asks the simulation about each rule of sim/mutants.toml, broken on purpose.";
+`mutants` asks the simulation about each rule of sim/mutants.toml, broken on purpose.
+`docs` writes the pages of docs/src/reference anew; `docs --check` tries the commands and DAG files of all pages.";
 
 fn main() -> ExitCode {
     if let Err(error) = enter_root() {
@@ -42,19 +46,25 @@ fn main() -> ExitCode {
             Ok(stages) => ci::run(&stages),
             Err(error) => usage_error(&error.to_string()),
         },
-        ["mutants"] => match mutants::run() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                ExitCode::FAILURE
-            }
-        },
+        ["mutants"] => done(mutants::run()),
+        ["docs"] => done(docs::write()),
+        ["docs", "--check"] => done(docs::run(docs::Profile::Debug)),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS
         }
         [] => usage_error("no command given"),
         other => usage_error(&format!("`{}` is not a command", other.join(" "))),
+    }
+}
+
+fn done(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -24,6 +24,7 @@ pub use self::{secrets::Secrets, show::Show};
 
 /// Everything that can be set. A key that is not known is an error.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where the state is kept.
@@ -46,6 +47,7 @@ pub struct Config {
 
 /// Where the state is kept.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
     /// `sqlite://…` or `postgres://…`; a file in the home folder, where nothing is said.
@@ -54,6 +56,7 @@ pub struct Database {
 
 /// The server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
     /// The address it listens at.
@@ -86,6 +89,7 @@ impl Default for Server {
 
 /// How tasks are run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Worker {
     /// How many at once.
@@ -97,6 +101,7 @@ pub struct Worker {
     pub scratch: Option<PathBuf>,
     /// Whether tasks are kept off the server's files and one another's: `on` where the kernel can, `required`,
     /// or `off`. Guarded tasks can't use `sudo`, nor make files directly in the folders above the home folder.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub guard: Guarding,
 }
 
@@ -108,6 +113,7 @@ impl Default for Worker {
 
 /// Where DAGs come from.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Dags {
     /// The folder with DAG files; `dags` in the home folder, where nothing is said.
@@ -120,6 +126,7 @@ pub struct Dags {
 
 /// A repository with DAG files. Needs the program `git`, and `ssh` for addresses of SSH.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Git {
     /// Where it is: `https://…`, `ssh://…`, `git@host:path`, `file:///…`.
@@ -164,6 +171,7 @@ impl Default for Git {
 
 /// Where mail goes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Smtp {
     /// `smtp://user:password@host:587` or `smtps://…`.
@@ -174,6 +182,7 @@ pub struct Smtp {
 
 /// How people are told of what happens.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Alerts {
     /// So many by one way to the same go singly within the time of a digest.
@@ -191,6 +200,7 @@ impl Default for Alerts {
 
 /// How long what is over is kept: as `90d`, `12h`, or `off` for ever.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
     /// Runs that are over, with all that is theirs, logs and large values too; but a DAG's latest run stays.
@@ -211,6 +221,7 @@ impl Default for Retention {
 
 /// A length of time, or for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
 #[serde(into = "String", try_from = "String")]
 pub struct Age(pub Option<SignedDuration>);
 

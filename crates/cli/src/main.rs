@@ -11,6 +11,8 @@ mod import;
 mod keeper;
 mod manual;
 mod output;
+#[cfg(test)]
+mod reference;
 mod standalone;
 mod trial;
 

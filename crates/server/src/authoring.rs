@@ -52,6 +52,8 @@ mod node;
 mod object;
 mod operators;
 mod problem;
+#[cfg(test)]
+mod reference;
 mod scalar;
 mod schedule;
 mod schema;

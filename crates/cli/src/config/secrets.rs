@@ -11,6 +11,7 @@ use updraft_server::secrets::{
 
 /// Backends of secrets, asked in this order, as Airflow asks its `[secrets] backend`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Secrets {
     /// Files.
@@ -21,6 +22,7 @@ pub struct Secrets {
 
 /// Files with secrets. They are read at each look-up.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct SecretFiles {
     /// A file with connections, as Airflow's `LocalFilesystemBackend` has it: `.json`, `.yaml` or `.env`.
@@ -35,6 +37,7 @@ pub struct SecretFiles {
 
 /// A HashiCorp Vault, with the parameters of Airflow's `VaultBackend`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Vault {
     /// Its address; none is asked, where nothing is said.
@@ -73,6 +76,7 @@ pub struct Vault {
 
 /// How one gets into a Vault.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum AuthType {
     /// By a token.
