@@ -8,7 +8,7 @@
 //!   what an address can't;
 //! - `sms: "+49 30 1234567"`, one number or several, by the gateway of the connection `conn_id` (`sms_default`).
 //!
-//! `on` is `failure`, `retry` (of a task) and `success`; at a DAG also `missed`, ticks of the schedule that passed
+//! `on` is `failure`, `retry` (of a task only) and `success`; at a DAG also `missed`, ticks of the schedule that passed
 //! without a run, and `deadline`, a run that is not over `after: 2 hours`, `from` its `logical_date`, from
 //! `queued_at`, which is the default, or from `started_at`. These are Airflow 3's deadline alerts, in short.
 //!
@@ -108,6 +108,10 @@ fn events(of: Of, item: &Node, map: &Mapping, problems: &mut Problems) -> Result
         let event = word::<AlertOn>(on, known, problems)?;
         if of == Of::Task && matches!(event, Some(AlertOn::Deadline | AlertOn::Missed)) {
             problems.error(on.place, "this is about runs and the schedule: write it in the DAG's `alerts`");
+            return Err(Noted);
+        }
+        if of == Of::Dag && event == Some(AlertOn::Retry) {
+            problems.error(on.place, "a run is not tried again: write it at the tasks, or in `default_args`");
             return Err(Noted);
         }
         events.extend(event);

@@ -105,6 +105,7 @@ fn an_alert_that_goes_nowhere_says_nothing_or_is_on_nothing_is_refused() {
     };
     for (alert, why) in [
         ("{email: a@x.org}", "an alert needs `on`: failure, retry, success, deadline, missed"),
+        ("{on: retry, email: a@x.org}", "a run is not tried again: write it at the tasks"),
         ("{on: failure}", "an alert needs a way to go: one of email, slack, webhook, sms"),
         (
             "{on: failure, slack: a, sms: '1'}",
