@@ -1,10 +1,10 @@
 //! Random DAGs.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::date};
 use updraft_core::{
     AlertChannel, AlertOn, AlertSpec, Condition, Dag, DagSpec, Deadline, DeadlineFrom, EdgeSpec, GroupSpec,
     Role, TaskKind, TaskSpec, TriggerRule,
-    schedule::{Crons, Delta, Schedule, Times, Zone},
+    schedule::{Crons, Delta, Holidays, Schedule, Span, Times, Zone},
 };
 
 use super::{
@@ -112,6 +112,9 @@ fn schedule(rng: &mut Rng, spec: &mut DagSpec, active: Micros) {
         _ => Some(Schedule::ListOfTimes { times: times(rng, active), restrict_to_events: rng.chance(0.5) }),
     };
     spec.schedule = chosen.unwrap_or(Schedule::Manual);
+    if rng.chance(0.3) {
+        holidays(rng, spec, active);
+    }
     if spec.schedule == Schedule::Continuous {
         spec.max_active_runs = 1;
     }
@@ -119,6 +122,25 @@ fn schedule(rng: &mut Rng, spec: &mut DagSpec, active: Micros) {
     let back = if rng.chance(0.5) { 6 * seconds } else { -seconds };
     spec.start_date = rng.chance(0.8).then(|| wall(-rng.between(0, back.abs()) * back.signum() * SECOND));
     spec.end_date = rng.chance(0.2).then(|| wall(rng.between(0, active)));
+}
+
+/// Days without runs, of which one begins or ends while the world lasts.
+fn holidays(rng: &mut Rng, spec: &mut DagSpec, active: Micros) {
+    if matches!(spec.schedule, Schedule::Manual | Schedule::Once | Schedule::Continuous) {
+        return;
+    }
+    // The world begins at midnight in UTC: so long after that it is midnight in this zone.
+    let midnight = rng.between(0, active) / SECOND;
+    let Some(zone) = i32::try_from(-midnight).ok().and_then(Zone::fixed) else { return };
+    let today = date(2026, 1, 1);
+    let days = match rng.below(4) {
+        0 => vec![today],
+        1 => vec![date(2025, 12, 31)],
+        2 => vec![date(2025, 12, 31), today, date(2026, 1, 2)],
+        _ => vec![date(2025, 12, 25), today],
+    };
+    let holidays = Holidays::new(zone, days.into_iter().map(Span::from).collect());
+    spec.schedule = Schedule::WithHolidays { schedule: Box::new(spec.schedule.clone()), holidays };
 }
 
 fn times(rng: &mut Rng, active: Micros) -> Times {
