@@ -7,6 +7,7 @@ use updraft_core::{Dag, DagId, DagSpec, InvalidDag, Namespace, Param, TaskId, sc
 use super::{
     alert, conversion, date,
     field::{self, did_you_mean, set, set_option},
+    holidays::{self, Beside},
     keys, names,
     node::{Entry, Mapping, Node, Value},
     operators::Check,
@@ -22,6 +23,7 @@ pub(super) struct Context<'a> {
     pub namespace: &'a Namespace,
     pub check: &'a Check,
     pub now: Timestamp,
+    pub beside: &'a Beside<'a>,
 }
 
 /// Reads a DAG, its defaults already merged in. `None` where a problem was noted.
@@ -52,7 +54,7 @@ pub(super) fn read(
         }
     }
     spec.fail_fast = fail_fast.into_iter().flatten().next().unwrap_or(false);
-    schedule(&mut spec, dag, &zone, context.now, problems);
+    schedule(&mut spec, dag, &zone, context, problems);
     if let (Err(bad), Some(entry)) = (params::check_all(&spec.params, &Map::new()), dag.entry("params"))
         && spec.schedule != Schedule::Manual
     {
@@ -94,7 +96,14 @@ pub(super) fn read(
     }
 }
 
-fn schedule(spec: &mut DagSpec, dag: &Mapping, zone: &TimeZone, now: Timestamp, problems: &mut Problems) {
+fn schedule(
+    spec: &mut DagSpec,
+    dag: &Mapping,
+    zone: &TimeZone,
+    context: &Context<'_>,
+    problems: &mut Problems,
+) {
+    let Context { now, beside, .. } = *context;
     let Some((when, place)) = schedule::read(dag, zone, now, problems) else { return };
     if when == When::Continuous {
         // More than one at once can't be; unlike Airflow we need not be told so.
@@ -106,7 +115,12 @@ fn schedule(spec: &mut DagSpec, dag: &Mapping, zone: &TimeZone, now: Timestamp, 
         }
     }
     match conversion::schedule(when) {
-        Ok(schedule) => spec.schedule = schedule,
+        Ok(schedule) => {
+            spec.schedule = match dag.entry("holidays") {
+                Some(entry) => holidays::without(schedule, entry, zone, now, beside, problems),
+                None => schedule,
+            };
+        }
         Err(reason) => problems.error(place, reason),
     }
 }
@@ -178,7 +192,7 @@ fn setting(key: &str, entry: &Entry, spec: &mut DagSpec, problems: &mut Problems
     let node = &entry.node;
     match key {
         "tasks" | "task_groups" | "default_args" | "vars" | "start_date" | "end_date" | "timezone"
-        | "schedule" | "schedule_interval" | "timetable" => {}
+        | "schedule" | "schedule_interval" | "timetable" | "holidays" => {}
         "description" => set_option(&mut spec.description, field::text(node, problems)),
         "dag_display_name" => set_option(&mut spec.dag_display_name, field::text(node, problems)),
         "doc_md" => set_option(&mut spec.doc_md, field::text(node, problems)),

@@ -2,6 +2,7 @@
 
 mod dialect;
 mod errors;
+mod holidays;
 mod limits;
 mod oracle;
 mod own;
