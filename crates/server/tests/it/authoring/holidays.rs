@@ -4,7 +4,10 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use tempfile::TempDir;
 use updraft_core::{Namespace, schedule::Schedule};
-use updraft_server::authoring::{Folder, Reading, read_file};
+use updraft_server::{
+    authoring::{Event, Folder, Reading, read_file, read_folder},
+    git::Checkouts,
+};
 
 use super::{dag, errors, messages, read};
 
@@ -135,6 +138,46 @@ fn calendar_files_lie_beside_the_file_that_names_them() {
     assert_eq!(
         messages(&read("timed.ics").dags[0].warnings)[0].split_once("holidays: ").unwrap().1,
         "1 events of `timed.ics` have a time of day, and are passed over: holidays are whole days"
+    );
+}
+
+#[test]
+fn calendar_files_of_a_repository_are_those_of_the_same_commit() {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir(dir.path().join("dags")).unwrap();
+    let git = Checkouts { folder: dir.path().join("git"), subdir: "dags".into() };
+    let write = |commit: &str, name: &str, text: &str| {
+        let file = git.all().join(commit).join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    };
+    for (commit, holidays, day) in
+        [("c1", "days.ics", "20261225"), ("c2", "days.ics", "20261226"), ("c3", "../out.ics", "20261227")]
+    {
+        write(commit, "dags/d.yml", &with(holidays));
+        write(commit, "dags/days.ics", &CALENDAR.replace("20261225", day));
+        write(commit, "out.ics", CALENDAR);
+    }
+    let read = |commit: &str| {
+        let current = git.current();
+        drop(fs::remove_file(&current));
+        std::os::unix::fs::symlink(git.all().join(commit), current).unwrap();
+        let folder = Folder { git: Some(git.clone()), ..folder(&dir.path().join("dags")) };
+        let changed = read_folder(folder).into_iter().find_map(|event| match event {
+            Event::Changed { dags, errors, .. } => Some((dags, messages(&errors))),
+            Event::Removed { .. } | Event::Scanned { .. } => None,
+        });
+        changed.unwrap()
+    };
+    for (commit, days) in [("c1", "2026-12-25/2026-12-26"), ("c2", "2026-12-26")] {
+        let (dags, errors) = read(commit);
+        assert_eq!(errors, [""; 0]);
+        assert_eq!(shown(&dags[0].spec.schedule), format!("Europe/Berlin: {days}"));
+    }
+    let (dags, errors) = read("c3");
+    assert!(
+        dags.is_empty() && errors[0].contains("`../out.ics` lies outside of the folder of DAG files"),
+        "{errors:?}"
     );
 }
 
