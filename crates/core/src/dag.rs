@@ -167,14 +167,15 @@ impl DagSpec {
 impl DagSpec {
     /// The zone that its schedule is read in, an IANA name; UTC where it has none.
     pub fn timezone(&self) -> String {
-        match &self.schedule {
+        match self.schedule.without_holidays() {
             Schedule::CronTrigger { zone, .. } | Schedule::CronDataInterval { zone, .. } => zone.to_string(),
             Schedule::Manual
             | Schedule::Once
             | Schedule::Continuous
             | Schedule::DeltaTrigger { .. }
             | Schedule::DeltaDataInterval { .. }
-            | Schedule::ListOfTimes { .. } => "UTC".into(),
+            | Schedule::ListOfTimes { .. }
+            | Schedule::WithHolidays { .. } => "UTC".into(),
         }
     }
 }

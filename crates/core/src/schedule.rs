@@ -14,6 +14,15 @@
 //! of a month by an hour where the clock has been set since the last one, and where clocks are set by
 //! half an hour (Australia/Lord_Howe) it gives ticks that match nothing. Both are Airflow's, and kept.
 //!
+//! # Holidays
+//!
+//! Around a schedule, [`Schedule::WithHolidays`] takes out the ticks whose run would begin (`run_after`) on one of
+//! its days, on the clock of the holidays' zone. What is left is as if the cron itself did not name these
+//! days: so the latest tick that has passed is the latest of those that are left, a tick on a holiday is in
+//! no ledger, and a data interval that would end on a holiday reaches, like Airflow's across the weekend
+//! with `0 0 * * 1-5`, until the next run. Airflow has no such thing but by a class of one's own; its
+//! example of one, `AfterWorkdayTimetable`, looks at the day that the data are about.
+//!
 //! # Where Airflow fails and this does not
 //!
 //! Everything else is compared with Airflow case by case (`tests/oracle/schedule`). These are the cases in
@@ -31,6 +40,7 @@
 
 mod cron;
 mod delta;
+mod holidays;
 mod interval;
 mod pace;
 mod simple;
@@ -43,12 +53,13 @@ use serde::{Deserialize, Serialize};
 
 pub use cron::{BadField, Cron, CronError, Crons, Fault, Field, UnknownPreset, WrongFieldCount};
 pub use delta::{BadDelta, Delta, DeltaFault};
+pub use holidays::{BadSpan, Days, Holidays, Span};
 pub use simple::Times;
 pub use tick::{DataInterval, Tick, TimeRestriction};
 pub use trigger::RunImmediately;
 pub use zone::{UnknownZone, Zone};
 
-use pace::Pace;
+use pace::{Pace, Steps};
 use tick::Question;
 use trigger::Trigger;
 
@@ -105,6 +116,14 @@ pub enum Schedule {
         #[serde(default)]
         restrict_to_events: bool,
     },
+    /// The ticks of another schedule but for those whose runs would begin on a holiday. `Manual`, `Once`
+    /// and `Continuous` have no days to pass over: around them it changes nothing.
+    WithHolidays {
+        /// The other schedule.
+        schedule: Box<Schedule>,
+        /// The days.
+        holidays: Holidays,
+    },
 }
 
 impl Schedule {
@@ -134,14 +153,18 @@ impl Schedule {
         restriction: &TimeRestriction,
         now: Timestamp,
     ) -> Option<Tick> {
-        let question = &Question { last, restriction, now };
+        self.answer(&Question { last, restriction, now, holidays: None })
+    }
+
+    fn answer(&self, question: &Question<'_>) -> Option<Tick> {
+        let holidays = question.holidays;
         match self {
             Self::Manual => None,
             Self::Once => simple::once(question),
             Self::Continuous => simple::continuous(question),
             Self::CronTrigger { crons, zone, interval, run_immediately } => {
                 let trigger = |cron| Trigger {
-                    pace: Pace::Cron(cron, zone),
+                    pace: Pace { steps: Steps::Cron(cron, zone), holidays },
                     interval: interval.as_ref(),
                     run_immediately: *run_immediately,
                 };
@@ -149,13 +172,19 @@ impl Schedule {
             }
             Self::DeltaTrigger { every, interval } => {
                 let run_immediately = RunImmediately::default();
-                let trigger =
-                    Trigger { pace: Pace::Every(every), interval: interval.as_ref(), run_immediately };
-                trigger.next_tick(question)
+                let pace = Pace { steps: Steps::Every(every), holidays };
+                Trigger { pace, interval: interval.as_ref(), run_immediately }.next_tick(question)
             }
-            Self::CronDataInterval { cron, zone } => interval::next_tick(Pace::Cron(cron, zone), question),
-            Self::DeltaDataInterval { every } => interval::next_tick(Pace::Every(every), question),
+            Self::CronDataInterval { cron, zone } => {
+                interval::next_tick(Pace { steps: Steps::Cron(cron, zone), holidays }, question)
+            }
+            Self::DeltaDataInterval { every } => {
+                interval::next_tick(Pace { steps: Steps::Every(every), holidays }, question)
+            }
             Self::ListOfTimes { times, .. } => times.next_tick(question),
+            Self::WithHolidays { schedule, holidays } => {
+                schedule.answer(&Question { holidays: Some(holidays), ..*question })
+            }
         }
     }
 
@@ -196,18 +225,33 @@ impl Schedule {
     /// The data interval of a run that is started by hand at `run_after`: Airflow's
     /// `infer_manual_data_interval`.
     pub fn manual_data_interval(&self, run_after: Timestamp) -> DataInterval {
-        match self {
-            Self::Manual | Self::Once | Self::Continuous => DataInterval::exact(run_after),
+        let holidays = self.holidays();
+        match self.without_holidays() {
+            Self::Manual | Self::Once | Self::Continuous | Self::WithHolidays { .. } => {
+                DataInterval::exact(run_after)
+            }
             Self::CronTrigger { interval, .. } | Self::DeltaTrigger { interval, .. } => {
                 trigger::manual_interval(interval.as_ref(), run_after)
             }
             Self::CronDataInterval { cron, zone } => {
-                interval::manual_interval(Pace::Cron(cron, zone), run_after)
+                interval::manual_interval(Pace { steps: Steps::Cron(cron, zone), holidays }, run_after)
             }
-            Self::DeltaDataInterval { every } => interval::manual_interval(Pace::Every(every), run_after),
+            Self::DeltaDataInterval { every } => {
+                interval::manual_interval(Pace { steps: Steps::Every(every), holidays }, run_after)
+            }
             Self::ListOfTimes { times, restrict_to_events } => {
-                times.manual_interval(*restrict_to_events, run_after)
+                times.manual_interval(*restrict_to_events, run_after, holidays)
             }
         }
+    }
+
+    /// The days on which it makes no runs.
+    pub fn holidays(&self) -> Option<&Holidays> {
+        if let Self::WithHolidays { holidays, .. } = self { Some(holidays) } else { None }
+    }
+
+    /// The schedule as it is on other days.
+    pub fn without_holidays(&self) -> &Self {
+        if let Self::WithHolidays { schedule, .. } = self { schedule } else { self }
     }
 }

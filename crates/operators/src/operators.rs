@@ -71,6 +71,10 @@ pub(crate) const ALL: &[Entry] = &[
     #[cfg(feature = "sql")]
     sql::THRESHOLD_CHECK,
     #[cfg(feature = "sql")]
+    sql::COLUMN_CHECK,
+    #[cfg(feature = "sql")]
+    sql::TABLE_CHECK,
+    #[cfg(feature = "sql")]
     sql::SENSOR,
     #[cfg(feature = "ssh")]
     ssh::COMMAND,

@@ -20,6 +20,9 @@
 //! - tasks take `retry_on_exit_codes`, `expected_duration`, `alerts`, `max_lost`, `expand_kwargs`, and
 //!   `is_setup`, `is_teardown`, `on_failure_fail_dagrun` as Airflow calls them in Python;
 //! - DAGs take `alerts` too (`alert`);
+//! - DAGs take `holidays`, days on which their schedule makes no runs: dates, spans of dates (`2026-12-24/2026-12-26`)
+//!   and calendar files that lie in the folder of DAG files, found from where they are named (`calendar`). What counts
+//!   is the day on which a run would begin (`run_after`), in the zone of the cron or else of the DAG;
 //! - a schedule may be a list of crons, or of dates;
 //! - lengths of time may be a number of seconds or words (`5 minutes`) where dag-factory wants a `timedelta`;
 //! - `dagrun_timeout_sec`, `retry_delay_sec`, `execution_timeout_secs` and `schedule_interval` of dag-factory's
@@ -35,6 +38,7 @@
 //! - A wrong default argument that no task takes is told; Airflow passes over it.
 mod alert;
 mod assets;
+mod calendar;
 mod callback;
 mod conversion;
 mod dag;
@@ -45,6 +49,7 @@ mod edges;
 mod expand;
 mod field;
 mod groups;
+mod holidays;
 mod keys;
 mod merge;
 mod names;
@@ -132,7 +137,10 @@ pub fn environment(name: &str) -> Option<String> {
 
 /// Reads one document: the DAGs it names, or why they can't be had. A document without DAGs is an error.
 pub fn read_document(name: &str, text: &str, format: Format, options: &Options<'_>) -> Reading {
-    let mut reading = document::read(name.into(), text, format, &[], options);
+    let beside = |_, _: &str| {
+        Err("can't be had: a document that lies in no folder has its holidays as dates".to_owned())
+    };
+    let mut reading = document::read(name.into(), text, format, &[], &beside, options);
     if reading.errors.is_empty() && reading.dags.is_empty() {
         let message = "no entry of this document has `tasks`: write `my_dag: {tasks: …}`";
         reading.errors.push(ImportError::of_file(name, message));

@@ -79,7 +79,13 @@ impl Ticks {
             }
             let spec = &version.spec;
             let count: u64 = ranges(disk, key).map(|range| range.count).sum();
-            let expected = match &spec.schedule {
+            let mut ends = ranges(disk, key).flat_map(|range| [range.first, range.last]);
+            if let Some(holidays) = spec.schedule.holidays()
+                && let Some(on) = ends.find(|at| holidays.contains(*at))
+            {
+                return Err(format!("the ledger of {key} has a tick at {on}, on a holiday: {holidays:?}"));
+            }
+            let expected = match spec.schedule.without_holidays() {
                 Schedule::CronTrigger { .. } | Schedule::CronDataInterval { .. } => {
                     cron_times(&spec.schedule, first.first, last.last)
                 }
@@ -93,7 +99,8 @@ impl Ticks {
                 | Schedule::Continuous
                 | Schedule::DeltaTrigger { .. }
                 | Schedule::DeltaDataInterval { .. }
-                | Schedule::ListOfTimes { .. } => continue,
+                | Schedule::ListOfTimes { .. }
+                | Schedule::WithHolidays { .. } => continue,
             };
             if count != expected {
                 return Err(format!(
@@ -116,9 +123,9 @@ fn ranges<'a>(disk: &'a Disk, dag: &'a DagKey) -> impl Iterator<Item = &'a TickR
         .map(|(_, row)| row)
 }
 
-/// How many times of a cron there are from one to another, both included.
+/// How many times of a cron there are from one to another, both included, but for those on holidays.
 fn cron_times(schedule: &Schedule, from: jiff::Timestamp, to: jiff::Timestamp) -> u64 {
-    let plain = match schedule {
+    let plain = match schedule.without_holidays() {
         Schedule::CronDataInterval { cron, zone } => Schedule::CronTrigger {
             crons: cron.clone().into(),
             zone: zone.clone(),
@@ -127,5 +134,6 @@ fn cron_times(schedule: &Schedule, from: jiff::Timestamp, to: jiff::Timestamp) -
         },
         other => other.clone(),
     };
-    plain.ticks_between(from, to).count() as u64
+    let is_holiday = |at| schedule.holidays().is_some_and(|holidays| holidays.contains(at));
+    plain.ticks_between(from, to).filter(|tick| !is_holiday(tick.run_after)).count() as u64
 }

@@ -1,10 +1,10 @@
 //! Random DAGs.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::date};
 use updraft_core::{
     AlertChannel, AlertOn, AlertSpec, Asset, AssetCondition, Condition, Dag, DagSpec, Deadline, DeadlineFrom,
     EdgeSpec, GroupSpec, Role, TaskKind, TaskSpec, TriggerRule,
-    schedule::{Crons, Delta, Schedule, Times, Zone},
+    schedule::{Crons, Delta, Holidays, Schedule, Span, Times, Zone},
 };
 
 use super::{
@@ -116,6 +116,9 @@ fn schedule(rng: &mut Rng, spec: &mut DagSpec, active: Micros) {
         _ => Some(Schedule::ListOfTimes { times: times(rng, active), restrict_to_events: rng.chance(0.5) }),
     };
     spec.schedule = chosen.unwrap_or(Schedule::Manual);
+    if rng.chance(0.3) {
+        holidays(rng, spec, active);
+    }
     if spec.schedule == Schedule::Continuous {
         spec.max_active_runs = 1;
     }
@@ -136,6 +139,25 @@ fn assets(rng: &mut Rng, depth: u32) -> AssetCondition {
         1 => AssetCondition::All((0..rng.between(0, 3)).map(|_| assets(rng, depth - 1)).collect()),
         _ => AssetCondition::Any((0..rng.between(0, 3)).map(|_| assets(rng, depth - 1)).collect()),
     }
+}
+
+/// Days without runs, of which one begins or ends while the world lasts.
+fn holidays(rng: &mut Rng, spec: &mut DagSpec, active: Micros) {
+    if matches!(spec.schedule, Schedule::Manual | Schedule::Once | Schedule::Continuous) {
+        return;
+    }
+    // The world begins at midnight in UTC: so long after that it is midnight in this zone.
+    let midnight = rng.between(0, active) / SECOND;
+    let Some(zone) = i32::try_from(-midnight).ok().and_then(Zone::fixed) else { return };
+    let today = date(2026, 1, 1);
+    let days = match rng.below(4) {
+        0 => vec![today],
+        1 => vec![date(2025, 12, 31)],
+        2 => vec![date(2025, 12, 31), today, date(2026, 1, 2)],
+        _ => vec![date(2025, 12, 25), today],
+    };
+    let holidays = Holidays::new(zone, days.into_iter().map(Span::from).collect());
+    spec.schedule = Schedule::WithHolidays { schedule: Box::new(spec.schedule.clone()), holidays };
 }
 
 fn times(rng: &mut Rng, active: Micros) -> Times {

@@ -88,6 +88,37 @@ impl Delta {
         TimeZone::UTC.to_timestamp(utc.checked_add(months.months()).ok()?).ok()
     }
 
+    /// The first step at or after `target`, of those that are counted from `from`, which lies before it.
+    pub(super) fn first_from(&self, from: Timestamp, target: Timestamp) -> Option<Timestamp> {
+        self.reach(from, target, |step| self.after(step))
+    }
+
+    /// The last step before `target`, of those that are counted back from `from`, which lies after it.
+    pub(super) fn last_before(&self, from: Timestamp, target: Timestamp) -> Option<Timestamp> {
+        self.reach(from, target.checked_sub(SignedDuration::from_nanos(1)).ok()?, |step| self.before(step))
+    }
+
+    /// Steps from `from` until `target` is reached: at once where all steps are alike.
+    fn reach(
+        &self,
+        from: Timestamp,
+        target: Timestamp,
+        step: impl Fn(Timestamp) -> Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        let (from_nanos, distance) = (from.as_nanosecond(), target.as_nanosecond() - from.as_nanosecond());
+        if self.months == 0 {
+            let exact = self.exact.as_nanos();
+            let steps = (distance.abs() + exact - 1) / exact;
+            return Timestamp::from_nanosecond(from_nanos + steps * exact * distance.signum()).ok();
+        }
+        let is_short = |at: Timestamp| if distance > 0 { at < target } else { at > target };
+        let mut at = from;
+        while is_short(at) {
+            at = step(at)?;
+        }
+        Some(at)
+    }
+
     /// The last step at or before an instant. Exact lengths count from the epoch; months have no fixed
     /// length, so they are stepped from `anchor`, one after the other, since the cut to a month's length
     /// carries on (31 January, 28 February, 28 March).

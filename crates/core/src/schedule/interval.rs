@@ -1,31 +1,34 @@
 //! Schedules of data intervals, each run at the end of its own: Airflow's `CronDataIntervalTimetable` and
-//! `DeltaDataIntervalTimetable`.
+//! `DeltaDataIntervalTimetable`. An interval that would end on a holiday goes on until the first end that
+//! does not, so that no data are left out.
 
 use jiff::Timestamp;
 
-use super::pace::Pace;
+use super::pace::{Pace, Steps};
 use super::tick::Question;
 use super::{DataInterval, Tick};
 
 pub(super) fn next_tick(pace: Pace<'_>, question: &Question<'_>) -> Option<Tick> {
     let restriction = question.restriction;
+    // Holidays are days without runs: an interval may begin on one, and ends on none.
+    let starts = Pace { holidays: None, ..pace };
     let earliest = match restriction.earliest {
         earliest if !restriction.catchup => Some(skip_to_latest(pace, earliest, question.now)?),
-        Some(earliest) => Some(pace.align_to_next(earliest)?),
+        Some(earliest) => Some(starts.align_to_next(earliest)?),
         None => None,
     };
     let start = match question.last {
         None => earliest?,
         Some(last) => {
             // A changed schedule need not have a step where the last run ended.
-            let aligned = pace.align_to_previous(last.end).or_else(|| pace.align_to_next(last.end))?;
+            let aligned = starts.align_to_previous(last.end).or_else(|| starts.align_to_next(last.end))?;
             let mut start = earliest.map_or(aligned, |earliest| earliest.max(aligned));
             // Nor may it come back to an interval that has run.
             if start <= last.start {
-                start = pace.next(start)?;
+                start = starts.next(start)?;
             }
             if start <= last.start {
-                start = pace.next(last.start)?;
+                start = starts.next(last.start)?;
             }
             start
         }
@@ -39,9 +42,9 @@ pub(super) fn next_tick(pace: Pace<'_>, question: &Question<'_>) -> Option<Tick>
 /// The data interval of a run that is started by hand: the last one that was complete.
 pub(super) fn manual_interval(pace: Pace<'_>, run_after: Timestamp) -> DataInterval {
     let complete = || {
-        let end = match pace {
-            Pace::Cron(..) => pace.align_to_previous(run_after)?,
-            Pace::Every(_) => run_after,
+        let end = match pace.steps {
+            Steps::Cron(..) => pace.align_to_previous(run_after)?,
+            Steps::Every(_) => run_after,
         };
         Some(DataInterval { start: pace.previous(end)?, end })
     };
@@ -50,15 +53,19 @@ pub(super) fn manual_interval(pace: Pace<'_>, run_after: Timestamp) -> DataInter
 
 /// Where the first interval begins that is still to run when passed ones are left out.
 fn skip_to_latest(pace: Pace<'_>, earliest: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
-    let (latest, earliest) = match pace {
-        Pace::Cron(..) => {
+    let starts = Pace { holidays: None, ..pace };
+    let (latest, earliest) = match pace.steps {
+        Steps::Cron(..) => {
             let earliest = match earliest {
-                Some(earliest) => Some(pace.align_to_next(earliest)?),
+                Some(earliest) => Some(starts.align_to_next(earliest)?),
                 None => None,
             };
             (latest_complete(pace, now)?, earliest)
         }
-        Pace::Every(delta) => (delta.before(delta.floor(now, earliest.unwrap_or(now))?)?, earliest),
+        Steps::Every(delta) => {
+            let floor = delta.floor(now, earliest.unwrap_or(now))?;
+            (pace.previous(pace.back_to_work(floor, now)?)?, earliest)
+        }
     };
     Some(earliest.map_or(latest, |earliest| earliest.max(latest)))
 }

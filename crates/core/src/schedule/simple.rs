@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::tick::Question;
-use super::{DataInterval, Tick};
+use super::{DataInterval, Holidays, Tick};
 
 /// Once, at the start date or else now, whether or not passed ticks are made up for.
 pub(super) fn once(question: &Question<'_>) -> Option<Tick> {
@@ -47,16 +47,24 @@ impl Times {
         };
         let from_start = earliest.map_or(0, |earliest| self.0.partition_point(|time| *time < earliest));
         let after_last = question.last.map_or(0, |last| self.0.partition_point(|time| *time <= last.end));
-        let time = *self.0.get(from_start.max(after_last))?;
+        let coming = self.0.get(from_start.max(after_last)..)?;
+        let time = *coming.iter().find(|time| !question.is_holiday(**time))?;
         (!question.is_over_at(time)).then(|| Tick::exact(time))
     }
 
     /// The data interval of a run that is started by hand: the moment itself, or, where runs are restricted
     /// to the times, the last of them that has passed. Where none has, the first.
-    pub(super) fn manual_interval(&self, restricted: bool, run_after: Timestamp) -> DataInterval {
-        let passed = self.0.partition_point(|time| *time <= run_after);
-        let time = if restricted { self.0.get(passed.saturating_sub(1)) } else { None };
-        DataInterval::exact(time.copied().unwrap_or(run_after))
+    pub(super) fn manual_interval(
+        &self,
+        restricted: bool,
+        run_after: Timestamp,
+        holidays: Option<&Holidays>,
+    ) -> DataInterval {
+        let is_holiday = |time: &Timestamp| holidays.is_some_and(|holidays| holidays.contains(*time));
+        let mut times = self.0.iter().filter(|time| restricted && !is_holiday(time)).peekable();
+        let first = times.peek().copied();
+        let passed = times.take_while(|time| **time <= run_after).last();
+        DataInterval::exact(passed.or(first).copied().unwrap_or(run_after))
     }
 }
 

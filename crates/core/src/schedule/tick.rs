@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Deserialize, Serialize};
 
+use super::Holidays;
+
 /// The span of data that a run is about, from `start` to `end`; the two are equal where a run is about a
 /// moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -84,11 +86,17 @@ pub(super) struct Question<'a> {
     pub last: Option<DataInterval>,
     pub restriction: &'a TimeRestriction,
     pub now: Timestamp,
+    pub holidays: Option<&'a Holidays>,
 }
 
 impl Question<'_> {
     /// Whether a time lies after the `end_date`.
     pub fn is_over_at(&self, time: Timestamp) -> bool {
         self.restriction.latest.is_some_and(|latest| time > latest)
+    }
+
+    /// Whether no run begins on the day of a time.
+    pub fn is_holiday(&self, time: Timestamp) -> bool {
+        self.holidays.is_some_and(|holidays| holidays.contains(time))
     }
 }

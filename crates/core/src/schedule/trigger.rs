@@ -34,7 +34,7 @@ pub(super) struct Trigger<'a> {
 
 impl Trigger<'_> {
     pub fn next_tick(&self, question: &Question<'_>) -> Option<Tick> {
-        let Question { last, restriction, now } = *question;
+        let Question { last, restriction, now, .. } = *question;
         let after_last = || self.pace.next(last?.end);
         let from_start = || self.pace.align_to_next(restriction.earliest?);
         let run_after = if restriction.catchup {
@@ -50,7 +50,7 @@ impl Trigger<'_> {
                 (None, Some(_)) => from_start()?,
                 (None, None) => self.first_run(now)?,
             };
-            self.pace.align_to_previous(now).map_or(due, |passed| passed.max(due))
+            self.pace.latest(due, now)
         };
         if question.is_over_at(run_after) {
             return None;

@@ -5,9 +5,9 @@ use std::str::FromStr;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime};
 use jiff::fmt::temporal::DateTimeParser;
-use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Serialize};
 
 /// The database that is part of the program. Never the machine's own: a schedule means the same everywhere.
@@ -65,6 +65,18 @@ impl Zone {
     /// What the clocks show at an instant.
     pub(super) fn local(&self, instant: Timestamp) -> DateTime {
         self.0.to_datetime(instant)
+    }
+
+    /// The first instant of a day. Where its midnight is skipped, that is when the clock is set forward.
+    pub(super) fn start_of(&self, day: Date) -> Option<Timestamp> {
+        let midnight = self.0.to_ambiguous_timestamp(day.at(0, 0, 0, 0));
+        match midnight.offset() {
+            AmbiguousOffset::Gap { .. } => {
+                let before = midnight.earlier().ok()?;
+                self.0.following(before).next().map(|jump| jump.timestamp())
+            }
+            AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Fold { .. } => midnight.earlier().ok(),
+        }
     }
 
     /// The instant at which the clocks show a local time: the second one where they show it twice. Where

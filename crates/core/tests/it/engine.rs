@@ -1,12 +1,14 @@
 //! What becomes of runs and task instances.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use serde_json::json;
 use updraft_core::{
     AlertChannel, AlertOn, AlertSpec, Condition, DagKey, DagSpec, EdgeSpec, End, MapIndex, MapSource,
     Mapping, Role, RunState, TaskIx, TaskKind, TaskSpec, TiKey, TiStateName as S, TriggerRule, WaitRule,
     input::{AttemptEnd, Branch, Command, Outcome, Report, ToWorker, WorkerEvent},
-    schedule::{Schedule, Zone},
+    schedule::{Holidays, Schedule, Span, Zone},
 };
 
 use crate::world::{World, at, clear, dag};
@@ -491,6 +493,28 @@ fn ticks_make_runs_and_the_ledger_joins_equal_ones() {
     let firsts: std::collections::BTreeSet<_> = ticks.iter().map(|tick| tick.first).collect();
     assert_eq!(firsts.len(), 1, "one range: {ticks:?}");
     assert_eq!(ticks.last().unwrap().count, 19, "three hours, both ends included");
+}
+
+#[test]
+fn a_tick_on_a_holiday_is_none_that_could_be_missed() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["a"], &[]);
+    let schedule = Schedule::from_text("0 9 * * *", Zone::UTC).unwrap();
+    let days = ["2026-01-02", "2026-01-04/2026-01-05"].iter().map(|span| span.parse::<Span>().unwrap());
+    let holidays = Holidays::new(Zone::UTC, days.collect());
+    spec.schedule = Schedule::WithHolidays { schedule: Box::new(schedule), holidays };
+    world.put(spec);
+    world.pass(SignedDuration::from_hours(12));
+    // Nothing is there for four days, until the second of the long holidays.
+    world.now += SignedDuration::from_hours(96);
+    world.restart();
+    world.pass(SignedDuration::from_hours(36));
+    let ledger: BTreeMap<_, _> = world.batches.iter().flat_map(|batch| batch.ticks.clone()).collect();
+    let told: Vec<String> = ledger
+        .values()
+        .map(|tick| format!("{} {} {:?}", tick.first.strftime("%d"), tick.count, tick.outcome))
+        .collect();
+    assert_eq!(told, ["01 1 OnTime", "03 1 Late", "06 1 OnTime"]);
 }
 
 #[test]

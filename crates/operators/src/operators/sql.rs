@@ -10,6 +10,7 @@ mod load;
 mod sensor;
 mod server;
 mod session;
+mod table_check;
 mod text;
 mod transfer;
 
@@ -22,6 +23,7 @@ pub(super) use self::{
     execute::{ENTRY as EXECUTE, MYSQL, POSTGRES, SQLITE},
     export::ENTRY as EXPORT,
     sensor::ENTRY as SENSOR,
+    table_check::{COLUMN_CHECK, TABLE_CHECK},
     transfer::ENTRY as TRANSFER,
 };
 use crate::{

@@ -4,6 +4,7 @@ mod check;
 mod execute;
 mod mariadb;
 mod postgres;
+mod table_check;
 mod transfer;
 
 use std::path::Path;

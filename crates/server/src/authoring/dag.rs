@@ -7,6 +7,7 @@ use updraft_core::{AlertOn, Dag, DagId, DagSpec, InvalidDag, Namespace, Param, T
 use super::{
     alert, callback, conversion, date,
     field::{self, did_you_mean, set, set_option},
+    holidays::{self, Beside},
     keys, names,
     node::{Entry, Mapping, Node, Value},
     operators::Check,
@@ -22,6 +23,7 @@ pub(super) struct Context<'a> {
     pub namespace: &'a Namespace,
     pub check: &'a Check,
     pub now: Timestamp,
+    pub beside: &'a Beside<'a>,
 }
 
 /// Reads a DAG, its defaults already merged in. `None` where a problem was noted.
@@ -59,7 +61,7 @@ pub(super) fn read(
     }
     spec.alerts.extend(callbacks);
     spec.fail_fast = fail_fast.into_iter().flatten().next().unwrap_or(false);
-    schedule(&mut spec, dag, &zone, context.now, problems);
+    schedule(&mut spec, dag, &zone, context, problems);
     if let (Err(bad), Some(entry)) = (params::check_all(&spec.params, &Map::new()), dag.entry("params"))
         && runs_by_itself(&spec)
     {
@@ -105,7 +107,14 @@ fn runs_by_itself(spec: &DagSpec) -> bool {
     spec.schedule != Schedule::Manual || spec.assets.is_some()
 }
 
-fn schedule(spec: &mut DagSpec, dag: &Mapping, zone: &TimeZone, now: Timestamp, problems: &mut Problems) {
+fn schedule(
+    spec: &mut DagSpec,
+    dag: &Mapping,
+    zone: &TimeZone,
+    context: &Context<'_>,
+    problems: &mut Problems,
+) {
+    let Context { now, beside, .. } = *context;
     let Some(Scheduled { when, assets, place }) = schedule::read(dag, zone, now, problems) else { return };
     spec.assets = assets;
     if when == When::Continuous {
@@ -118,7 +127,12 @@ fn schedule(spec: &mut DagSpec, dag: &Mapping, zone: &TimeZone, now: Timestamp, 
         }
     }
     match conversion::schedule(when) {
-        Ok(schedule) => spec.schedule = schedule,
+        Ok(schedule) => {
+            spec.schedule = match dag.entry("holidays") {
+                Some(entry) => holidays::without(schedule, entry, zone, now, beside, problems),
+                None => schedule,
+            };
+        }
         Err(reason) => problems.error(place, reason),
     }
 }
@@ -190,7 +204,7 @@ fn setting(key: &str, entry: &Entry, spec: &mut DagSpec, problems: &mut Problems
     let node = &entry.node;
     match key {
         "tasks" | "task_groups" | "default_args" | "vars" | "start_date" | "end_date" | "timezone"
-        | "schedule" | "schedule_interval" | "timetable" => {}
+        | "schedule" | "schedule_interval" | "timetable" | "holidays" => {}
         "description" => set_option(&mut spec.description, field::text(node, problems)),
         "dag_display_name" => set_option(&mut spec.dag_display_name, field::text(node, problems)),
         "doc_md" => set_option(&mut spec.doc_md, field::text(node, problems)),

@@ -9,6 +9,7 @@ use super::{
     Format, Options, Read, Reading,
     dag::{self, Context},
     field::did_you_mean,
+    holidays::Beside,
     merge,
     node::{Entry, List, Mapping, Node, Place, Value},
     object,
@@ -27,19 +28,22 @@ pub(super) struct DefaultsFile {
 /// What one reading of a document shares.
 struct Reader<'a> {
     options: &'a Options<'a>,
+    beside: &'a Beside<'a>,
     documents: Documents<'a>,
     faults: Vec<Fault>,
 }
 
-/// Reads a document. `defaults` are the `defaults.yml` around it, the outermost first.
+/// Reads a document. `defaults` are the `defaults.yml` around it, the outermost first; by their places, it is the
+/// first of the documents, and they are the others.
 pub(super) fn read(
     name: Arc<str>,
     text: &str,
     format: Format,
     defaults: &[DefaultsFile],
+    beside: &Beside<'_>,
     options: &Options<'_>,
 ) -> Reading {
-    let mut reader = Reader { options, documents: Documents::default(), faults: Vec::new() };
+    let mut reader = Reader { options, beside, documents: Documents::default(), faults: Vec::new() };
     match reader.parse(name, text, format) {
         Ok(root) => reader.dags(&root, defaults),
         Err(error) => Reading { dags: Vec::new(), errors: vec![*error], named: None },
@@ -127,7 +131,8 @@ impl<'a> Reader<'a> {
                 None
             } else {
                 let Options { namespace, check, now, .. } = self.options;
-                dag::read(entry, &dag, &Context { namespace, check: *check, now: *now }, &mut problems)
+                let context = Context { namespace, check: *check, now: *now, beside: self.beside };
+                dag::read(entry, &dag, &context, &mut problems)
             };
             let (errors, warnings) = problems.finish(&self.documents, Some(&id));
             reading.errors.extend(errors);

@@ -14,7 +14,7 @@ pub(super) enum Fate {
 use Fate::{Harmless, NoEffect, Refused};
 
 /// The keys of a DAG that are read.
-pub(super) const DAG: [&str; 31] = [
+pub(super) const DAG: [&str; 32] = [
     "alerts",
     "catchup",
     "concurrency",
@@ -28,6 +28,7 @@ pub(super) const DAG: [&str; 31] = [
     "end_date",
     "fail_fast",
     "fail_stop",
+    "holidays",
     "is_paused_upon_creation",
     "max_active_runs",
     "max_active_tasks",

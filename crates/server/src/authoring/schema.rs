@@ -57,6 +57,11 @@ const DAG: &[Key] = &[
     ("end_date", Time, "No run is about a time after it."),
     ("fail_fast", Flag, "Whether the first task that fails ends the run."),
     ("fail_stop", Flag, "An older name of `fail_fast`."),
+    (
+        "holidays",
+        Defined("holidays"),
+        "The days on which its schedule makes no runs: dates, and calendar files (iCalendar) beside this file.",
+    ),
     ("is_paused_upon_creation", Flag, "Whether it waits to be unpaused when it is new."),
     ("on_failure_callback", Any, "Airflow's notifiers for mail and Slack, which tell of a run that failed."),
     (
@@ -294,6 +299,9 @@ fn definitions() -> Map<String, Value> {
         json!({"anyOf": [{"type": "string"}, {"type": "array", "items": one}, {"type": "null"}]});
     all.insert("dependencies".into(), dependencies);
     all.insert("schedule".into(), json!({"type": ["string", "number", "array", "object", "null"]}));
+    let day = json!({"type": "string", "description": "2026-12-25, 2026-12-24/2026-12-26 or holidays.ics."});
+    let days = json!({"anyOf": [day, {"type": "array", "items": day}, {"type": "null"}]});
+    all.insert("holidays".into(), days);
     all.insert("tasks".into(), many("task"));
     all.insert("groups".into(), many("group"));
     all

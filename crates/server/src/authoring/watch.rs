@@ -4,6 +4,7 @@
 //! folder, so that renames over a file, swapped links and lost notices all come to the same. A file is read
 //! once two looks in a row found it the same: half-written ones settle first.
 
+mod beside;
 mod ignore;
 mod once;
 mod registry;
@@ -29,6 +30,7 @@ use updraft_core::{Bundle, DagId, Namespace};
 
 pub use self::once::{read_file, read_folder};
 use self::{
+    beside::{Neighbours, Used},
     registry::Registry,
     scan::{Found, Scan},
     settle::{Files, SETTLE},
@@ -64,6 +66,19 @@ impl Folder {
     fn source(&self, path: &Path) -> Arc<str> {
         let checked_out = self.git.as_ref().and_then(|git| git.name_of(path));
         checked_out.map_or_else(|| source(path), |(_, name)| source(&name))
+    }
+
+    /// The folder that a file belongs to.
+    fn root_of(&self, path: &Path) -> PathBuf {
+        let git = self.git.as_ref();
+        match git.and_then(|git| Some((git, git.name_of(path)?))) {
+            Some((git, (commit, _))) => git.all().join(commit).join(&git.subdir),
+            None if path.starts_with(&self.root) => self.root.clone(),
+            None => std::path::absolute(path)
+                .ok()
+                .and_then(|path| Some(path.parent()?.into()))
+                .unwrap_or_default(),
+        }
     }
 
     /// Notes in a DAG the commit that it is from, where it is from one.
@@ -272,8 +287,8 @@ impl Watching {
         let mut changes = Vec::new();
         for (path, found, reading) in all.into_inner().unwrap_or_else(PoisonError::into_inner) {
             match reading {
-                Some(reading) => {
-                    self.files.was_read(path, found);
+                Some((reading, used)) => {
+                    self.files.was_read(path, found, used);
                     changes.push((folder.source(path), Some(reading)));
                 }
                 None => self.files.was_gone(path, Instant::now()),
@@ -302,8 +317,8 @@ fn source(path: &Path) -> Arc<str> {
     path.to_string_lossy().into()
 }
 
-/// Reads a file; `None` where it is not there.
-fn read(path: &Path, found: &Found, folder: &Folder) -> Option<Reading> {
+/// Reads a file, and tells which others beside it were looked into; `None` where it is not there.
+fn read(path: &Path, found: &Found, folder: &Folder) -> Option<(Reading, Used)> {
     let mut defaults = Vec::new();
     let unreadable = |path: &Path, error: &io::Error| {
         let reason = match error.kind() {
@@ -313,7 +328,7 @@ fn read(path: &Path, found: &Found, folder: &Folder) -> Option<Reading> {
         };
         let message = format!("this file can't be read: {reason}");
         let errors = vec![ImportError::of_file(folder.source(path), message)];
-        Some(Reading { dags: Vec::new(), errors, named: None })
+        Some((Reading { dags: Vec::new(), errors, named: None }, Used::new()))
     };
     for (path, _) in &found.defaults {
         match text::of(path) {
@@ -333,7 +348,10 @@ fn read(path: &Path, found: &Found, folder: &Folder) -> Option<Reading> {
         variable: &*folder.variable,
         now: Timestamp::now(),
     };
-    let mut reading = document::read(folder.source(path), &text, Format::Yaml, &defaults, &options);
+    let documents = std::iter::once(path).chain(found.defaults.iter().map(|(path, _)| &**path));
+    let neighbours = Neighbours::new(&folder.root_of(path), documents);
+    let beside = |document, name: &str| neighbours.text(document, name);
+    let mut reading = document::read(folder.source(path), &text, Format::Yaml, &defaults, &beside, &options);
     reading.dags.iter_mut().for_each(|read| folder.sign(path, read));
-    Some(reading)
+    Some((reading, neighbours.used()))
 }

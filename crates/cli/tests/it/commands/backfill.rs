@@ -57,6 +57,31 @@ async fn a_backfill_is_previewed_made_and_what_failed_begins_anew() {
 }
 
 #[tokio::test]
+async fn no_run_is_planned_or_made_up_for_on_a_holiday() {
+    let mut system = System::new(&[(
+        "days.yaml",
+        "
+etl: {schedule: '@daily', start_date: 2021-01-01, holidays: [2021-01-02/2021-01-03], tasks: {a: {operator: empty}}}
+later: {schedule: '@daily', start_date: 2999-01-01, holidays: 2999-01-01, tasks: {a: {operator: empty}}}
+",
+    )]);
+    system.start(4);
+    system.until(&["dags", "show", "later"], |done| done.code == 0).await;
+    assert_eq!(system.run(&["dags", "next", "later"]).good().trim(), "2999-01-02T00:00:00Z");
+    let shown = both(&system, &["dags", "show", "later"]);
+    assert_eq!(
+        (&shown["next_dagrun_run_after"], &shown["timetable_description"]),
+        (
+            &json!("2999-01-02T00:00:00Z"),
+            &json!("0 0 * * *, on the clock of UTC, but not on its 1 holidays, the last on 2999-01-01")
+        )
+    );
+    let preview = system.run(&create("2021-01-04", &["--dry-run"]));
+    assert!(preview.err.contains("2 new runs"), "{preview:?}");
+    assert_eq!(first_column(&preview.good()), ["2021-01-01", "2021-01-04"]);
+}
+
+#[tokio::test]
 async fn a_backfill_goes_on_after_kill_9_and_each_day_runs_once() {
     let mut system = started().await;
     std::fs::write(system.shared().join("mended"), "").unwrap();

@@ -61,6 +61,33 @@ by_hand: {tasks: {a: {operator: empty}}}
     assert!(one.code == 1 && one.err.contains("--to is before --from"), "{one:?}");
 }
 
+#[test]
+fn the_runs_to_come_are_without_those_on_holidays() {
+    let dag = "
+bills:
+  schedule: '0 9 * * *'
+  start_date: 2026-01-01
+  timezone: Europe/Berlin
+  holidays: [2026-12-24, calendars/company.ics]
+  tasks: {a: {operator: empty}}
+";
+    let calendar = "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nDTSTART;VALUE=DATE:20201225\r\n\
+                    DTEND;VALUE=DATE:20201227\r\nRRULE:FREQ=YEARLY\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+    let system = System::new(&[("bills.yaml", dag), ("calendars/company.ics", calendar)]);
+    let done = system.run(&["dags", "simulate", "--from", "2026-12-23", "--to", "2026-12-29", "-o", "json"]);
+    let runs = done.json();
+    let runs: Vec<&str> = runs.as_array().unwrap().iter().map(|run| run["local"].as_str().unwrap()).collect();
+    let expected = ["2026-12-23 09:00:00 +01:00", "2026-12-27 09:00:00 +01:00", "2026-12-28 09:00:00 +01:00"];
+    assert_eq!(runs, expected);
+
+    std::fs::remove_file(system.home().join("dags/calendars/company.ics")).unwrap();
+    let dags = system.home().join("dags");
+    let checked = system.run(&["dags", "check", dags.to_str().unwrap()]);
+    assert_eq!(checked.code, 1, "{checked:?}");
+    let told = format!("{}{}", checked.out, checked.err);
+    assert!(told.contains("the calendar file `calendars/company.ics` is not there: put it into"), "{told}");
+}
+
 /// What is left in the home folder of runs in terminals.
 fn left(system: &System) -> Vec<String> {
     let entries = std::fs::read_dir(system.home().join("run")).unwrap();

@@ -4,7 +4,10 @@
 use serde_json::{Map, Value};
 use updraft_core::input::{AttemptEnd, Outcome};
 
-use super::{DEFAULT, Parameters, cell::Cell, database, fault::Fault, server::Server, session::Session};
+use super::{
+    DEFAULT, Parameters, cell::Cell, database, fault::Fault, server::Server, session::Session,
+    table_check::Condition,
+};
 use crate::{
     Refused, Work,
     catalog::{
@@ -17,7 +20,7 @@ use crate::{
 
 arguments! {
     /// What the checks have in common.
-    struct CheckArgs {
+    pub(super) struct CheckArgs {
         /// The statement whose first row is looked at, or the name of a file that ends in `.sql`.
         templated sql: String,
         /// The connection, of type postgres, mysql or sqlite.
@@ -56,7 +59,7 @@ arguments! {
 
 /// A number, or a text.
 #[derive(Clone, Debug, PartialEq)]
-struct Number(String);
+pub(super) struct Number(String);
 
 impl FromArgument for Number {
     const EXPECTS: &'static str = "a number or a string";
@@ -125,7 +128,11 @@ pub(in crate::operators) const THRESHOLD_CHECK: Entry = Entry {
 };
 
 fn plan(job: &Job<'_>, test: Test) -> Result<Work, Refused> {
-    let args = job.read(CheckArgs::read)?;
+    plan_of(job, job.read(CheckArgs::read)?, test)
+}
+
+/// A check by these arguments, whatever the job's own are.
+pub(super) fn plan_of(job: &Job<'_>, args: CheckArgs, test: Test) -> Result<Work, Refused> {
     let database = database(job, args.database.clone());
     let server = Server::of(job, &args.conn_id, database.as_deref())?;
     Ok(Work::Native(Box::new(Checking { server, args, test })))
@@ -133,9 +140,14 @@ fn plan(job: &Job<'_>, test: Test) -> Result<Work, Refused> {
 
 /// What must hold of a row.
 #[derive(Debug)]
-enum Test {
+pub(super) enum Test {
     True,
-    Value { wanted: Number, tolerance: Option<f64> },
+    /// Of each of its values another thing.
+    Each(Vec<Condition>),
+    Value {
+        wanted: Number,
+        tolerance: Option<f64>,
+    },
     Between(Number, Number),
 }
 
@@ -176,12 +188,18 @@ impl Checking {
             Test::Between(least, most) => {
                 Some((self.bound(&mut session, least).await?, self.bound(&mut session, most).await?))
             }
-            Test::True | Test::Value { .. } => None,
+            Test::True | Test::Value { .. } | Test::Each(_) => None,
         };
         session.close().await;
         match &self.test {
             Test::True if row.iter().all(Cell::is_true) => Ok(None),
             Test::True => Ok(Some(format!("not all of ({shown}) is true"))),
+            Test::Each(conditions) => {
+                let failures = conditions.iter().zip(&row).map(|(condition, cell)| condition.failure(cell));
+                let failures = failures.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>();
+                let failures = failures.map_err(|why| self.server.fault(why))?;
+                Ok((!failures.is_empty()).then(|| failures.join("; ")))
+            }
             Test::Value { wanted, tolerance } => self.compared(&row, wanted, *tolerance, &shown),
             Test::Between(..) => {
                 let value = self.number(row.first().unwrap_or(&Cell::Null))?;

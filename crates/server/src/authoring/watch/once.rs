@@ -45,7 +45,7 @@ pub fn read_file(folder: &Folder, path: &Path) -> Reading {
         folders.push(around);
     }
     let defaults = folders.iter().rev().filter_map(|folder| defaults_in(folder)).collect();
-    let Some(mut reading) = read(path, &Found { own, defaults }, folder) else {
+    let Some((mut reading, _)) = read(path, &Found { own, defaults, used: Vec::new() }, folder) else {
         return wrong("this file can't be read: it has just gone".into());
     };
     if reading.errors.is_empty() && reading.dags.is_empty() {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    beside::Used,
     ignore::{self, Patterns},
     text,
 };
@@ -43,11 +44,22 @@ impl Stamp {
     }
 }
 
-/// A file's stamp, and those of the `defaults.yml` that count for it, the outermost first.
+/// A file's stamp, and those of the `defaults.yml` that count for it, the outermost first. What else it is read
+/// with, only reading it tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub own: Stamp,
     pub defaults: Vec<(PathBuf, Stamp)>,
+    pub used: Used,
+}
+
+impl Found {
+    /// The same, with the other files that it was read with as they are now.
+    pub fn with_used(&self, before: &Used) -> Self {
+        let now = |path: &Path| fs::metadata(path).map(|metadata| Stamp::of(&metadata)).ok();
+        let used = before.iter().map(|(path, _)| (path.clone(), now(path))).collect();
+        Self { own: self.own, defaults: self.defaults.clone(), used }
+    }
 }
 
 #[cfg(test)]
@@ -55,7 +67,7 @@ impl Found {
     /// Something of this size.
     pub fn of_size(size: u64) -> Self {
         let own = Stamp { device: 0, inode: 0, size, modified: (0, 0), changed: (0, 0) };
-        Self { own, defaults: Vec::new() }
+        Self { own, defaults: Vec::new(), used: Used::new() }
     }
 }
 
@@ -208,7 +220,7 @@ impl Walk {
         {
             self.scan.note_folder(parent);
         }
-        let found = Found { own: Stamp::of(&metadata), defaults: defaults.to_vec() };
+        let found = Found { own: Stamp::of(&metadata), defaults: defaults.to_vec(), used: Used::new() };
         self.scan.files.insert(path.into(), found);
     }
 }

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::scan::{Found, Scan};
+use super::{
+    beside::Used,
+    scan::{Found, Scan},
+};
 
 /// How long a file has to stay the same before it is read.
 pub(super) const SETTLE: Duration = Duration::from_millis(100);
@@ -54,7 +57,9 @@ impl Files {
         }
         let (mut to_read, mut gone) = (Vec::new(), Vec::new());
         for (path, state) in &mut self.states {
-            let found = scan.files.get(path);
+            let used = state.read.as_ref().map(|read| &read.used).filter(|used| !used.is_empty());
+            let with_used = used.and_then(|used| Some(scan.files.get(path)?.with_used(used)));
+            let found = with_used.as_ref().or_else(|| scan.files.get(path));
             let before = state.unsettled.take();
             if found.is_none() && scan.is_hidden(path) || found.is_some() && found == state.read.as_ref() {
                 continue;
@@ -78,10 +83,10 @@ impl Files {
         (to_read, gone)
     }
 
-    /// A file was read, as it was found.
-    pub fn was_read(&mut self, path: &Path, found: &Found) {
+    /// A file was read, as it was found, with these others.
+    pub fn was_read(&mut self, path: &Path, found: &Found, used: Used) {
         if let Some(state) = self.states.get_mut(path) {
-            state.read = Some(found.clone());
+            state.read = Some(Found { used, ..found.clone() });
         }
     }
 
@@ -112,7 +117,7 @@ mod tests {
     fn step(files: &mut Files, size: Option<u64>, now: Instant) -> &'static str {
         let (to_read, gone) = files.settle(&look(size), false, now);
         for (path, found) in &to_read {
-            files.was_read(path, found);
+            files.was_read(path, found, Used::new());
         }
         match (to_read.len(), gone.len()) {
             (0, 0) => "nothing",

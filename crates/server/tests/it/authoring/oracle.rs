@@ -169,7 +169,9 @@ fn schedule(schedule: &Schedule, answer: &Value) -> Value {
         Schedule::DeltaDataInterval { every } => {
             json!({"class": "DeltaDataIntervalTimetable", "delta": seconds(every)})
         }
-        Schedule::Continuous | Schedule::ListOfTimes { .. } => panic!("no fixture has this"),
+        Schedule::Continuous | Schedule::ListOfTimes { .. } | Schedule::WithHolidays { .. } => {
+            panic!("no fixture has this")
+        }
     };
     told.as_object_mut().unwrap().retain(|key, _| answer.get(key).is_some());
     told

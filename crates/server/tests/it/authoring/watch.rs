@@ -354,3 +354,37 @@ async fn a_folder_that_is_not_there_is_waited_for() {
     watched.until_errors(1).await;
     watched.until(&["a"]).await;
 }
+
+#[tokio::test]
+async fn a_calendar_file_that_changes_makes_other_dags_of_those_that_name_it() {
+    const CALENDAR: &str =
+        "BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART;VALUE=DATE:20261225\nEND:VEVENT\nEND:VCALENDAR\n";
+    let mut watched = Watched::new(|root| {
+        let dag = "d: {schedule: '@daily', holidays: days.ics, tasks: {t: {operator: empty}}}";
+        fs::write(root.join("d.yml"), dag).unwrap();
+        fs::write(root.join("other.yml"), file(&["other"])).unwrap();
+        fs::write(root.join("days.ics"), CALENDAR).unwrap();
+    })
+    .await;
+    let hash = |event: Event| match event {
+        Event::Changed { source, dags, .. } => {
+            assert!(source.ends_with("/d.yml"), "{source}");
+            dags.into_iter().next().map(|read| read.hash)
+        }
+        other => panic!("{other:?}"),
+    };
+
+    let begin = Instant::now();
+    watched.write("days.ics", &CALENDAR.replace("20261225", "20261226"));
+    let changed = hash(watched.next().await).unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+
+    // One that is gone is an error of the DAG, until it is there again.
+    fs::rename(watched.path("days.ics"), watched.path("days.old")).unwrap();
+    assert_eq!(hash(watched.next().await), None);
+    assert_eq!(watched.errors.len(), 1);
+    watched.write("days.ics", CALENDAR);
+    let back = hash(watched.next().await).unwrap();
+    assert_ne!(back, changed);
+    assert!(watched.errors.is_empty());
+}

@@ -127,6 +127,7 @@ impl DagResponse {
 
 fn is_periodic(schedule: &Schedule) -> bool {
     match schedule {
+        Schedule::WithHolidays { schedule, .. } => is_periodic(schedule),
         Schedule::Manual | Schedule::Once | Schedule::Continuous | Schedule::ListOfTimes { .. } => false,
         Schedule::CronTrigger { .. }
         | Schedule::CronDataInterval { .. }
@@ -150,6 +151,7 @@ fn summary(schedule: &Schedule) -> Option<String> {
             Some(every.to_string())
         }
         Schedule::ListOfTimes { .. } => Some("a list of times".into()),
+        Schedule::WithHolidays { schedule, .. } => summary(schedule),
     }
 }
 
@@ -166,6 +168,12 @@ fn description(schedule: &Schedule) -> Option<String> {
             format!("Every {every}")
         }
         Schedule::ListOfTimes { .. } => summary(schedule)?,
+        Schedule::WithHolidays { schedule, holidays } => {
+            let days = holidays.days();
+            let until = days.spans().last().map(|span| format!(", the last on {}", span.last()));
+            let until = until.unwrap_or_default();
+            format!("{}, but not on its {} holidays{until}", description(schedule)?, days.count())
+        }
     };
     Some(text)
 }

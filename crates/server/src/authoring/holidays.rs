@@ -1,0 +1,111 @@
+//! `holidays`: the days on which a DAG's schedule makes no runs, one by one or from calendar files.
+
+use jiff::{Timestamp, tz::TimeZone};
+use updraft_core::schedule::{Days, Holidays, Schedule, Span, Zone};
+
+use super::{
+    calendar,
+    field::{Got, Noted, wrong},
+    node::{Entry, Node, Value, shortened},
+    problem::Problems,
+};
+
+/// The text of a file that lies beside a document, by the document's place in
+/// [`super::problem::Documents`] and the file's name there; why it can't be had.
+pub(super) type Beside<'a> = dyn Fn(u16, &str) -> Result<String, String> + 'a;
+
+const EXPECTED: &str =
+    "a day (`2026-12-25`, `2026-12-24/2026-12-26`), a calendar file (`holidays.ics`) or a list of such";
+/// What a DAG keeps is copied into each of its versions.
+const MOST_SPANS: usize = 20_000;
+
+/// A schedule without the ticks on the DAG's holidays. `clock` is the DAG's zone, which counts where the schedule has
+/// none of its own.
+pub(super) fn without(
+    schedule: Schedule,
+    entry: &Entry,
+    clock: &TimeZone,
+    now: Timestamp,
+    beside: &Beside<'_>,
+    problems: &mut Problems,
+) -> Schedule {
+    let node = &entry.node;
+    let Ok(Some(days)) = read(node, beside, problems) else { return schedule };
+    let zone = match &schedule {
+        Schedule::CronTrigger { zone, .. } | Schedule::CronDataInterval { zone, .. } => zone.clone(),
+        Schedule::DeltaTrigger { .. } | Schedule::DeltaDataInterval { .. } | Schedule::ListOfTimes { .. } => {
+            clock.iana_name().and_then(|name| Zone::new(name).ok()).unwrap_or(Zone::UTC)
+        }
+        _ => {
+            problems.warn(entry.key_place, "holidays have no effect on a schedule that names no times");
+            return schedule;
+        }
+    };
+    match days.spans().last() {
+        None => return schedule,
+        Some(last) if last.last() < clock.to_datetime(now).date() => {
+            let message =
+                format!("the last of these holidays, {}, has passed: add those to come", last.last());
+            problems.warn(node.place, message);
+        }
+        Some(_) => {}
+    }
+    if days.spans().len() > MOST_SPANS {
+        let message = format!("holidays are {MOST_SPANS} at most: write what comes every week into the cron");
+        problems.error(node.place, message);
+        return schedule;
+    }
+    Schedule::WithHolidays { schedule: Box::new(schedule), holidays: Holidays::new(zone, days) }
+}
+
+fn read(node: &Node, beside: &Beside<'_>, problems: &mut Problems) -> Got<Days> {
+    let one = std::slice::from_ref(node);
+    let items = match &node.value {
+        Value::Null => return Ok(None),
+        Value::List(list) => &list.items[..],
+        _ => one,
+    };
+    let mut spans: Vec<Span> = Vec::new();
+    let mut is_wrong = false;
+    for item in items {
+        match entry(item, beside, problems) {
+            Ok(days) => spans.extend(days.into_iter().flat_map(|days| days.spans().to_vec())),
+            Err(Noted) => is_wrong = true,
+        }
+    }
+    if is_wrong { Err(Noted) } else { Ok(Some(spans.into())) }
+}
+
+fn entry(node: &Node, beside: &Beside<'_>, problems: &mut Problems) -> Got<Days> {
+    match &node.value {
+        Value::Date(date) => Ok(Some(Days::from(vec![Span::from(*date)]))),
+        Value::Text(text) if text.to_ascii_lowercase().ends_with(".ics") => {
+            file(text, node, beside, problems).map(Some)
+        }
+        Value::Text(text) => match text.parse::<Span>() {
+            Ok(span) => Ok(Some(Days::from(vec![span]))),
+            Err(_) => wrong(node, EXPECTED, problems),
+        },
+        _ => wrong(node, EXPECTED, problems),
+    }
+}
+
+fn file(name: &str, node: &Node, beside: &Beside<'_>, problems: &mut Problems) -> Result<Days, Noted> {
+    let shown = shortened(name);
+    let text = beside(node.place.document, name).map_err(|reason| {
+        problems.error(node.place, format!("the calendar file `{shown}` {reason}"));
+        Noted
+    })?;
+    let calendar = calendar::read(&text).map_err(|error| {
+        problems.error(node.place, format!("the calendar file `{shown}`, {error}"));
+        Noted
+    })?;
+    if calendar.timed > 0 {
+        let message = format!(
+            "{} events of `{shown}` have a time of day, and are passed over: holidays are whole days",
+            calendar.timed
+        );
+        problems.warn(node.place, message);
+    }
+    Ok(calendar.days)
+}
