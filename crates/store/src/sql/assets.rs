@@ -26,8 +26,8 @@ impl Assets for SqlStore {
         text_filter(&self.db, &mut from, "x.uri", &query.uri);
         text_filter(&self.db, &mut from, "coalesce(x.name, x.uri)", &query.name);
         if query.only_named || !query.dags.is_empty() {
-            from.push(&format!(" AND EXISTS (SELECT 1 FROM {USED} WHERE u.namespace = x.namespace"));
-            from.push(" AND u.uri = x.uri");
+            from.push(&format!(" AND x.uri IN (SELECT u.uri FROM {USED} WHERE u.namespace = "));
+            from.arg(&*query.namespace);
             one_of(&mut from, "u.dag_id", query.dags.iter().map(|dag| &**dag));
             from.push(")");
         }

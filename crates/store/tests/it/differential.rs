@@ -118,7 +118,9 @@ async fn empty(url: &str) {
         WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
         AND relname NOT IN ('schema_migration', 'engine')";
     let tables: String = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
-    let sql = format!("TRUNCATE {tables}; UPDATE engine SET held_until = 0, last_run = 0, last_delivery = 0");
+    let sql = format!(
+        "TRUNCATE {tables}; UPDATE engine SET held_until = 0, last_run = 0, last_delivery = 0, last_asset_event = 0"
+    );
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
 }
 

@@ -50,9 +50,11 @@ pub(super) async fn dags(db: &Db, query: &DagQuery) -> Result<Page<DagListing>, 
     page(db, &select, from, &order, query.window, read_listing).await
 }
 
+/// By `IN`, since SQLite 3.51 makes a join of `EXISTS`, and then an `OFFSET` that passes over a row with two of the
+/// tags shows it for the second.
 fn tagged(from: &mut Sql, query: &DagQuery) {
-    const TAGGED: &str = "EXISTS (SELECT 1 FROM dag_tag g
-        WHERE g.namespace = d.namespace AND g.dag_id = d.dag_id AND g.version = d.version AND g.tag";
+    const TAGGED: &str = "(d.namespace, d.dag_id, d.version) IN
+        (SELECT g.namespace, g.dag_id, g.version FROM dag_tag g WHERE g.tag";
     if query.all_tags {
         for tag in &query.tags {
             from.push(" AND ").push(TAGGED).push(" = ").arg(tag).push(")");

@@ -7,7 +7,7 @@ use updraft_core::{
     Asset, AssetCondition, AssetEvent, AssetEventId, AssetEventSource, AssetId, MapIndex, RunKey, RunState,
     record::{AssetRow, Batch, QueuedEvent, RunType},
 };
-use updraft_store::{AssetEventQuery, AssetQuery, AssetUsage, Expired, TextFilter};
+use updraft_store::{AssetEventQuery, AssetQuery, AssetUsage, Expired, TextFilter, Window};
 
 use crate::{
     fixture::TestStore,
@@ -113,6 +113,11 @@ pub async fn lists_say_who_names_them_and_what_came_of_it(on: TestStore) {
         let ids: Vec<i64> = page.rows.iter().map(|asset| asset.row.id.0).collect();
         assert_eq!(ids, expected, "{query:?}");
     }
+    // One that is passed over, and is named twice, does not come after all.
+    let window = Window { offset: 1, limit: 5, ..Window::ALL };
+    let passed =
+        on.store.assets(&AssetQuery { only_named: true, window, ..AssetQuery::default() }).await.unwrap();
+    assert_eq!(passed.rows.iter().map(|asset| asset.row.id.0).collect::<Vec<_>>(), [2]);
     let query = AssetEventQuery::default;
     for (query, expected) in [
         (query(), vec![1, 2, 3]),

@@ -64,6 +64,11 @@ pub async fn dags_by_what_they_are(on: TestStore) {
         let names: Vec<&str> = page.rows.iter().map(|dag| &*dag.row.key.dag_id).collect();
         assert_eq!(names, expected, "{query:?}");
     }
+    // One that is passed over, and has both tags, does not come after all.
+    let tags: Vec<String> = vec!["etl".into(), "daily".into()];
+    let window = Window { offset: 1, limit: 3, ..Window::ALL };
+    let page = on.store.dags(&DagQuery { tags, window, ..all() }).await.unwrap();
+    assert_eq!(page.rows.iter().map(|dag| &*dag.row.key.dag_id).collect::<Vec<_>>(), ["b_sales"]);
     let web = on.store.dag(&key("web")).await.unwrap().unwrap();
     assert_eq!((web.tasks, web.header.tasks.len(), web.has_import_error), (3, 0, true));
     assert_eq!(web.last_run.map(|run| (run.key, run.state)), Some((RunKey(2), RunState::Running)));
