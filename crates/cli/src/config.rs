@@ -278,6 +278,13 @@ impl Config {
             LEASES_S.start(),
             LEASES_S.end()
         );
+        if let Some(base_url) = &config.server.base_url {
+            ensure!(
+                reqwest::Url::parse(base_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https")),
+                "server.base_url is `{base_url}`: write where this server is seen from outside, such as \
+                 https://updraft.example.com"
+            );
+        }
         Ok(config)
     }
 }
@@ -458,6 +465,21 @@ mod tests {
             match Config::read(home.path()) {
                 Ok(config) => assert!(good, "{}", config.server.lease_s),
                 Err(error) => assert!(!good && error.to_string().contains("lease_s"), "{error:#}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_links_begin_with_is_an_address() {
+        let home = tempfile::tempdir().unwrap();
+        for (url, good) in
+            [("https://updraft.example.com/x", true), ("updraft.example.com", false), ("ftp://x", false)]
+        {
+            std::fs::write(home.path().join("updraft.toml"), format!("[server]\nbase_url = '{url}'\n"))
+                .unwrap();
+            match Config::read(home.path()) {
+                Ok(_) => assert!(good, "{url}"),
+                Err(error) => assert!(!good && error.to_string().contains("base_url"), "{error:#}"),
             }
         }
     }

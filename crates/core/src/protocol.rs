@@ -169,7 +169,7 @@ pub struct OrderRun {
     pub run_after: Timestamp,
     /// When it began.
     pub started_at: Option<Timestamp>,
-    /// What happened to assets, that it was made for.
+    /// What happened to assets, that it was made for; of very many the latest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asset_events: Vec<Arc<AssetEvent>>,
     /// What was given with it.

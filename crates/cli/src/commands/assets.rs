@@ -70,7 +70,7 @@ const EVENTS: Columns = &[
     ("KEY", "/key"),
     ("RUNS MADE OF IT", "/runs"),
 ];
-const QUEUED: Columns = &[("ASSET", "/asset_id"), ("SINCE", "/created_at")];
+const QUEUED: Columns = &[("ASSET", "/asset_id"), ("URI", "/uri"), ("SINCE", "/created_at")];
 
 impl Ask for Command {
     async fn ask(self, session: &Session) -> Result<()> {
@@ -120,7 +120,15 @@ impl Ask for Command {
                     eprintln!("{dag_id} waits with nothing any more");
                     return Ok(());
                 }
-                session.list_in(&client.call(Method::GET, &path, &[], None).await?, "queued_events", QUEUED)
+                let mut answer = client.call(Method::GET, &path, &[], None).await?;
+                let rows = answer["queued_events"].as_array_mut().map(std::mem::take).unwrap_or_default();
+                let mut shown = Vec::with_capacity(rows.len());
+                for mut row in rows {
+                    let path = ["v2", "assets", &row["asset_id"].to_string()];
+                    row["uri"] = client.call(Method::GET, &path, &[], None).await?["uri"].take();
+                    shown.push(row);
+                }
+                format.list(&shown, QUEUED)
             }
         }
     }

@@ -1,13 +1,17 @@
 //! Assets as DAG files write them: URIs, Airflow's `Asset`, conditions as objects, as `__and__` and `__or__`, and
 //! as dag-factory's text.
 
+use std::collections::HashMap;
+
 use serde_json::Value as Json;
 use updraft_core::{Asset, AssetCondition};
 
 use super::{
     field::{self, Noted},
-    node::{Node, Object, Value},
+    holidays::Beside,
+    node::{Node, Object, Value, shortened},
     problem::Problems,
+    yaml::{self, Parsed},
 };
 
 /// A schedule by assets, and the timetable by which the DAG runs besides.
@@ -25,6 +29,7 @@ fn class(object: &Object) -> &str {
 pub(super) fn schedule<'a>(
     node: &'a Node,
     is_time: impl Fn(&Node) -> bool,
+    beside: &Beside<'_>,
     problems: &mut Problems,
 ) -> Result<Option<ByAssets<'a>>, Noted> {
     let only = |condition| Ok(Some(ByAssets { condition, timetable: None }));
@@ -44,22 +49,23 @@ pub(super) fn schedule<'a>(
         }
         Value::Map(map) => {
             let Some(written) = map.get("datasets").or_else(|| map.get("assets")) else { return Ok(None) };
-            if let Some(unknown) =
-                map.entries.iter().find(|entry| !matches!(&*entry.key, "datasets" | "assets" | "timetable"))
-            {
-                let mend = match &*unknown.key {
-                    "file" => {
-                        "assets are not read from a file of their own: write their URIs here".to_owned()
-                    }
-                    key => format!("a schedule by assets has `assets` and `timetable`, and no `{key}`"),
-                };
-                problems.error(unknown.key_place, mend);
+            let known = |key: &str| matches!(key, "datasets" | "assets" | "timetable" | "file");
+            if let Some(unknown) = map.entries.iter().find(|entry| !known(&entry.key)) {
+                let message = format!(
+                    "a schedule by assets has `assets`, `timetable` and `file`, and no `{}`",
+                    unknown.key
+                );
+                problems.error(unknown.key_place, message);
                 return Err(Noted);
             }
             let timetable = map.get("timetable").filter(|node| !node.is_null());
             let condition = match &written.value {
                 Value::Text(text) => expression(text, written, problems)?,
                 _ => condition(written, problems)?,
+            };
+            let condition = match map.get("file").filter(|node| !node.is_null()) {
+                Some(file) => named(condition, &uris(file, beside, problems)?, written, problems)?,
+                None => condition,
             };
             Ok(Some(ByAssets { condition, timetable }))
         }
@@ -135,10 +141,88 @@ pub(super) fn list(node: &Node, problems: &mut Problems) -> Result<Vec<Asset>, N
             Ok(all)
         }
         Value::Map(map) if map.get("file").is_some() => {
-            Err(note(node, "assets are not read from a file of their own: write their URIs here", problems))
+            Err(note(node, "assets by the names of a file are written at the task itself", problems))
         }
         _ => Ok(vec![asset(node, problems)?]),
     }
+}
+
+/// The inlets or outlets of a task by the names that a file beside the document gives them; `None` where there is no
+/// such file.
+pub(super) fn of_file(
+    node: &Node,
+    beside: &Beside<'_>,
+    problems: &mut Problems,
+) -> Result<Option<Vec<Asset>>, Noted> {
+    let Some((map, file)) = node.map().and_then(|map| Some((map, map.get("file")?))) else { return Ok(None) };
+    let Some(names) = map.get("datasets").or_else(|| map.get("assets")) else {
+        return Err(note(node, "beside `file` stands `datasets`: which of its assets", problems));
+    };
+    let uris = uris(file, beside, problems)?;
+    let texts = field::texts(names, problems)?.unwrap_or_default();
+    let all: Result<Vec<Asset>, Noted> =
+        texts.iter().map(|name| one_of(&uris, name, names, problems)).collect();
+    all.map(Some)
+}
+
+/// dag-factory's files of assets: a list `datasets`, each with `name` and `uri`.
+fn uris(file: &Node, beside: &Beside<'_>, problems: &mut Problems) -> Result<HashMap<String, Asset>, Noted> {
+    let name = field::text(file, problems)?.unwrap_or_default();
+    let shown = shortened(&name);
+    let text = match beside(file.place.document, &name) {
+        Ok(text) => text,
+        Err(reason) => return Err(note(file, format!("the file of assets `{shown}` {reason}"), problems)),
+    };
+    // Its places are in no document of this reading: whatever is wrong is told where it is named.
+    let Ok(Parsed { root, .. }) = yaml::read(&text, file.place.document) else {
+        return Err(note(file, format!("the file of assets `{shown}` is no YAML"), problems));
+    };
+    let list =
+        root.map().and_then(|map| map.get("datasets").or_else(|| map.get("assets"))).and_then(Node::list);
+    let Some(list) = list else {
+        return Err(note(file, format!("the file of assets `{shown}` has no list `datasets`"), problems));
+    };
+    let mut all = HashMap::new();
+    for item in list {
+        let text = |key: &str| item.map().and_then(|map| map.get(key)).and_then(Node::text);
+        if let (Some(name), Some(text)) = (text("name"), text("uri")) {
+            let asset = Asset { name: Some(name.to_string()), ..Asset::new(uri(text, file, problems)?) };
+            all.insert(name.to_string(), asset);
+        }
+    }
+    Ok(all)
+}
+
+fn one_of(
+    uris: &HashMap<String, Asset>,
+    name: &str,
+    node: &Node,
+    problems: &mut Problems,
+) -> Result<Asset, Noted> {
+    match uris.get(name) {
+        Some(asset) => Ok(asset.clone()),
+        None => {
+            let near = field::did_you_mean(name, uris.keys().map(String::as_str));
+            Err(note(node, format!("the file of assets has no `{name}`{near}"), problems))
+        }
+    }
+}
+
+/// The condition with the assets that its names stand for.
+fn named(
+    condition: AssetCondition,
+    uris: &HashMap<String, Asset>,
+    node: &Node,
+    problems: &mut Problems,
+) -> Result<AssetCondition, Noted> {
+    let mut all = |parts: Vec<AssetCondition>| -> Result<Vec<AssetCondition>, Noted> {
+        parts.into_iter().map(|part| named(part, uris, node, problems)).collect()
+    };
+    Ok(match condition {
+        AssetCondition::All(parts) => AssetCondition::All(all(parts)?),
+        AssetCondition::Any(parts) => AssetCondition::Any(all(parts)?),
+        AssetCondition::Asset(asset) => AssetCondition::Asset(one_of(uris, &asset.uri, node, problems)?),
+    })
 }
 
 fn asset(node: &Node, problems: &mut Problems) -> Result<Asset, Noted> {

@@ -73,7 +73,7 @@ pub(super) fn read(
         spec.owner = owner.as_str().into();
     }
     let zone = zone.iana_name().unwrap_or("UTC").to_owned();
-    let parts = tasks::read(dag, &settings, &zone, context.check, problems);
+    let parts = tasks::read(dag, &settings, &zone, context, problems);
     spec.tasks = parts.tasks;
     for task in spec.tasks.iter().filter(|_| runs_by_itself(&spec)) {
         if let (Err(bad), Some(entry)) = (params::check_all(&task.params, &Map::new()), dag.entry("tasks")) {
@@ -115,7 +115,9 @@ fn schedule(
     problems: &mut Problems,
 ) {
     let Context { now, beside, .. } = *context;
-    let Some(Scheduled { when, assets, place }) = schedule::read(dag, zone, now, problems) else { return };
+    let Some(Scheduled { when, assets, place }) = schedule::read(dag, zone, now, beside, problems) else {
+        return;
+    };
     spec.assets = assets;
     if when == When::Continuous {
         // More than one at once can't be; unlike Airflow we need not be told so.

@@ -7,6 +7,7 @@ use updraft_core::AssetCondition;
 use super::{
     assets, date,
     field::{self, Noted},
+    holidays::Beside,
     node::{Mapping, Node, Object, Place, Value},
     problem::Problems,
 };
@@ -74,6 +75,7 @@ pub(super) fn read(
     dag: &Mapping,
     zone: &TimeZone,
     now: Timestamp,
+    beside: &Beside<'_>,
     problems: &mut Problems,
 ) -> Option<Scheduled> {
     let written = ["schedule", "schedule_interval", "timetable"].map(|key| dag.entry(key));
@@ -86,7 +88,7 @@ pub(super) fn read(
         return None;
     }
     let (node, place) = (&entry.node, entry.node.place);
-    let Some(by_assets) = assets::schedule(node, is_time, problems).ok()? else {
+    let Some(by_assets) = assets::schedule(node, is_time, beside, problems).ok()? else {
         return Some(Scheduled { when: when(node, zone, now, problems).ok()?, assets: None, place });
     };
     let when = match by_assets.timetable {

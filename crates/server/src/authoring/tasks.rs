@@ -7,11 +7,14 @@ use updraft_core::{EdgeSpec, GroupSpec, Mapping as TaskMapping, TaskId, TaskSpec
 use updraft_operators::catalog::{BadOperator, Checked};
 
 use super::{
+    assets,
+    dag::Context,
     decorator,
     edges::{self, Dependency, Graph},
     expand,
     field::{self, did_you_mean},
     groups::{self, Group},
+    holidays::Beside,
     keys,
     names::{self, Names, Target},
     node::{Entry, Mapping, Node, Place},
@@ -35,7 +38,7 @@ pub(super) fn read(
     dag: &Mapping,
     settings: &Settings,
     zone: &str,
-    check: &Check,
+    context: &Context<'_>,
     problems: &mut Problems,
 ) -> Parts {
     let groups = groups::read(dag.get("task_groups"), settings, problems);
@@ -43,7 +46,8 @@ pub(super) fn read(
     let groups_of = groups_of(&written, &groups, problems);
     let (names, ids) = name(&written, &groups_of, &groups, problems);
     let mut reader = Reader {
-        check,
+        check: context.check,
+        beside: context.beside,
         zone,
         names: &names,
         ids: &ids,
@@ -131,6 +135,7 @@ fn name(
 
 struct Reader<'a> {
     check: &'a Check,
+    beside: &'a Beside<'a>,
     zone: &'a str,
     names: &'a Names,
     ids: &'a [TaskId],
@@ -152,6 +157,8 @@ impl Reader<'_> {
             match &*entry.key {
                 "operator" | "decorator" | "task_id" | "dependencies" | "task_group_name"
                 | "parent_group_name" | "expand" | "expand_kwargs" | "partial" => {}
+                key @ ("inlets" | "outlets")
+                    if self.takes_assets_of_file(key, entry, &mut settings, problems) => {}
                 key if settings.set(key, entry, problems) => {}
                 _ => own.push(entry),
             }
@@ -219,6 +226,24 @@ impl Reader<'_> {
         }
         spec.map = mapping;
         spec
+    }
+
+    /// Whether a task's assets are named in a file of theirs: then they are taken from it.
+    fn takes_assets_of_file(
+        &self,
+        key: &str,
+        entry: &Entry,
+        settings: &mut Settings,
+        problems: &mut Problems,
+    ) -> bool {
+        let found = assets::of_file(&entry.node, self.beside, problems);
+        let slot = if key == "inlets" { &mut settings.spec.inlets } else { &mut settings.spec.outlets };
+        match found {
+            Ok(None) => return false,
+            Ok(Some(all)) => *slot = all,
+            Err(field::Noted) => {}
+        }
+        true
     }
 
     /// The operator with its own arguments and the defaults that it takes.

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 use updraft_core::{
-    AttemptId, Dag, Engine, MapIndex, Mapping, Param, RunKey, TaskIx, TaskKind,
+    AssetEvent, AttemptId, Dag, Engine, MapIndex, Mapping, Param, RunKey, TaskIx, TaskKind,
     protocol::{Order, OrderRun, OrderTask},
     put_arguments,
     record::RunRow,
@@ -15,6 +15,9 @@ use updraft_core::{
 
 /// So many runs' parts are kept for their next orders.
 const KEPT: usize = 4096;
+
+/// So many events of assets go along with an order: who waited long may have very many.
+const MOST_ASSET_EVENTS: usize = 1000;
 
 /// Makes orders. What all orders of a run share is made once.
 #[derive(Default)]
@@ -83,7 +86,7 @@ fn order_run(engine: &Engine, row: &RunRow, dag: &Dag) -> OrderRun {
         data_interval: row.data_interval,
         run_after: row.run_after,
         started_at: row.started_at,
-        asset_events: engine.asset_events(row.key).to_vec(),
+        asset_events: latest(engine.asset_events(row.key)),
         conf: row.conf.clone(),
         params: given(row, &spec.params),
         template: spec.template.clone(),
@@ -92,6 +95,11 @@ fn order_run(engine: &Engine, row: &RunRow, dag: &Dag) -> OrderRun {
         source: source(engine, row, dag),
         tags: spec.tags.clone(),
     }
+}
+
+/// What happened last to assets, of all that a run was made for.
+fn latest(events: &[Arc<AssetEvent>]) -> Vec<Arc<AssetEvent>> {
+    events[events.len().saturating_sub(MOST_ASSET_EVENTS)..].to_vec()
 }
 
 /// Where a run's DAG came from: of a commit the file as that has it, whatever the branch has become since.
@@ -116,4 +124,31 @@ fn literal_arguments(mapping: &Mapping, index: MapIndex) -> Option<serde_json::M
         return None;
     }
     mapping.arguments(usize::try_from(index.0).ok()?, &mut |_| None, &mut |_, _| None)
+}
+
+#[cfg(test)]
+mod tests {
+    use updraft_core::{AssetEventId, AssetId};
+
+    use super::*;
+
+    #[test]
+    fn of_very_many_events_an_order_has_the_latest() {
+        let event = |id| {
+            Arc::new(AssetEvent {
+                id: AssetEventId(id),
+                namespace: Default::default(),
+                asset: AssetId(1),
+                uri: "orders".into(),
+                at: jiff::Timestamp::UNIX_EPOCH,
+                extra: Arc::default(),
+                key: None,
+                source: None,
+                told_by: None,
+            })
+        };
+        let all: Vec<_> = (1..=1500).map(event).collect();
+        let ends = |events: Vec<Arc<AssetEvent>>| (events[0].id.0, events[events.len() - 1].id.0);
+        assert_eq!((ends(latest(&all)), ends(latest(&all[..3]))), ((501, 1500), (1, 3)));
+    }
 }

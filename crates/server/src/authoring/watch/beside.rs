@@ -39,7 +39,7 @@ impl Neighbours {
                 self.root.display()
             )
         };
-        if Path::new(name).is_absolute() {
+        if Path::new(name).is_absolute() && !Path::new(name).starts_with(&self.root) {
             return Err(outside());
         }
         let path = folder.join(name);

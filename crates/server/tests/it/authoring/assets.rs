@@ -1,9 +1,12 @@
 //! Assets, in all the forms that Airflow and dag-factory have for them.
 
+use std::fs;
+
 use serde_json::json;
 use updraft_core::{Asset, AssetCondition, DagSpec, schedule::Schedule};
+use updraft_server::authoring::read_file;
 
-use super::{dag, errors, messages, read, task};
+use super::{dag, errors, holidays::folder, messages, read, task};
 
 fn scheduled(schedule: &str) -> DagSpec {
     dag(&format!("d:\n  schedule: {schedule}\n  tasks: {{t: {{operator: empty}}}}\n"))
@@ -81,6 +84,53 @@ fn tasks_say_what_they_read_and_make() {
 }
 
 #[test]
+fn a_file_of_assets_gives_them_names() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let root = dir.path().join("dags");
+    fs::create_dir_all(root.join("datasets")).unwrap();
+    let named = |name: &str| format!("- {{name: {name}, uri: 's3://shop/{name}'}}\n");
+    let assets = ["one", "two", "three"].map(named).concat();
+    fs::write(root.join("datasets/all.yml"), format!("datasets:\n{assets}")).unwrap();
+    let file = root.join("d.yml");
+    let read = |text: &str| {
+        fs::write(&file, text).unwrap();
+        read_file(&folder(&root), &file)
+    };
+    let reading = read(&format!(
+        "d:\n  schedule: {{file: '{}/datasets/all.yml', datasets: '(one & two) | three'}}\n  tasks:\n    \
+         t: {{operator: empty, outlets: {{file: datasets/all.yml, datasets: [two, one]}}}}\n",
+        root.display()
+    ));
+    assert_eq!(messages(&reading.errors), [""; 0]);
+    let spec = &reading.dags[0].spec;
+    assert_eq!(shown(spec.assets.as_ref().unwrap()), "((s3://shop/one & s3://shop/two) | s3://shop/three)");
+    let outlets = &spec.tasks[0].outlets;
+    let outlets: Vec<_> = outlets.iter().map(|asset| (&*asset.uri, asset.name.as_deref())).collect();
+    assert_eq!(outlets, [("s3://shop/two", Some("two")), ("s3://shop/one", Some("one"))]);
+    for (text, expected) in [
+        (
+            "d: {tasks: {t: {operator: empty, inlets: {file: datasets/all.yml, datasets: [twoo]}}}}",
+            "the file of assets has no `twoo`",
+        ),
+        (
+            "d: {schedule: {file: ../x.yml, datasets: [one]}, tasks: {t: {operator: empty}}}",
+            "the file of assets `../x.yml`",
+        ),
+        (
+            "d: {schedule: {file: /etc/hostname, datasets: [one]}, tasks: {t: {operator: empty}}}",
+            "lies outside of the folder of DAG files",
+        ),
+        (
+            "d: {schedule: {file: d.yml, datasets: [one]}, tasks: {t: {operator: empty}}}",
+            "has no list `datasets`",
+        ),
+    ] {
+        let found = messages(&read(text).errors);
+        assert!(found.len() == 1 && found[0].contains(expected), "{text}: {found:?}");
+    }
+}
+
+#[test]
 fn what_can_be_no_asset_is_told() {
     for (schedule, expected) in [
         ("{__type__: airflow.sdk.Asset}", "an asset needs its `uri`, or a `name`"),
@@ -90,8 +140,11 @@ fn what_can_be_no_asset_is_told() {
         ("{datasets: 'a & & b'}", "this is no condition at `&`"),
         ("{datasets: 'a b'}", "this is no condition at `b`"),
         ("{datasets: ''}", "this is no condition"),
-        ("{datasets: [a], file: x.yml}", "assets are not read from a file of their own"),
-        ("{assets: [a], cron: '@daily'}", "a schedule by assets has `assets` and `timetable`, and no `cron`"),
+        ("{datasets: [a], file: x.yml}", "the file of assets `x.yml` can't be had"),
+        (
+            "{assets: [a], cron: '@daily'}",
+            "a schedule by assets has `assets`, `timetable` and `file`, and no `cron`",
+        ),
         ("['@daily', 's3://a']", "times and assets are mixed in this list"),
         ("{__or__: []}", "a condition on no assets is never fulfilled"),
         ("[5, a]", "expected the URI of an asset, or an `airflow.sdk.Asset`, found the number 5"),

@@ -30,7 +30,7 @@ fn shown(schedule: &Schedule) -> String {
 }
 
 /// A folder that is not watched.
-fn folder(root: &Path) -> Folder {
+pub(super) fn folder(root: &Path) -> Folder {
     Folder {
         root: root.into(),
         namespace: Namespace::default(),
@@ -90,7 +90,7 @@ fn what_is_no_day_is_refused_where_it_stands() {
         errors(&with("holidays.ics")),
         [
             "dags.yml:5:13: d.holidays: the calendar file `holidays.ics` can't be had: a document that lies in no \
-          folder has its holidays as dates"
+          folder has no files beside it"
         ]
     );
 }

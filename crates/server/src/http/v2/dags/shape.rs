@@ -94,8 +94,8 @@ impl DagResponse {
             relative_fileloc: Some(row.source.clone()),
             fileloc: row.source.clone(),
             description: header.description.clone(),
-            timetable_summary: summary(&header.schedule),
-            timetable_description: description(&header.schedule),
+            timetable_summary: or_assets(header, "Asset", summary),
+            timetable_description: or_assets(header, "Triggered by assets", description),
             timetable_partitioned: false,
             timetable_periodic: periodic,
             tags: tags.into_iter().map(tag).collect(),
@@ -133,6 +133,15 @@ fn is_periodic(schedule: &Schedule) -> bool {
         | Schedule::CronDataInterval { .. }
         | Schedule::DeltaTrigger { .. }
         | Schedule::DeltaDataInterval { .. } => true,
+    }
+}
+
+/// What is said of a schedule, with Airflow's words for one by assets before it.
+fn or_assets(spec: &DagSpec, by_assets: &str, of: fn(&Schedule) -> Option<String>) -> Option<String> {
+    match (&spec.assets, &spec.schedule) {
+        (None, schedule) => of(schedule),
+        (Some(_), Schedule::Manual) => Some(by_assets.to_owned()),
+        (Some(_), schedule) => Some(format!("{by_assets} or {}", of(schedule).unwrap_or_default())),
     }
 }
 
