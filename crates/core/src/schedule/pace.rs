@@ -21,7 +21,7 @@ impl Pace<'_> {
             let end = stretch.end?;
             step = match self.steps {
                 Steps::Cron(..) => self.steps.next(just_before(end)?.max(step))?,
-                Steps::Every(delta) => delta.first_from(step, end)?,
+                Steps::Every(delta) => beyond(delta, step, end)?,
             };
         }
         Some(step)
@@ -39,7 +39,7 @@ impl Pace<'_> {
             (Steps::Every(delta), Some(_)) => {
                 let mut step = current;
                 while let Some(stretch) = self.stretch(step) {
-                    step = delta.first_from(step, stretch.end?)?;
+                    step = beyond(delta, step, stretch.end?)?;
                 }
                 Some(step)
             }
@@ -103,6 +103,12 @@ impl Pace<'_> {
     fn is_step(self, instant: Timestamp) -> bool {
         just_before(instant).is_some_and(|just_before| self.next(just_before) == Some(instant))
     }
+}
+
+/// The first step after one on a holiday that is not in the same stretch. Where a clock is set back over midnight, a
+/// day comes again after its end.
+fn beyond(delta: &Delta, step: Timestamp, end: Timestamp) -> Option<Timestamp> {
+    if end <= step { delta.after(step) } else { delta.first_from(step, end) }
 }
 
 fn just_before(instant: Timestamp) -> Option<Timestamp> {

@@ -93,6 +93,23 @@ fn a_length_of_time_is_counted_on_over_holidays() {
 }
 
 #[test]
+fn a_day_that_a_clock_set_back_shows_again_after_its_end_is_passed_over_too() {
+    // At one minute past midnight on November 7 it was 23:01 on the 6th once more.
+    for every in ["PT1H", "P1M"] {
+        let json = format!(r#"{{"kind": "delta_trigger", "every": "{every}"}}"#);
+        let schedule = without(from_json(&json), "America/St_Johns", &["2010-11-06"]);
+        let first = schedule.next_tick(
+            None,
+            &restriction(Some("2010-11-06T03:00:00Z"), true),
+            at("2010-11-06T03:00:00Z"),
+        );
+        let first = first.unwrap().run_after;
+        let expected = if every == "PT1H" { "2010-11-07T04:00:00Z" } else { "2010-12-06T03:00:00Z" };
+        assert_eq!(first, at(expected), "{every}");
+    }
+}
+
+#[test]
 fn a_length_of_time_that_is_overdue_on_a_holiday_makes_one_run() {
     let schedule =
         without(from_json(r#"{"kind": "delta_trigger", "every": "PT1H"}"#), "UTC", &["2026-01-05"]);
