@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde_json::{Map, Value};
 
 use super::{
@@ -109,6 +110,14 @@ pub(in crate::operators) const TABLE_CHECK: Entry = Entry {
 fn check(job: &Job<'_>, conditions: Vec<Condition>) -> Result<Work, Refused> {
     let TableArgs { table, partition_clause, conn_id, database: given, retry_on_failure } =
         job.read(TableArgs::read)?;
+    let names = conditions.iter().filter_map(|condition| match &condition.value {
+        Measured::Plain(value) => Some(value),
+        Measured::Statement(_) => None,
+    });
+    if names.chain([&table]).any(|name| name.contains(';')) {
+        let mend = "and its columns' names have a semicolon, which would end the statement: take it out";
+        return Err(job.bad((Some("table"), mend.into())));
+    }
     let values = conditions.iter().map(|condition| {
         let clauses = [partition_clause.as_ref(), condition.clause.as_ref()];
         let clauses: Vec<String> = clauses.into_iter().flatten().map(|clause| format!("({})", clause.0)).collect();
@@ -215,8 +224,8 @@ impl Limits {
         Ok(true)
     }
 
-    /// How a value stands to a bound, which the tolerance makes smaller or larger: numbers as numbers, and dates,
-    /// times and texts as ISO 8601 writes them.
+    /// How a value stands to a bound, which the tolerance makes smaller or larger: numbers as numbers, dates as the
+    /// moments that they are, and texts as they stand.
     fn order(&self, value: &Cell, bound: &Value, lowers: bool) -> Result<Ordering, String> {
         let found = value.shown();
         if let (Some(number), Some(bound)) = (value.number(), number(bound)) {
@@ -225,6 +234,12 @@ impl Limits {
             return number
                 .partial_cmp(&bound)
                 .ok_or_else(|| format!("{found} can't be compared with {bound}"));
+        }
+        if let (Some(value), Value::String(bound), None) = (moment(value), bound, self.tolerance) {
+            return match moment_of(bound) {
+                Some(bound) => Ok(value.cmp(&bound)),
+                None => Err(format!("{found} can't be compared with {bound}, which is no date")),
+            };
         }
         match (value.clone().into_json(), bound) {
             (Value::String(value), Value::String(bound)) if self.tolerance.is_none() => Ok(value.cmp(bound)),
@@ -280,6 +295,23 @@ impl Limits {
         });
         Ok(Self { bounds, tolerance: tolerance.transpose()? })
     }
+}
+
+/// A date, a time on no clock, or an instant, all on one line: that of UTC. A day is its midnight.
+fn moment(cell: &Cell) -> Option<DateTime> {
+    match cell {
+        Cell::Date(date) => Some(date.at(0, 0, 0, 0)),
+        Cell::DateTime(time) => Some(*time),
+        Cell::Instant(time) => Some(TimeZone::UTC.to_datetime(*time)),
+        _ => None,
+    }
+}
+
+/// The same of a text: `2026-01-31`, `2026-01-31 06:00:00`, with `T` or a space, and with an offset or none.
+fn moment_of(text: &str) -> Option<DateTime> {
+    let text = text.trim();
+    let instant = text.parse::<Timestamp>().map(|time| TimeZone::UTC.to_datetime(time));
+    instant.or_else(|_| text.parse::<DateTime>()).ok()
 }
 
 fn number(value: &Value) -> Option<f64> {
@@ -422,4 +454,32 @@ fn only(map: &Map<String, Value>, known: &[&str]) -> Result<(), String> {
 fn clause(map: &Map<String, Value>) -> Result<Option<Clause>, String> {
     let given = map.get("partition_clause").filter(|value| !value.is_null());
     given.map(Clause::from_argument).transpose().map_err(|why| format!("partition_clause {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil;
+
+    use super::*;
+
+    #[test]
+    fn dates_are_compared_as_the_moments_that_they_are() {
+        let six = || civil::date(2026, 1, 31).at(6, 0, 0, 0);
+        let instant = || Cell::Instant("2026-01-31T06:00:00Z".parse().unwrap());
+        for (cell, bound, expected) in [
+            (Cell::DateTime(six()), "2026-01-31 06:00:00", Ordering::Equal),
+            (Cell::DateTime(six()), "2026-01-31T06:30:00", Ordering::Less),
+            (Cell::DateTime(six()), "2026-01-31", Ordering::Greater),
+            (Cell::DateTime(six()), "2026-01-31 06:00:00+00:00", Ordering::Equal),
+            (instant(), "2026-01-31T06:30:00+01:00", Ordering::Greater),
+            (Cell::Date(civil::date(2026, 1, 31)), "2026-01-31T00:00:00", Ordering::Equal),
+            (Cell::Date(civil::date(2026, 1, 31)), "2026-02-01", Ordering::Less),
+        ] {
+            let given = serde_json::json!({"leq_to": bound});
+            let bounds = Limits::read(given.as_object().unwrap()).unwrap();
+            assert_eq!(bounds.order(&cell, &bound.into(), false), Ok(expected), "{cell:?} and {bound}");
+        }
+        let bounds = Limits::read(serde_json::json!({"leq_to": "soon"}).as_object().unwrap()).unwrap();
+        assert!(bounds.order(&instant(), &"soon".into(), false).unwrap_err().contains("which is no date"));
+    }
 }
