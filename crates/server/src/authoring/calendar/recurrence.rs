@@ -242,7 +242,11 @@ fn numbers(value: &str, most: i16) -> Option<Vec<i16>> {
     let number = |text: &str| {
         text.trim().parse::<i16>().ok().filter(|n| *n != 0 && n.unsigned_abs() <= most.unsigned_abs())
     };
-    value.split(',').map(number).collect()
+    let mut all: Vec<i16> = value.split(',').map(number).collect::<Option<_>>()?;
+    // A list is gone through for each day.
+    all.sort_unstable();
+    all.dedup();
+    Some(all)
 }
 
 /// `MO`, `-1FR`.
@@ -254,7 +258,10 @@ fn weekdays(value: &str) -> Option<Vec<(i16, Weekday)>> {
         let place = if place.is_empty() { 0 } else { *numbers(place, 53)?.first()? };
         Some((place, weekday(name)?))
     };
-    value.split(',').map(one).collect()
+    let mut all: Vec<(i16, Weekday)> = value.split(',').map(one).collect::<Option<_>>()?;
+    all.sort_unstable_by_key(|(place, day)| (*place, day.to_monday_zero_offset()));
+    all.dedup();
+    Some(all)
 }
 
 fn weekday(name: &str) -> Option<Weekday> {
