@@ -20,7 +20,7 @@ const PROGRAM: &str = "updraft-sim-mutants";
 const CHOICE: &str = "UPDRAFT_SIM_MUTANT";
 
 /// A mutant has to be noticed within so many worlds; the core as it is gets through the first of them.
-const WORLDS: u32 = 700;
+const WORLDS: u32 = 2000;
 const WORLDS_OF_THE_CORE: u32 = 20;
 
 #[derive(Deserialize)]
