@@ -134,8 +134,10 @@ impl Engine {
             ));
         }
         if let Some(key) = &key {
-            if key.is_empty() || key.len() > 250 {
-                return Err(CommandError::Invalid("`key` must have 1 to 250 bytes".into()));
+            // A database keeps a NUL as another letter, under which two keys would be one.
+            if key.is_empty() || key.len() > 250 || key.chars().any(char::is_control) {
+                let message = "`key` must have 1 to 250 bytes, and no control characters";
+                return Err(CommandError::Invalid(message.into()));
             }
             if let Some(event) = self.event_keys.get(&(asset, key.clone())) {
                 return Ok(Reply::AssetEvent(*event, false));

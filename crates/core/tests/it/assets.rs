@@ -115,6 +115,8 @@ fn an_event_told_again_under_its_key_is_the_same_event() {
     assert_eq!(world.command(told("orders", Some("2026-01-01"))).unwrap(), Reply::AssetEvent(event, false));
     assert!(matches!(world.command(told("orders", Some("2026-01-02"))), Ok(Reply::AssetEvent(_, true))));
     assert_eq!(world.asset_events().count(), 2);
+    let error = world.command(told("orders", Some("a\0"))).unwrap_err();
+    assert!(matches!(&error, CommandError::Invalid(why) if why.contains("no control characters")), "{error}");
     let error = world.command(told("goods", None)).unwrap_err();
     assert_eq!(error, CommandError::NotFound("no DAG names an asset of the URI `goods`".into()));
 }

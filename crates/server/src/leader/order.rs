@@ -19,6 +19,9 @@ const KEPT: usize = 4096;
 /// So many events of assets go along with an order: who waited long may have very many.
 const MOST_ASSET_EVENTS: usize = 1000;
 
+/// And what they have to say comes to so many bytes: each task of the run has it in its order.
+const MOST_BYTES_OF_EVENTS: usize = 1024 * 1024;
+
 /// Makes orders. What all orders of a run share is made once.
 #[derive(Default)]
 pub(super) struct Orders {
@@ -99,7 +102,12 @@ fn order_run(engine: &Engine, row: &RunRow, dag: &Dag) -> OrderRun {
 
 /// What happened last to assets, of all that a run was made for.
 fn latest(events: &[Arc<AssetEvent>]) -> Vec<Arc<AssetEvent>> {
-    events[events.len().saturating_sub(MOST_ASSET_EVENTS)..].to_vec()
+    let mut bytes = 0;
+    let few_enough = events.iter().rev().take(MOST_ASSET_EVENTS).take_while(|event| {
+        bytes += event.extra.to_string().len();
+        bytes <= MOST_BYTES_OF_EVENTS
+    });
+    events[events.len() - few_enough.count()..].to_vec()
 }
 
 /// Where a run's DAG came from: of a commit the file as that has it, whatever the branch has become since.
@@ -150,5 +158,11 @@ mod tests {
         let all: Vec<_> = (1..=1500).map(event).collect();
         let ends = |events: Vec<Arc<AssetEvent>>| (events[0].id.0, events[events.len() - 1].id.0);
         assert_eq!((ends(latest(&all)), ends(latest(&all[..3]))), ((501, 1500), (1, 3)));
+        let large = |event: &Arc<AssetEvent>| {
+            let extra = Arc::new(Value::from("x".repeat(MOST_BYTES_OF_EVENTS / 4)));
+            Arc::new(AssetEvent { extra, ..AssetEvent::clone(event) })
+        };
+        let all: Vec<_> = all.iter().take(10).map(large).collect();
+        assert_eq!(ends(latest(&all)), (8, 10));
     }
 }

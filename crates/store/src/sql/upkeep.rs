@@ -209,7 +209,7 @@ async fn clean_versions(tx: &mut Tx, before: Timestamp, limit: u64) -> Result<u6
     let mut gone = 0;
     for mut f in tx.rows(sql).await? {
         let (namespace, dag_id, version) = (f.text()?, f.text()?, f.int()?);
-        for table in ["dag_tag", "dag_task", "dag_version"] {
+        for table in ["dag_asset", "dag_tag", "dag_task", "dag_version"] {
             let mut sql = Sql::new(format!("DELETE FROM {table} WHERE namespace = ")).with(&namespace);
             sql.push(" AND dag_id = ").arg(&dag_id).push(" AND version = ").arg(version);
             tx.run(sql).await?;
