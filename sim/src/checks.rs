@@ -7,6 +7,7 @@ mod copies;
 mod ends;
 mod limits;
 mod order;
+mod pace;
 mod restored;
 mod rules;
 mod shape;
@@ -42,11 +43,14 @@ pub(crate) struct Checks {
     ticks: ticks::Ticks,
     before: limits::Before,
     expanded: copies::Expanded,
+    /// No clock is ever set in this world.
+    steady_clocks: bool,
 }
 
 impl Checks {
-    pub fn new() -> Self {
+    pub fn new(steady_clocks: bool) -> Self {
         Self {
+            steady_clocks,
             fault: None,
             handed: BTreeMap::new(),
             started: BTreeMap::new(),
@@ -83,6 +87,9 @@ impl Checks {
         beside::alerts(&replay, &self.shapes, batch)?;
         beside::missed(disk, batch)?;
         assets::outlets(&replay, &self.shapes, batch)?;
+        if self.steady_clocks {
+            pace::keeps(disk, &self.shapes, batch)?;
+        }
         for (key, ti) in &batch.tis {
             let before = disk.tis.get(key).filter(|_| !batch.deleted_tis.contains(key));
             if before.is_some_and(|before| before.try_number > ti.try_number || before.lease > ti.lease) {

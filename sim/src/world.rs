@@ -118,7 +118,7 @@ impl World {
             conns: Vec::new(),
             orders: BTreeMap::new(),
             users,
-            checks: Checks::new(),
+            checks: Checks::new(plan.faults.clock_steps.is_none()),
             coverage: Coverage::default(),
             trace: Trace::new(options.trace),
             calm: false,

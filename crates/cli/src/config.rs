@@ -112,7 +112,7 @@ impl Default for Worker {
 }
 
 /// Where DAGs come from.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Dags {
@@ -120,8 +120,17 @@ pub struct Dags {
     pub folder: Option<PathBuf>,
     /// Whether a new DAG begins paused, where it does not say itself.
     pub paused_at_creation: bool,
+    /// A task is not mapped over more values than this (Airflow's `core.max_map_length`).
+    pub max_map_length: u32,
     /// A repository with DAG files, beside the folder.
     pub git: Git,
+}
+
+impl Default for Dags {
+    fn default() -> Self {
+        let max_map_length = updraft_core::Config::default().max_map_length;
+        Self { folder: None, paused_at_creation: false, max_map_length, git: Git::default() }
+    }
 }
 
 /// A repository with DAG files. Needs the program `git`, and `ssh` for addresses of SSH.
@@ -265,6 +274,15 @@ impl TryFrom<String> for Age {
 const LEASES_S: RangeInclusive<u64> = 15..=24 * 60 * 60;
 
 impl Config {
+    /// What of it is the engine's.
+    pub fn engine(&self) -> updraft_core::Config {
+        updraft_core::Config {
+            lease: SignedDuration::from_secs(self.server.lease_s as i64),
+            max_map_length: self.dags.max_map_length,
+            ..updraft_core::Config::default()
+        }
+    }
+
     /// Reads what is set.
     pub fn read(home: &Path) -> Result<Self> {
         let config: Self = sources(home).extract().with_context(|| {

@@ -120,10 +120,7 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     let workers = Arc::new(Workers::with_keeper(Offer { slots: config.worker.slots, queues }));
     let (handle, inbox) = leader::channel();
     let (deliveries, to_deliver) = mpsc::unbounded_channel();
-    let engine = updraft_core::Config {
-        lease: jiff::SignedDuration::from_secs(config.server.lease_s as i64),
-        ..updraft_core::Config::default()
-    };
+    let engine = config.engine();
     // The lock on the home folder lets one process at a time have this name; so a server that comes back
     // after a crash leads at once.
     let holder = home.server_name()?;

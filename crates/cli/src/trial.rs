@@ -65,7 +65,7 @@ impl Trial {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let logs = Arc::new(LogFolder::new(inner.logs()));
         let workers = Arc::new(Workers::with_keeper(Offer { slots: config.worker.slots, queues }));
-        let leader = lead(&store, &workers, &logs).await?;
+        let leader = lead(config.engine(), &store, &workers, &logs).await?;
         let token = random_file(&inner.worker_token(), 32)?;
         let accounts = Accounts::new(store.clone(), &Keys::of_home(&inner.0)?);
         let routes = http::router(http::State {
@@ -112,7 +112,8 @@ impl Trial {
         for name in spec.tasks.iter().map(|task| task.pool.clone()).collect::<std::collections::BTreeSet<_>>()
         {
             let (namespace, description) = (namespace.clone(), String::new());
-            let pool = PoolRow { namespace, name, slots: None, description, include_deferred: false };
+            let (slots, rate, next_at, include_deferred) = (None, None, None, false);
+            let pool = PoolRow { namespace, name, slots, rate, next_at, description, include_deferred };
             self.command(Command::PutPool(pool)).await?;
         }
         let (spec, hash, source) = (Arc::new(spec), "trial".to_owned(), source.to_owned());
@@ -151,7 +152,12 @@ impl Trial {
 }
 
 /// Has a loop run over a store that nobody else has.
-async fn lead(store: &Arc<dyn Store>, workers: &Arc<Workers>, logs: &Arc<LogFolder>) -> Result<Handle> {
+async fn lead(
+    engine: updraft_core::Config,
+    store: &Arc<dyn Store>,
+    workers: &Arc<Workers>,
+    logs: &Arc<LogFolder>,
+) -> Result<Handle> {
     let (handle, inbox) = leader::channel();
     let reign = Reign::begin(store.clone(), BY, "", &Notify::new()).await?;
     let around = Surroundings {
@@ -163,7 +169,7 @@ async fn lead(store: &Arc<dyn Store>, workers: &Arc<Workers>, logs: &Arc<LogFold
         deliveries: mpsc::unbounded_channel().0,
         logs: logs.clone(),
     };
-    let leader = Leader::take_over(updraft_core::Config::default(), inbox, around).await;
+    let leader = Leader::take_over(engine, inbox, around).await;
     let leader = leader.map_err(|(error, _)| error)?;
     tokio::spawn(async move {
         leader.run().await;

@@ -1,6 +1,6 @@
 //! Assets: what tasks make and DAGs wait for, and what happened to them.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -62,10 +62,10 @@ impl AssetCondition {
         }
     }
 
-    /// Whether it is fulfilled where something has happened to these assets.
-    pub fn holds(&self, happened: &BTreeSet<&AssetUri>) -> bool {
+    /// Whether it is fulfilled, where something has happened to the assets that are told.
+    pub fn holds(&self, happened: &impl Fn(&AssetUri) -> bool) -> bool {
         match self {
-            Self::Asset(asset) => happened.contains(&asset.uri),
+            Self::Asset(asset) => happened(&asset.uri),
             Self::All(parts) => !parts.is_empty() && parts.iter().all(|part| part.holds(happened)),
             Self::Any(parts) => parts.iter().any(|part| part.holds(happened)),
         }

@@ -14,6 +14,8 @@ mod deliveries;
 mod dispatch;
 mod evaluate;
 mod explain;
+mod pools;
+mod queued_events;
 mod restore;
 mod run;
 mod runs;
@@ -32,14 +34,16 @@ use jiff::{SignedDuration, Timestamp};
 pub use self::{check::Broken, commands::Need, explain::Why};
 use self::{
     dispatch::{Group, Lane, Limit, Ready},
+    pools::{Pool, PoolKey},
+    queued_events::QueuedEvents,
     run::Run,
     workers::Worker,
 };
 use crate::{
-    AssetEvent, AssetEventId, AssetId, AssetUri, Bundle, Dag, DagKey, Namespace, Owner, PoolName, RunId,
-    RunKey, TaskId, TaskIx, TiKey, WorkerId,
+    AssetEvent, AssetEventId, AssetId, AssetUri, Bundle, Dag, DagKey, Namespace, Owner, RunId, RunKey,
+    TaskId, TaskIx, TiKey, WorkerId,
     input::{Effect, Input, Want},
-    record::{AssetRow, Batch, DagRow, PoolRow, TaskStatsRow, TickRow},
+    record::{AssetRow, Batch, DagRow, TaskStatsRow, TickRow},
     state::IllegalTransition,
 };
 
@@ -71,7 +75,7 @@ pub struct Engine {
     dags: BTreeMap<DagKey, DagState>,
     runs: BTreeMap<RunKey, Run>,
     run_ids: BTreeMap<(DagKey, RunId), RunKey>,
-    pools: BTreeMap<(Namespace, PoolName), Pool>,
+    pools: BTreeMap<PoolKey, Pool>,
     workers: BTreeMap<WorkerId, Worker>,
     timers: BTreeSet<(Timestamp, Timer)>,
     /// Task instances that wait for a worker, by lane and owner, the most urgent first.
@@ -113,16 +117,10 @@ struct DagState {
     /// Why a tick that is due has no run yet.
     held: Option<ticks::Passed>,
     /// What happened to assets, and there was no run for yet.
-    events: BTreeMap<AssetEventId, Arc<AssetEvent>>,
+    events: QueuedEvents,
     /// The range of ticks that the next one may continue.
     last_range: Option<TickRow>,
     stats: BTreeMap<TaskId, TaskStatsRow>,
-}
-
-#[derive(Debug)]
-struct Pool {
-    row: PoolRow,
-    used: u32,
 }
 
 /// What a timer is for. One that comes when its matter is settled does nothing.
@@ -135,6 +133,7 @@ enum Timer {
     Events(DagKey),
     Wake(TiKey),
     Lease(WorkerId),
+    Pool(PoolKey),
 }
 
 /// Keys of rows that have to be written.
@@ -205,6 +204,7 @@ impl Engine {
             Input::Clock => {}
             Input::ClockSet { by } => {
                 self.move_leases(by);
+                self.move_pools(by);
                 self.runs_of_events(now);
             }
             Input::Command { id, by, command } => self.on_command(now, id, &by, command),
@@ -329,6 +329,7 @@ impl Engine {
                 Timer::Events(dag) => self.run_of_events(now, &dag),
                 Timer::Wake(ti) => self.on_wake(now, ti),
                 Timer::Lease(worker) => self.on_lease_end(now, &worker),
+                Timer::Pool(pool) => self.on_pool_due(now, pool),
             }
         }
     }

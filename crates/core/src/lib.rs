@@ -14,6 +14,7 @@ mod id;
 pub mod input;
 pub mod log;
 pub mod protocol;
+mod rate;
 pub mod record;
 mod retry;
 pub mod schedule;
@@ -34,6 +35,7 @@ pub use self::{
         Incarnation, MapIndex, Namespace, Owner, PoolName, QueueName, RunId, RunKey, TaskId, TaskIx, TiKey,
         WorkerId,
     },
+    rate::{BadRate, Rate},
     record::XcomValue,
     state::{
         Assignment, End, IllegalTransition, RunState, TiEvent, TiState, TiStateName, UnknownState, Wait,

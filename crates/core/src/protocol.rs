@@ -129,6 +129,9 @@ pub struct OrderTask {
     /// The tasks directly after it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub downstream: Vec<TaskId>,
+    /// Where nobody knows how an attempt ended, no other follows (`max_lost: 0`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hold_doubts: bool,
     /// When its first attempt began, since it was last cleared: a sensor's timeout counts from here over its
     /// looks and tries, as Airflow has it for sensors that reschedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    AlertChannel, AlertOn, AlertWords, Asset, AssetEvent, AssetEventId, AssetId, DagKey, DagSpec, DeliveryId,
-    Namespace, OnDoubt, Owner, PoolName, RunId, RunKey, RunState, TaskId, TaskIx, TiKey, TiState,
-    TiStateName, WorkerId, schedule::Tick,
+    AlertChannel, AlertOn, AlertWords, Asset, AssetEvent, AssetEventId, AssetId, DagId, DagKey, DagSpec,
+    DeliveryId, Namespace, OnDoubt, Owner, PoolName, Rate, RunId, RunKey, RunState, TaskId, TaskIx, TiKey,
+    TiState, TiStateName, WorkerId, schedule::Tick,
 };
 
 /// A DAG, whichever version it is at.
@@ -281,7 +281,7 @@ pub struct QueuedEvent {
 }
 
 /// A pool of slots.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolRow {
     /// Its namespace.
     pub namespace: Namespace,
@@ -289,6 +289,10 @@ pub struct PoolRow {
     pub name: PoolName,
     /// How many slots; no limit where none is set.
     pub slots: Option<u32>,
+    /// How many of its task instances may begin in so long.
+    pub rate: Option<Rate>,
+    /// When the next may begin at the earliest, where there is a rate. Whoever sets a pool has no say in it.
+    pub next_at: Option<Timestamp>,
     /// What it is for.
     pub description: String,
     /// Whether deferred task instances take slots too.
@@ -330,8 +334,10 @@ pub struct AuditRow {
     pub user: String,
     /// What: `trigger`, `clear`, `mark`, …
     pub action: String,
-    /// The DAG concerned.
-    pub dag: Option<DagKey>,
+    /// The namespace concerned. Without one, it is to be seen in all.
+    pub namespace: Option<Namespace>,
+    /// The DAG concerned, of that namespace.
+    pub dag: Option<DagId>,
     /// The run concerned.
     pub run: Option<RunKey>,
     /// The rest.

@@ -3,13 +3,16 @@
 
 mod server;
 
+use std::time::Duration;
+
 use lettre::{
-    AsyncTransport, Message,
+    Message,
     address::Address,
     message::{
         Attachment, Mailbox, MultiPart, SinglePart,
         header::{ContentType, HeaderName, HeaderValue},
     },
+    transport::smtp::Error,
 };
 
 pub use self::server::{MailServer, Security};
@@ -69,10 +72,13 @@ pub enum MailError {
     /// nothing of, a login it refuses.
     #[error("{0}")]
     Permanent(String),
-    /// The server could not be reached or is busy; another try may do. Where the connection broke when all
-    /// was said, the mail may have been taken all the same: it keeps its `Message-ID`.
+    /// The server could not be reached or is busy, and has not taken it; another try may do.
     #[error("{0}")]
     Temporary(String),
+    /// The connection broke, or there was no answer in time, when the mail was on its way: it may have been taken
+    /// or not. Sent again, it keeps its `Message-ID`.
+    #[error("{0}")]
+    Doubt(String),
 }
 
 /// A `Message-ID` made of what names the reason for a mail, such as an attempt's id, and of the sender's domain.
@@ -169,23 +175,38 @@ pub fn is_address(text: &str) -> bool {
 /// Whether another try may do, and what the server said.
 pub async fn send(server: &MailServer, mail: &Mail) -> Result<(), MailError> {
     let message = mail.build()?;
-    let transport = server.transport()?;
-    let patience = server.patience(message.formatted().len());
-    match tokio::time::timeout(patience, transport.send(message)).await {
+    let bytes = message.formatted();
+    let (patience, name) = (server.patience(bytes.len()), server.name());
+    let told = |error: &Error| format!("{name} did not take the mail: {}", causes(error));
+    let mut connection = match tokio::time::timeout(patience, server.connect()).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) if error.is_permanent() || error.is_client() => {
+            return Err(MailError::Permanent(told(&error)));
+        }
+        Ok(Err(error)) => return Err(MailError::Temporary(told(&error))),
+        Err(_) => return Err(MailError::Temporary(format!("{name} has not answered within {patience:?}"))),
+    };
+    let sent = tokio::time::timeout(patience, connection.send(message.envelope(), &bytes)).await;
+    // Whether it hears our goodbye changes nothing any more.
+    drop(tokio::time::timeout(GOODBYE, connection.abort()).await);
+    match sent {
         Ok(Ok(_)) => Ok(()),
-        Err(_) => {
-            Err(MailError::Temporary(format!("{} has not taken the mail within {patience:?}", server.name())))
+        Ok(Err(error)) if error.is_permanent() || error.is_client() => {
+            Err(MailError::Permanent(told(&error)))
         }
-        Ok(Err(error)) => {
-            let told = format!("{} did not take the mail: {}", server.name(), causes(&error));
-            Err(if error.is_permanent() || error.is_client() {
-                MailError::Permanent(told)
-            } else {
-                MailError::Temporary(told)
-            })
-        }
+        Ok(Err(error)) if error.is_transient() => Err(MailError::Temporary(told(&error))),
+        Ok(Err(error)) => Err(MailError::Doubt(format!(
+            "the connection to {name} broke with the mail on its way, and it may have been taken: {}",
+            causes(&error)
+        ))),
+        Err(_) => Err(MailError::Doubt(format!(
+            "{name} has not said within {patience:?} that it takes the mail, and may have taken it"
+        ))),
     }
 }
+
+/// So long a server may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 fn causes(error: &dyn std::error::Error) -> String {
     let mut told = error.to_string();

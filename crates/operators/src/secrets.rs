@@ -27,8 +27,11 @@ const SENSITIVE: &[&str] = &[
 /// The secrets of a connection: its password, and what its extra fields keep under a telling name.
 pub fn of_connection(connection: &Connection) -> Vec<String> {
     let mut found: Vec<String> = connection.password.iter().cloned().collect();
+    // Where it comes with spaces around it, what is said of it may have none.
+    found.extend(connection.password.iter().map(|password| password.trim().to_owned()));
     of_extra(&connection.extra, &mut found);
     found.retain(|secret| !secret.is_empty());
+    found.dedup();
     found
 }
 

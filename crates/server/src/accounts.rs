@@ -230,9 +230,10 @@ impl Accounts {
     }
 }
 
-/// A line of the audit log about what belongs to no DAG.
+/// A line of the audit log about what belongs to no namespace.
 pub(crate) fn audit(by: &str, action: &str, detail: serde_json::Value) -> AuditRow {
-    AuditRow { at: now(), user: by.into(), action: action.into(), dag: None, run: None, detail }
+    let (at, user, action) = (now(), by.into(), action.into());
+    AuditRow { at, user, action, namespace: None, dag: None, run: None, detail }
 }
 
 /// SHA-256 in hexadecimal. Enough for tokens: they are random and long, unlike passwords.

@@ -149,7 +149,7 @@ pub trait Records: Send + Sync {
     async fn config_or_insert(&self, key: &str, value: &str) -> Result<String, Error>;
 
     /// Writes an entry in the audit log that stands by itself: a login, a command that was refused.
-    async fn put_audit(&self, namespace: Option<&Namespace>, audit: &AuditRow) -> Result<(), Error>;
+    async fn put_audit(&self, audit: &AuditRow) -> Result<(), Error>;
 
     /// Takes up to `limit` deliveries whose time has come, the oldest first. They are `sending` from now on,
     /// with one attempt more, and nobody else is given them. What is more than a burst allows is gathered into

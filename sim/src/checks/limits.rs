@@ -75,7 +75,7 @@ pub(super) fn hold(disk: &Disk, shapes: &Shapes, batch: &Batch, before: &Before)
     }
     for name in pools {
         let at = (updraft_core::Namespace::default(), name);
-        if batch.pools.contains_key(&at) || batch.deleted_pools.contains(&at) {
+        if batch.audit.iter().any(|row| matches!(&*row.action, "put_pool" | "delete_pool")) {
             continue;
         }
         let Some(pool) = disk.pools.get(&at) else {

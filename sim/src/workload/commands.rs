@@ -19,11 +19,13 @@ pub(crate) fn put(spec: DagSpec, version: u64) -> Command {
 }
 
 /// A command that makes or changes a pool.
-pub(crate) fn pool(name: &str, slots: Option<u32>, include_deferred: bool) -> Command {
+pub(crate) fn pool(name: &str, slots: Option<u32>, rate: Option<&str>, include_deferred: bool) -> Command {
     Command::PutPool(PoolRow {
         namespace: Default::default(),
         name: name.into(),
         slots,
+        rate: rate.and_then(|rate| rate.parse().ok()),
+        next_at: None,
         description: String::new(),
         include_deferred,
     })
@@ -78,7 +80,9 @@ pub(crate) fn draw(rng: &mut Rng, disk: &Disk, number: u64, now: Micros, active:
         95..=97 => {
             let name = *rng.pick(&["small", "small", "wide", "default_pool"])?;
             let slots = if rng.chance(0.8) { Some(rng.below(6) as u32) } else { None };
-            pool(name, slots, rng.chance(0.3))
+            let rates = ["1/second", "14/minute", "30/hour"];
+            let rate = if rng.chance(0.3) { rng.pick(&rates).copied() } else { None };
+            pool(name, slots, rate, rng.chance(0.3))
         }
         _ => Command::DeletePool(Default::default(), (*rng.pick(&["small", "wide", "default_pool"])?).into()),
     })

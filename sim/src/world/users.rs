@@ -3,7 +3,7 @@
 use updraft_core::{
     End, RunState, TiKey, TiState,
     input::{Command, CommandError, Reply},
-    record::TiRow,
+    record::{PoolRow, TiRow},
 };
 
 use super::{Event, Step, World, server::In};
@@ -119,8 +119,9 @@ impl World {
         let mut wanted = Vec::new();
         for name in ["small", "wide", "default_pool"] {
             let pool = self.disk.pools.get(&(Default::default(), name.into()));
-            if pool.is_none_or(|pool| pool.slots.is_some_and(|slots| slots < 3)) {
-                wanted.push(commands::pool(name, Some(8), false));
+            let narrow = |pool: &PoolRow| pool.rate.is_some() || pool.slots.is_some_and(|slots| slots < 3);
+            if pool.is_none_or(narrow) {
+                wanted.push(commands::pool(name, Some(8), None, false));
             }
         }
         if self.disk.paused {

@@ -109,7 +109,10 @@ impl Ask for Command {
                 match (told["is_new"].as_bool(), names(&told["created_dagruns"], &["dag_id", "run_id"])) {
                     (Some(false), _) => eprintln!("it was told before under this key: event {id}"),
                     (_, Value::String(runs)) if !runs.is_empty() => eprintln!("event {id} made {runs}"),
-                    _ => eprintln!("event {id} is written down; no DAG has all that it waits for yet"),
+                    _ => eprintln!(
+                        "event {id} is written down, and no run is made of it yet: `updraft assets queued DAG_ID` \
+                         shows what a DAG has of what it waits for"
+                    ),
                 }
                 session.echo(&told)
             }

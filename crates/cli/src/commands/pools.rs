@@ -1,7 +1,7 @@
 //! `updraft pools`.
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Ask, Limit, Session};
 use crate::output::Columns;
@@ -21,14 +21,20 @@ pub enum Command {
         /// The pool.
         name: String,
     },
-    /// Make a pool, or give it another size.
-    #[command(after_help = "Examples:\n  updraft pools set warehouse 4\n  updraft pools set default_pool -1")]
+    /// Make a pool, or give it another size or rate.
+    #[command(
+        after_help = "Examples:\n  updraft pools set warehouse 4\n  updraft pools set default_pool -1\n  \
+                            updraft pools set mail -1 --rate 14/minute\n  updraft pools set mail -1 --rate none"
+    )]
     Set {
         /// The pool.
         name: String,
         /// How many slots it has; -1 for no limit.
         #[arg(allow_negative_numbers = true)]
         slots: i64,
+        /// How many of its task instances may begin in so long, evenly spaced; `none` lifts it.
+        #[arg(long, value_name = "COUNT/second|minute|hour|day")]
+        rate: Option<String>,
         /// What it is for.
         #[arg(long, value_name = "TEXT")]
         description: Option<String>,
@@ -47,6 +53,7 @@ pub enum Command {
 const POOLS: Columns = &[
     ("POOL", "/name"),
     ("SLOTS", "/slots"),
+    ("RATE", "/rate"),
     ("OPEN", "/open_slots"),
     ("RUNNING", "/running_slots"),
     ("QUEUED", "/queued_slots"),
@@ -63,8 +70,11 @@ impl Ask for Command {
                 format.list(&client.list(&["v2", "pools"], &[], "pools", limit.rows()).await?, POOLS)
             }
             Self::Get { name } => format.show(&client.get(&["v2", "pools", &name]).await?, POOLS),
-            Self::Set { name, slots, description, include_deferred } => {
+            Self::Set { name, slots, rate, description, include_deferred } => {
                 let mut body = json!({ "name": &name, "slots": slots });
+                if let Some(rate) = rate {
+                    body["rate"] = if rate == "none" { Value::Null } else { rate.into() };
+                }
                 if let Some(description) = description {
                     body["description"] = description.into();
                 }

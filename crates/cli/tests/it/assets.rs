@@ -68,8 +68,17 @@ async fn a_run_is_made_of_what_a_task_made_and_of_what_was_told_and_a_killed_ser
     system.kill_server();
     system.start(8);
     system.until(&["health"], |done| done.code == 0).await;
-    let told =
-        system.run(&["assets", "tell", "stock", "--key", "monday", "--extra", r#"{"rows": 5}"#]).good();
+    let told = system
+        .run(&[
+            "assets",
+            "tell",
+            "stock",
+            "--key",
+            "monday",
+            "--extra",
+            r#"{"rows": 5, "api_key": "s3cret"}"#,
+        ])
+        .good();
     system.runs_over(3, Duration::from_secs(30)).await;
     let said = system.run(&[
         "tasks",
@@ -78,7 +87,7 @@ async fn a_run_is_made_of_what_a_task_made_and_of_what_was_told_and_a_killed_ser
         run_of(&system, "both")["dag_run_id"].as_str().unwrap(),
         "use",
     ]);
-    assert!(said.good().contains('2'), "{told}");
+    assert!(said.good().contains('2') && !told.contains("s3cret"), "{told}");
     run_of(&system, "reader");
     system.run(&["assets", "tell", "stock", "--key", "monday"]).good();
     let events = rows(&system, &["assets", "events"]);
@@ -86,7 +95,7 @@ async fn a_run_is_made_of_what_a_task_made_and_of_what_was_told_and_a_killed_ser
     assert_eq!(
         shown,
         [
-            (&json!("stock"), &json!("monday"), &json!({"rows": 5})),
+            (&json!("stock"), &json!("monday"), &json!({"rows": 5, "api_key": "***"})),
             (&json!("s3://shop/orders"), &Value::Null, &json!({}))
         ]
     );

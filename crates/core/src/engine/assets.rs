@@ -35,13 +35,15 @@ impl Engine {
         }
         let Some(state) = self.dags.get_mut(key) else { return };
         let waits_for = |uri: &AssetUri| spec.assets.as_ref().is_some_and(|assets| assets.names(uri));
-        let dropped: Vec<AssetEventId> =
-            state.events.values().filter(|event| !waits_for(&event.uri)).map(|event| event.id).collect();
-        for event in dropped {
-            state.events.remove(&event);
-            self.out.batch.queued_events.remove(&(key.clone(), event));
-            self.out.batch.dropped_events.insert((key.clone(), event));
+        for event in state.events.remove_if(|event| !waits_for(&event.uri)) {
+            self.drop_queued_event(key, event);
         }
+    }
+
+    /// Leaves an event out of the run to come.
+    pub(super) fn drop_queued_event(&mut self, dag: &DagKey, event: AssetEventId) {
+        self.out.batch.queued_events.remove(&(dag.clone(), event));
+        self.out.batch.dropped_events.insert((dag.clone(), event));
     }
 
     fn note_asset(&mut self, now: Timestamp, namespace: &Namespace, asset: &Asset) {
@@ -163,12 +165,14 @@ impl Engine {
         for (key, dag) in &mut self.dags {
             let waits = dag.dag.spec().assets.as_ref().is_some_and(|assets| assets.names(&event.uri));
             if waits && key.namespace == event.namespace && !dag.row.is_paused && !dag.row.is_stale {
-                dag.events.insert(id, event.clone());
-                waiting.push(key.clone());
+                waiting.push((key.clone(), dag.events.insert(event.clone())));
             }
         }
-        for dag in waiting {
+        for (dag, gone) in waiting {
             self.out.batch.queued_events.insert((dag.clone(), id), None);
+            if let Some(gone) = gone {
+                self.drop_queued_event(&dag, gone);
+            }
             self.run_of_events(now, &dag);
         }
         id
@@ -181,8 +185,7 @@ impl Engine {
         }
         let Some(dag) = self.dags.get(key).filter(|dag| !dag.row.is_stale) else { return };
         let Some(condition) = &dag.dag.spec().assets else { return };
-        let happened: BTreeSet<&AssetUri> = dag.events.values().map(|event| &event.uri).collect();
-        if !condition.holds(&happened) {
+        if !dag.events.fulfil(condition) {
             return;
         }
         let of_events =
@@ -198,7 +201,7 @@ impl Engine {
                 return;
             }
         }
-        let Some(last) = dag.events.keys().next_back() else { return };
+        let Some(last) = dag.events.last() else { return };
         let run_type = RunType::AssetTriggered;
         let row = RunRow {
             key: RunKey(self.last_run + 1),
@@ -228,7 +231,7 @@ impl Engine {
         let Some(dag) = self.dags.get_mut(key) else { return };
         dag.row.events_run_at = Some(now);
         self.changed.dags.insert(key.clone());
-        let events: Vec<Arc<AssetEvent>> = std::mem::take(&mut dag.events).into_values().collect();
+        let events = dag.events.take();
         for event in &events {
             self.out.batch.queued_events.insert((key.clone(), event.id), Some(row.key));
         }
@@ -247,8 +250,7 @@ impl Engine {
     /// Whether a DAG waits for its next run of events, though nothing will make it.
     pub(super) fn forgets_events(&self, key: &DagKey) -> bool {
         let Some(dag) = self.dags.get(key) else { return false };
-        let happened: BTreeSet<&AssetUri> = dag.events.values().map(|event| &event.uri).collect();
-        let due = dag.dag.spec().assets.as_ref().is_some_and(|condition| condition.holds(&happened));
+        let due = dag.dag.spec().assets.as_ref().is_some_and(|condition| dag.events.fulfil(condition));
         let queued = dag.queued.iter().filter_map(|(_, run)| self.runs.get(run));
         due && !self.is_paused(key)
             && !dag.row.is_stale
@@ -268,20 +270,15 @@ impl Engine {
             if key.namespace != *namespace || dag.is_some_and(|dag| *dag != key.dag_id) {
                 continue;
             }
-            state.events.retain(|id, event| {
-                let goes = asset.is_none_or(|asset| asset == event.asset)
-                    && before.is_none_or(|before| event.at < before);
-                if goes {
-                    dropped.push((key.clone(), *id));
-                }
-                !goes
+            let gone = state.events.remove_if(|event| {
+                asset.is_none_or(|asset| asset == event.asset)
+                    && before.is_none_or(|before| event.at < before)
             });
+            dropped.extend(gone.into_iter().map(|event| (key.clone(), event)));
         }
-        let count = dropped.len() as u64;
-        for event in dropped {
-            self.out.batch.queued_events.remove(&event);
-            self.out.batch.dropped_events.insert(event);
+        for (dag, event) in &dropped {
+            self.drop_queued_event(dag, *event);
         }
-        Reply::Count(count)
+        Reply::Count(dropped.len() as u64)
     }
 }

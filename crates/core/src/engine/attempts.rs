@@ -263,7 +263,7 @@ impl Engine {
             Some(length) if length > self.config.max_map_length => Some(
                 format!(
                     "task `{by}` is mapped over the result of `{}`, which has {length} values: more than \
-                     max_map_length, {}",
+                     dags.max_map_length, {}",
                     spec.task_id, self.config.max_map_length
                 )
                 .into(),

@@ -7,11 +7,11 @@ mod tis;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Engine, restore::DEFAULT_POOL};
+use super::Engine;
 use crate::{
-    AssetId, DagKey, Namespace, PoolName, RunId, RunKey, TiKey,
+    AssetId, DagKey, Namespace, RunId, RunKey, TiKey,
     input::{Clear, Command, CommandError, Effect, PutAssetEvent, Reply, Trigger, WhichAsset},
-    record::AuditRow,
+    record::{AuditRow, PoolRow},
 };
 
 /// What has to be in mind before a command can be obeyed.
@@ -78,14 +78,23 @@ impl Engine {
     pub(super) fn on_command(&mut self, now: Timestamp, id: u64, by: &str, command: Command) {
         let note = audit_of(&command);
         let reply = self.obey(now, by, command);
-        if let (Ok(_), Some((action, dag, run, detail))) = (&reply, note) {
-            let dag = dag.or_else(|| self.runs.get(&run?).map(|run| run.row.dag.clone()));
+        if let (Ok(_), Some((action, concerns, detail))) = (&reply, note) {
+            let (namespace, dag, run) = match concerns {
+                Concerns::All => (None, None, None),
+                Concerns::Namespace(namespace) => (Some(namespace), None, None),
+                Concerns::Dag(dag) => (Some(dag.namespace), Some(dag.dag_id), None),
+                Concerns::Run(run) => {
+                    let dag = self.runs.get(&run).map(|run| run.row.dag.clone());
+                    let (namespace, dag) = dag.map(|dag| (dag.namespace, dag.dag_id)).unzip();
+                    (namespace, dag, Some(run))
+                }
+            };
             let run = match reply {
                 Ok(Reply::Run(key, _)) => Some(key),
                 Ok(_) | Err(_) => run,
             };
-            let row = AuditRow { at: now, user: by.into(), action: action.into(), dag, run, detail };
-            self.out.batch.audit.push(row);
+            let (user, action) = (by.into(), action.into());
+            self.out.batch.audit.push(AuditRow { at: now, user, action, namespace, dag, run, detail });
         }
         self.out.effects.push(Effect::Reply { id, reply });
     }
@@ -112,38 +121,8 @@ impl Engine {
             Command::DropQueuedEvents { namespace, dag, asset, before } => {
                 Ok(self.drop_queued_events(&namespace, dag.as_ref(), asset, before))
             }
-            Command::PutPool(row) => self.set_pool(row),
+            Command::PutPool(row) => self.set_pool(now, row),
             Command::DeletePool(namespace, name) => self.delete_pool(namespace, name),
-        }
-    }
-
-    fn set_pool(&mut self, row: crate::record::PoolRow) -> Result<Reply, CommandError> {
-        let key = (row.namespace.clone(), row.name.clone());
-        if row.name.is_empty() {
-            return Err(CommandError::Invalid("a pool needs a name".into()));
-        }
-        self.out.batch.deleted_pools.remove(&key);
-        self.out.batch.pools.insert(key.clone(), row.clone());
-        self.put_pool(row);
-        self.recount_pool(&key);
-        self.unpark(&super::dispatch::Limit::Pool(key.0, key.1));
-        Ok(Reply::Done)
-    }
-
-    fn delete_pool(&mut self, namespace: Namespace, name: PoolName) -> Result<Reply, CommandError> {
-        if &*name == DEFAULT_POOL {
-            return Err(CommandError::Invalid(format!(
-                "`{DEFAULT_POOL}` can't be deleted; set its slots instead"
-            )));
-        }
-        let key = (namespace, name);
-        match self.pools.remove(&key) {
-            Some(_) => {
-                self.out.batch.pools.remove(&key);
-                self.out.batch.deleted_pools.insert(key);
-                Ok(Reply::Done)
-            }
-            None => Err(CommandError::NotFound(format!("there is no pool `{}`", key.1))),
         }
     }
 
@@ -160,56 +139,84 @@ impl Engine {
     }
 }
 
-type Note = (&'static str, Option<DagKey>, Option<RunKey>, Value);
+/// What a command is about.
+enum Concerns {
+    All,
+    Namespace(Namespace),
+    Dag(DagKey),
+    Run(RunKey),
+}
+
+type Note = (&'static str, Concerns, Value);
 
 /// What the audit log says about a command; nothing, where a file's change is its own record.
 fn audit_of(command: &Command) -> Option<Note> {
+    use Concerns::{All, Dag, Run};
     let note = match command {
         Command::PutDag { .. } | Command::RetireDag(_) => return None,
         Command::Clear(clear) if clear.dry_run => return None,
-        Command::DeleteDag(dag) => ("delete_dag", Some(dag.clone()), None, Value::Null),
-        Command::PauseDag { dag, paused: true } => ("pause_dag", Some(dag.clone()), None, Value::Null),
-        Command::PauseDag { dag, paused: false } => ("unpause_dag", Some(dag.clone()), None, Value::Null),
-        Command::PauseAll { paused: true } => ("pause_all", None, None, Value::Null),
-        Command::PauseAll { paused: false } => ("unpause_all", None, None, Value::Null),
-        Command::Trigger(t) => {
-            ("trigger", Some(t.dag.clone()), None, json!({"conf": &*t.conf, "tasks": &t.tasks}))
-        }
-        Command::DeleteRun(run) => ("delete_run", None, Some(*run), Value::Null),
-        Command::MarkRun { run, state } => ("mark_run", None, Some(*run), json!({"state": state})),
+        Command::DeleteDag(dag) => ("delete_dag", Dag(dag.clone()), Value::Null),
+        Command::PauseDag { dag, paused: true } => ("pause_dag", Dag(dag.clone()), Value::Null),
+        Command::PauseDag { dag, paused: false } => ("unpause_dag", Dag(dag.clone()), Value::Null),
+        Command::PauseAll { paused: true } => ("pause_all", All, Value::Null),
+        Command::PauseAll { paused: false } => ("unpause_all", All, Value::Null),
+        Command::Trigger(t) => ("trigger", Dag(t.dag.clone()), json!({"conf": &*t.conf, "tasks": &t.tasks})),
+        Command::DeleteRun(run) => ("delete_run", Run(*run), Value::Null),
+        Command::MarkRun { run, state } => ("mark_run", Run(*run), json!({"state": state})),
         Command::Clear(clear) => {
             let tasks: Vec<_> = clear.tasks.iter().map(|(task, _)| task).collect();
-            ("clear", None, Some(clear.run), json!({"tasks": tasks, "only_failed": clear.only_failed}))
+            ("clear", Run(clear.run), json!({"tasks": tasks, "only_failed": clear.only_failed}))
         }
         Command::Mark { tis, state } => {
-            let run = tis.first().map(|ti| ti.run);
-            ("mark", None, run, json!({"task_instances": tis, "state": state}))
+            let of = tis.first().map_or(All, |ti| Run(ti.run));
+            ("mark", of, json!({"task_instances": tis, "state": state}))
         }
-        Command::Pause(ti) => ("pause", None, Some(ti.run), json!(ti)),
-        Command::Continue(ti) => ("continue", None, Some(ti.run), json!(ti)),
-        Command::Stop(ti) => ("stop", None, Some(ti.run), json!(ti)),
+        Command::Pause(ti) => ("pause", Run(ti.run), json!(ti)),
+        Command::Continue(ti) => ("continue", Run(ti.run), json!(ti)),
+        Command::Stop(ti) => ("stop", Run(ti.run), json!(ti)),
         Command::PutXcom { ti, key, .. } => {
-            ("put_xcom", None, Some(ti.run), json!({"task_instance": ti, "key": key}))
+            ("put_xcom", Run(ti.run), json!({"task_instance": ti, "key": key}))
         }
         Command::DeleteXcom { ti, key } => {
-            ("delete_xcom", None, Some(ti.run), json!({"task_instance": ti, "key": key}))
+            ("delete_xcom", Run(ti.run), json!({"task_instance": ti, "key": key}))
         }
-        Command::TestAlerts { dag, task } => {
-            ("test_alerts", Some(dag.clone()), None, json!({"task_id": task}))
-        }
+        Command::TestAlerts { dag, task } => ("test_alerts", Dag(dag.clone()), json!({"task_id": task})),
         Command::PutAssetEvent(told) => {
             let asset = match &told.asset {
                 WhichAsset::Id(id) => json!(id),
                 WhichAsset::Uri(uri) => json!(uri),
             };
-            ("put_asset_event", None, None, json!({"asset": asset, "extra": &*told.extra, "key": told.key}))
+            let of = Concerns::Namespace(told.namespace.clone());
+            ("put_asset_event", of, json!({"asset": asset, "key": told.key}))
         }
         Command::DropQueuedEvents { namespace, dag, asset, before } => {
-            let dag = dag.as_ref().map(|dag| DagKey::new(namespace.clone(), dag.clone()));
-            ("drop_queued_events", dag, None, json!({"asset": asset, "before": before}))
+            let of = match dag {
+                Some(dag) => Dag(DagKey::new(namespace.clone(), dag.clone())),
+                None => Concerns::Namespace(namespace.clone()),
+            };
+            ("drop_queued_events", of, json!({"asset": asset, "before": before}))
         }
-        Command::PutPool(pool) => ("put_pool", None, None, json!(pool)),
-        Command::DeletePool(_, name) => ("delete_pool", None, None, json!({"name": name})),
+        Command::PutPool(PoolRow {
+            namespace,
+            name,
+            slots,
+            rate,
+            next_at: _,
+            description,
+            include_deferred,
+        }) => {
+            let detail = json!({
+                "name": name,
+                "slots": slots,
+                "rate": rate.map(|rate| rate.to_string()),
+                "description": description,
+                "include_deferred": include_deferred,
+            });
+            ("put_pool", Concerns::Namespace(namespace.clone()), detail)
+        }
+        Command::DeletePool(namespace, name) => {
+            ("delete_pool", Concerns::Namespace(namespace.clone()), json!({"name": name}))
+        }
     };
     Some(note)
 }

@@ -61,7 +61,7 @@ pub(super) enum Limit {
     TaskInDag(DagKey, TaskId),
     /// `max_active_tis_per_dagrun` of a task.
     TaskInRun(RunKey, TaskIx),
-    /// The slots of a pool.
+    /// The slots of a pool, or its rate.
     Pool(Namespace, PoolName),
     /// An earlier attempt of this task instance, which was marked or cleared while it ran and has not ended yet.
     Former(TiKey),
@@ -180,31 +180,11 @@ impl Engine {
                 let most = spec.max_active_tis_per_dagrun.unwrap_or(u32::MAX);
                 left(most, run.tasks[task.usize()].active, "max_active_tis_per_dagrun of the task")
             }
-            Limit::Pool(namespace, name) => self.pool_room(namespace, name, key),
+            Limit::Pool(namespace, name) => self.pool_room(&(namespace.clone(), name.clone()), key),
             Limit::Former(key) => match self.workers.iter().find(|(_, worker)| worker.has_one_of(*key)) {
                 Some((id, _)) => Err(format!("its attempt before has not ended yet on worker `{id}`")),
                 None => Ok(1),
             },
-        }
-    }
-
-    fn pool_room(&self, namespace: &Namespace, name: &PoolName, key: TiKey) -> Result<u32, String> {
-        let Some(pool) = self.pools.get(&(namespace.clone(), name.clone())) else {
-            return Err(format!(
-                "there is no pool `{name}`: create it with `updraft pools set {name} SLOTS`"
-            ));
-        };
-        let Some(slots) = pool.row.slots else { return Ok(u32::MAX) };
-        let Some((_, spec)) = self.spec(key) else { return Ok(1) };
-        if spec.kind != TaskKind::Run && !pool.row.include_deferred {
-            return Ok(u32::MAX);
-        }
-        if spec.pool_slots > slots {
-            return Err(format!("it takes {} slots of pool `{name}`, which has {slots}", spec.pool_slots));
-        }
-        match slots.saturating_sub(pool.used) / spec.pool_slots.max(1) {
-            0 => Err(format!("pool `{name}` has {slots} slots, and {} are taken", pool.used)),
-            room => Ok(room),
         }
     }
 
@@ -354,6 +334,9 @@ impl Engine {
         };
         if self.transition(now, key, event, None) {
             self.hold(&worker, attempt, slots, owner);
+            if slots > 0 {
+                self.pace(now, key);
+            }
             self.tell(&worker, ToWorker::Assign(attempt));
         }
     }

@@ -8,17 +8,14 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Config, DagState, Engine, Pool, RefusedVersion, Timer, run::Run, run::is_active, run::takes_pool_slots,
-    workers::Worker,
+    Config, DagState, Engine, RefusedVersion, Timer, queued_events::QueuedEvents, run::Run, run::is_active,
+    run::takes_pool_slots, workers::Worker,
 };
 use crate::{
-    AttemptId, Dag, DagKey, DagSpec, End, Incarnation, InvalidDag, PoolName, RunKey, RunState, TaskKind,
-    TaskSpec, TiState, Wait,
-    record::{DagVersionRow, PoolRow, QueuedEvent, RunSnapshot, Snapshot},
+    AttemptId, Dag, DagKey, DagSpec, End, Incarnation, InvalidDag, RunKey, RunState, TaskKind, TaskSpec,
+    TiState, Wait,
+    record::{DagVersionRow, QueuedEvent, RunSnapshot, Snapshot},
 };
-
-/// The pool that is always there (Airflow's), without a limit until someone sets one.
-pub(super) const DEFAULT_POOL: &str = "default_pool";
 
 /// A DAG with the places of one that can't be had, so that its task instances can be ended.
 fn stand_in(spec: &DagSpec) -> Result<Dag, InvalidDag> {
@@ -43,7 +40,7 @@ impl Engine {
         engine.last_asset_event = snapshot.last_asset_event;
         engine.paused = snapshot.paused;
         for row in snapshot.pools {
-            engine.put_pool(row);
+            engine.put_pool(now, row);
         }
         let mut versions: BTreeMap<(DagKey, u32), DagVersionRow> =
             snapshot.versions.into_iter().map(|row| ((row.key.clone(), row.version), row)).collect();
@@ -64,7 +61,7 @@ impl Engine {
         for mut row in snapshot.dags {
             let at = (row.key.clone(), row.version);
             let (Some(dag), Some(mut version)) = (compiled.get(&at), versions.remove(&at)) else { continue };
-            engine.ensure_default_pool(&row.key);
+            engine.ensure_default_pool(now, &row.key);
             if refused.contains_key(&at) {
                 (row.is_stale, row.next_tick) = (true, None);
                 // So that the same version, put again, is refused again.
@@ -77,8 +74,9 @@ impl Engine {
             engine.assets.insert((row.namespace.clone(), row.asset.uri.clone()), row);
         }
         for QueuedEvent { dag, event } in snapshot.queued_events {
-            if let Some(dag) = engine.dags.get_mut(&dag) {
-                dag.events.insert(event.id, event);
+            let gone = engine.dags.get_mut(&dag).and_then(|state| state.events.insert(event));
+            if let Some(gone) = gone {
+                engine.drop_queued_event(&dag, gone);
             }
         }
         for range in snapshot.ticks {
@@ -139,7 +137,7 @@ impl Engine {
             queued: BTreeSet::new(),
             active: BTreeMap::new(),
             held: None,
-            events: BTreeMap::new(),
+            events: QueuedEvents::default(),
             last_range: None,
             stats: BTreeMap::new(),
         };
@@ -223,45 +221,6 @@ impl Engine {
         for (id, worker) in &mut self.workers {
             worker.grant(until);
             self.timers.insert((until, Timer::Lease(id.clone())));
-        }
-    }
-
-    pub(super) fn put_pool(&mut self, row: PoolRow) {
-        let key = (row.namespace.clone(), row.name.clone());
-        let used = self.pools.get(&key).map_or(0, |pool| pool.used);
-        self.pools.insert(key, Pool { row, used });
-    }
-
-    pub(super) fn ensure_default_pool(&mut self, dag: &DagKey) {
-        let name: PoolName = DEFAULT_POOL.into();
-        if self.pools.contains_key(&(dag.namespace.clone(), name.clone())) {
-            return;
-        }
-        let row = PoolRow {
-            namespace: dag.namespace.clone(),
-            name,
-            slots: None,
-            description: "Where tasks are that name no pool".into(),
-            include_deferred: false,
-        };
-        self.out.batch.pools.insert((row.namespace.clone(), row.name.clone()), row.clone());
-        self.put_pool(row);
-    }
-
-    /// Slots of a pool that task instances take now, counted afresh: for one that was made or changed.
-    pub(super) fn recount_pool(&mut self, key: &(crate::Namespace, PoolName)) {
-        let Some(pool) = self.pools.get(key).map(|pool| &pool.row) else { return };
-        let in_pool = |run: &&Run| run.row.dag.namespace == key.0;
-        let used = self
-            .runs
-            .values()
-            .filter(in_pool)
-            .flat_map(|run| run.all().map(move |ti| (run.dag.task(ti.key.task), &ti.state)))
-            .filter(|(spec, state)| spec.pool == key.1 && takes_pool_slots(pool, spec, state))
-            .map(|(spec, _)| spec.pool_slots)
-            .sum();
-        if let Some(pool) = self.pools.get_mut(key) {
-            pool.used = used;
         }
     }
 

@@ -307,7 +307,10 @@ impl Engine {
         ti.lost += u32::from(counts);
         ti.max_tries += 1;
         if ti.lost > most {
-            let reason = format!("lost {} times in a row, the last time because {why}", ti.lost);
+            let reason = match most {
+                0 => format!("lost when it may have done its work: {why}"),
+                _ => format!("lost {} times in a row, the last time because {why}", ti.lost),
+            };
             self.fail_for_good(now, key, None, reason.into());
         } else {
             let reason: Arc<str> = format!("attempt {} was lost: {why}", ti.try_number).into();

@@ -137,6 +137,26 @@ fn a_thousand_events_at_once_are_gathered() {
 }
 
 #[test]
+fn of_what_happens_all_the_time_while_a_dag_waits_for_something_else_the_latest_thousand_are_kept() {
+    let mut world = World::new(8);
+    world.put(waits("user", AssetCondition::All(vec![asset("x"), asset("y"), asset("z")])));
+    world.command(told("y", None)).unwrap();
+    for n in 0..1500 {
+        if n == 1200 {
+            world.restart();
+        }
+        world.command(told("x", None)).unwrap();
+    }
+    world.command(told("z", None)).unwrap();
+    let run = runs(&world)[0].key;
+    let events: Vec<i64> = world.engine.asset_events(run).iter().map(|event| event.id.0).collect();
+    let kept: Vec<i64> = std::iter::once(1).chain(502..=1502).collect();
+    assert_eq!(events, kept, "y's, the latest thousand of x's, z's");
+    world.restart();
+    assert_eq!(world.engine.asset_events(run).len(), kept.len(), "and no others in the store");
+}
+
+#[test]
 fn what_happens_while_a_run_waits_for_its_turn_is_for_the_next() {
     let mut world = World::new(8);
     world.put(DagSpec { max_active_runs: 1, ..waits("user", asset("orders")) });

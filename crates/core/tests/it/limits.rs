@@ -24,6 +24,8 @@ fn pool(name: &str, slots: u32) -> Command {
         namespace: "default".into(),
         name: name.into(),
         slots: Some(slots),
+        rate: None,
+        next_at: None,
         description: String::new(),
         include_deferred: true,
     })
@@ -173,6 +175,8 @@ fn limits_hold_and_those_that_wait_come_in_the_order_of_priority() {
             namespace: "default".into(),
             name: "small".into(),
             slots: Some(slots),
+            rate: None,
+            next_at: None,
             description: String::new(),
             include_deferred: false,
         })
@@ -221,4 +225,90 @@ fn owners_share_the_slots() {
     }
     let next = world.assigned();
     assert!(next.iter().all(|attempt| attempt.ti.run == modest), "{next:?}");
+}
+
+/// A pool without slots to count, in which so many may begin in so long.
+fn paced(rate: &str) -> Command {
+    Command::PutPool(PoolRow {
+        namespace: "default".into(),
+        name: "mail".into(),
+        slots: None,
+        rate: Some(rate.parse().unwrap()),
+        next_at: None,
+        description: String::new(),
+        include_deferred: false,
+    })
+}
+
+fn mails(count: usize) -> DagSpec {
+    let names: Vec<String> = (0..count).map(|n| format!("t{n}")).collect();
+    let mut spec = dag("d", &names.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+    spec.max_active_tasks = 1000;
+    spec.tasks.iter_mut().for_each(|task| task.pool = "mail".into());
+    spec
+}
+
+#[test]
+fn of_a_pool_with_a_rate_no_minute_has_more_than_that_begin_whatever_is_restarted() {
+    let mut world = World::new(1000);
+    world.command(paced("14/minute")).unwrap();
+    world.put(mails(100));
+    let run = world.trigger("d");
+    let last =
+        updraft_core::TiKey { run, task: updraft_core::TaskIx(99), map_index: updraft_core::MapIndex::NONE };
+    let why = world.engine.explain(last).unwrap();
+    assert_eq!(why.reasons, ["pool `mail` lets 14/minute begin, one after the other"]);
+    let mut began = Vec::new();
+    for second in 0..600 {
+        for attempt in world.assigned() {
+            began.push(world.now);
+            world.end(attempt, AttemptEnd::Success);
+        }
+        if second % 97 == 0 {
+            world.restart();
+            world.join(1, 1000, Vec::new());
+        }
+        world.pass(SignedDuration::from_millis(1000));
+    }
+    assert_eq!(began.len(), 100);
+    let minute = SignedDuration::from_secs(60);
+    let most =
+        began.iter().map(|from| began.iter().filter(|at| (*from..*from + minute).contains(at)).count());
+    assert_eq!(most.max(), Some(14));
+    let all = *began.last().unwrap() - began[0];
+    assert!(all.get_seconds() <= 99 * 60 / 14 + 2, "and no fewer: {all}");
+}
+
+#[test]
+fn a_rate_can_be_changed_and_lifted_and_a_clock_that_is_set_neither_hurries_nor_stops_it() {
+    let mut world = World::new(1000);
+    world.command(paced("1/hour")).unwrap();
+    world.put(mails(6));
+    world.trigger("d");
+    let mut held = world.assigned();
+    assert_eq!(held.len(), 1);
+    // Who waits an hour does not do so for a rate that is no more.
+    world.command(paced("1/minute")).unwrap();
+    world.pass(SignedDuration::from_secs(59));
+    assert_eq!(world.assigned().len(), 0);
+    world.pass(SignedDuration::from_secs(1));
+    held.extend(world.assigned());
+    assert_eq!(held.len(), 2);
+    let back = SignedDuration::from_hours(-5);
+    world.now += back;
+    world.step(updraft_core::input::Input::ClockSet { by: back });
+    world.pass(SignedDuration::from_secs(59));
+    assert_eq!(world.assigned().len(), 0);
+    world.pass(SignedDuration::from_secs(1));
+    held.extend(world.assigned());
+    assert_eq!(held.len(), 3);
+    // Set back while no server was there.
+    world.now += back;
+    world.restart();
+    world.join(1, 1000, held);
+    world.pass(SignedDuration::from_secs(61));
+    assert_eq!(world.assigned().len(), 1);
+    let Command::PutPool(row) = paced("1/minute") else { unreachable!() };
+    world.command(Command::PutPool(PoolRow { rate: None, ..row })).unwrap();
+    assert_eq!(world.assigned().len(), 2);
 }

@@ -42,7 +42,11 @@ pub enum NotSent {
     /// It will not be taken, however often.
     #[error("{0}")]
     Permanent(String),
-    /// Another try may do.
+    /// It may have been taken or not: the connection broke, or there was no answer in time. Sent again, it has the
+    /// same key.
+    #[error("{0}")]
+    Doubt(String),
+    /// It was not taken, and another try may do.
     #[error("{why}")]
     Temporary {
         /// What went wrong.
@@ -58,8 +62,8 @@ pub struct Sender {
     http: Client,
 }
 
-/// What is looked at of an answer, in bytes.
-const LONGEST_ANSWER: usize = 64 * 1024;
+/// What is looked at of an answer, in bytes. Slack's API repeats the message in it.
+const LONGEST_ANSWER: usize = 1024 * 1024;
 
 /// What is shown of an answer, in letters.
 const MOST_SHOWN: usize = 200;
@@ -85,24 +89,34 @@ impl Sender {
         url: &str,
         key: &str,
     ) -> Result<(), NotSent> {
-        let hide = |why: String| mask_text(&why, &secrets_of(way));
+        let mut secrets = secrets_of(way);
         let (request, check) =
-            made(way, row, words, url, key).map_err(|why| NotSent::Permanent(hide(why)))?;
+            made(way, row, words, url, key).map_err(|why| NotSent::Permanent(mask_text(&why, &secrets)))?;
+        secrets.extend(secrets_of_address(&request.url));
+        let hide = |why: String| mask_text(&why, &secrets);
         let asked = self.http.ask(&request, Longest::Cut(LONGEST_ANSWER));
         let answer = match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(answer)) => answer,
+            Ok(Err(unanswered)) if unanswered.in_doubt => return Err(NotSent::Doubt(hide(unanswered.why))),
             Ok(Err(unanswered)) if unanswered.passing => {
                 return Err(NotSent::Temporary { why: hide(unanswered.why), after: None });
             }
             Ok(Err(unanswered)) => return Err(NotSent::Permanent(hide(unanswered.why))),
             Err(_) => {
                 let why = format!("{} has not answered within {PATIENCE:?}", request.shown);
-                return Err(NotSent::Temporary { why, after: None });
+                return Err(NotSent::Doubt(why));
             }
         };
         match sms::is_taken(&answer, check.as_deref()) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(refusal(&answer, hide(said(&request, &answer)))),
+            Ok(false) => {
+                let why = hide(said(&request, &answer));
+                let of_api = matches!(way, Way::Slack(chat, _) if slack::is_of_api(chat));
+                match of_api && slack::stays_wrong(&answer) {
+                    true => Err(NotSent::Permanent(why)),
+                    false => Err(refusal(&answer, why)),
+                }
+            }
             Err(why) => Err(NotSent::Permanent(hide(why))),
         }
     }
@@ -145,6 +159,13 @@ fn secrets_of(way: Way<'_>) -> Vec<String> {
         }
         Way::Url(_) => Vec::new(),
     }
+}
+
+/// An address may have a token in its way or behind it, and an answer may repeat what was asked for.
+fn secrets_of_address(url: &Url) -> Vec<String> {
+    let (path, query) = (url.path(), url.query().unwrap_or_default());
+    let parts = [url.to_string(), format!("{path}?{query}"), path.to_owned(), query.to_owned()];
+    parts.into_iter().filter(|part| part.len() > 1).collect()
 }
 
 /// The request, and the expression that says whether its answer is good.

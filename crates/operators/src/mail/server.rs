@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use lettre::{
-    AsyncSmtpTransport, Tokio1Executor,
-    transport::smtp::{
-        authentication::Credentials,
-        client::{Tls, TlsParameters},
-    },
+use lettre::transport::smtp::{
+    Error,
+    authentication::{Credentials, DEFAULT_MECHANISMS},
+    client::{AsyncSmtpConnection, TlsParameters},
+    extension::ClientId,
 };
 use serde_json::Value;
 use updraft_core::protocol::Connection;
@@ -163,27 +162,30 @@ impl MailServer {
         format!("{}:{}", self.host, self.port)
     }
 
-    pub(super) fn transport(&self) -> Result<AsyncSmtpTransport<Tokio1Executor>, MailError> {
-        let tls = || {
-            TlsParameters::builder(self.host.clone())
-                .dangerous_accept_invalid_certs(!self.verify)
-                .build()
-                .map_err(|error| MailError::Temporary(format!("no TLS to {}: {error}", self.name())))
+    /// A connection over which mail can be sent: kept secret as is wanted, and logged in.
+    pub(super) async fn connect(&self) -> Result<AsyncSmtpConnection, Error> {
+        let us = ClientId::default();
+        let tls = TlsParameters::builder(self.host.clone()).dangerous_accept_invalid_certs(!self.verify);
+        let at_once = match self.security {
+            Security::Tls => Some(tls.clone().build()?),
+            Security::Plain | Security::StartTlsIfThere | Security::StartTls => None,
         };
-        let tls = match self.security {
-            Security::Plain => Tls::None,
-            Security::StartTlsIfThere => Tls::Opportunistic(tls()?),
-            Security::StartTls => Tls::Required(tls()?),
-            Security::Tls => Tls::Wrapper(tls()?),
+        let address = (self.host.as_str(), self.port);
+        let mut connection =
+            AsyncSmtpConnection::connect_tokio1(address, Some(self.timeout), &us, at_once, None).await?;
+        let later = match self.security {
+            Security::Plain | Security::Tls => false,
+            Security::StartTlsIfThere => connection.can_starttls(),
+            // Where the server has none, this is an error.
+            Security::StartTls => true,
         };
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&self.host)
-            .port(self.port)
-            .timeout(Some(self.timeout))
-            .tls(tls);
-        if let Some((user, password)) = &self.login {
-            builder = builder.credentials(Credentials::new(user.clone(), password.clone()));
+        if later {
+            connection.starttls(tls.build()?, &us).await?;
         }
-        Ok(builder.build())
+        if let Some((user, password)) = &self.login {
+            connection.auth(DEFAULT_MECHANISMS, &Credentials::new(user.clone(), password.clone())).await?;
+        }
+        Ok(connection)
     }
 }
 

@@ -86,9 +86,11 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     })?;
     let list =
         |OneOrMore(texts): OneOrMore| texts.iter().flat_map(|text| addresses(text)).collect::<Vec<_>>();
-    let (run, task) = (&job.order.run, &job.order.task);
+    let (run, task, ti) = (&job.order.run, &job.order.task, job.order.attempt.ti);
+    // The same for each try: one before may have been sent after all. Another where the run begins anew.
     let began = job.run_began();
-    let reason = format!("{}.{}.{}.{}.{began}", job.order.attempt, run.dag_id, task.task_id, run.run_id);
+    let reason =
+        format!("{}.{}.{}.{}.{}.{began}", ti.run, ti.map_index, run.dag_id, task.task_id, run.run_id);
     let mail = Mail {
         message_id: message_id(&reason, &from),
         from,
@@ -104,7 +106,7 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
         return Err(job.bad((Some("to"), "names nobody".into())));
     }
     mail.check().map_err(|error| job.bad((None, error.to_string())))?;
-    Ok(Work::Native(Box::new(SendMail { server, mail })))
+    Ok(Work::Native(Box::new(SendMail { server, mail, hold: task.hold_doubts })))
 }
 
 fn server(job: &Job<'_>, conn_id: &str) -> Result<MailServer, Refused> {
@@ -152,6 +154,8 @@ fn attachments(job: &Job<'_>, files: Vec<Value>) -> Result<Vec<FileAttached>, Re
 struct SendMail {
     server: MailServer,
     mail: Mail,
+    /// One that may have gone out is not sent again.
+    hold: bool,
 }
 
 impl NativeTask for SendMail {
@@ -170,7 +174,11 @@ impl NativeTask for SendMail {
                 Err(error) => error,
             };
             // Airflow tries whatever failed again, as often as the task says; so is it here.
-            Outcome { message: Some(end.to_string()), ..Outcome::new(AttemptEnd::Failed) }
+            let again = match end {
+                MailError::Doubt(_) if self.hold => AttemptEnd::FailedForGood,
+                MailError::Doubt(_) | MailError::Temporary(_) | MailError::Permanent(_) => AttemptEnd::Failed,
+            };
+            Outcome { message: Some(end.to_string()), ..Outcome::new(again) }
         })
     }
 }

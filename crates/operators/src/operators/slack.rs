@@ -13,7 +13,7 @@ use updraft_core::{
     protocol::Connection,
 };
 
-use super::http::{Longest, Request};
+use super::http::{Answer, Longest, Request};
 use crate::{
     Refused, Work,
     catalog::{
@@ -200,7 +200,29 @@ fn of_extra<'a>(connection: &'a Connection, name: &str) -> Option<&'a Value> {
     let given = |name: &str| {
         connection.extra.get(name).filter(|value| !value.is_null() && value.as_str() != Some(""))
     };
-    given(name).or_else(|| given(&format!("extra__slackwebhook__{name}")))
+    given(name)
+        .or_else(|| given(&format!("extra__slackwebhook__{name}")))
+        .or_else(|| given(&format!("extra__slack__{name}")))
+}
+
+/// What Slack's API says of troubles of its own (its page on each method lists the errors); others come again
+/// however often it is asked.
+const PASSING: &[&str] = &[
+    "fatal_error",
+    "internal_error",
+    "message_limit_exceeded",
+    "rate_limited",
+    "ratelimited",
+    "request_timeout",
+    "service_unavailable",
+    "team_added_to_org",
+];
+
+/// Whether Slack's API refuses for a reason that another try would meet too, such as a channel that is not there.
+pub(crate) fn stays_wrong(answer: &Answer) -> bool {
+    let said: Option<Value> = serde_json::from_str(&answer.text()).ok();
+    let error = said.as_ref().and_then(|said| said.get("error")).and_then(Value::as_str);
+    error.is_some_and(|error| !PASSING.contains(&error))
 }
 
 #[derive(Debug)]

@@ -91,7 +91,9 @@ fn slacks_api_is_told_the_channel_and_says_in_its_answer_whether_it_took_it() {
         ..connection("app", String::new(), Some("xoxb-s3cret"), base)
     };
     send(Way::Slack(&api, Some("#ops"))).unwrap();
-    let refused = send(Way::Slack(&api, Some("#ops"))).unwrap_err().to_string();
+    let NotSent::Permanent(refused) = send(Way::Slack(&api, Some("#ops"))).unwrap_err() else {
+        panic!("a channel that is not there is not there the next time")
+    };
     assert!(refused.contains("channel_not_found") && !refused.contains("s3cret"), "{refused}");
     let asked = server.asked().remove(0);
     assert_eq!(asked.line, "POST /api/chat.postMessage HTTP/1.1");
@@ -100,6 +102,30 @@ fn slacks_api_is_told_the_channel_and_says_in_its_answer_whether_it_took_it() {
     assert_eq!(serde_json::from_str::<Value>(&asked.body).unwrap(), expected);
     let mend = send(Way::Slack(&api, None)).unwrap_err();
     assert!(matches!(&mend, NotSent::Permanent(why) if why.contains("write `channel`")), "{mend:?}");
+}
+
+#[test]
+fn slacks_api_may_repeat_a_long_message_and_have_troubles_that_pass() {
+    let long = format!("200 OK|{{\"ok\": true, \"message\": {{\"text\": \"{}\"}}}}", "x".repeat(100_000));
+    let server = Server::start(&[&long, "200 OK|{\"ok\": false, \"error\": \"service_unavailable\"}"]);
+    let base = json!({"extra__slack__base_url": format!("http://{}/api/", server.address)});
+    let api = connection("app", String::new(), Some("xoxb-s3cret"), base);
+    send(Way::Slack(&api, Some("#ops"))).unwrap();
+    let busy = send(Way::Slack(&api, Some("#ops"))).unwrap_err();
+    assert!(matches!(busy, NotSent::Temporary { .. }), "{busy:?}");
+}
+
+#[test]
+fn an_answer_that_repeats_the_address_shows_no_token_of_it() {
+    let server =
+        Server::start(&["404 Not Found|Cannot POST /hook/t0ken?sig=s1gn of http://x/hook/t0ken or sig=s1gn"]);
+    let chat = connection("chat", format!("http://{}/hook", server.address), Some(" t0ken "), Value::Null);
+    let url = format!("http://{}/hook/t0ken?sig=s1gn", server.address);
+    for way in [Way::Url(&url), Way::Slack(&chat, None)] {
+        let error = send(way).unwrap_err().to_string();
+        assert!(error.contains("Cannot POST ***") && !error.contains("t0ken"), "{error}");
+    }
+    assert!(!send(Way::Url(&url)).unwrap_err().to_string().contains("s1gn"));
 }
 
 #[test]
@@ -165,6 +191,19 @@ fn what_a_server_finds_wrong_is_final_and_what_it_can_not_now_is_tried_again() {
         waits.push(after);
     }
     assert_eq!(waits, [None, Some(SignedDuration::from_secs(90)), None]);
+}
+
+#[test]
+fn who_breaks_off_may_have_taken_it() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        std::io::Read::read(&mut stream, &mut [0; 64]).unwrap();
+    });
+    let error = send(Way::Url(&url)).unwrap_err();
+    server.join().unwrap();
+    assert!(matches!(error, NotSent::Doubt(_)), "{error:?}");
 }
 
 #[test]

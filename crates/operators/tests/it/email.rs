@@ -115,11 +115,11 @@ fn a_mail_goes_out_with_all_that_belongs_to_it() {
     assert!(content.contains("extract on 2026-01-31"), "{content}");
     assert!(content.contains("filename=\"report.csv\""), "{content}");
     assert!(!content.contains("eve@"), "{content}");
-    let id = |mail: &Value| {
-        let content = mail["content"].as_str().unwrap().to_owned();
-        content.lines().find(|line| line.starts_with("Message-ID:")).unwrap().to_owned()
-    };
-    assert_eq!(id(&mail), id(&server.mail()), "the same attempt sends under the same id");
+    assert_eq!(
+        message_id_of(&mail),
+        message_id_of(&server.mail()),
+        "the same attempt sends under the same id"
+    );
 }
 
 #[test]
@@ -149,11 +149,38 @@ fn a_server_that_falls_silent_is_given_up() {
     (connection.login, connection.password) = (Some("patience".into()), Some("secret".into()));
     let outcome = send(&world(connection), arguments(json!("ann@example.org")));
     assert_eq!(outcome.end, AttemptEnd::Failed);
-    assert!(
-        outcome.message.as_ref().unwrap().contains("has not taken the mail within"),
-        "{:?}",
-        outcome.message
-    );
+    assert!(outcome.message.as_ref().unwrap().contains("has not answered within"), "{:?}", outcome.message);
+}
+
+#[test]
+fn a_mail_that_may_have_gone_out_is_not_sent_again_where_the_task_says_so() {
+    let mut server = Server::start(&["plain"]);
+    let plain = json!({"disable_ssl": true, "disable_tls": true, "timeout": 0.2});
+    let world = world(server.connection(plain));
+    let mut ids = Vec::new();
+    for (to, why) in [("hang@example.org", "may have taken it"), ("break@example.org", "may have been taken")]
+    {
+        let mut order = order("EmailOperator", arguments(json!(to)));
+        order.task.hold_doubts = true;
+        let outcome = run_native(prepare(&order, &world).unwrap()).outcome;
+        assert_eq!(outcome.end, AttemptEnd::FailedForGood, "{:?}", outcome.message);
+        assert!(outcome.message.as_ref().unwrap().contains(why), "{:?}", outcome.message);
+        ids.push(message_id_of(&server.mail()));
+    }
+    // Without that it fails as others do. A further try goes under the same id.
+    let mut order = order("EmailOperator", arguments(json!("break@example.org")));
+    order.attempt.try_number = 2;
+    assert_eq!(run_native(prepare(&order, &world).unwrap()).outcome.end, AttemptEnd::Failed);
+    assert_eq!(message_id_of(&server.mail()), ids[1]);
+    // One that was not taken for sure is tried again in any case.
+    order.task.hold_doubts = true;
+    order.args["to"] = json!("later@example.org");
+    assert_eq!(run_native(prepare(&order, &world).unwrap()).outcome.end, AttemptEnd::Failed);
+}
+
+fn message_id_of(mail: &Value) -> String {
+    let content = mail["content"].as_str().unwrap();
+    content.lines().find(|line| line.starts_with("Message-ID:")).unwrap().to_owned()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 """A mail server for the tests: prints its port, then each mail it takes as a line of JSON.
 
 Its first argument: `plain`, `starttls` (required) or `tls`. A recipient `nobody@…` is refused for good, `later@…`
-for now; the first mail to `hang@…` is taken and never answered. The account is `user` with the password `secret`, if
+for now; the first mail to `hang@…` is taken and never answered, and at one to `break@…` the connection breaks. The account is `user` with the password `secret`, if
 `auth` is the second argument. The port is the variable PORT, or any that is free.
 """
 
@@ -40,6 +40,8 @@ class Handler:
         if not Handler.hung and any(to.startswith("hang@") for to in envelope.rcpt_tos):
             Handler.hung = True
             await asyncio.Event().wait()
+        if any(to.startswith("break@") for to in envelope.rcpt_tos):
+            server.transport.abort()
         return "250 taken"
 
 

@@ -36,7 +36,14 @@ pub(super) fn alerts(on: AlertOn, entry: &Entry, problems: &mut Problems) -> Res
     for node in nodes {
         let (name, given) = match &node.value {
             Value::Map(map) => (map.get("callback").and_then(Node::text).cloned(), Some(&**map)),
-            Value::Object(object) => (Some(object.class.clone()), Some(&object.keywords)),
+            Value::Object(object) => {
+                if let Some(first) = object.arguments.first() {
+                    problems
+                        .error(first.place, "a notifier's arguments have names here: write `to`, `text`, …");
+                    return Err(Noted);
+                }
+                (Some(object.class.clone()), Some(&object.keywords))
+            }
             Value::Text(text) => (Some(text.clone()), None),
             _ => (None, None),
         };

@@ -111,7 +111,11 @@ const TASK: &[Key] = &[
     ("map_index_template", Text, "What a copy of a mapped task is called."),
     ("max_active_tis_per_dag", Count, "How many of it run at once, over all runs."),
     ("max_active_tis_per_dagrun", Count, "How many of its copies run at once in a run."),
-    ("max_lost", Count, "It fails when its worker was lost so often. 3, by default."),
+    (
+        "max_lost",
+        Count,
+        "It fails when its worker was lost more often in a row. 3, by default; with 0, one that may have done its work is not tried again.",
+    ),
     ("max_retry_delay", Duration, "No wait for another try is longer."),
     ("on_failure_fail_dagrun", Flag, "Whether this teardown fails its run when it fails."),
     ("outlets", Any, "The assets that it makes: its success is an event of each, from which DAGs run."),

@@ -2,7 +2,9 @@
 
 use jiff::SignedDuration;
 use tracing::warn;
-use updraft_core::{AlertChannel, Namespace, WebhookTarget, protocol::Connection, record::DeliveryRow};
+use updraft_core::{
+    AlertChannel, Namespace, OnDoubt, WebhookTarget, protocol::Connection, record::DeliveryRow,
+};
 use updraft_operators::{
     alert::{self, NotSent, Way, Words},
     mail::{self, Body, Mail, MailError, message_id},
@@ -51,6 +53,7 @@ impl Deliverer {
                 Ok(connection) => connection,
                 Err(NotSent::Permanent(mend)) => return DeliveryEnd::Undeliverable(mend),
                 Err(NotSent::Temporary { why, after }) => return again(delivery.attempts, why, after),
+                Err(NotSent::Doubt(error)) => return in_doubt(delivery, error),
             },
         };
         let way = match &row.channel {
@@ -64,6 +67,7 @@ impl Deliverer {
             Ok(()) => DeliveryEnd::Sent,
             Err(NotSent::Permanent(error)) => DeliveryEnd::Failed(error),
             Err(NotSent::Temporary { why, after }) => again(delivery.attempts, why, after),
+            Err(NotSent::Doubt(error)) => in_doubt(delivery, error),
         }
     }
 
@@ -110,6 +114,7 @@ impl Deliverer {
             Ok(()) => DeliveryEnd::Sent,
             Err(MailError::Permanent(error)) => DeliveryEnd::Failed(error),
             Err(MailError::Temporary(error)) => again(delivery.attempts, error, None),
+            Err(MailError::Doubt(error)) => in_doubt(delivery, error),
         }
     }
 
@@ -133,6 +138,14 @@ impl Deliverer {
             Some(run_id) => format!("{page}/runs/{run_id}"),
             None => page,
         }
+    }
+}
+
+/// The end of an attempt that may have gone out or not.
+fn in_doubt(delivery: &DeliveryListing, error: String) -> DeliveryEnd {
+    match delivery.row.on_doubt {
+        OnDoubt::Resend => again(delivery.attempts, error, None),
+        OnDoubt::Hold => DeliveryEnd::Held(error),
     }
 }
 

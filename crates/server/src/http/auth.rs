@@ -104,7 +104,7 @@ async fn log_in(
                 let detail = json!({ "from": from.map(|from| from.to_string()) });
                 // A name that nobody has is whatever somebody typed: not more of it than a name can be.
                 let name: String = username.chars().take(250).collect();
-                shared.store.put_audit(None, &accounts::audit(&name, "login_failed", detail)).await?;
+                shared.store.put_audit(&accounts::audit(&name, "login_failed", detail)).await?;
             }
             Err(denied.into())
         }

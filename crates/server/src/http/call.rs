@@ -150,12 +150,13 @@ impl Call {
         found.ok_or_else(|| Error::no_dag(&dag.dag_id))
     }
 
-    /// A line of the audit log about what is done now.
+    /// A line of the audit log about what is done now in the call's namespace.
     pub fn audit(&self, action: &str, detail: Value) -> AuditRow {
         AuditRow {
             at: now(),
             user: self.who.name.to_string(),
             action: action.into(),
+            namespace: Some(self.namespace.clone()),
             dag: None,
             run: None,
             detail,

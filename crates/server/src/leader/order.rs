@@ -53,6 +53,7 @@ impl Orders {
             mapping,
             upstream: names(dag.upstream(attempt.ti.task)),
             downstream: names(dag.downstream(attempt.ti.task)),
+            hold_doubts: spec.max_lost == 0,
             first_started_at: ti.first_started_at.or(ti.started_at),
             run_as_user: spec.run_as_user.clone(),
             owner: spec.owner.clone().unwrap_or_else(|| dag.spec().owner.to_string()),

@@ -1,6 +1,6 @@
 //! Assets: see [`crate::Assets`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use updraft_core::{AssetEvent, AssetEventId, AssetId, DagId, DagKey, Namespace, RunKey, record::AssetRow};
@@ -35,12 +35,16 @@ impl Assets for MemoryStore {
 
     async fn asset_events(&self, query: &AssetEventQuery) -> Result<Page<AssetEventListing>, Error> {
         let tables = self.tables();
+        let mut made: BTreeMap<AssetEventId, BTreeSet<RunKey>> = BTreeMap::new();
+        let mut last: BTreeMap<RunKey, AssetEventId> = BTreeMap::new();
+        for ((_, event), run) in &tables.queued_events {
+            let Some(run) = *run else { continue };
+            made.entry(*event).or_default().insert(run);
+            last.entry(run).and_modify(|last| *last = (*last).max(*event)).or_insert(*event);
+        }
         let runs = |event: AssetEventId| -> Vec<(RunKey, bool)> {
-            let of_it = tables.queued_events.iter().filter(|((_, queued), _)| *queued == event);
-            let runs: BTreeSet<RunKey> = of_it.filter_map(|(_, run)| *run).collect();
-            let last = |run| tables.queued_events.iter().filter(move |(_, of)| **of == Some(run));
-            let is_last = |run| last(run).map(|((_, event), _)| *event).max() == Some(event);
-            runs.into_iter().map(|run| (run, is_last(run))).collect()
+            let runs = made.get(&event).into_iter().flatten();
+            runs.map(|run| (*run, last.get(run) == Some(&event))).collect()
         };
         let listings = tables.asset_events.values().map(|event| {
             let asset = tables.assets.get(&event.asset).map(|row| &row.asset);

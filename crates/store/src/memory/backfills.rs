@@ -49,8 +49,7 @@ impl Backfills for MemoryStore {
         };
         let runs = runs.iter().map(|run| (run.ix, run.clone())).collect();
         tables.backfills.insert(id, Backfill { row, runs });
-        let namespace = Some(&backfill.dag.namespace);
-        self.changed(tables, true, RecordKind::Backfill, namespace, audit).map(|_| Some(id))
+        self.changed(tables, true, RecordKind::Backfill, audit).map(|_| Some(id))
     }
 
     async fn backfills(&self, query: &BackfillQuery) -> Result<Page<BackfillRow>, Error> {
@@ -117,8 +116,7 @@ impl Backfills for MemoryStore {
             open.row.backfill.is_paused = paused;
             open.row.updated_at = audit.at;
         });
-        let namespace = audit.dag.as_ref().map(|dag| &dag.namespace);
-        self.changed(tables, changed.is_some(), RecordKind::Backfill, namespace, audit)
+        self.changed(tables, changed.is_some(), RecordKind::Backfill, audit)
     }
 
     async fn cancel_backfill(&self, id: BackfillId, reason: &str, audit: &AuditRow) -> Result<bool, Error> {
@@ -130,8 +128,7 @@ impl Backfills for MemoryStore {
                 run.reason = Some(reason.into());
             }
         });
-        let namespace = audit.dag.as_ref().map(|dag| &dag.namespace);
-        self.changed(tables, changed.is_some(), RecordKind::Backfill, namespace, audit)
+        self.changed(tables, changed.is_some(), RecordKind::Backfill, audit)
     }
 
     async fn complete_backfill(&self, id: BackfillId, at: Timestamp) -> Result<(), Error> {

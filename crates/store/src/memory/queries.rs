@@ -182,9 +182,9 @@ impl Queries for MemoryStore {
         let tables = self.tables();
         let wanted = |entry: &&AuditListing| {
             let row = &entry.row;
-            entry.namespace.as_ref().is_none_or(|namespace| *namespace == query.namespace)
+            row.namespace.as_ref().is_none_or(|namespace| *namespace == query.namespace)
                 && query.id.is_none_or(|id| entry.id == id)
-                && matches(&query.dag_id, row.dag.as_ref().map(|dag| &*dag.dag_id))
+                && matches(&query.dag_id, row.dag.as_deref())
                 && query.run.is_none_or(|run| row.run == Some(run))
                 && matches(&query.user, Some(&row.user))
                 && matches(&query.action, Some(&row.action))

@@ -27,11 +27,10 @@ impl MemoryStore {
         mut tables: MutexGuard<'_, Tables>,
         changed: bool,
         kind: RecordKind,
-        namespace: Option<&Namespace>,
         audit: &AuditRow,
     ) -> Result<bool, Error> {
         if changed {
-            tables.put_audit(audit, namespace);
+            tables.put_audit(audit);
             drop(tables);
             self.tell(Change::Record(kind));
         }
@@ -100,7 +99,7 @@ impl Records for MemoryStore {
         let mut tables = self.tables();
         let key = (row.namespace.clone(), row.conn_id.clone());
         let changed = put(&mut tables.connections, key, row.clone(), how);
-        self.changed(tables, changed, RecordKind::Connection, Some(&row.namespace), audit)
+        self.changed(tables, changed, RecordKind::Connection, audit)
     }
 
     async fn delete_connection(
@@ -111,7 +110,7 @@ impl Records for MemoryStore {
     ) -> Result<bool, Error> {
         let mut tables = self.tables();
         let gone = tables.connections.remove(&(namespace.clone(), conn_id.into())).is_some();
-        self.changed(tables, gone, RecordKind::Connection, Some(namespace), audit)
+        self.changed(tables, gone, RecordKind::Connection, audit)
     }
 
     async fn variables(
@@ -131,7 +130,7 @@ impl Records for MemoryStore {
         let mut tables = self.tables();
         let key = (row.namespace.clone(), row.key.clone());
         let changed = put(&mut tables.variables, key, row.clone(), how);
-        self.changed(tables, changed, RecordKind::Variable, Some(&row.namespace), audit)
+        self.changed(tables, changed, RecordKind::Variable, audit)
     }
 
     async fn delete_variable(
@@ -142,7 +141,7 @@ impl Records for MemoryStore {
     ) -> Result<bool, Error> {
         let mut tables = self.tables();
         let gone = tables.variables.remove(&(namespace.clone(), key.into())).is_some();
-        self.changed(tables, gone, RecordKind::Variable, Some(namespace), audit)
+        self.changed(tables, gone, RecordKind::Variable, audit)
     }
 
     async fn secrets(&self, after: Option<&SecretId>, limit: u32) -> Result<Vec<SecretRow>, Error> {
@@ -198,7 +197,7 @@ impl Records for MemoryStore {
         }
         let id = AccountId(tables.next_id());
         tables.accounts.insert(id, AccountRow { id, account: account.clone(), created_at: audit.at });
-        self.changed(tables, true, RecordKind::Account, None, audit).map(|_| Some(id))
+        self.changed(tables, true, RecordKind::Account, audit).map(|_| Some(id))
     }
 
     async fn update_account(
@@ -212,14 +211,14 @@ impl Records for MemoryStore {
             tables.accounts.values().any(|row| row.id != id && row.account.username == account.username);
         let found = tables.accounts.get_mut(&id).filter(|_| !taken);
         let changed = found.map(|row| row.account = account.clone()).is_some();
-        self.changed(tables, changed, RecordKind::Account, None, audit)
+        self.changed(tables, changed, RecordKind::Account, audit)
     }
 
     async fn delete_account(&self, id: AccountId, audit: &AuditRow) -> Result<bool, Error> {
         let mut tables = self.tables();
         tables.tokens.retain(|_, row| row.token.kind != TokenKind::Api(id));
         let gone = tables.accounts.remove(&id).is_some();
-        self.changed(tables, gone, RecordKind::Account, None, audit)
+        self.changed(tables, gone, RecordKind::Account, audit)
     }
 
     async fn tokens(&self, account: Option<AccountId>, window: Window) -> Result<Page<TokenRow>, Error> {
@@ -243,13 +242,13 @@ impl Records for MemoryStore {
         }
         let id = TokenId(tables.next_id());
         tables.tokens.insert(id, TokenRow { id, token: token.clone(), created_at: audit.at });
-        self.changed(tables, true, RecordKind::Account, None, audit).map(|_| Some(id))
+        self.changed(tables, true, RecordKind::Account, audit).map(|_| Some(id))
     }
 
     async fn delete_token(&self, id: TokenId, audit: &AuditRow) -> Result<bool, Error> {
         let mut tables = self.tables();
         let gone = tables.tokens.remove(&id).is_some();
-        self.changed(tables, gone, RecordKind::Account, None, audit)
+        self.changed(tables, gone, RecordKind::Account, audit)
     }
 
     async fn import_errors(
@@ -299,8 +298,7 @@ impl Records for MemoryStore {
         let mut tables = self.tables();
         let Some(run) = tables.runs.get_mut(&run) else { return Ok(false) };
         Arc::make_mut(run).note = note.cloned();
-        let namespace = run.row.dag.namespace.clone();
-        self.changed(tables, true, RecordKind::Note, Some(&namespace), audit)
+        self.changed(tables, true, RecordKind::Note, audit)
     }
 
     async fn put_ti_note(&self, ti: TiKey, note: Option<&Note>, audit: &AuditRow) -> Result<bool, Error> {
@@ -311,8 +309,7 @@ impl Records for MemoryStore {
             Some(note) => run.ti_notes.insert(ti, note.clone()),
             None => run.ti_notes.remove(&ti),
         };
-        let namespace = run.row.dag.namespace.clone();
-        self.changed(tables, true, RecordKind::Note, Some(&namespace), audit)
+        self.changed(tables, true, RecordKind::Note, audit)
     }
 
     async fn config(&self, key: &str) -> Result<Option<String>, Error> {
@@ -328,15 +325,15 @@ impl Records for MemoryStore {
             }
             None => tables.config.remove(key).is_some(),
         };
-        self.changed(tables, changed, RecordKind::Config, None, audit).map(drop)
+        self.changed(tables, changed, RecordKind::Config, audit).map(drop)
     }
 
     async fn config_or_insert(&self, key: &str, value: &str) -> Result<String, Error> {
         Ok(self.tables().config.entry(key.into()).or_insert_with(|| value.into()).clone())
     }
 
-    async fn put_audit(&self, namespace: Option<&Namespace>, audit: &AuditRow) -> Result<(), Error> {
-        self.tables().put_audit(audit, namespace);
+    async fn put_audit(&self, audit: &AuditRow) -> Result<(), Error> {
+        self.tables().put_audit(audit);
         Ok(())
     }
 
@@ -378,6 +375,6 @@ impl Records for MemoryStore {
     async fn resend_delivery(&self, id: DeliveryId, now: Timestamp, audit: &AuditRow) -> Result<bool, Error> {
         let mut tables = self.tables();
         let changed = tables.resend_delivery(id, now);
-        self.changed(tables, changed, RecordKind::Delivery, None, audit)
+        self.changed(tables, changed, RecordKind::Delivery, audit)
     }
 }

@@ -106,10 +106,9 @@ impl Tables {
         self.last_id
     }
 
-    pub fn put_audit(&mut self, row: &AuditRow, namespace: Option<&Namespace>) {
+    pub fn put_audit(&mut self, row: &AuditRow) {
         let id = self.next_id();
-        let namespace = row.dag.as_ref().map(|dag| &dag.namespace).or(namespace).cloned();
-        self.audit.insert(id, AuditListing { id, namespace, row: row.clone() });
+        self.audit.insert(id, AuditListing { id, row: row.clone() });
     }
 
     /// Writes a batch, or, where it refers to what is not there, nothing.
@@ -145,7 +144,7 @@ impl Tables {
         self.queued_events.extend(batch.queued_events.clone());
         self.engine.paused = batch.paused.unwrap_or(self.engine.paused);
         for row in &batch.audit {
-            self.put_audit(row, None);
+            self.put_audit(row);
         }
         Ok(())
     }
@@ -184,6 +183,27 @@ impl Tables {
         let keys = keys.chain(batch.xcoms.iter().map(|row| row.ti)).chain(batch.rendered.keys().copied());
         match keys.map(|key| key.run).find(|run| !run_there(*run)) {
             Some(run) => refuse(format!("there is no run {run}")),
+            None => self.check_assets(batch),
+        }
+    }
+
+    fn check_assets(&self, batch: &Batch) -> Result<(), Error> {
+        let refuse = |message: String| Err(Error::Broken { doing: "committing", message });
+        let mut told = BTreeSet::new();
+        for event in &batch.asset_events {
+            if !batch.assets.contains_key(&event.asset) && !self.assets.contains_key(&event.asset) {
+                return refuse(format!("there is no asset {}", event.asset));
+            }
+            let Some(key) = &event.key else { continue };
+            let same = |known: &AssetEvent| known.asset == event.asset && known.key.as_ref() == Some(key);
+            if !told.insert((event.asset, key)) || self.asset_events.values().any(|known| same(known)) {
+                return refuse(format!("asset {} has an event told under `{key}` already", event.asset));
+            }
+        }
+        let events: BTreeSet<AssetEventId> = batch.asset_events.iter().map(|event| event.id).collect();
+        let there = |event: &AssetEventId| events.contains(event) || self.asset_events.contains_key(event);
+        match batch.queued_events.keys().find(|(_, event)| !there(event)) {
+            Some((_, event)) => refuse(format!("there is no event {event} of an asset")),
             None => Ok(()),
         }
     }

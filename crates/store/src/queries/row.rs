@@ -227,8 +227,6 @@ impl DeliveryListing {
 pub struct AuditListing {
     /// Its number.
     pub id: i64,
-    /// The namespace concerned, where there is one.
-    pub namespace: Option<Namespace>,
     /// The entry.
     pub row: AuditRow,
 }

@@ -1,6 +1,6 @@
 //! Assets: see [`crate::Assets`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use updraft_core::{AssetEvent, AssetEventId, AssetId, DagId, DagKey, Namespace, RunKey};
@@ -13,6 +13,9 @@ use super::{
     statement::Sql,
 };
 use crate::{AssetEventListing, AssetEventQuery, AssetListing, AssetQuery, AssetUse, Assets, Error, Page};
+
+/// So many values go into one list. SQLite takes 32,766 in a statement, PostgreSQL 65,535.
+const MOST_ARGS: usize = 10_000;
 
 /// The present versions' uses of assets, `u`.
 const USED: &str = "dag_asset u JOIN dag d ON d.namespace = u.namespace AND d.dag_id = u.dag_id
@@ -74,21 +77,28 @@ impl Assets for SqlStore {
         let select = format!("{}, a.name, a.asset_group", asset_event_select());
         let read = |f: &mut Fields| Ok((read_asset_event(f)?, f.opt_text()?, f.opt_text()?));
         let events = page(&self.db, &select, from, order, query.window, read).await?;
-        let mut runs: BTreeMap<i64, Vec<(RunKey, bool)>> = BTreeMap::new();
-        if !events.rows.is_empty() {
-            let mut sql =
-                Sql::new("SELECT q.event, q.run, q.event = (SELECT max(l.event) FROM queued_event l");
-            sql.push(" WHERE l.run = q.run) FROM queued_event q WHERE q.run IS NOT NULL AND q.event IN ");
-            sql.list(events.rows.iter().map(|(event, _, _)| event.id.0)).push(" ORDER BY q.run");
-            for mut f in self.db.rows(sql).await? {
-                runs.entry(f.int()?).or_default().push((RunKey(f.int()?), f.flag()?));
+        let mut made: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+        for some in events.rows.chunks(MOST_ARGS) {
+            let mut sql = Sql::new("SELECT q.event, q.run FROM queued_event q WHERE q.run IS NOT NULL");
+            sql.push(" AND q.event IN ").list(some.iter().map(|(event, _, _)| event.id.0));
+            for mut f in self.db.rows(sql.then(" ORDER BY q.run")).await? {
+                made.entry(f.int()?).or_default().push(f.int()?);
             }
         }
-        let listing = |(event, name, group): (AssetEvent, _, _)| AssetEventListing {
-            runs: runs.remove(&event.id.0).unwrap_or_default(),
-            event,
-            name,
-            group,
+        let runs: BTreeSet<i64> = made.values().flatten().copied().collect();
+        let runs: Vec<i64> = runs.into_iter().collect();
+        let mut last: BTreeMap<i64, i64> = BTreeMap::new();
+        for some in runs.chunks(MOST_ARGS) {
+            let mut sql = Sql::new("SELECT q.run, max(q.event) FROM queued_event q WHERE q.run IN ");
+            sql.list(some.iter().copied()).push(" GROUP BY q.run");
+            for mut f in self.db.rows(sql).await? {
+                last.insert(f.int()?, f.int()?);
+            }
+        }
+        let listing = |(event, name, group): (AssetEvent, _, _)| {
+            let runs = made.remove(&event.id.0).unwrap_or_default().into_iter();
+            let runs = runs.map(|run| (RunKey(run), last.get(&run) == Some(&event.id.0))).collect();
+            AssetEventListing { event, name, group, runs }
         };
         Ok(Page { rows: events.rows.into_iter().map(listing).collect(), total: events.total })
     }

@@ -40,7 +40,7 @@ impl Backfills for SqlStore {
         let id = BackfillId(made.int()?);
         let rows = Rows::of(BACKFILL_RUN.columns, runs.iter().map(|row| backfill_run_cells(id, row)));
         tx.insert(&BACKFILL_RUN, rows, Conflict::Fail).await?;
-        let rows = Rows::of(AUDIT.columns, [audit_cells(audit, Some(&backfill.dag.namespace))]);
+        let rows = Rows::of(AUDIT.columns, [audit_cells(audit)]);
         tx.insert(&AUDIT, rows, Conflict::Fail).await?;
         tx.commit().await?;
         self.tell(Change::Record(RecordKind::Backfill));
@@ -116,8 +116,7 @@ impl Backfills for SqlStore {
         let mut sql = Sql::new("UPDATE backfill SET is_paused = ").with(paused);
         sql.push(", updated_at = ").arg(audit.at).push(" WHERE id = ").arg(id.0);
         sql.push(" AND completed_at IS NULL AND is_paused <> ").arg(paused);
-        let namespace = audit.dag.as_ref().map(|dag| &dag.namespace);
-        self.change(sql, RecordKind::Backfill, namespace, audit).await
+        self.change(sql, RecordKind::Backfill, audit).await
     }
 
     async fn cancel_backfill(&self, id: BackfillId, reason: &str, audit: &AuditRow) -> Result<bool, Error> {
@@ -131,8 +130,7 @@ impl Backfills for SqlStore {
         let mut sql = Sql::new("UPDATE backfill_run SET progress = 'passed_over', reason = ").with(reason);
         sql.push(" WHERE backfill = ").arg(id.0).push(" AND progress = 'waiting'");
         tx.run(sql).await?;
-        let namespace = audit.dag.as_ref().map(|dag| &dag.namespace);
-        self.changed(tx, RecordKind::Backfill, namespace, audit).await?;
+        self.changed(tx, RecordKind::Backfill, audit).await?;
         Ok(true)
     }
 

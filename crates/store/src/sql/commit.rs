@@ -80,7 +80,7 @@ pub(super) async fn write(tx: &mut Tx, batch: &Batch) -> Result<(), Error> {
     let deliveries = Rows::of(DELIVERY.columns, batch.deliveries.iter().map(delivery_cells));
     tx.insert(&DELIVERY, deliveries, Conflict::Keep).await?;
     write_assets(tx, batch).await?;
-    let audit = Rows::of(AUDIT.columns, batch.audit.iter().map(|row| audit_cells(row, None)));
+    let audit = Rows::of(AUDIT.columns, batch.audit.iter().map(audit_cells));
     tx.insert(&AUDIT, audit, Conflict::Fail).await?;
     tx.insert(&STATS, Rows::of(STATS.columns, batch.stats.values().map(stats_cells)), replace).await
 }

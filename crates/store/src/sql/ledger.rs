@@ -284,8 +284,8 @@ mod tests {
 
     fn batch(action: &str) -> Batch {
         let (user, action) = ("ada".into(), action.into());
-        let row =
-            AuditRow { at: Timestamp::UNIX_EPOCH, user, action, dag: None, run: None, detail: true.into() };
+        let (at, detail) = (Timestamp::UNIX_EPOCH, true.into());
+        let row = AuditRow { at, user, action, namespace: None, dag: None, run: None, detail };
         Batch { audit: vec![row], ..Batch::default() }
     }
 

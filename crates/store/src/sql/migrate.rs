@@ -26,8 +26,15 @@ macro_rules! migrations {
 }
 
 /// All there are. One that was released is never changed: its checksum is in databases.
-const MIGRATIONS: &[Migration] =
-    migrations!["0001_first", "0002_first_started", "0003_backfill", "0004_alerts", "0005_assets"];
+const MIGRATIONS: &[Migration] = migrations![
+    "0001_first",
+    "0002_first_started",
+    "0003_backfill",
+    "0004_alerts",
+    "0005_assets",
+    "0006_asset_uses",
+    "0007_pool_rate"
+];
 
 /// The schema version that this program needs.
 #[expect(clippy::cast_possible_truncation, reason = "there are few, and the value is made at build time")]

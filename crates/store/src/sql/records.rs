@@ -29,14 +29,8 @@ const IMPORT_ERROR: &str = "x.id, x.namespace, x.source, x.message, x.line, x.at
 
 impl SqlStore {
     /// Ends a transaction that changed a record, with its entry in the audit log.
-    pub(super) async fn changed(
-        &self,
-        mut tx: Tx,
-        kind: RecordKind,
-        namespace: Option<&Namespace>,
-        audit: &AuditRow,
-    ) -> Result<(), Error> {
-        let rows = Rows::of(AUDIT.columns, [audit_cells(audit, namespace)]);
+    pub(super) async fn changed(&self, mut tx: Tx, kind: RecordKind, audit: &AuditRow) -> Result<(), Error> {
+        let rows = Rows::of(AUDIT.columns, [audit_cells(audit)]);
         tx.insert(&AUDIT, rows, Conflict::Fail).await?;
         tx.commit().await?;
         self.tell(Change::Record(kind));
@@ -44,17 +38,11 @@ impl SqlStore {
     }
 
     /// Runs one statement. Where it changes a row, the audit log has it; where not, nothing has happened.
-    pub(super) async fn change(
-        &self,
-        sql: Sql,
-        kind: RecordKind,
-        namespace: Option<&Namespace>,
-        audit: &AuditRow,
-    ) -> Result<bool, Error> {
+    pub(super) async fn change(&self, sql: Sql, kind: RecordKind, audit: &AuditRow) -> Result<bool, Error> {
         let mut tx = self.db.begin().await?;
         let changed = tx.run(sql).await? > 0;
         if changed {
-            self.changed(tx, kind, namespace, audit).await?;
+            self.changed(tx, kind, audit).await?;
         }
         Ok(changed)
     }
@@ -100,7 +88,7 @@ impl Records for SqlStore {
 
     async fn put_connection(&self, row: &ConnectionRow, put: Put, audit: &AuditRow) -> Result<bool, Error> {
         let sql = put_row(&CONNECTION, connection_cells(row), put);
-        self.change(sql, RecordKind::Connection, Some(&row.namespace), audit).await
+        self.change(sql, RecordKind::Connection, audit).await
     }
 
     async fn delete_connection(
@@ -111,7 +99,7 @@ impl Records for SqlStore {
     ) -> Result<bool, Error> {
         let mut sql = Sql::new("DELETE FROM connection WHERE namespace = ").with(&**namespace);
         sql.push(" AND conn_id = ").arg(conn_id);
-        self.change(sql, RecordKind::Connection, Some(namespace), audit).await
+        self.change(sql, RecordKind::Connection, audit).await
     }
 
     async fn variables(
@@ -131,7 +119,7 @@ impl Records for SqlStore {
 
     async fn put_variable(&self, row: &VariableRow, put: Put, audit: &AuditRow) -> Result<bool, Error> {
         let sql = put_row(&VARIABLE, variable_cells(row), put);
-        self.change(sql, RecordKind::Variable, Some(&row.namespace), audit).await
+        self.change(sql, RecordKind::Variable, audit).await
     }
 
     async fn delete_variable(
@@ -142,7 +130,7 @@ impl Records for SqlStore {
     ) -> Result<bool, Error> {
         let mut sql = Sql::new("DELETE FROM variable WHERE namespace = ").with(&**namespace);
         sql.push(" AND name = ").arg(key);
-        self.change(sql, RecordKind::Variable, Some(namespace), audit).await
+        self.change(sql, RecordKind::Variable, audit).await
     }
 
     async fn secrets(&self, after: Option<&SecretId>, limit: u32) -> Result<Vec<SecretRow>, Error> {
@@ -176,7 +164,7 @@ impl Records for SqlStore {
         let mut tx = self.db.begin().await?;
         let id = account::create(&mut tx, account, audit.at).await?;
         if id.is_some() {
-            self.changed(tx, RecordKind::Account, None, audit).await?;
+            self.changed(tx, RecordKind::Account, audit).await?;
         }
         Ok(id)
     }
@@ -187,12 +175,12 @@ impl Records for SqlStore {
         account: &NewAccount,
         audit: &AuditRow,
     ) -> Result<bool, Error> {
-        self.change(account::update(id, account), RecordKind::Account, None, audit).await
+        self.change(account::update(id, account), RecordKind::Account, audit).await
     }
 
     async fn delete_account(&self, id: AccountId, audit: &AuditRow) -> Result<bool, Error> {
         let sql = Sql::new("DELETE FROM account WHERE id = ").with(id.0);
-        self.change(sql, RecordKind::Account, None, audit).await
+        self.change(sql, RecordKind::Account, audit).await
     }
 
     async fn tokens(&self, account: Option<AccountId>, window: Window) -> Result<Page<TokenRow>, Error> {
@@ -207,14 +195,14 @@ impl Records for SqlStore {
         let mut tx = self.db.begin().await?;
         let id = account::create_token(&mut tx, token, audit.at).await?;
         if id.is_some() {
-            self.changed(tx, RecordKind::Account, None, audit).await?;
+            self.changed(tx, RecordKind::Account, audit).await?;
         }
         Ok(id)
     }
 
     async fn delete_token(&self, id: TokenId, audit: &AuditRow) -> Result<bool, Error> {
         let sql = Sql::new("DELETE FROM token WHERE id = ").with(id.0);
-        self.change(sql, RecordKind::Account, None, audit).await
+        self.change(sql, RecordKind::Account, audit).await
     }
 
     async fn import_errors(
@@ -267,14 +255,14 @@ impl Records for SqlStore {
 
     async fn put_run_note(&self, run: RunKey, note: Option<&Note>, audit: &AuditRow) -> Result<bool, Error> {
         let of = Sql::new(" FROM run r WHERE r.key = ").with(run.0);
-        self.put_note("run_note", "run", "r.key, r.namespace", of, note, audit).await
+        self.put_note("run_note", "run", "r.key", of, note, audit).await
     }
 
     async fn put_ti_note(&self, ti: TiKey, note: Option<&Note>, audit: &AuditRow) -> Result<bool, Error> {
         let mut of = Sql::new(" FROM ti t JOIN run r ON r.key = t.run WHERE t.run = ").with(ti.run.0);
         of.push(" AND t.task = ").arg(ti.task.0).push(" AND t.map_index = ").arg(ti.map_index.0);
         let key = "run, task, map_index";
-        self.put_note("ti_note", key, "t.run, t.task, t.map_index, r.namespace", of, note, audit).await
+        self.put_note("ti_note", key, "t.run, t.task, t.map_index", of, note, audit).await
     }
 
     async fn config(&self, key: &str) -> Result<Option<String>, Error> {
@@ -291,7 +279,7 @@ impl Records for SqlStore {
             }
             None => Sql::new("DELETE FROM config WHERE name = ").with(key),
         };
-        self.change(sql, RecordKind::Config, None, audit).await.map(drop)
+        self.change(sql, RecordKind::Config, audit).await.map(drop)
     }
 
     async fn config_or_insert(&self, key: &str, value: &str) -> Result<String, Error> {
@@ -304,9 +292,9 @@ impl Records for SqlStore {
         kept.map_or_else(|| Ok(value.into()), |mut f| f.text())
     }
 
-    async fn put_audit(&self, namespace: Option<&Namespace>, audit: &AuditRow) -> Result<(), Error> {
+    async fn put_audit(&self, audit: &AuditRow) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
-        let rows = Rows::of(AUDIT.columns, [audit_cells(audit, namespace)]);
+        let rows = Rows::of(AUDIT.columns, [audit_cells(audit)]);
         tx.insert(&AUDIT, rows, Conflict::Fail).await?;
         tx.commit().await
     }
@@ -353,13 +341,13 @@ impl Records for SqlStore {
     }
 
     async fn resend_delivery(&self, id: DeliveryId, now: Timestamp, audit: &AuditRow) -> Result<bool, Error> {
-        self.change(delivery::resend(id, now), RecordKind::Delivery, None, audit).await
+        self.change(delivery::resend(id, now), RecordKind::Delivery, audit).await
     }
 }
 
 impl SqlStore {
     /// Writes or deletes the note of what `of` finds; its key is in the columns `key` of the note's table,
-    /// and the first of the columns `select`, whose last is the namespace.
+    /// and in the columns `select` of what is found.
     async fn put_note(
         &self,
         table: &str,
@@ -374,7 +362,6 @@ impl SqlStore {
         let Some(mut f) = tx.row(found).await? else { return Ok(false) };
         let columns = key.split(", ").count();
         let at = (0..columns).map(|_| f.int()).collect::<Result<Vec<i64>, _>>()?;
-        let namespace: Namespace = f.name()?;
         let sql = match note {
             Some(note) => {
                 let mut sql = Sql::new(format!("INSERT INTO {table} ({key}, text, account, at) VALUES ("));
@@ -397,7 +384,7 @@ impl SqlStore {
             }
         };
         tx.run(sql).await?;
-        self.changed(tx, RecordKind::Note, Some(&namespace), audit).await?;
+        self.changed(tx, RecordKind::Note, audit).await?;
         Ok(true)
     }
 }

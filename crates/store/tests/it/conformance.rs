@@ -32,6 +32,9 @@ use crate::fixture::{self, TestStore};
 on_every_store! {
     assets::who_leads_next_knows_what_was_queued,
     assets::lists_say_who_names_them_and_what_came_of_it,
+    assets::a_run_may_be_of_very_many_events,
+    assets::names_may_be_long_and_of_any_letters,
+    assets::two_events_under_one_key_are_refused_and_so_is_one_of_no_asset,
     assets::old_events_go_once_nothing_waits_with_them,
     backfill::a_dag_has_one_backfill_at_a_time,
     backfill::its_dates_come_in_their_order,

@@ -145,6 +145,8 @@ pub fn pool(name: &str, slots: Option<u32>) -> PoolRow {
         namespace: "default".into(),
         name: name.into(),
         slots,
+        rate: slots.map(|slots| format!("{}/minute", slots + 1).parse().unwrap()),
+        next_at: slots.map(|slots| at(slots.into())),
         description: "for tests".into(),
         include_deferred: false,
     }
@@ -170,10 +172,16 @@ pub fn audit(action: &str) -> AuditRow {
         at: at(1),
         user: "ada".into(),
         action: action.into(),
+        namespace: None,
         dag: None,
         run: None,
         detail: json!({"why": "test"}),
     }
+}
+
+pub fn audit_of(dag: &DagKey, action: &str) -> AuditRow {
+    let DagKey { namespace, dag_id } = dag.clone();
+    AuditRow { namespace: Some(namespace), dag: Some(dag_id), ..audit(action) }
 }
 
 pub fn stats(dag: &DagKey, task: &str, mean_ms: f64) -> TaskStatsRow {
@@ -247,8 +255,7 @@ pub fn everything() -> Batch {
                 batch.pools.insert((row.namespace.clone(), row.name.clone()), row);
             }
             batch.deliveries.push(delivery(1, &of, Some(ti_key(1, 0, -1))));
-            let dag = Some(of.clone());
-            batch.audit.push(AuditRow { dag, run: Some(RunKey(2)), ..audit("trigger") });
+            batch.audit.push(AuditRow { run: Some(RunKey(2)), ..audit_of(&of, "trigger") });
             batch.stats.insert((of.clone(), "load".into()), stats(&of, "load", 1234.5));
         })
         .0;

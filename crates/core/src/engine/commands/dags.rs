@@ -34,7 +34,7 @@ impl Engine {
         }
         let dag = Dag::compile((**spec).clone()).map_err(|error| CommandError::Invalid(error.to_string()))?;
         let dag = Arc::new(dag);
-        self.ensure_default_pool(&key);
+        self.ensure_default_pool(now, &key);
         let version = self.dags.get(&key).map_or(1, |known| known.row.version + 1);
         self.out.batch.versions.push(DagVersionRow {
             key: key.clone(),

@@ -70,12 +70,14 @@ pub(crate) struct Unanswered {
     pub(crate) why: String,
     /// Whether it may pass: the server was not there, or broke off, or took too long.
     pub(crate) passing: bool,
+    /// Whether the server may have been told all the same.
+    pub(crate) in_doubt: bool,
 }
 
 impl Client {
     /// Asks.
     pub(crate) async fn ask(&self, request: &Request, longest: Longest) -> Result<Answer, Unanswered> {
-        let lasting = |why: String| Unanswered { why, passing: false };
+        let lasting = |why: String| Unanswered { why, passing: false, in_doubt: false };
         let turns = self.turns_of(request);
         let _turn = turns.acquire().await.map_err(|error| lasting(error.to_string()))?;
         let follow = request.follow;
@@ -93,12 +95,13 @@ impl Client {
         }
         let told = |error: reqwest::Error| {
             let passing = !error.is_builder() && !error.is_redirect();
+            let in_doubt = passing && !error.is_connect();
             let why = if error.is_timeout() {
                 format!("no answer within {:?}", request.timeout)
             } else {
                 causes(&error.without_url())
             };
-            Unanswered { why: format!("{} failed: {why}", request.shown), passing }
+            Unanswered { why: format!("{} failed: {why}", request.shown), passing, in_doubt }
         };
         let response = builder.send().await.map_err(told)?;
         let (status, headers) = (response.status(), response.headers().clone());

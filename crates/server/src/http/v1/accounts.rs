@@ -18,7 +18,7 @@ use super::super::{
     query::{Pattern, query},
     time::Time,
 };
-use crate::accounts::{MIN_PASSWORD, Role};
+use crate::accounts::{self, MIN_PASSWORD, Role};
 
 const LONGEST_NAME: usize = 250;
 const LONGEST_PASSWORD: usize = 1000;
@@ -72,7 +72,8 @@ async fn change_password(call: Call, Body(body): Body<PasswordBody>) -> Result<S
     let mut row = call.shared.accounts.log_in(&call.who.name, &body.old_password, None).await?;
     check_password("new_password", &body.new_password)?;
     row.account.password_hash = call.shared.accounts.hashing().hash(&body.new_password).await?;
-    let audit = call.audit("change_password", json!({ "username": &row.account.username }));
+    let audit =
+        accounts::audit(&call.who.name, "change_password", json!({ "username": &row.account.username }));
     call.store().update_account(row.id, &row.account, &audit).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -177,7 +178,12 @@ async fn create_user(
         username: body.username,
     };
     let detail = json!({ "username": &account.username, "role": body.role });
-    if call.store().create_account(&account, &call.audit("create_account", detail)).await?.is_none() {
+    if call
+        .store()
+        .create_account(&account, &accounts::audit(&call.who.name, "create_account", detail))
+        .await?
+        .is_none()
+    {
         return Err(Error::conflict(format!("there is an account `{}` already", account.username)));
     }
     Ok((StatusCode::CREATED, Json(find(&call, &account.username).await?.into())))
@@ -248,7 +254,7 @@ async fn update_user(
         row.account.namespace = namespace.map(Namespace::from);
     }
     row.account.disabled = body.disabled.unwrap_or(row.account.disabled);
-    let audit = call.audit("update_account", detail);
+    let audit = accounts::audit(&call.who.name, "update_account", detail);
     match call.store().update_account(row.id, &row.account, &audit).await? {
         true => Ok(Json(row.into())),
         false => Err(Error::not_found(format!("there is no account `{username}`"))),
@@ -262,7 +268,7 @@ async fn delete_user(call: Call, Path(username): Path<String>) -> Result<StatusC
     if row.account.role == Role::Admin.as_str() {
         keep_an_admin(&call, &row).await?;
     }
-    let audit = call.audit("delete_account", json!({ "username": &username }));
+    let audit = accounts::audit(&call.who.name, "delete_account", json!({ "username": &username }));
     call.store().delete_account(row.id, &audit).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -166,7 +166,7 @@ async fn find(call: &Call, id: i64) -> Result<DeliveryListing, Error> {
 async fn resend_delivery(call: Call, Path(id): Path<i64>) -> Result<StatusCode, Error> {
     let listing = find(&call, id).await?;
     let mut audit = call.audit("resend_delivery", json!({ "delivery": id }));
-    (audit.dag, audit.run) = (Some(listing.row.dag), listing.row.run);
+    (audit.dag, audit.run) = (Some(listing.row.dag.dag_id), listing.row.run);
     match call.store().resend_delivery(DeliveryId(id), now(), &audit).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Error::conflict(format!(

@@ -12,7 +12,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::super::{
     Body, Error, Path, Reads, Shared, Writes, call::Call, error::Invalid, query::query, time::Time,
 };
-use crate::{accounts::Role, leader::now};
+use crate::{
+    accounts::{self, Role},
+    leader::now,
+};
 
 const LONGEST_NAME: usize = 250;
 
@@ -151,7 +154,7 @@ async fn revoke_token(call: Call, Path(id): Path<i64>) -> Result<StatusCode, Err
     let mine = call.store().tokens(owner, Window::ALL).await?;
     let missing = || Error::not_found(format!("there is no token number {id}"));
     let row = mine.rows.into_iter().find(|row| row.id == TokenId(id)).ok_or_else(missing)?;
-    let audit = call.audit("delete_token", json!({ "name": row.token.name }));
+    let audit = accounts::audit(&call.who.name, "delete_token", json!({ "name": row.token.name }));
     match call.store().delete_token(row.id, &audit).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(missing()),

@@ -22,6 +22,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(in super::super) use self::shape::AssetEventResponse;
 use self::shape::AssetResponse;
+pub(super) use self::shape::GROUP;
 use super::{
     super::{
         Body, Error, Path, Reads, Shared, Writes,
@@ -182,10 +183,7 @@ async fn list_events(
     asked: &AssetEventQuery,
 ) -> Result<Json<AssetEventCollectionResponse>, Error> {
     let page = call.store().asset_events(asked).await?;
-    let mut asset_events = Vec::with_capacity(page.rows.len());
-    for listing in page.rows {
-        asset_events.push(AssetEventResponse::of(call, listing).await?);
-    }
+    let asset_events = AssetEventResponse::all(call, page.rows).await?;
     Ok(Json(AssetEventCollectionResponse { asset_events, total_entries: page.total }))
 }
 
@@ -210,9 +208,11 @@ struct CreateAssetEventsBody {
 )]
 async fn create_asset_event(
     call: Call,
-    Body(body): Body<CreateAssetEventsBody>,
+    Body(mut body): Body<CreateAssetEventsBody>,
 ) -> Result<Json<AssetEventResponse>, Error> {
     find(&call, body.asset_id).await?;
+    // As Airflow has it, so that whoever reads the event knows that no task made it.
+    body.extra.insert("from_rest_api".into(), true.into());
     let which = WhichAsset::Id(AssetId(body.asset_id));
     let (listing, _) = tell(&call, which, body.extra, body.key).await?;
     Ok(Json(AssetEventResponse::of(&call, listing).await?))

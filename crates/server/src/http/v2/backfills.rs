@@ -258,7 +258,7 @@ async fn create_backfill(
     });
     let mut audit =
         call.audit("create_backfill", json!({ "from": backfill.from_date, "to": backfill.to_date }));
-    audit.dag = Some(backfill.dag.clone());
+    audit.dag = Some(backfill.dag.dag_id.clone());
     let dates: Vec<_> = dates.collect();
     let made = call.store().create_backfill(&backfill, &dates, &audit).await?;
     let dag_id = &backfill.dag.dag_id;
@@ -322,7 +322,7 @@ async fn unpause_backfill(call: Call, Path(id): Path<i64>) -> Result<Json<Backfi
 async fn set_paused(call: &Call, id: i64, paused: bool) -> Result<Json<BackfillResponse>, Error> {
     let row = find_open(call, id).await?;
     let mut audit = call.audit("pause_backfill", json!({ "backfill": id, "paused": paused }));
-    audit.dag = Some(row.backfill.dag);
+    audit.dag = Some(row.backfill.dag.dag_id);
     call.store().pause_backfill(row.id, paused, &audit).await?;
     Ok(Json(find(call, id).await?.into()))
 }
@@ -345,7 +345,7 @@ async fn find_open(call: &Call, id: i64) -> Result<BackfillRow, Error> {
 async fn cancel_backfill(call: Call, Path(id): Path<i64>) -> Result<Json<BackfillResponse>, Error> {
     let row = find_open(&call, id).await?;
     let mut audit = call.audit("cancel_backfill", json!({ "backfill": id }));
-    audit.dag = Some(row.backfill.dag.clone());
+    audit.dag = Some(row.backfill.dag.dag_id.clone());
     // Paused first, so that no more runs are made; over last, so that who asks again after a failure here is heard.
     call.store().pause_backfill(row.id, true, &audit).await?;
     for date in call.store().backfill_runs(row.id, Window::ALL).await?.rows {

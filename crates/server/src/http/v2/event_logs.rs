@@ -68,7 +68,7 @@ impl Shower<'_> {
         Ok(EventLogResponse {
             event_log_id: listing.id,
             when: Time(row.at),
-            dag_id: row.dag.as_ref().map(|dag| dag.dag_id.to_string()),
+            dag_id: row.dag.as_ref().map(ToString::to_string),
             run_id: run.as_ref().map(|(run_id, _)| run_id.to_string()),
             map_index: map_index.and_then(|index| i32::try_from(index).ok()),
             try_number: None,
@@ -76,7 +76,7 @@ impl Shower<'_> {
             logical_date: run.and_then(|(_, date)| date).map(Time),
             owner: Some(row.user),
             extra: (!detail.is_null()).then(|| detail.to_string()),
-            dag_display_name: row.dag.map(|dag| dag.dag_id.to_string()),
+            dag_display_name: row.dag.map(|dag| dag.to_string()),
             task_display_name: task_id.clone(),
             task_id,
         })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Json, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use updraft_core::{PoolName, TiStateName, input::Command, record::PoolRow};
+use updraft_core::{BadRate, PoolName, Rate, TiStateName, input::Command, record::PoolRow};
 use updraft_store::{PoolListing, Window};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -59,6 +59,9 @@ struct PoolResponse {
     name: String,
     /// -1 for no limit.
     slots: i64,
+    /// How many may begin in so long, such as `14/minute`, where that is limited; Airflow knows no such thing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<String>,
     description: Option<String>,
     include_deferred: bool,
     occupied_slots: i64,
@@ -78,6 +81,7 @@ impl From<PoolListing> for PoolResponse {
         Self {
             name: row.name.to_string(),
             slots: row.slots.map_or(-1, i64::from),
+            rate: row.rate.map(|rate| rate.to_string()),
             description: Some(row.description).filter(|text| !text.is_empty()),
             include_deferred: row.include_deferred,
             occupied_slots: slots.occupied,
@@ -149,6 +153,9 @@ struct PoolBody {
     name: String,
     /// -1 for no limit.
     slots: i64,
+    /// How many may begin in so long, evenly spaced, such as `14/minute`; as many as want to where nothing is said.
+    #[serde(default)]
+    rate: Option<String>,
     #[serde(default)]
     description: Option<String>,
     /// Whether what is deferred takes slots too.
@@ -167,6 +174,12 @@ fn slots(slots: i64) -> Result<Option<u32>, Error> {
             Invalid::body("slots", "greater_than_equal", msg, slots.into()).into()
         }),
     }
+}
+
+fn rate(rate: Option<String>) -> Result<Option<Rate>, Error> {
+    let Some(text) = rate else { return Ok(None) };
+    let rate = text.parse().map_err(|bad: BadRate| Invalid::value("rate", &bad.to_string(), text))?;
+    Ok(Some(rate))
 }
 
 /// Updraft has no teams.
@@ -202,6 +215,8 @@ async fn post_pool(
         namespace: call.namespace.clone(),
         name,
         slots: slots(body.slots)?,
+        rate: rate(body.rate)?,
+        next_at: None,
         description: body.description.unwrap_or_default(),
         include_deferred: body.include_deferred,
     };
@@ -219,6 +234,10 @@ struct PoolPatchBody {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<i64>)]
     slots: Option<Option<i64>>,
+    /// `null` for none.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    rate: Option<Option<String>>,
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     description: Option<Option<String>>,
@@ -261,6 +280,9 @@ async fn patch_pool(
             Invalid::body("slots", "int_type", "Input should be a valid integer", Value::Null)
         })?;
         row.slots = slots(given)?;
+    }
+    if let Some(given) = body.rate.filter(|_| counts("rate")) {
+        row.rate = rate(given)?;
     }
     if let Some(given) = body.description.filter(|_| counts("description")) {
         row.description = given.unwrap_or_default();

@@ -55,6 +55,10 @@ fn what_is_python_or_can_not_be_said_is_refused() {
         ("{callback: my.smtp.notifications.SmtpNotifier, to: x}", "is Python and is not run yet"),
         ("{param: 1}", "expected a callback's name"),
         (
+            "{__type__: airflow.providers.smtp.notifications.smtp.SmtpNotifier, __args__: [a@x.org]}",
+            "a notifier's arguments have names here",
+        ),
+        (
             "{callback: airflow.providers.smtp.notifications.smtp.SmtpNotifier}",
             "this names nobody: write `to`",
         ),

@@ -14,6 +14,7 @@ async fn with_admin() -> (Server, String) {
             at: jiff::Timestamp::now(),
             user: "test".into(),
             action: "delete_account".into(),
+            namespace: None,
             dag: None,
             run: None,
             detail: serde_json::Value::Null,

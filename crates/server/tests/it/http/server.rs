@@ -247,6 +247,7 @@ async fn account(
         at: jiff::Timestamp::now(),
         user: "test".into(),
         action: "create_account".into(),
+        namespace: None,
         dag: None,
         run: None,
         detail: Value::Null,

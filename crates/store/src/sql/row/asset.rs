@@ -65,7 +65,7 @@ pub(crate) const DAG_ASSET: Table = Table {
         ("usage", Text),
         ("task_id", Text),
     ],
-    key: &["namespace", "dag_id", "version", "uri", "usage", "task_id"],
+    key: &[],
 };
 
 /// The rows of where a version names assets.

@@ -195,17 +195,21 @@ pub(crate) const POOL: Table = Table {
         ("namespace", Text),
         ("name", Text),
         ("slots", Int),
+        ("rate", Text),
+        ("next_at", Int),
         ("description", Text),
         ("include_deferred", Bool),
     ],
     key: &["namespace", "name"],
 };
 
-pub(crate) fn pool_cells(row: &PoolRow) -> [Arg; 5] {
+pub(crate) fn pool_cells(row: &PoolRow) -> [Arg; 7] {
     [
         (&*row.namespace).into(),
         (&*row.name).into(),
         row.slots.into(),
+        row.rate.map(|rate| rate.to_string()).as_ref().into(),
+        row.next_at.into(),
         (&row.description).into(),
         row.include_deferred.into(),
     ]
@@ -216,6 +220,11 @@ pub(crate) fn read_pool(f: &mut Fields) -> Result<PoolRow, Error> {
         namespace: f.name()?,
         name: f.name()?,
         slots: f.opt_number()?,
+        rate: f
+            .opt_text()?
+            .map(|text| text.parse().map_err(|bad| broken("reading a pool", bad)))
+            .transpose()?,
+        next_at: f.opt_time()?,
         description: f.text()?,
         include_deferred: f.flag()?,
     })

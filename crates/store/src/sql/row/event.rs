@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use updraft_core::{
-    AlertOn, DagKey, DeliveryId, Namespace, OnDoubt, RunKey, XcomValue,
+    AlertOn, DagKey, DeliveryId, OnDoubt, RunKey, XcomValue,
     record::{AuditRow, DeliveryRow, TransitionRow, XcomRow},
 };
 
@@ -233,14 +233,13 @@ pub(crate) const AUDIT: Table = Table {
     key: &["id"],
 };
 
-/// The namespace is that of the DAG concerned, or else this one.
-pub(crate) fn audit_cells(row: &AuditRow, namespace: Option<&Namespace>) -> [Arg; 7] {
+pub(crate) fn audit_cells(row: &AuditRow) -> [Arg; 7] {
     [
         row.at.into(),
         (&row.user).into(),
         (&row.action).into(),
-        row.dag.as_ref().map(|dag| &dag.namespace).or(namespace).map(|name| &**name).into(),
-        row.dag.as_ref().map(|dag| &*dag.dag_id).into(),
+        row.namespace.as_deref().into(),
+        row.dag.as_deref().into(),
         row.run.map(|run| run.0).into(),
         json(&row.detail).into(),
     ]
@@ -249,9 +248,6 @@ pub(crate) fn audit_cells(row: &AuditRow, namespace: Option<&Namespace>) -> [Arg
 /// The number comes first.
 pub(crate) fn read_audit(f: &mut Fields) -> Result<AuditListing, Error> {
     let (id, at, user, action) = (f.int()?, f.time()?, f.text()?, f.text()?);
-    let namespace: Option<Namespace> = f.opt_name()?;
-    let dag_id = f.opt_name()?;
-    let dag = namespace.clone().zip(dag_id).map(|(namespace, dag_id)| DagKey { namespace, dag_id });
-    let run = f.opt_number()?.map(RunKey);
-    Ok(AuditListing { id, namespace, row: AuditRow { at, user, action, dag, run, detail: f.json()? } })
+    let (namespace, dag, run) = (f.opt_name()?, f.opt_name()?, f.opt_number()?.map(RunKey));
+    Ok(AuditListing { id, row: AuditRow { at, user, action, namespace, dag, run, detail: f.json()? } })
 }

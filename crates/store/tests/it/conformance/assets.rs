@@ -144,6 +144,46 @@ pub async fn lists_say_who_names_them_and_what_came_of_it(on: TestStore) {
     assert_eq!((of("monday").await.unwrap(), of("tuesday").await.unwrap()), (Some(AssetEventId(2)), None));
 }
 
+/// More than a database takes as values of one statement.
+pub async fn a_run_may_be_of_very_many_events(on: TestStore) {
+    let mut batch = batch();
+    let orders = batch.assets[&AssetId(1)].clone();
+    for id in 4..40_000 {
+        batch.asset_events.push(event(id, &orders, None));
+        batch.queued_events.insert((key("user"), AssetEventId(id)), Some(RunKey(1)));
+    }
+    on.commit(&batch).await;
+    let made = AssetEventQuery { made: Some(RunKey(1)), window: Window::ALL, ..AssetEventQuery::default() };
+    let events = on.store.asset_events(&made).await.unwrap();
+    assert_eq!((events.total, events.rows.len()), (39_998, 39_998));
+    assert!(events.rows[..39_997].iter().all(|listing| listing.runs == [(RunKey(1), false)]));
+    assert_eq!(events.rows[39_997].runs, [(RunKey(1), true)]);
+}
+
+pub async fn names_may_be_long_and_of_any_letters(on: TestStore) {
+    let mut batch = batch();
+    let uri = format!("s3://shop/{}", "ü".repeat(700));
+    let long = Asset::new(&*uri);
+    batch.assets.insert(AssetId(3), asset(3, &uri, None));
+    for version in &mut batch.versions {
+        let task = &mut Arc::make_mut(&mut version.spec).tasks[0];
+        (task.task_id, task.outlets) = ("字".repeat(250).into(), vec![long.clone()]);
+    }
+    on.commit(&batch).await;
+    let query = AssetQuery { id: Some(AssetId(3)), ..AssetQuery::default() };
+    assert_eq!(on.store.assets(&query).await.unwrap().rows[0].uses.len(), 2);
+}
+
+pub async fn two_events_under_one_key_are_refused_and_so_is_one_of_no_asset(on: TestStore) {
+    on.commit(&batch()).await;
+    let stock = asset(2, "stock", None);
+    for bad in [event(4, &stock, Some("monday")), event(4, &asset(9, "no", None), None)] {
+        on.refuses(&Batch { asset_events: vec![bad], ..Batch::default() }).await;
+    }
+    let queued = [((key("user"), AssetEventId(9)), None)].into();
+    on.refuses(&Batch { queued_events: queued, ..Batch::default() }).await;
+}
+
 pub async fn old_events_go_once_nothing_waits_with_them(on: TestStore) {
     on.commit(&batch()).await;
     let expired = |before| on.store.clean(at(before), Expired::AssetEvents, 100);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use updraft_core::{DagKey, Namespace, RunKey, RunState, record::AuditRow};
+use updraft_core::{DagKey, Namespace, RunKey, RunState};
 use updraft_store::{
     BackfillCounts, BackfillId, BackfillQuery, BackfillRunRow, Expired, NewBackfill, Progress, Reprocess,
     Window,
@@ -11,7 +11,7 @@ use updraft_store::{
 
 use crate::{
     fixture::TestStore,
-    rows::{self, at, audit, key},
+    rows::{self, at, audit_of, key},
 };
 
 fn wanted(dag: &DagKey) -> NewBackfill {
@@ -41,13 +41,9 @@ fn date(ix: u32) -> BackfillRunRow {
     }
 }
 
-fn of(dag: &DagKey, action: &str) -> AuditRow {
-    AuditRow { dag: Some(dag.clone()), ..audit(action) }
-}
-
 async fn create(on: &TestStore, dag: &DagKey, dates: u32) -> Option<BackfillId> {
     let dates: Vec<_> = (0..dates).map(date).collect();
-    on.store.create_backfill(&wanted(dag), &dates, &of(dag, "backfill")).await.unwrap()
+    on.store.create_backfill(&wanted(dag), &dates, &audit_of(dag, "backfill")).await.unwrap()
 }
 
 pub async fn a_dag_has_one_backfill_at_a_time(on: TestStore) {
@@ -62,13 +58,13 @@ pub async fn a_dag_has_one_backfill_at_a_time(on: TestStore) {
     assert_eq!(on.store.backfill(&"elsewhere".into(), first).await.unwrap(), None);
     assert_eq!(on.store.open_backfills().await.unwrap().len(), 2);
 
-    assert!(on.store.pause_backfill(first, true, &of(&web, "pause")).await.unwrap());
-    assert!(!on.store.pause_backfill(first, true, &of(&web, "pause")).await.unwrap());
+    assert!(on.store.pause_backfill(first, true, &audit_of(&web, "pause")).await.unwrap());
+    assert!(!on.store.pause_backfill(first, true, &audit_of(&web, "pause")).await.unwrap());
     assert!(on.store.backfill(&here, first).await.unwrap().unwrap().backfill.is_paused);
 
-    assert!(on.store.cancel_backfill(first, "cancelled", &of(&web, "cancel")).await.unwrap());
-    assert!(!on.store.cancel_backfill(first, "cancelled", &of(&web, "cancel")).await.unwrap());
-    assert!(!on.store.pause_backfill(first, false, &of(&web, "unpause")).await.unwrap());
+    assert!(on.store.cancel_backfill(first, "cancelled", &audit_of(&web, "cancel")).await.unwrap());
+    assert!(!on.store.cancel_backfill(first, "cancelled", &audit_of(&web, "cancel")).await.unwrap());
+    assert!(!on.store.pause_backfill(first, false, &audit_of(&web, "unpause")).await.unwrap());
     let counts = on.store.backfill_counts(first).await.unwrap();
     assert_eq!(counts, BackfillCounts { passed_over: 2, ..BackfillCounts::default() });
     let third = create(&on, &web, 1).await.unwrap();

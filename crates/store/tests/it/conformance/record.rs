@@ -206,12 +206,13 @@ pub async fn configuration_is_made_once(on: TestStore) {
 pub async fn the_audit_log_has_what_changed_and_nothing_else(on: TestStore) {
     let store = &on.store;
     on.commit(&rows::everything()).await;
-    assert!(store.put_connection(&connection("a"), Put::Create, &audit("add_connection")).await.unwrap());
-    assert!(!store.put_connection(&connection("a"), Put::Create, &audit("add_connection")).await.unwrap());
+    let added = AuditRow { namespace: Some(Namespace::default()), ..audit("add_connection") };
+    assert!(store.put_connection(&connection("a"), Put::Create, &added).await.unwrap());
+    assert!(!store.put_connection(&connection("a"), Put::Create, &added).await.unwrap());
     assert!(!store.delete_variable(&"other".into(), "x", &audit("delete_variable")).await.unwrap());
     store.create_account(&account("ada"), &audit("add_account")).await.unwrap();
-    let login = AuditRow { user: "bob".into(), ..audit("login") };
-    store.put_audit(Some(&"other".into()), &login).await.unwrap();
+    let login = AuditRow { user: "bob".into(), namespace: Some("other".into()), ..audit("login") };
+    store.put_audit(&login).await.unwrap();
 
     let actions = |query: AuditQuery| async move {
         let page = store.audit(&query).await.unwrap();
@@ -228,6 +229,6 @@ pub async fn the_audit_log_has_what_changed_and_nothing_else(on: TestStore) {
     let excluded = vec!["add_account".into()];
     assert_eq!(actions(AuditQuery { action: added, excluded, ..all() }).await, ["add_connection"]);
     let first = store.audit(&all()).await.unwrap().rows.remove(0);
-    assert_eq!(first.namespace, Some(Namespace::default()));
+    assert_eq!(first.row.namespace, Some(Namespace::default()));
     assert_eq!(actions(AuditQuery { id: Some(first.id), ..all() }).await, ["trigger"]);
 }

@@ -217,9 +217,20 @@ fn put(batch: &mut Batch, kind: u8, pick: &mut Pick, dags: &BTreeSet<DagKey>, ru
             batch.deliveries.push(DeliveryRow { run: Some(key.run), ..row });
         }
         13 => {
-            let (dag, run) = (pick.maybe(|_| of), pick.maybe(|_| key.run));
+            let (dag, run) = (pick.maybe(|_| of.dag_id), pick.maybe(|_| key.run));
+            let namespace = match &dag {
+                Some(_) => Some(of.namespace),
+                None => pick.maybe(|_| of.namespace),
+            };
             let row = rows::audit(pick.of(&["trigger", "clear", "mark"]));
-            batch.audit.push(AuditRow { at: pick.time(), user: pick.text().into(), dag, run, ..row });
+            batch.audit.push(AuditRow {
+                at: pick.time(),
+                user: pick.text().into(),
+                namespace,
+                dag,
+                run,
+                ..row
+            });
         }
         14 if dags.contains(&of) => {
             let row = rows::stats(&of, pick.text(), f64::from(pick.small(1000)) / 7.0);

@@ -1,15 +1,18 @@
 //! Assets and their events as Airflow shows them.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
-use serde_json::{Map, Value};
-use updraft_core::{MapIndex, RunState};
+use serde_json::Value;
+use updraft_core::{MapIndex, RunKey, RunState, record::RunRow};
 use updraft_store::{AssetEventListing, AssetListing, AssetUsage, AssetUse};
 use utoipa::ToSchema;
 
 use super::super::super::{Error, call::Call, time::Time};
+use crate::secrets::mask;
 
 /// Airflow's `Asset.group` where none was given.
-const GROUP: &str = "asset";
+pub(in super::super) const GROUP: &str = "asset";
 
 /// An asset.
 #[derive(Serialize, ToSchema)]
@@ -18,8 +21,9 @@ pub(super) struct AssetResponse {
     name: String,
     uri: String,
     group: String,
+    /// What has a telling name in it is masked.
     #[schema(value_type = Object)]
-    extra: Map<String, Value>,
+    extra: Value,
     created_at: Time,
     updated_at: Time,
     /// The DAGs that wait for it.
@@ -73,7 +77,7 @@ impl From<AssetListing> for AssetResponse {
             name: row.asset.name.unwrap_or_else(|| row.asset.uri.to_string()),
             uri: row.asset.uri.to_string(),
             group: row.asset.group.unwrap_or_else(|| GROUP.to_owned()),
-            extra: row.asset.extra,
+            extra: mask(&Value::Object(row.asset.extra)),
             created_at: at,
             updated_at: at,
             scheduled_dags: Vec::new(),
@@ -107,6 +111,7 @@ pub(in super::super::super) struct AssetEventResponse {
     uri: String,
     name: String,
     group: String,
+    /// What has a telling name in it is masked.
     #[schema(value_type = Object)]
     extra: Value,
     /// Told again under this key, it is the same event; Airflow knows no such thing.
@@ -141,31 +146,27 @@ struct DagRunAssetReference {
 
 impl AssetEventResponse {
     pub async fn of(call: &Call, listing: AssetEventListing) -> Result<Self, Error> {
+        let runs = runs_of(call, std::slice::from_ref(&listing)).await?;
+        Ok(Self::with_runs(listing, &runs))
+    }
+
+    pub async fn all(call: &Call, listings: Vec<AssetEventListing>) -> Result<Vec<Self>, Error> {
+        let runs = runs_of(call, &listings).await?;
+        Ok(listings.into_iter().map(|listing| Self::with_runs(listing, &runs)).collect())
+    }
+
+    fn with_runs(listing: AssetEventListing, known: &HashMap<RunKey, RunRow>) -> Self {
         let AssetEventListing { event, name, group, runs } = listing;
-        let mut created_dagruns = Vec::with_capacity(runs.len());
-        for (run, triggering) in runs {
-            let Some(run) = call.store().run(run).await?.map(|run| run.row) else { continue };
-            created_dagruns.push(DagRunAssetReference {
-                run_id: run.run_id.to_string(),
-                dag_id: run.dag.dag_id.to_string(),
-                logical_date: run.logical_date.map(Time),
-                start_date: Time(run.started_at.unwrap_or(run.queued_at)),
-                end_date: run.ended_at.map(Time),
-                state: run.state,
-                data_interval_start: None,
-                data_interval_end: None,
-                partition_key: None,
-                triggering,
-            });
-        }
+        let of_run = |(run, triggering)| Some(DagRunAssetReference::of(known.get(&run)?, triggering));
+        let created_dagruns = runs.into_iter().filter_map(of_run).collect();
         let source = event.source.as_ref();
-        Ok(Self {
+        Self {
             id: event.id.0,
             asset_id: event.asset.0,
             uri: event.uri.to_string(),
             name: name.unwrap_or_else(|| event.uri.to_string()),
             group: group.unwrap_or_else(|| GROUP.to_owned()),
-            extra: Value::clone(&event.extra),
+            extra: mask(&event.extra),
             key: event.key.clone(),
             source_dag_id: source.map(|source| source.dag_id.to_string()),
             source_task_id: source.map(|source| source.task_id.to_string()),
@@ -174,6 +175,36 @@ impl AssetEventResponse {
             created_dagruns,
             timestamp: Time(event.at),
             partition_key: None,
-        })
+        }
+    }
+}
+
+/// The runs that were made of events. Many events may have made one.
+async fn runs_of(call: &Call, listings: &[AssetEventListing]) -> Result<HashMap<RunKey, RunRow>, Error> {
+    let mut known = HashMap::new();
+    for (run, _) in listings.iter().flat_map(|listing| &listing.runs) {
+        if !known.contains_key(run)
+            && let Some(found) = call.store().run(*run).await?
+        {
+            known.insert(*run, found.row);
+        }
+    }
+    Ok(known)
+}
+
+impl DagRunAssetReference {
+    fn of(run: &RunRow, triggering: bool) -> Self {
+        Self {
+            run_id: run.run_id.to_string(),
+            dag_id: run.dag.dag_id.to_string(),
+            logical_date: run.logical_date.map(Time),
+            start_date: Time(run.started_at.unwrap_or(run.queued_at)),
+            end_date: run.ended_at.map(Time),
+            state: run.state,
+            data_interval_start: None,
+            data_interval_end: None,
+            partition_key: None,
+            triggering,
+        }
     }
 }

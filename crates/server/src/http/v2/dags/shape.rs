@@ -9,8 +9,11 @@ use updraft_core::{AssetCondition, Dag, DagSpec, Param, schedule::Schedule};
 use updraft_store::DagListing;
 use utoipa::ToSchema;
 
-use super::super::super::{time::Time, versions::Version};
 use super::super::versions::DagVersionResponse;
+use super::super::{
+    super::{time::Time, versions::Version},
+    assets::GROUP,
+};
 
 /// A DAG.
 #[derive(Serialize, ToSchema)]
@@ -249,7 +252,7 @@ fn expression(condition: &AssetCondition) -> Value {
         AssetCondition::Asset(asset) => json!({ "asset": {
             "uri": asset.uri,
             "name": asset.name.as_deref().unwrap_or(&asset.uri),
-            "group": asset.group.as_deref().unwrap_or("asset"),
+            "group": asset.group.as_deref().unwrap_or(GROUP),
         }}),
         AssetCondition::All(parts) => json!({ "all": all(parts) }),
         AssetCondition::Any(parts) => json!({ "any": all(parts) }),

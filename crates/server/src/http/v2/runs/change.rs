@@ -141,7 +141,7 @@ pub(in super::super) fn check_note(note: Option<String>) -> Result<Option<String
 async fn put_note(call: &Call, run: RunListing, text: Option<String>) -> Result<RunListing, Error> {
     let note = text.map(|text| Note { text, user: call.who.name.to_string(), at: now() });
     let mut audit = call.audit("note", json!({ "note": note.as_ref().map(|note| &note.text) }));
-    (audit.dag, audit.run) = (Some(run.row.dag.clone()), Some(run.row.key));
+    (audit.dag, audit.run) = (Some(run.row.dag.dag_id.clone()), Some(run.row.key));
     call.store().put_run_note(run.row.key, note.as_ref(), &audit).await?;
     Ok(RunListing { note, ..run })
 }

@@ -272,7 +272,7 @@ pub(in super::super) async fn put_note(
         "note": note.as_ref().map(|note| &note.text),
     });
     let mut audit = call.audit("note", detail);
-    (audit.dag, audit.run) = (Some(listing.dag.clone()), Some(listing.row.key.run));
+    (audit.dag, audit.run) = (Some(listing.dag.dag_id.clone()), Some(listing.row.key.run));
     call.store().put_ti_note(listing.row.key, note.as_ref(), &audit).await?;
     Ok(())
 }
