@@ -240,6 +240,7 @@ fn ti_row(key: TiKey, state: RunState, at: Timestamp) -> TiRow {
         max_tries: 1,
         lost: 0,
         first_started_at: None,
+        name: None,
         lease: 1,
         scheduled_at: Some(at),
         queued_at: Some(at),

@@ -108,6 +108,7 @@ fn concerns(input: &Input) -> (&'static str, Vec<TiKey>) {
 
 fn report_kind(report: &Report) -> &'static str {
     match report {
+        Report::Named(_) => "named",
         Report::Started => "started",
         Report::Deferred { .. } => "deferred",
         Report::Ended(outcome) => match outcome.end {
@@ -160,7 +161,7 @@ impl fmt::Display for ShownReport<'_> {
                 Some(branch) => write!(f, " {:?} {branch:?}", outcome.result_length),
                 None => write!(f, " {:?} {:?}", outcome.exit_code, outcome.result_length),
             },
-            Report::Started | Report::Deferred { .. } => Ok(()),
+            Report::Named(_) | Report::Started | Report::Deferred { .. } => Ok(()),
         }
     }
 }

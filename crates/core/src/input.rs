@@ -120,6 +120,8 @@ pub enum WorkerEvent {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Report {
+    /// What this copy of a mapped task is called (Airflow's `rendered_map_index`): told before it begins.
+    Named(String),
     /// It began.
     Started,
     /// It waits for a time, and the worker has forgotten it. The wait's end is the attempt's success.

@@ -129,6 +129,9 @@ pub struct OrderTask {
     /// The tasks directly after it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub downstream: Vec<TaskId>,
+    /// A template of what this copy of a mapped task is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map_index_template: Option<String>,
     /// Where nobody knows how an attempt ended, no other follows (`max_lost: 0`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hold_doubts: bool,

@@ -166,6 +166,8 @@ pub struct TiRow {
     pub skips: Arc<[TaskIx]>,
     /// When the first of the tries before this one began, since it was last cleared.
     pub first_started_at: Option<Timestamp>,
+    /// What this copy of a mapped task is called (Airflow's `rendered_map_index`), once an attempt was prepared.
+    pub name: Option<Arc<str>>,
 }
 
 /// A task instance changed its state.

@@ -53,6 +53,7 @@ fn order(row: &DeliveryRow) -> Order {
             mapping: None,
             upstream: Vec::new(),
             downstream: Vec::new(),
+            map_index_template: None,
             hold_doubts: false,
             first_started_at: None,
             run_as_user: None,

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Map, Value};
 use updraft_core::{
-    MapIndex, ResultArg, TaskId,
+    MapIndex, ResultArg, TaskId, TiKey,
     input::{AttemptEnd, Outcome},
     protocol::{Connection, Order, XcomQuery},
     put_arguments,
@@ -22,7 +22,7 @@ use crate::{
         find, known,
     },
     files::Unreadable,
-    secrets::{self, mask},
+    secrets::{self, mask, mask_text},
     template::{BadTemplate, Renderer},
     work::ResultRule,
 };
@@ -32,6 +32,8 @@ use crate::{
 pub struct Prepared {
     /// The arguments as rendered, a JSON object, secrets masked (`***`), and long texts cut as Airflow does.
     pub rendered: Value,
+    /// What this copy of a mapped task is called, where its task has a template for that.
+    pub name: Option<String>,
     /// Texts that must not show anywhere: what was looked up of secret variables and connections.
     pub secrets: Vec<String>,
     /// What to do.
@@ -96,9 +98,11 @@ pub fn prepare(order: &Order, host: &dyn Host) -> Result<Prepared, Refused> {
         return Err(job.bad((None, mend.into())));
     }
     let work = (entry.plan)(&job)?;
+    let name = order.task.map_index_template.as_deref().map(|template| job.name(template));
     let secrets = job.secrets.into_inner();
+    let name = name.map(|name| mask_text(&name, &secrets).chars().take(LONGEST_NAME).collect());
     let rendered = mask(&cut(&Value::Object(job.args)), &secrets);
-    Ok(Prepared { rendered, secrets, work })
+    Ok(Prepared { rendered, name, secrets, work })
 }
 
 /// Whether an order can be prepared without reading a file or rendering anything. What its operator looks up
@@ -106,6 +110,7 @@ pub fn prepare(order: &Order, host: &dyn Host) -> Result<Prepared, Refused> {
 pub fn is_literal(order: &Order) -> bool {
     let Ok(entry) = find(&order.operator) else { return true };
     order.task.mapping.is_none()
+        && order.task.map_index_template.is_none()
         && !entry.arguments().any(|argument| argument.expects == Expression::EXPECTS)
         && order.task.inputs.is_empty()
         && order.args.values().all(|value| plain(value, entry))
@@ -211,6 +216,26 @@ impl Job<'_> {
     #[cfg(any(feature = "email", feature = "sms"))]
     pub(crate) fn run_began(&self) -> i64 {
         self.order.run.started_at.unwrap_or(self.order.run.run_after).as_microsecond()
+    }
+
+    /// What this copy is called: the template sees its arguments as they were rendered, as `task.NAME`. As in Airflow,
+    /// one that can't be rendered fails nothing.
+    fn name(&self, template: &str) -> String {
+        let mut task = self.args.clone();
+        task.insert("task_id".into(), (&*self.order.task.task_id).into());
+        let names = [("task".to_owned(), Value::Object(task))].into_iter().collect();
+        let template = Value::String(template.to_owned());
+        match self.with_renderer(names, |renderer| renderer.render("map_index_template", &template, &[])) {
+            Ok(name) => as_text(&name),
+            Err(bad) => bad.to_string(),
+        }
+    }
+
+    /// What names this task instance's work to others: the same for each try of it, since one before may have been done
+    /// after all, and another where the run begins anew.
+    pub(crate) fn work_id(&self) -> String {
+        let TiKey { run, task, map_index } = self.order.attempt.ti;
+        format!("{run}.{}.{map_index}.{}", task.0, self.run_began())
     }
 
     /// The variables that Airflow sets for the programs it starts.
@@ -325,6 +350,9 @@ fn put_results(value: &mut Value, order: &Order, host: &dyn Host) -> Result<(), 
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
     }
 }
+
+/// So long is the name of a mapped task's copy at most (as Airflow's column for it has room), in letters.
+const LONGEST_NAME: usize = 250;
 
 /// As much of a text as Airflow keeps of a rendered field (`core.max_templated_field_length`).
 const LONGEST_RENDERED: usize = 4096;

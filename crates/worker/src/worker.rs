@@ -187,9 +187,9 @@ fn wanted(guard: Guard, guarding: Guarding) -> Result<Option<Arc<Guard>>, Error>
     Ok(Some(Arc::new(guard)))
 }
 
-/// Whether an event says no more than that an attempt has begun.
+/// Whether an event says no more than that an attempt has begun, and what it is called.
 fn is_start(event: &WorkerEvent) -> bool {
-    matches!(event, WorkerEvent::Report { report: Report::Started, .. })
+    matches!(event, WorkerEvent::Report { report: Report::Started | Report::Named(_), .. })
 }
 
 /// Waits until the worker is told to stop; also where nobody is left to tell it.
@@ -408,6 +408,7 @@ impl Worker {
 
     fn note(&mut self, Happened { attempt, at, report }: Happened) {
         match report {
+            Report::Named(name) => self.held.named(attempt, name),
             Report::Started => self.held.started(attempt, at),
             Report::Deferred { .. } | Report::Ended(_) => self.held.end(attempt, at, report),
         }

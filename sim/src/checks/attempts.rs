@@ -200,7 +200,7 @@ impl Attempts {
                             && covers(policy, o.exit_code)
                             && o.end == AttemptEnd::Failed
                     }),
-                    Report::Started | Report::Deferred { .. } => false,
+                    Report::Named(_) | Report::Started | Report::Deferred { .. } => false,
                 };
                 if held.and_then(|held| self.reported.get(&held)).is_some_and(|all| all.iter().any(may_retry))
                 {

@@ -20,10 +20,19 @@ pub enum Command {
         dag_id: String,
     },
     /// List the task instances of a run, with their states.
-    #[command(alias = "states-for-dag-run", after_help = "Example:\n  updraft tasks states etl nightly")]
+    #[command(
+        alias = "states-for-dag-run",
+        after_help = "Examples:\n  updraft tasks states etl nightly\n  \
+                            updraft tasks states etl nightly load --state failed --state up_for_retry"
+    )]
     States {
         #[command(flatten)]
         run: Run,
+        /// Only of this task.
+        task_id: Option<String>,
+        /// Only those in this state; several times for several.
+        #[arg(long = "state", value_name = "STATE")]
+        states: Vec<String>,
     },
     /// Print the log of an attempt, or follow it until the attempt is over.
     #[command(after_help = "Examples:\n  updraft tasks logs etl nightly extract\n  \
@@ -149,6 +158,7 @@ const LISTED: Columns = &[
 const STATES: Columns = &[
     ("TASK", "/task_id"),
     ("COPY", "/map_index"),
+    ("NAME", "/rendered_map_index"),
     ("STATE", "/state"),
     ("TRY", "/try_number"),
     ("DONE", "/done"),
@@ -187,9 +197,15 @@ impl Ask for Command {
                 let tasks = client.list(&["v2", "dags", &dag_id, "tasks"], &[], "tasks", None).await?;
                 format.list(&tasks, LISTED)
             }
-            Self::States { run } => {
+            Self::States { run, task_id, states } => {
                 let path = [&run.path_v1()[..], &["progress"]].concat();
                 let mut progress = client.get(&path).await?;
+                if let Some(tasks) = progress["tasks"].as_array_mut() {
+                    tasks.retain(|task| {
+                        task_id.as_ref().is_none_or(|task_id| task["task_id"] == **task_id)
+                            && (states.is_empty() || states.iter().any(|state| task["state"] == **state))
+                    });
+                }
                 let tasks = progress["tasks"].as_array_mut().filter(|_| *format == Format::Table);
                 for task in tasks.into_iter().flatten() {
                     if matches!(task["state"].as_str(), Some("running" | "paused")) {

@@ -25,6 +25,8 @@ impl Engine {
     ) {
         let current = self.is_current(worker, attempt);
         match report {
+            Report::Named(name) if current => self.on_named(attempt.ti, name.into()),
+            Report::Named(_) => {}
             Report::Started if current => self.on_started(now, attempt.ti, at),
             // Somebody else has it by now, or nobody: what runs there is not wanted.
             Report::Started => self.tell(worker, ToWorker::Cancel(attempt)),
@@ -52,6 +54,12 @@ impl Engine {
                 self.tell(worker, ToWorker::Acknowledge(attempt));
             }
         }
+    }
+
+    fn on_named(&mut self, key: TiKey, name: Arc<str>) {
+        let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) else { return };
+        ti.name = Some(name);
+        self.changed.tis.insert(key);
     }
 
     /// Notes when an attempt began. The worker's clock is believed as far as it is possible.
@@ -365,6 +373,7 @@ impl Engine {
             ti.first_started_at = None;
             ti.scheduled_at = None;
             ti.result_length = None;
+            ti.name = None;
             ti.worker = None;
         }
         // Those of a step before that is still to be written go too: a batch clears before it writes.

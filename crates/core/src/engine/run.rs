@@ -99,6 +99,7 @@ impl Run {
             max_tries: spec.retry.retries,
             lost: 0,
             first_started_at: None,
+            name: None,
             lease: 0,
             scheduled_at: None,
             queued_at: None,

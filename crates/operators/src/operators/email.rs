@@ -86,11 +86,8 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     })?;
     let list =
         |OneOrMore(texts): OneOrMore| texts.iter().flat_map(|text| addresses(text)).collect::<Vec<_>>();
-    let (run, task, ti) = (&job.order.run, &job.order.task, job.order.attempt.ti);
-    // The same for each try: one before may have been sent after all. Another where the run begins anew.
-    let began = job.run_began();
-    let reason =
-        format!("{}.{}.{}.{}.{}.{began}", ti.run, ti.map_index, run.dag_id, task.task_id, run.run_id);
+    let (run, task) = (&job.order.run, &job.order.task);
+    let reason = format!("{}.{}.{}.{}", job.work_id(), run.dag_id, task.task_id, run.run_id);
     let mail = Mail {
         message_id: message_id(&reason, &from),
         from,

@@ -40,7 +40,7 @@ arguments! {
     }
 }
 
-/// To so many it is sent at most: a try that fails begins anew with the first of them.
+/// To so many it is sent at most: a further try sends to all of them, under the same ids.
 const MOST_RECIPIENTS: usize = 1000;
 
 /// What is looked at of an answer, in bytes.
@@ -77,10 +77,10 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
         let mend = format!("names more than {MOST_RECIPIENTS}: map the task over them");
         return Err(job.bad((Some("to"), mend)));
     }
-    let began = job.run_began();
+    let work = job.work_id();
     let messages = recipients.into_iter().map(|to| {
-        // The gateway knows a message that comes twice by it: the same for each time this try sends it.
-        let message_id = format!("{}.{began}.{}", job.order.attempt, escape(to));
+        // The gateway knows a message that comes twice by it.
+        let message_id = format!("{work}.{}", escape(to));
         let message = Message { to, text: &args.text, message_id: &message_id };
         let render = |names, fields: &Value| {
             job.with_renderer(names, |renderer| renderer.render(conn_id, fields, &[]))

@@ -111,6 +111,7 @@ pub fn order(operator: &str, args: Value) -> Order {
             mapping: None,
             upstream: vec!["load".into()],
             downstream: vec!["left".into(), "right".into()],
+            map_index_template: None,
             hold_doubts: false,
             first_started_at: None,
             run_as_user: None,

@@ -33,6 +33,7 @@ pub(super) use self::{
     assets::{AssetEventResponse, tell as tell_asset_event},
     pools::PoolSlots,
     runs::RunResponse,
+    tis::rendered_map_index,
 };
 use super::Shared;
 

@@ -53,6 +53,10 @@ impl Orders {
             mapping,
             upstream: names(dag.upstream(attempt.ti.task)),
             downstream: names(dag.downstream(attempt.ti.task)),
+            map_index_template: spec
+                .map_index_template
+                .clone()
+                .filter(|_| attempt.ti.map_index != MapIndex::NONE),
             hold_doubts: spec.max_lost == 0,
             first_started_at: ti.first_started_at.or(ti.started_at),
             run_as_user: spec.run_as_user.clone(),

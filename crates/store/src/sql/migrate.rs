@@ -33,7 +33,8 @@ const MIGRATIONS: &[Migration] = migrations![
     "0004_alerts",
     "0005_assets",
     "0006_asset_uses",
-    "0007_pool_rate"
+    "0007_pool_rate",
+    "0008_ti_name"
 ];
 
 /// The schema version that this program needs.

@@ -101,6 +101,7 @@ pub fn ti(key: TiKey, state: TiState) -> TiRow {
         max_tries: 2,
         lost: 0,
         first_started_at: None,
+        name: Some("the one of Ä".into()),
         lease: 1,
         scheduled_at: Some(at(key.run.0)),
         queued_at: None,

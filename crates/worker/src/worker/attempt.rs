@@ -139,6 +139,9 @@ async fn carry_out(order: Arc<Order>, tools: &Arc<Tools>, wanted: watch::Receive
         Err(panic) => return unexpected(&panic),
     };
     let rendered = prepared.rendered.clone();
+    if let Some(name) = prepared.name.clone() {
+        happened(&order, tools, Timestamp::now(), Report::Named(name));
+    }
     let mut report = match prepared {
         Prepared { work: Work::Until(until), .. } => Report::Deferred { until },
         Prepared { work: Work::Process(plan), secrets, .. } => {
@@ -227,8 +230,11 @@ fn ended(end: AttemptEnd, message: String) -> Report {
 }
 
 fn started(order: &Order, tools: &Tools, at: Timestamp) {
-    let happened = Happened { attempt: order.attempt, at, report: Report::Started };
-    let _ = tools.happened.send(happened);
+    happened(order, tools, at, Report::Started);
+}
+
+fn happened(order: &Order, tools: &Tools, at: Timestamp, report: Report) {
+    let _ = tools.happened.send(Happened { attempt: order.attempt, at, report });
 }
 
 fn log_file(order: &Order, tools: &Tools) -> PathBuf {

@@ -13,10 +13,19 @@ pub(super) struct Held(BTreeMap<AttemptId, Phase>);
 
 /// Where an attempt stands.
 pub(super) enum Phase {
-    /// It runs, since then if it has begun.
-    Running(Running, Option<Timestamp>),
+    /// It runs, and this was told of it.
+    Running(Running, Told),
     /// It is over, in this way; the server has not said that it knows.
     Over(Timestamp, Report),
+}
+
+/// What was told of an attempt that runs.
+#[derive(Default)]
+pub(super) struct Told {
+    /// When it began.
+    began: Option<Timestamp>,
+    /// What it is called.
+    name: Option<String>,
 }
 
 impl Held {
@@ -39,19 +48,32 @@ impl Held {
 
     /// What the server may not know yet.
     pub fn reports(&self) -> impl Iterator<Item = (AttemptId, Timestamp, Report)> {
-        self.0.iter().filter_map(|(attempt, phase)| match phase {
-            Phase::Running(_, began) => began.map(|at| (*attempt, at, Report::Started)),
-            Phase::Over(at, report) => Some((*attempt, *at, report.clone())),
+        self.0.iter().flat_map(|(attempt, phase)| {
+            let reports = match phase {
+                Phase::Running(_, Told { began, name }) => {
+                    let named = name.clone().map(Report::Named);
+                    let at = began.unwrap_or(Timestamp::UNIX_EPOCH);
+                    [named.map(|named| (at, named)), began.map(|at| (at, Report::Started))]
+                }
+                Phase::Over(at, report) => [None, Some((*at, report.clone()))],
+            };
+            reports.into_iter().flatten().map(|(at, report)| (*attempt, at, report))
         })
     }
 
     pub fn begin(&mut self, attempt: AttemptId, running: Running) {
-        self.0.insert(attempt, Phase::Running(running, None));
+        self.0.insert(attempt, Phase::Running(running, Told::default()));
     }
 
     pub fn started(&mut self, attempt: AttemptId, at: Timestamp) {
-        if let Some(Phase::Running(_, began)) = self.0.get_mut(&attempt) {
-            *began = Some(at);
+        if let Some(Phase::Running(_, told)) = self.0.get_mut(&attempt) {
+            told.began = Some(at);
+        }
+    }
+
+    pub fn named(&mut self, attempt: AttemptId, name: String) {
+        if let Some(Phase::Running(_, told)) = self.0.get_mut(&attempt) {
+            told.name = Some(name);
         }
     }
 

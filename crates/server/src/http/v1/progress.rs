@@ -10,7 +10,7 @@ use updraft_store::{TextFilter, TiField, TiQuery, Window};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::super::{Error, Path, Reads, Shared, call::Call, time::Time};
+use super::super::{Error, Path, Reads, Shared, call::Call, time::Time, v2::rendered_map_index};
 use crate::leader::now;
 
 /// What is still going on is never shown as complete.
@@ -47,6 +47,8 @@ struct ProgressResponse {
 struct TaskProgress {
     task_id: String,
     map_index: i32,
+    /// What this copy of a mapped task is called.
+    rendered_map_index: Option<String>,
     /// As it is here: `paused` among them.
     #[schema(value_type = String)]
     state: TiStateName,
@@ -152,6 +154,7 @@ impl TaskProgress {
         Self {
             task_id: row.task_id.to_string(),
             map_index: row.key.map_index.0,
+            rendered_map_index: rendered_map_index(row),
             state,
             try_number: row.try_number,
             percent,

@@ -13,8 +13,8 @@ use updraft_core::{MapIndex, TaskId};
 use updraft_store::{TiQuery, Window};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(in super::super) use self::shape::TiResponse;
 use self::shape::of_airflow;
+pub(in super::super) use self::shape::{TiResponse, rendered_map_index};
 pub(super) use self::{list::TiCollectionResponse, patch::put_note};
 use super::super::{Error, Path, Reads, Shared, call::Call};
 

@@ -52,7 +52,7 @@ def assets(there):
     made = runs.get_dag_run("reader", told.created_dagruns[0].run_id)
     equal((made.run_type, made.triggered_by, made.logical_date), ("asset_triggered", "asset", None))
     upstream = runs.get_upstream_asset_events("reader", made.dag_run_id)
-    equal([event.extra for event in upstream.asset_events], [{"rows": 3}])
+    equal([event.extra for event in upstream.asset_events], [{"rows": 3, "from_rest_api": True}])
     equal([event.asset_id for event in assets.get_dag_asset_queued_events("waiter").queued_events], [orders.id])
     assets.delete_dag_asset_queued_event("waiter", orders.id)
     try:

@@ -45,6 +45,7 @@ const COLUMNS: &[(&str, Type)] = &[
     ("result_length", Int),
     ("skips", Text),
     ("first_started_at", Int),
+    ("name", Text),
 ];
 
 pub(crate) const TI: Table = Table { name: "ti", columns: COLUMNS, key: &["run", "task", "map_index"] };
@@ -59,7 +60,7 @@ pub(crate) fn ti_key_cells(key: TiKey) -> [Arg; 3] {
     [key.run.0.into(), key.task.0.into(), key.map_index.0.into()]
 }
 
-pub(crate) fn ti_cells(row: &TiRow) -> [Arg; 25] {
+pub(crate) fn ti_cells(row: &TiRow) -> [Arg; 26] {
     let holder = row.state.assignment();
     [
         row.key.run.0.into(),
@@ -87,6 +88,7 @@ pub(crate) fn ti_cells(row: &TiRow) -> [Arg; 25] {
         row.result_length.into(),
         (!row.skips.is_empty()).then(|| json(&row.skips)).into(),
         row.first_started_at.into(),
+        row.name.clone().into(),
     ]
 }
 
@@ -111,6 +113,7 @@ pub(crate) fn read_ti(f: &mut Fields) -> Result<TiRow, Error> {
         result_length: f.opt_number()?,
         skips: f.opt_json::<Vec<TaskIx>>()?.unwrap_or_default().into(),
         first_started_at: f.opt_time()?,
+        name: f.opt_arc()?,
     })
 }
 

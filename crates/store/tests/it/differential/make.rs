@@ -167,6 +167,7 @@ fn ti(key: TiKey, pick: &mut Pick) -> TiRow {
         queued_at: pick.maybe(Pick::time),
         started_at: pick.maybe(Pick::time),
         first_started_at: pick.maybe(Pick::time),
+        name: pick.maybe(|pick| pick.text().into()),
         ended_at: pick.maybe(Pick::time),
         paused_for: SignedDuration::from_micros(pick.small(9).into()),
         exit_code: pick.maybe(|pick| i32::try_from(pick.small(300)).unwrap() - 150),

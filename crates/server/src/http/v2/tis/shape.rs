@@ -98,6 +98,12 @@ pub(super) fn duration(row: &TiRow) -> Option<f64> {
     between(row.started_at, row.ended_at.or_else(|| runs.then(now)))
 }
 
+/// What a copy of a mapped task is called: where it has no name, its number.
+pub(in super::super::super) fn rendered_map_index(row: &TiRow) -> Option<String> {
+    let is_copy = row.key.map_index.0 >= 0;
+    is_copy.then(|| row.name.as_ref().map_or_else(|| row.key.map_index.to_string(), ToString::to_string))
+}
+
 /// What is the same for all tries of a task instance.
 pub(super) struct Common {
     pub dag_display_name: String,
@@ -150,7 +156,7 @@ impl TiResponse {
             executor: None,
             executor_config: "{}",
             note: listing.note.as_ref().map(|note| note.text.clone()),
-            rendered_map_index: (row.key.map_index.0 >= 0).then(|| row.key.map_index.to_string()),
+            rendered_map_index: rendered_map_index(row),
             rendered_fields: Map::new(),
             trigger: None,
             triggerer_job: None,
