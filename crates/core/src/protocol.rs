@@ -215,6 +215,10 @@ pub struct XcomQuery {
     pub map_index: Option<MapIndex>,
     /// Under what name.
     pub key: String,
+    /// Of a list, or an object's pairs of key and value, only the one at this place: a copy of a mapped task wants no
+    /// more of a long result. What mapped tasks left is given whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<usize>,
 }
 
 /// One value of the answer to an [`XcomQuery`].
@@ -224,6 +228,9 @@ pub struct XcomFound {
     pub map_index: MapIndex,
     /// The value.
     pub value: Value,
+    /// Whether the value is the item that was asked for, and not all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_item: bool,
 }
 
 /// Asks for a run of another DAG, or of the same: `POST /worker/v1/runs`, answered with a [`RunGiven`]. Asked

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use updraft_core::{
     MapIndex, ResultArg, TaskId, TiKey,
     input::{AttemptEnd, Outcome},
-    protocol::{Connection, Order, XcomQuery},
+    protocol::{Connection, Order, XcomFound, XcomQuery},
     put_arguments,
 };
 
@@ -278,12 +278,15 @@ fn result_of(order: &Order, host: &dyn Host, task: &TaskId) -> Result<Value, Ref
 
 /// What a task left: one value, or a list where it is mapped.
 fn left(host: &dyn Host, query: &XcomQuery) -> Result<Option<Value>, Refused> {
-    let mut found = host.xcom(query)?;
-    Ok(match &found[..] {
+    host.xcom(query).map(whole).map_err(Into::into)
+}
+
+fn whole(mut found: Vec<XcomFound>) -> Option<Value> {
+    match &found[..] {
         [] => None,
         [one] if one.map_index == MapIndex::NONE => Some(found.remove(0).value),
         [..] => Some(found.into_iter().map(|found| found.value).collect()),
-    })
+    }
 }
 
 fn return_value(order: &Order, task: &TaskId) -> XcomQuery {
@@ -294,6 +297,7 @@ fn return_value(order: &Order, task: &TaskId) -> XcomQuery {
         task_id: task.clone(),
         map_index: None,
         key: "return_value".into(),
+        item: None,
     }
 }
 
@@ -302,9 +306,20 @@ type Arguments = Map<String, Value>;
 /// The arguments of a mapped task's copy: those that are written down, and those that are results.
 fn mapped_arguments(order: &Order, host: &dyn Host) -> Result<(Arguments, Arguments), Refused> {
     let Some(mapping) = &order.task.mapping else { return Ok((Map::new(), Map::new())) };
+    let index = order.attempt.ti.map_index.0;
+    let no_copy = || Refused::Missing(format!("there is no copy {index} of it in what it is mapped over"));
+    let at = usize::try_from(index).map_err(|_| no_copy())?;
+    let split =
+        |chosen: Map<String, Value>| chosen.into_iter().partition(|(name, _)| mapping.is_written(name));
     let mut results: HashMap<&TaskId, Vec<Value>> = HashMap::new();
     for task in mapping.upstream() {
-        let items = match result_of(order, host, task)? {
+        let sole = mapping.sole_result().map(|_| at);
+        let found = host.xcom(&XcomQuery { item: sole, ..return_value(order, task) })?;
+        if let [XcomFound { value, is_item: true, .. }] = &found[..] {
+            let chosen = mapping.arguments(at, &mut |_| Some(at + 1), &mut |_, _| Some(value.clone()));
+            return chosen.map(split).ok_or_else(no_copy);
+        }
+        let items = match whole(found).unwrap_or_default() {
             Value::Array(items) => items,
             Value::Object(pairs) => {
                 pairs.into_iter().map(|(key, value)| Value::Array(vec![key.into(), value])).collect()
@@ -318,14 +333,9 @@ fn mapped_arguments(order: &Order, host: &dyn Host) -> Result<(Arguments, Argume
         };
         results.insert(task, items);
     }
-    let index = order.attempt.ti.map_index.0;
     let mut length = |task: &TaskId| results.get(task).map(Vec::len);
     let mut item = |task: &TaskId, at: usize| results.get(task)?.get(at).cloned();
-    usize::try_from(index)
-        .ok()
-        .and_then(|index| mapping.arguments(index, &mut length, &mut item))
-        .map(|chosen| chosen.into_iter().partition(|(name, _)| mapping.is_written(name)))
-        .ok_or_else(|| Refused::Missing(format!("there is no copy {index} of it in what it is mapped over")))
+    mapping.arguments(at, &mut length, &mut item).map(split).ok_or_else(no_copy)
 }
 
 /// Puts results of other tasks where an argument names them (Airflow's `XComArg`).

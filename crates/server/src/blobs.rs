@@ -2,7 +2,11 @@
 //!
 //! A blob is written once, under the attempt that made it, and is on the disk before it is acknowledged.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -10,6 +14,7 @@ use jiff::Timestamp;
 use object_store::{
     ObjectStore, ObjectStoreExt as _, WriteMultipart, local::LocalFileSystem, path::Path as BlobPath,
 };
+use serde_json::Value;
 use updraft_core::{AttemptId, RunKey, protocol::escape};
 
 use crate::accounts::digest;
@@ -52,14 +57,23 @@ impl From<object_store::Error> for Error {
 /// Where blobs are.
 pub struct Blobs {
     store: Box<dyn ObjectStore>,
+    /// The values that were read last, the latest last.
+    read: Mutex<Vec<(String, Arc<Value>)>>,
 }
+
+/// So many values are kept as they were read: each copy of a mapped task wants an item of the same one.
+const KEPT: usize = 4;
+
+/// A longer one is not kept, in bytes.
+const LONGEST_KEPT: usize = 16 << 20;
 
 impl Blobs {
     /// In a folder of this machine, made where it is not there.
     pub fn in_folder(folder: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let store = LocalFileSystem::new_with_prefix(folder).map_err(io::Error::other)?;
-        Ok(Self { store: Box::new(store.with_fsync(true).with_automatic_cleanup(true)) })
+        let store = Box::new(store.with_fsync(true).with_automatic_cleanup(true));
+        Ok(Self { store, read: Mutex::default() })
     }
 
     /// Writes a blob as it comes in; returns its path and its size. All of it is on the disk then, or
@@ -83,6 +97,26 @@ impl Blobs {
                 Err(error)
             }
         }
+    }
+
+    /// A blob as the JSON that it is. Whoever has its path has that from the database, so it is whole and is not
+    /// written again.
+    pub async fn json(&self, path: &str) -> Result<Arc<Value>, Error> {
+        let kept = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, value)) = kept().iter().find(|(known, _)| known == path) {
+            return Ok(value.clone());
+        }
+        let bytes = self.get(path).await?;
+        let damaged = |error| Error::Store(format!("the blob {path} is no JSON: {error}"));
+        let value: Arc<Value> = Arc::new(serde_json::from_slice(&bytes).map_err(damaged)?);
+        if bytes.len() <= LONGEST_KEPT {
+            let mut kept = kept();
+            kept.retain(|(known, _)| known != path);
+            kept.push((path.to_owned(), value.clone()));
+            let more = kept.len().saturating_sub(KEPT);
+            kept.drain(..more);
+        }
+        Ok(value)
     }
 
     /// A blob's bytes.

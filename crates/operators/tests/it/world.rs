@@ -56,7 +56,11 @@ impl Host for World {
         let found = self.xcoms.get(&name).into_iter().flatten();
         Ok(found
             .filter(|(index, _)| query.map_index.is_none_or(|wanted| wanted.0 == *index))
-            .map(|(index, value)| XcomFound { map_index: MapIndex(*index), value: value.clone() })
+            .map(|(index, value)| XcomFound {
+                map_index: MapIndex(*index),
+                value: value.clone(),
+                is_item: false,
+            })
             .collect())
     }
 

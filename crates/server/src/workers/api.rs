@@ -12,8 +12,9 @@ use axum::{
 };
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 use updraft_core::{
-    AttemptId, DagKey, RunState,
+    AttemptId, DagKey, MapIndex, RunState, XcomValue,
     protocol::{LONGEST_MESSAGE_BYTES, XcomFound, XcomQuery},
 };
 use updraft_store::{Bounds, Order, RunField, RunQuery, TiListing, Window};
@@ -115,12 +116,30 @@ async fn find_xcom(
     };
     let mut values = Vec::new();
     for row in rows {
-        if asked.map_index.is_none_or(|index| index == row.ti.map_index) {
+        if let Some(at) = asked.item.filter(|_| row.ti.map_index == MapIndex::NONE) {
+            let value = match &row.value {
+                XcomValue::Inline(value) => item_of(value, at),
+                XcomValue::Blob { path, .. } => item_of(&*shared.blobs.json(path).await?, at),
+            };
+            let found = |value| XcomFound { map_index: row.ti.map_index, value, is_item: true };
+            values.extend(value.map(found));
+        } else if asked.map_index.is_none_or(|index| index == row.ti.map_index) {
             let value = value_of(&shared, &row.value).await?;
-            values.push(XcomFound { map_index: row.ti.map_index, value });
+            values.push(XcomFound { map_index: row.ti.map_index, value, is_item: false });
         }
     }
     Ok(Json(Values { values }))
+}
+
+/// What is at a place of a list, or among an object's pairs of key and value.
+fn item_of(value: &Value, at: usize) -> Option<Value> {
+    match value {
+        Value::Array(items) => items.get(at).cloned(),
+        Value::Object(pairs) => {
+            pairs.iter().nth(at).map(|(key, value)| vec![key.as_str().into(), value.clone()].into())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
 }
 
 /// A connection, with its password.

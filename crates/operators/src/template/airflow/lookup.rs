@@ -28,6 +28,7 @@ impl World<'_> {
         run: Option<&str>,
     ) -> Result<Vec<(MapIndex, Value)>> {
         let found = self.host.xcom(&XcomQuery {
+            item: None,
             attempt: self.order.attempt,
             dag_id: dag.map(Into::into),
             run_id: run.map(Into::into),
