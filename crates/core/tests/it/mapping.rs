@@ -3,10 +3,10 @@
 use serde_json::json;
 use updraft_core::{
     DagSpec, GroupSpec, MapSource, Mapping, RunState, TiStateName as S, TriggerRule,
-    input::{AttemptEnd, Report},
+    input::{AttemptEnd, Command, Report},
 };
 
-use crate::world::{World, dag};
+use crate::world::{World, clear, dag};
 
 fn over(source: MapSource) -> Option<Mapping> {
     Some(Mapping::Product(vec![("x".into(), source)]))
@@ -150,4 +150,27 @@ fn with_fail_fast_what_runs_fails_and_what_waits_is_skipped_other_copies_left_as
     world.end(of(0), AttemptEnd::Failed);
     let states = ["each[1]", "runs", "waits", "after"].map(|task| world.state(run, task));
     assert_eq!(states, [S::Queued, S::Failed, S::Skipped, S::Skipped]);
+}
+
+#[test]
+fn a_copy_keeps_the_name_that_was_told_until_it_begins_as_if_it_had_never_run() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["each"], &[]);
+    spec.tasks[0].map = over(MapSource::List(vec![json!("ada")]));
+    spec.tasks[0].retry.retries = 1;
+    world.put(spec);
+    let run = world.trigger("d");
+    let copy = world.assigned()[0];
+    let name = |world: &World| world.engine.ti(copy.ti).unwrap().name.as_deref().map(str::to_owned);
+    world.report(copy, Report::Named("ada".into()));
+    assert_eq!(name(&world).as_deref(), Some("ada"));
+    world.report(copy, Report::Started);
+    world.end(copy, AttemptEnd::Failed);
+    world.restart();
+    assert_eq!(name(&world).as_deref(), Some("ada"), "also where it failed, and after a restart");
+    // One that is too late says nothing.
+    world.report(copy, Report::Named("eve".into()));
+    assert_eq!(name(&world).as_deref(), Some("ada"));
+    world.command(Command::Clear(clear(run, &["each"]))).unwrap();
+    assert_eq!(name(&world), None);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use updraft_operators::{
-    Variable,
+    Variable, prepare,
     template::{BadTemplate, Renderer},
 };
 
@@ -152,4 +152,23 @@ fn an_unknown_option_for_templates_is_refused() {
     let world = World::default();
     let error = Renderer::new(&order, &world).err().unwrap();
     assert!(error.to_string().contains("jinja_environment_kwargs"), "{error}");
+}
+
+#[test]
+fn a_copy_of_a_mapped_task_is_called_as_its_task_says() {
+    let world = World {
+        variables: [("door_key".to_owned(), Variable { value: "s3cret".into(), secret: true })].into(),
+        ..World::default()
+    };
+    let name = |template: &str| {
+        let mut order =
+            order("BashOperator", json!({"bash_command": "echo {{ ds }}", "env": {"WHO": "ada"}}));
+        order.task.map_index_template = Some(template.to_owned());
+        prepare(&order, &world).unwrap().name.unwrap()
+    };
+    assert_eq!(name("{{ task.env.WHO }}: {{ task.bash_command }}"), "ada: echo 2026-01-31");
+    assert_eq!(name("{{ task.task_id }} {{ ti.map_index }} {{ run_id[:9] }}"), "extract -1 scheduled");
+    assert_eq!(name("{{ var.value.door_key }}"), "***");
+    assert_eq!(name("{{ 'x' * 1000 }}").len(), 250);
+    assert!(name("{{ nothing.at.all }}").contains("map_index_template"));
 }

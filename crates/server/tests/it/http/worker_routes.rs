@@ -83,6 +83,15 @@ async fn a_large_value_goes_to_the_blob_store_and_comes_back_to_tasks_and_people
     let query = json!({"attempt": second, "task_id": "first", "key": "return_value"});
     let found = server.ask("POST", "/worker/v1/xcom", WORKER_TOKEN, Some(query)).await.ok();
     assert_eq!(found["values"][0], json!({"map_index": -1, "value": value}));
+    for (item, expected) in [
+        (0, json!([{"map_index": -1, "value": ["text", value["text"]], "is_item": true}])),
+        (0, json!([{"map_index": -1, "value": ["text", value["text"]], "is_item": true}])),
+        (1, json!([])),
+    ] {
+        let query = json!({"attempt": second, "task_id": "first", "key": "return_value", "item": item});
+        let found = server.ask("POST", "/worker/v1/xcom", WORKER_TOKEN, Some(query)).await.ok();
+        assert_eq!(found["values"], expected);
+    }
     let shown = server.get("/api/v2/dags/work/dagRuns/r/taskInstances/first/xcomEntries/return_value").await;
     assert_eq!(shown.shape("XComResponseNative")["value"], value);
     for query in [
