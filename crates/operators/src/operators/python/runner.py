@@ -11,6 +11,8 @@ $UPDRAFT_TASK_API names, with the token that is read from the file descriptor $U
 import datetime
 import http.client
 import importlib
+import importlib.abc
+import importlib.machinery
 import importlib.util
 import inspect
 import json
@@ -283,6 +285,70 @@ def determine_kwargs(function, args, context, op_kwargs):
     return {name: value for name, value in everything.items() if name in names}
 
 
+def get_current_context():
+    """Airflow's, where Airflow is not installed."""
+    return OfAirflow.context
+
+
+def exception(name, base):
+    return type(name, (base,), {"__module__": "airflow.exceptions"})
+
+
+class OfAirflow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Lets `get_current_context()` give the context to whoever imports it: from the Airflow that is installed, or
+    else from a stand-in, which has little more than this. Neither costs anything where nothing imports it."""
+
+    # Where an Airflow keeps the contexts of what it executes: 3, and 2.
+    KEPT_IN = ("airflow.sdk.definitions._internal.contextmanager", "airflow.models.taskinstance")
+    context = None
+
+    def __init__(self):
+        failed = exception("AirflowException", Exception)
+        names = ("AirflowSkipException", "AirflowFailException")
+        exceptions = {"AirflowException": failed, **{name: exception(name, failed) for name in names}}
+        current = {"get_current_context": get_current_context}
+        self.is_installed = importlib.util.find_spec("airflow") is not None
+        self.stand_ins = {
+            "airflow": {},
+            "airflow.exceptions": exceptions,
+            "airflow.operators": {},
+            "airflow.operators.python": current,
+            "airflow.providers": {},
+            "airflow.providers.standard": {},
+            "airflow.providers.standard.operators": {},
+            "airflow.providers.standard.operators.python": current,
+            "airflow.sdk": {**current, "Context": dict},
+            "airflow.sdk.exceptions": exceptions,
+            "airflow.utils": {},
+            "airflow.utils.context": {"Context": dict},
+        }
+
+    def find_spec(self, name, path, target=None):
+        if not self.is_installed:
+            return name in self.stand_ins and importlib.util.spec_from_loader(name, self, is_package=True) or None
+        spec = importlib.machinery.PathFinder.find_spec(name, path) if name in self.KEPT_IN else None
+        if spec is not None:
+            execute = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: (execute(module), self.keep_in(module))
+        return spec
+
+    def keep_in(self, module):
+        kept = getattr(module, "_CURRENT_CONTEXT", None)
+        if kept is not None:
+            kept.append(self.context)
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        vars(module).update(self.stand_ins[module.__name__])
+
+
+def make_current(context):
+    OfAirflow.context = context
+    sys.meta_path.insert(0, OfAirflow())
+
+
 def load(callable_):
     """The function, from a file or from a module that can be imported."""
     if "dotted" in callable_:
@@ -328,6 +394,7 @@ def ending_of(error):
 
 def run(orders, api, ti):
     context = make_context(orders, api, ti)
+    make_current(context)
     function = load(orders["callable"])
     args = orders["op_args"]
     kwargs = determine_kwargs(function, args, context, orders["op_kwargs"])
@@ -351,6 +418,7 @@ def call_back(orders, api, told):
     class with `notify` is one of Airflow's notifiers, which is made with these and called with the context."""
     context = make_context(orders, api, TaskInstanceOfCallback(orders["context"], api, told))
     context.update({name: told[name] for name in ("exception", "reason") if told[name] is not None})
+    make_current(context)
     function = load(orders["callable"])
     kwargs = orders["op_kwargs"]
     if hasattr(function, "notify"):
