@@ -156,3 +156,81 @@ async fn an_attempt_is_lost_whose_keeper_dies_while_one_is_called() {
     assert_eq!(tis[0].row.state.name(), TiStateName::Success);
     assert_eq!(notes(&system.shared()), ["begun 1", "begun 2", "done 2"]);
 }
+
+/// `dev/dags/example_callbacks.yml` of dag-factory, but for what it has called about a run, which is refused, and for
+/// the notifier's text.
+const OF_DAG_FACTORY: &str = r##"
+callbacks:
+  default_args:
+    start_date: "2025-01-01"
+    on_retry_callback: print_hello.print_hello_from_callback
+    on_failure_callback:
+      callback: airflow.providers.slack.notifications.slack.send_slack_notification
+      slack_conn_id: slack_conn_id
+      text: ":red_circle: Task Failed."
+      channel: "#channel"
+  schedule: "@daily"
+  catchup: False
+  on_execute_callback_name: print_hello_from_callback
+  on_execute_callback_file: $CONFIG_ROOT_DIR/print_hello.py
+  task_groups:
+    - group_name: "task_group_1"
+      default_args:
+        on_success_callback: print_hello.print_hello_from_callback
+      dependencies: [task_1, task_2]
+  tasks:
+    - task_id: "start"
+      operator: airflow.operators.empty.EmptyOperator
+      on_success_callback_name: print_hello_from_callback
+      on_success_callback_file: $CONFIG_ROOT_DIR/print_hello.py
+    - task_id: "task_1"
+      operator: airflow.operators.bash.BashOperator
+      bash_command: "echo 1"
+      on_success_callback:
+        callback: customized.callbacks.custom_callbacks.output_message
+        param1: param1
+        param2: param2
+      dependencies: [start]
+    - task_id: "task_2"
+      operator: airflow.providers.standard.operators.bash.BashOperator
+      bash_command: "echo 2"
+      on_success_callback_name: print_hello_from_callback
+      on_success_callback_file: $CONFIG_ROOT_DIR/print_hello.py
+      dependencies: [start]
+    - task_id: "task_3"
+      operator: airflow.providers.standard.operators.bash.BashOperator
+      bash_command: "echo 3"
+      task_group_name: task_group_1
+    - task_id: "end"
+      operator: airflow.providers.standard.operators.bash.BashOperator
+      bash_command: "echo -1"
+      dependencies:
+        - task_group_1
+"##;
+
+#[test]
+fn dag_factorys_example_calls_its_callbacks_in_a_trial() {
+    let system = System::new(&[
+        ("callbacks.yml", OF_DAG_FACTORY),
+        ("print_hello.py", "def print_hello_from_callback(context):\n    print('hello from callback')\n"),
+        ("customized/__init__.py", ""),
+        ("customized/callbacks/__init__.py", ""),
+        (
+            "customized/callbacks/custom_callbacks.py",
+            "def output_message(context, param1, param2):\n    print(f'{param1} ---------- {param2}')\n",
+        ),
+    ]);
+    let dags = system.home().join("dags");
+    let file = dags.join("callbacks.yml").display().to_string();
+    let output = system.command(&["dags", "test", &file]).env("CONFIG_ROOT_DIR", &dags).output().unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success(), "{said}");
+    let of = |task: &str, text: &str| {
+        said.lines().any(|line| line.starts_with(task) && line.ends_with(&format!("| {text}")))
+    };
+    for task in ["start", "task_2", "task_group_1.task_3"] {
+        assert!(of(task, "hello from callback"), "{task}: {said}");
+    }
+    assert!(of("task_1", "param1 ---------- param2"), "{said}");
+    assert_eq!(said.matches("Calling on_").count(), 4, "{said}");
+}
