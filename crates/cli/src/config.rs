@@ -103,11 +103,20 @@ pub struct Worker {
     /// or `off`. Guarded tasks can't use `sudo`, nor make files directly in the folders above the home folder.
     #[cfg_attr(test, schemars(with = "String"))]
     pub guard: Guarding,
+    /// Seconds that a callback of a task may take (`on_failure_callback` and its like). One that takes longer is
+    /// ended.
+    pub callback_timeout_s: u64,
 }
 
 impl Default for Worker {
     fn default() -> Self {
-        Self { slots: 32, queues: vec!["default".into()], scratch: None, guard: Guarding::On }
+        Self {
+            slots: 32,
+            queues: vec!["default".into()],
+            scratch: None,
+            guard: Guarding::On,
+            callback_timeout_s: 60,
+        }
     }
 }
 
@@ -295,6 +304,10 @@ impl Config {
             "server.lease_s is {lease_s}: set it to {} to {} seconds, since a worker gives a sign of life every 5",
             LEASES_S.start(),
             LEASES_S.end()
+        );
+        ensure!(
+            config.worker.callback_timeout_s > 0,
+            "worker.callback_timeout_s is 0: set it to the seconds that a callback may take"
         );
         if let Some(base_url) = &config.server.base_url {
             ensure!(

@@ -35,6 +35,9 @@ pub struct Args {
     /// Whether tasks are guarded.
     #[arg(long, value_parser = guarding)]
     guard: Guarding,
+    /// Seconds that a callback may take.
+    #[arg(long, value_name = "SECONDS")]
+    callback_timeout: u64,
 }
 
 fn guarding(text: &str) -> Result<Guarding, serde_json::Error> {
@@ -66,6 +69,7 @@ pub fn main(home: &Path, args: Args) -> Result<()> {
         guarding: args.guard,
         denied: vec![home.0.clone(), args.scratch],
         readable: args.readable,
+        callback_timeout: Duration::from_secs(args.callback_timeout),
         alone_for: Some(ALONE_FOR),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -121,6 +125,8 @@ pub struct Supervisor {
     pub scratch: PathBuf,
     /// Whether tasks are guarded.
     pub guarding: Guarding,
+    /// Seconds that a callback may take.
+    pub callback_timeout_s: u64,
 }
 
 impl Supervisor {
@@ -167,6 +173,7 @@ impl Supervisor {
             .arg(&self.scratch)
             .arg("--guard")
             .arg(serde_json::to_value(self.guarding)?.as_str().unwrap_or_default())
+            .args(["--callback-timeout", &self.callback_timeout_s.to_string()])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -177,6 +177,7 @@ async fn serve(home: Home, config: Config) -> Result<()> {
         readable,
         scratch: config.worker.scratch.clone().unwrap_or_else(|| home.scratch()),
         guarding: config.worker.guard,
+        callback_timeout_s: config.worker.callback_timeout_s,
     };
     let supervising = tokio::spawn(supervisor.run());
     let serving = async {

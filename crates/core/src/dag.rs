@@ -2,6 +2,7 @@
 //! the engine runs the [`Dag`] that [`Dag::compile`] makes of it.
 
 mod alert;
+mod callback;
 mod graph;
 mod mapping;
 mod relatives;
@@ -17,6 +18,7 @@ use serde_json::Value;
 
 pub use self::{
     alert::{AlertChannel, AlertOn, AlertSpec, AlertWords, Deadline, DeadlineFrom, OnDoubt, WebhookTarget},
+    callback::{Callback, CallbackOn},
     graph::{Dag, InvalidDag},
     mapping::{MapSource, Mapping, put_arguments},
     result_arg::ResultArg,

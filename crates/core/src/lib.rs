@@ -25,9 +25,10 @@ pub use self::{
     asset::{Asset, AssetCondition, AssetEvent, AssetEventSource},
     condition::Condition,
     dag::{
-        AlertChannel, AlertOn, AlertSpec, AlertWords, Bundle, Dag, DagSpec, Deadline, DeadlineFrom, EdgeSpec,
-        GroupSpec, InvalidDag, MapSource, Mapping, OnDoubt, Param, ResultArg, RetryPolicy, Role, TaskKind,
-        TaskSpec, TriggerRule, WaitRule, WebhookTarget, WeightRule, put_arguments,
+        AlertChannel, AlertOn, AlertSpec, AlertWords, Bundle, Callback, CallbackOn, Dag, DagSpec, Deadline,
+        DeadlineFrom, EdgeSpec, GroupSpec, InvalidDag, MapSource, Mapping, OnDoubt, Param, ResultArg,
+        RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule, WebhookTarget, WeightRule,
+        put_arguments,
     },
     engine::{Config, Engine, Output},
     id::{

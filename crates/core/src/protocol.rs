@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    AssetEvent, AttemptId, DagId, GroupId, Incarnation, MapIndex, Namespace, QueueName, RunId, RunState,
-    TaskId, TiStateName, WorkerId, input::WorkerEvent, record::RunType,
+    AssetEvent, AttemptId, Callback, CallbackOn, DagId, GroupId, Incarnation, MapIndex, Namespace, QueueName,
+    RunId, RunState, TaskId, TiStateName, WorkerId,
+    input::{Outcome, WorkerEvent},
+    record::RunType,
+    retry::is_tried_again,
 };
 
 /// The version of this protocol. A server refuses a worker that speaks another, and says so.
@@ -112,6 +115,9 @@ pub struct OrderTask {
     pub task_id: TaskId,
     /// Airflow's `max_tries`.
     pub max_tries: u32,
+    /// Only these exit codes are tried again; all, where none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retry_on_exit_codes: Vec<i32>,
     /// The attempt fails when it takes longer; paused time does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_timeout: Option<SignedDuration>,
@@ -147,9 +153,24 @@ pub struct OrderTask {
     /// Parameters of its own, over those of the run.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Value>,
+    /// What is called when something becomes of the attempt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub callbacks: Vec<Callback>,
 }
 
 impl Order {
+    /// Whether anything is called on this.
+    pub fn calls(&self, on: CallbackOn) -> bool {
+        self.task.callbacks.iter().any(|callback| callback.on == on)
+    }
+
+    /// What the attempt's end calls: by the rule by which the engine decides whether another try follows.
+    pub fn called_after(&self, outcome: &Outcome) -> Option<CallbackOn> {
+        let tries = (self.attempt.try_number, self.task.max_tries);
+        let again = is_tried_again(&outcome.end, outcome.exit_code, tries, &self.task.retry_on_exit_codes);
+        CallbackOn::after(&outcome.end, again)
+    }
+
     /// The parameters that the task sees, by their names.
     pub fn params(&self) -> BTreeMap<&str, &Value> {
         self.run.params.iter().chain(&self.task.params).map(|(name, value)| (&**name, value)).collect()

@@ -2,17 +2,25 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{DagKey, RetryPolicy, TaskId};
+use crate::{DagKey, RetryPolicy, TaskId, input::AttemptEnd};
 
 /// No delay is longer than this, whatever the backoff says (Airflow's `MAX_RETRY_DELAY`, a day).
 const LONGEST: SignedDuration = SignedDuration::from_hours(24);
 
-impl RetryPolicy {
-    /// Whether an attempt that ended with this exit code may be followed by another at all.
-    pub fn covers(&self, exit_code: Option<i32>) -> bool {
-        self.on_exit_codes.is_empty() || exit_code.is_some_and(|code| self.on_exit_codes.contains(&code))
-    }
+/// Whether another try follows a failed one that ended so: unless it asked for none, where tries are left, and where
+/// its exit code is one of `on_exit_codes`, if any are named. The engine goes by this, and so does a worker, which
+/// has to know it before the engine hears of the end.
+pub(crate) fn is_tried_again(
+    end: &AttemptEnd,
+    exit_code: Option<i32>,
+    (try_number, max_tries): (u32, u32),
+    on_exit_codes: &[i32],
+) -> bool {
+    let covered = on_exit_codes.is_empty() || exit_code.is_some_and(|code| on_exit_codes.contains(&code));
+    *end != AttemptEnd::FailedForGood && try_number <= max_tries && covered
+}
 
+impl RetryPolicy {
     /// How long to wait after the failure with this number, from 1.
     ///
     /// With a backoff the delay grows by the factor with each failure, and up to as much again is added to
@@ -88,9 +96,16 @@ mod tests {
 
     #[test]
     fn only_the_named_exit_codes_are_tried_again() {
-        let policy = RetryPolicy { on_exit_codes: vec![75], ..RetryPolicy::default() };
-        assert!(policy.covers(Some(75)));
-        assert!(!policy.covers(Some(1)) && !policy.covers(None));
-        assert!(RetryPolicy::default().covers(None));
+        let again = |exit_code, codes: &[i32]| is_tried_again(&AttemptEnd::Failed, exit_code, (1, 1), codes);
+        assert!(again(Some(75), &[75]));
+        assert!(!again(Some(1), &[75]) && !again(None, &[75]));
+        assert!(again(None, &[]));
+    }
+
+    #[test]
+    fn none_is_tried_again_that_asked_not_to_be_or_has_no_try_left() {
+        let again = |end, tries| is_tried_again(&end, Some(1), tries, &[]);
+        assert!(again(AttemptEnd::Failed, (2, 2)) && !again(AttemptEnd::Failed, (3, 2)));
+        assert!(!again(AttemptEnd::FailedForGood, (1, 2)));
     }
 }

@@ -47,6 +47,7 @@ fn order(row: &DeliveryRow) -> Order {
         task: OrderTask {
             task_id: text("task_id").into(),
             max_tries: number("max_tries").unwrap_or(0),
+            retry_on_exit_codes: Vec::new(),
             execution_timeout: None,
             do_xcom_push: false,
             inputs: Vec::new(),
@@ -59,6 +60,7 @@ fn order(row: &DeliveryRow) -> Order {
             run_as_user: None,
             owner: text("owner"),
             params: BTreeMap::new(),
+            callbacks: Vec::new(),
         },
         run: Arc::new(OrderRun {
             namespace: row.dag.namespace.clone(),

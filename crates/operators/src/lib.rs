@@ -25,6 +25,7 @@ pub mod work;
 pub use self::{
     files::Files,
     host::{Host, HostError, PreviousSuccess, Smtp, Variable},
+    operators::python::callback,
     prepare::{Prepared, Refused, is_literal, prepare},
     work::{Asked, NativeTask, ProcessPlan, Server, Work},
 };

@@ -15,7 +15,7 @@ mod ftp;
 pub(crate) mod http;
 #[cfg(any(feature = "ftp", feature = "s3", feature = "ssh"))]
 mod local;
-mod python;
+pub(crate) mod python;
 #[cfg(feature = "s3")]
 mod s3;
 mod script;

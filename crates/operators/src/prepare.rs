@@ -240,21 +240,26 @@ impl Job<'_> {
 
     /// The variables that Airflow sets for the programs it starts.
     pub(crate) fn airflow_variables(&self) -> BTreeMap<String, String> {
-        let Order { task, run, attempt, .. } = self.order;
-        let date = run.logical_date.map(crate::template::isoformat);
-        [
-            ("DAG_OWNER", Some(task.owner.clone())),
-            ("DAG_ID", Some(run.dag_id.to_string())),
-            ("TASK_ID", Some(task.task_id.to_string())),
-            ("LOGICAL_DATE", date),
-            ("TRY_NUMBER", Some(attempt.try_number.to_string())),
-            ("DAG_RUN_ID", Some(run.run_id.to_string())),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((format!("AIRFLOW_CTX_{name}"), value?)))
-        .filter(|(_, value)| !value.is_empty())
-        .collect()
+        airflow_variables(self.order)
     }
+}
+
+/// The variables that Airflow sets for the programs it starts.
+pub(crate) fn airflow_variables(order: &Order) -> BTreeMap<String, String> {
+    let Order { task, run, attempt, .. } = order;
+    let date = run.logical_date.map(crate::template::isoformat);
+    [
+        ("DAG_OWNER", Some(task.owner.clone())),
+        ("DAG_ID", Some(run.dag_id.to_string())),
+        ("TASK_ID", Some(task.task_id.to_string())),
+        ("LOGICAL_DATE", date),
+        ("TRY_NUMBER", Some(attempt.try_number.to_string())),
+        ("DAG_RUN_ID", Some(run.run_id.to_string())),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((format!("AIRFLOW_CTX_{name}"), value?)))
+    .filter(|(_, value)| !value.is_empty())
+    .collect()
 }
 
 pub(crate) fn no_connection(conn_id: &str) -> Refused {

@@ -5,6 +5,7 @@
 
 mod api;
 mod attempt;
+mod callbacks;
 mod connection;
 mod held;
 mod host;
@@ -76,6 +77,8 @@ pub struct Config {
     pub denied: Vec<PathBuf>,
     /// Below these: what they may read all the same.
     pub readable: Vec<PathBuf>,
+    /// A callback that takes longer is ended.
+    pub callback_timeout: Duration,
     /// An idle worker that has not reached a server for so long goes.
     pub alone_for: Option<Duration>,
 }
@@ -154,6 +157,7 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
         files: Arc::new(files),
         logs: config.logs.clone(),
         installation: config.installation.clone(),
+        callback_timeout: config.callback_timeout,
         happened: sender,
     });
     let mut worker = Worker {

@@ -6,6 +6,7 @@ mod alerts;
 mod assets;
 mod backup;
 mod bad;
+mod callbacks;
 mod commands;
 mod eztable;
 mod git;

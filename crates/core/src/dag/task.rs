@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp, civil::Time};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{AlertSpec, Mapping, Param};
+use super::{AlertSpec, Callback, Mapping, Param};
 use crate::{Asset, GroupId, PoolName, QueueName, TaskId};
 
 /// A task as it was written: what it does ([`TaskSpec::operator`], [`TaskSpec::args`]), and when it may.
@@ -94,6 +94,9 @@ pub struct TaskSpec {
     /// Who is told what becomes of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<AlertSpec>,
+    /// What is called when something becomes of an attempt of it, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub callbacks: Vec<Callback>,
     /// The user of the worker's machine that its process becomes; the worker's own where it does not say
     /// (Airflow's `run_as_user`). Only a worker that runs as root can do it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -157,6 +160,7 @@ impl TaskSpec {
             inlets: Vec::new(),
             outlets: Vec::new(),
             alerts: Vec::new(),
+            callbacks: Vec::new(),
             run_as_user: None,
             owner: None,
             doc_md: None,

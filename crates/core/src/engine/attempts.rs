@@ -9,6 +9,7 @@ use crate::{
     AlertOn, AttemptId, End, MapIndex, Role, TiEvent, TiKey, TiState, TiStateName, Wait, WorkerId,
     input::{AttemptEnd, Outcome, Report, ToWorker},
     record::{TaskStatsRow, XcomRow},
+    retry::is_tried_again,
 };
 
 /// The mean duration of a task follows the last so many successes.
@@ -114,12 +115,7 @@ impl Engine {
                 self.leave_xcoms(now, key, &outcome);
                 self.finish(now, key, End::Skipped, Some(at), reason);
             }
-            AttemptEnd::Failed => self.on_failed(now, key, at, &outcome, reason),
-            AttemptEnd::FailedForGood => {
-                self.follow_conditions(now, key, &outcome, TiStateName::Failed);
-                let reason = reason.unwrap_or_else(|| "it failed, and asked not to be tried again".into());
-                self.fail_for_good(now, key, Some(at), reason);
-            }
+            AttemptEnd::Failed | AttemptEnd::FailedForGood => self.on_failed(now, key, at, &outcome, reason),
             AttemptEnd::Rescheduled(until) => {
                 self.is_not_lost(key);
                 self.transition(now, key, TiEvent::Reschedule(until), reason);
@@ -162,7 +158,8 @@ impl Engine {
     ) {
         let Some((run, spec)) = self.spec(key) else { return };
         let Some(ti) = run.ti(key) else { return };
-        let again = ti.try_number <= ti.max_tries && spec.retry.covers(outcome.exit_code);
+        let tries = (ti.try_number, ti.max_tries);
+        let again = is_tried_again(&outcome.end, outcome.exit_code, tries, &spec.retry.on_exit_codes);
         // The backoff counts the tries that failed since it last began anew: those before and those that
         // were lost have raised both numbers.
         let failures = (ti.try_number + spec.retry.retries).saturating_sub(ti.max_tries).max(1);
@@ -170,7 +167,9 @@ impl Engine {
         let left_out = run.is_left_out(key).then(|| left_out_by(run, key));
         if !again {
             self.follow_conditions(now, key, outcome, TiStateName::Failed);
-            let reason = reason.unwrap_or_else(|| "it failed".into());
+            let asked = outcome.end == AttemptEnd::FailedForGood;
+            let usual = if asked { "it failed, and asked not to be tried again" } else { "it failed" };
+            let reason = reason.unwrap_or_else(|| usual.into());
             return self.fail_for_good(now, key, Some(at), reason);
         }
         if left_out.is_some() {

@@ -2,7 +2,7 @@
 
 use updraft_core::TaskKind;
 
-use crate::{Refused, catalog::Entry};
+use crate::{Work, catalog::Entry};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "EmptyOperator",
@@ -14,10 +14,11 @@ pub(super) const ENTRY: Entry = Entry {
         "airflow.operators.dummy.DummyOperator",
         "airflow.operators.dummy_operator.DummyOperator",
     ],
-    doc: "Does nothing: groups other tasks in the graph. The engine itself ends it.",
+    doc: "Does nothing: groups other tasks in the graph. The engine itself ends it, unless it has callbacks.",
     takes_results: None,
     arguments: &[],
     template_ext: &[],
     kind: |_| Ok(TaskKind::Empty),
-    plan: |_| Err(Refused::Missing("an EmptyOperator has nothing for a worker to do".into())),
+    // A worker has it where its callbacks are to be called. Its time has come.
+    plan: |job| Ok(Work::Until(job.order.run.run_after)),
 };

@@ -1,8 +1,12 @@
 //! `PythonOperator`, `BranchPythonOperator`, `ShortCircuitOperator`: a function of a Python file, called in
 //! a process of its own by the runner `python/runner.py`.
 
+pub mod callback;
+
+use std::path::PathBuf;
+
 use serde_json::{Map, Value, json};
-use updraft_core::TaskKind;
+use updraft_core::{TaskKind, protocol::Order};
 
 use crate::{
     Refused, Work,
@@ -10,7 +14,8 @@ use crate::{
         Entry, Written,
         argument::{BadArgument, Strings, arguments},
     },
-    prepare::Job,
+    files::Files,
+    prepare::{Job, airflow_variables, folder},
     template::isoformat,
     work::{Command, ProcessPlan, ResultRule},
 };
@@ -145,14 +150,11 @@ fn plan(job: &Job<'_>, mode: &str, skip_all: bool) -> Result<Work, Refused> {
             return Err(job.bad((None, mend.into())));
         }
     };
-    let folder = job.folder();
-    let root = job.host.files()?.root_of(&folder.canonicalize().unwrap_or_else(|_| folder.clone()));
-    let folders: Vec<_> = [folder].into_iter().chain(root).collect();
     let mut op_args = args.op_args;
     op_args.extend(job.results.iter().cloned());
     let orders = json!({
         "callable": callable,
-        "folders": folders,
+        "folders": folders(job.order, job.host.files()?),
         "mode": mode,
         "skip_all": skip_all,
         "op_args": op_args,
@@ -161,34 +163,47 @@ fn plan(job: &Job<'_>, mode: &str, skip_all: bool) -> Result<Work, Refused> {
         "show_return_value": args.show_return_value_in_logs,
         "do_xcom_push": job.order.task.do_xcom_push,
         "multiple_outputs": args.multiple_outputs,
-        "context": context(job),
+        "context": context(job.order),
     });
-    Ok(Work::Process(ProcessPlan {
+    let plan = runner(job.order, &orders, ResultRule::Envelope);
+    Ok(Work::Process(ProcessPlan { secrets: job.secrets(args.secrets), ..plan }))
+}
+
+/// Where modules are looked for, before Python's own places: the DAG file's folder, and that of all DAG files.
+fn folders(order: &Order, files: &Files) -> Vec<PathBuf> {
+    let folder = folder(order);
+    let root = files.root_of(&folder.canonicalize().unwrap_or_else(|_| folder.clone()));
+    [folder].into_iter().chain(root).collect()
+}
+
+/// The runner, with what it is to do.
+fn runner(order: &Order, orders: &Value, result: ResultRule) -> ProcessPlan {
+    ProcessPlan {
         command: Command::Script {
             text: RUNNER.into(),
             interpreter: vec!["python3".into(), "-u".into()],
             arguments: Vec::new(),
         },
-        env: job.airflow_variables(),
+        env: airflow_variables(order),
         inherit_env: true,
-        secrets: job.secrets(args.secrets),
+        secrets: Strings::new(),
         asks: true,
         cwd: None,
         stdin: Some(orders.to_string().into_bytes()),
-        result: ResultRule::Envelope,
+        result,
         skip_exit_codes: Vec::new(),
-    }))
+    }
 }
 
 /// What the runner makes Airflow's context of: JSON, times in ISO 8601.
-fn context(job: &Job<'_>) -> Value {
-    let (run, task, attempt) = (&job.order.run, &job.order.task, job.order.attempt);
+fn context(order: &Order) -> Value {
+    let (run, task, attempt) = (&order.run, &order.task, order.attempt);
     json!({
         "attempt": attempt,
         "dag_id": run.dag_id,
         "task_id": task.task_id,
         "owner": task.owner,
-        "operator": job.order.operator,
+        "operator": order.operator,
         "run_id": run.run_id,
         "run_type": run.run_type.as_str(),
         "logical_date": run.logical_date.map(isoformat),
@@ -197,13 +212,13 @@ fn context(job: &Job<'_>) -> Value {
         "run_after": isoformat(run.run_after),
         "start_date": run.started_at.map(isoformat),
         "conf": if run.conf.is_null() { json!({}) } else { (*run.conf).clone() },
-        "params": job.order.params(),
+        "params": order.params(),
         "try_number": attempt.try_number,
         "max_tries": task.max_tries,
         "map_index": attempt.ti.map_index,
         "upstream": task.upstream,
         "downstream": task.downstream,
-        "folder": job.folder(),
+        "folder": folder(order),
         "source": run.source,
     })
 }

@@ -273,6 +273,17 @@ def templates(templates_dict): return templates_dict["day"]
 def branch(**_): return ["left"]
 def nowhere(): return None
 def odd(): return [1, 2]
+def current():
+    try:
+        from airflow.providers.standard.operators.python import get_current_context
+    except ImportError:
+        from airflow.sdk import get_current_context
+    return [get_current_context()["ds"], get_current_context()["ti"].task_id]
+def skips_as_in_airflow():
+    from airflow.exceptions import AirflowException, AirflowSkipException as Skip
+    raise Skip("by its name") if issubclass(Skip, AirflowException) else ValueError()
+def needs_airflow():
+    from airflow.models import DagBag
 def truth(value): return value
 def skip(): raise AirflowSkipException("nothing to do")
 def for_good(): raise AirflowFailException("never")
@@ -334,6 +345,43 @@ fn a_function_gets_its_arguments_and_those_of_the_context_that_it_names() {
 }
 
 #[test]
+fn a_function_has_the_current_context_without_airflow() {
+    let call = |name| python("PythonOperator", name, json!({}));
+    assert_eq!(call("current").result(), json!(["2026-01-31", "extract"]));
+    assert_eq!(call("skips_as_in_airflow").outcome.end, AttemptEnd::Skipped);
+    let message = call("needs_airflow").outcome.message.unwrap();
+    assert!(message.contains("ModuleNotFoundError: No module named 'airflow.models'"), "{message}");
+}
+
+/// As Airflow 3 keeps what it executes, in as few lines.
+#[test]
+fn the_airflow_that_is_installed_gets_the_context() {
+    let folder = tempfile::tempdir().unwrap();
+    let sdk = folder.path().join("airflow/sdk/definitions/_internal");
+    std::fs::create_dir_all(&sdk).unwrap();
+    std::fs::write(sdk.join("contextmanager.py"), "_CURRENT_CONTEXT = []\n").unwrap();
+    let functions = "
+def current():
+    from airflow.sdk.definitions._internal.contextmanager import _CURRENT_CONTEXT
+    return [context['ds'] for context in _CURRENT_CONTEXT]
+
+def own():
+    from airflow.exceptions import AirflowSkipException
+";
+    std::fs::write(folder.path().join("functions.py"), functions).unwrap();
+    let call = |name: &str| {
+        let args = json!({"python_callable": format!("functions.{name}")});
+        let order = with_run(order("PythonOperator", args), |run| {
+            run.source = folder.path().join("d.yaml").to_string_lossy().into_owned();
+        });
+        run(&prepared(&order, &World::default()), None)
+    };
+    assert_eq!(call("current").result(), json!(["2026-01-31"]));
+    // Nothing stands in for what it lacks.
+    assert!(call("own").outcome.message.unwrap().contains("No module named 'airflow.exceptions'"));
+}
+
+#[test]
 fn what_a_function_raises_says_how_it_ended() {
     let call = |name| python("PythonOperator", name, json!({}));
     let skipped = call("skip");
@@ -345,7 +393,7 @@ fn what_a_function_raises_says_how_it_ended() {
     let broken = call("breaks");
     assert_eq!(broken.outcome.end, AttemptEnd::Failed);
     assert!(
-        broken.output.contains("Traceback") && broken.output.contains("line 19, in breaks"),
+        broken.output.contains("Traceback") && broken.output.contains("line 30, in breaks"),
         "{}",
         broken.output
     );

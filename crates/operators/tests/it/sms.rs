@@ -86,7 +86,7 @@ fn a_gateway_is_asked_as_its_connection_says() {
         "{}",
         query.line
     );
-    assert!(query.line.contains("&id=1.0.-1.1.1.") && query.body.is_empty(), "{}", query.line);
+    assert!(query.line.contains("&id=1.0.-1.") && query.body.is_empty(), "{}", query.line);
     let text = asked_with(json!({"body": "{\"message\": {{ text | tojson }}}"}));
     assert!(text.body.starts_with("{\"message\": \"reports of 2026-01-31"), "{}", text.body);
 }

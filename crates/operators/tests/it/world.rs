@@ -109,6 +109,7 @@ pub fn order(operator: &str, args: Value) -> Order {
         task: OrderTask {
             task_id: "extract".into(),
             max_tries: 2,
+            retry_on_exit_codes: Vec::new(),
             execution_timeout: None,
             do_xcom_push: true,
             inputs: Vec::new(),
@@ -121,6 +122,7 @@ pub fn order(operator: &str, args: Value) -> Order {
             run_as_user: None,
             owner: "data".into(),
             params: BTreeMap::new(),
+            callbacks: Vec::new(),
         },
         run: Arc::new(OrderRun {
             asset_events: Vec::new(),

@@ -1,38 +1,84 @@
-//! Callbacks that tell somebody: the notifiers of Airflow's providers, which become alerts. Other callbacks are Python
-//! of their own and are refused.
+//! Callbacks: Python functions that a task has called, and the notifiers of Airflow's providers, which become alerts.
+//!
+//! As in dag-factory, `on_failure_callback` and its like name a function by its dotted path, alone or as `callback` in a
+//! mapping whose other entries are its arguments; or there are several in a list. `on_failure_callback_name` names one
+//! in the file `on_failure_callback_file`, and counts over the other form.
 
-use updraft_core::{AlertChannel, AlertOn, AlertSpec, AlertWords};
+use serde_json::Map;
+use updraft_core::{AlertChannel, AlertOn, AlertSpec, AlertWords, Callback, CallbackOn};
 
 use super::{
     alert::template_of,
     field::{self, Noted},
+    keys,
     node::{Entry, Mapping, Node, Value},
     problem::Problems,
 };
 
-const PYTHON: &str = "is Python and is not run yet; Airflow's notifiers for mail and Slack are known, and `alerts` tells \
-                      of failures, too";
-
 /// Reads a notifier's arguments, which stand in the mapping of a node.
 type Notifier = fn(&Mapping, &Node, &mut Problems) -> Result<(AlertChannel, AlertWords), Noted>;
 
-/// What a callback's key is on; `None` where it is no callback that can become an alert.
-pub(super) fn on(key: &str) -> Option<AlertOn> {
-    match key {
-        "on_failure_callback" => Some(AlertOn::Failure),
-        "on_retry_callback" => Some(AlertOn::Retry),
-        "on_success_callback" => Some(AlertOn::Success),
-        _ => None,
-    }
+/// What callbacks on one thing come to.
+#[derive(Clone, Default)]
+pub(super) struct Called {
+    pub alerts: Vec<AlertSpec>,
+    pub functions: Vec<Callback>,
 }
 
-/// The alerts that a callback comes to: one or a list of them, each with its arguments beside `callback`.
-pub(super) fn alerts(on: AlertOn, entry: &Entry, problems: &mut Problems) -> Result<Vec<AlertSpec>, Noted> {
+/// Whether a key is about a callback of a task.
+pub(super) fn is_key(key: &str) -> bool {
+    let of = key.strip_suffix("_name").or_else(|| key.strip_suffix("_file")).unwrap_or(key);
+    CallbackOn::ALL.iter().any(|on| on.key() == of)
+}
+
+/// What a task, or `default_args`, says of its callbacks.
+pub(super) fn of_tasks(given: &Mapping, problems: &mut Problems) -> Vec<(CallbackOn, Called)> {
+    let mut all = Vec::new();
+    for on in CallbackOn::ALL {
+        let plain = given.entry(on.key()).map(|entry| called(on, entry, problems));
+        match in_file(on, given, problems) {
+            Ok(Some(function)) => all.push((on, Called { functions: vec![function], alerts: Vec::new() })),
+            Ok(None) => all.extend(plain.and_then(Result::ok).map(|called| (on, called))),
+            Err(Noted) => {}
+        }
+    }
+    all
+}
+
+/// The alerts that a DAG's callback comes to; `None` where it is none that a DAG can have.
+pub(super) fn of_dag(entry: &Entry, problems: &mut Problems) -> Option<Vec<AlertSpec>> {
+    let on = [CallbackOn::Failure, CallbackOn::Success].into_iter().find(|on| on.key() == &*entry.key)?;
+    let Ok(called) = called(on, entry, problems) else { return Some(Vec::new()) };
+    for function in &called.functions {
+        let message = format!("`{}` can't be had here: {}", function.function, keys::CALLBACKS_OF_RUNS);
+        problems.error(entry.key_place, message);
+    }
+    Some(called.alerts)
+}
+
+/// A function that is named together with its file.
+fn in_file(on: CallbackOn, given: &Mapping, problems: &mut Problems) -> Result<Option<Callback>, Noted> {
+    let key = on.key();
+    let entry = |suffix| given.entry(&format!("{key}_{suffix}")).filter(|entry| !entry.node.is_null());
+    let (name, file) = match (entry("name"), entry("file")) {
+        (None, None) => return Ok(None),
+        (Some(name), Some(file)) => (name, file),
+        (Some(one), None) | (None, Some(one)) => {
+            problems.error(one.key_place, format!("needs both `{key}_name` and `{key}_file`"));
+            return Err(Noted);
+        }
+    };
+    let (function, file) = (field::text(&name.node, problems)?, field::text(&file.node, problems)?);
+    Ok(function.map(|function| Callback { on, function, file, kwargs: Map::new() }))
+}
+
+/// What one callback's key says: one or a list of them, each with its arguments beside `callback`.
+fn called(on: CallbackOn, entry: &Entry, problems: &mut Problems) -> Result<Called, Noted> {
+    let mut all = Called::default();
     if entry.node.is_null() {
-        return Ok(Vec::new());
+        return Ok(all);
     }
     let nodes = entry.node.list().unwrap_or(std::slice::from_ref(&entry.node));
-    let mut all = Vec::with_capacity(nodes.len());
     for node in nodes {
         let (name, given) = match &node.value {
             Value::Map(map) => (map.get("callback").and_then(Node::text).cloned(), Some(&**map)),
@@ -55,31 +101,78 @@ pub(super) fn alerts(on: AlertOn, entry: &Entry, problems: &mut Problems) -> Res
             return Err(Noted);
         };
         let none = Mapping::new(Vec::new());
-        all.push(alert(on, &name, given.unwrap_or(&none), node, problems)?);
+        let given = given.unwrap_or(&none);
+        match notifier(&name) {
+            Some(read) => all.alerts.push(alert(on, read, given, node, problems)?),
+            None => all.functions.push(function(on, &name, given, node, problems)?),
+        }
     }
     Ok(all)
 }
 
+/// The notifiers that are known.
+fn notifier(name: &str) -> Option<Notifier> {
+    let is_of = |provider: &str| name.starts_with(&format!("airflow.providers.{provider}.notifications."));
+    match name.rsplit('.').next().unwrap_or_default() {
+        "SmtpNotifier" | "send_smtp_notification" if is_of("smtp") => Some(mail),
+        "SlackNotifier" | "send_slack_notification" if is_of("slack") => Some(slack),
+        "SlackWebhookNotifier" | "send_slack_webhook_notification" if is_of("slack") => Some(slack_webhook),
+        _ => None,
+    }
+}
+
 fn alert(
-    on: AlertOn,
-    name: &str,
+    on: CallbackOn,
+    read: Notifier,
     given: &Mapping,
     node: &Node,
     problems: &mut Problems,
 ) -> Result<AlertSpec, Noted> {
-    let is_of = |provider: &str| name.starts_with(&format!("airflow.providers.{provider}.notifications."));
-    let notifier = name.rsplit('.').next().unwrap_or_default();
-    let read: Notifier = match notifier {
-        "SmtpNotifier" | "send_smtp_notification" if is_of("smtp") => mail,
-        "SlackNotifier" | "send_slack_notification" if is_of("slack") => slack,
-        "SlackWebhookNotifier" | "send_slack_webhook_notification" if is_of("slack") => slack_webhook,
-        _ => {
-            problems.error(node.place, format!("`{name}` {PYTHON}"));
+    let told = match on {
+        CallbackOn::Failure => AlertOn::Failure,
+        CallbackOn::Retry => AlertOn::Retry,
+        CallbackOn::Success => AlertOn::Success,
+        CallbackOn::Execute | CallbackOn::Skipped => {
+            let mend =
+                "notifiers tell of failures, retries and successes; write a function of your own for this";
+            problems.error(node.place, mend);
             return Err(Noted);
         }
     };
     let (channel, words) = read(given, node, problems)?;
-    Ok(AlertSpec { words, ..AlertSpec::new(on, channel) })
+    Ok(AlertSpec { words, ..AlertSpec::new(told, channel) })
+}
+
+fn function(
+    on: CallbackOn,
+    name: &str,
+    given: &Mapping,
+    node: &Node,
+    problems: &mut Problems,
+) -> Result<Callback, Noted> {
+    let is_name = |part: &str| {
+        let letters = |letter: char| letter.is_alphanumeric() || letter == '_';
+        part.chars().all(letters) && part.chars().next().is_some_and(|first| !first.is_numeric())
+    };
+    if name.starts_with("airflow.") {
+        let known = "Airflow's notifiers for mail and Slack are known; for another way write a function of your \
+                     own, or `alerts`";
+        problems.error(node.place, format!("`{name}` is not here: {known}"));
+        return Err(Noted);
+    }
+    if !name.contains('.') || !name.split('.').all(is_name) {
+        let key = on.key();
+        let mend = format!(
+            "write package.module.function, or `{key}_name` and `{key}_file` for a function in a file"
+        );
+        problems.error(node.place, format!("`{name}` is no path to a Python function: {mend}"));
+        return Err(Noted);
+    }
+    let mut kwargs = Map::new();
+    for entry in given.entries.iter().filter(|entry| &*entry.key != "callback") {
+        kwargs.insert(entry.key.to_string(), field::json(&entry.node, problems)?);
+    }
+    Ok(Callback { on, function: name.into(), file: None, kwargs })
 }
 
 /// What becomes of an argument that is not read.

@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Map, Value as Json};
-use updraft_core::{AlertOn, Dag, DagId, DagSpec, InvalidDag, Namespace, Param, TaskId, schedule::Schedule};
+use updraft_core::{Dag, DagId, DagSpec, InvalidDag, Namespace, Param, TaskId, schedule::Schedule};
 
 use super::{
     alert, callback, conversion, date,
@@ -42,9 +42,8 @@ pub(super) fn read(
     let mut callbacks = Vec::new();
     for entry in &dag.entries {
         let node = &entry.node;
-        // About tasks alone a run has nothing to tell.
-        if let Some(on) = callback::on(&entry.key).filter(|on| *on != AlertOn::Retry) {
-            callbacks.extend(callback::alerts(on, entry, problems).unwrap_or_default());
+        if let Some(alerts) = callback::of_dag(entry, problems) {
+            callbacks.extend(alerts);
             continue;
         }
         match &*entry.key {

@@ -1,5 +1,7 @@
 //! The keys of the dialect that are not read, and what becomes of each: nothing is passed over in silence.
 
+use super::callback;
+
 /// What becomes of a key that is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -50,7 +52,7 @@ pub(super) const DAG: [&str; 32] = [
 ];
 
 /// The keys of every task that are read; what is not among them is its operator's.
-pub(super) const TASK: [&str; 44] = [
+pub(super) const TASK: [&str; 56] = [
     "alerts",
     "decorator",
     "dependencies",
@@ -75,10 +77,22 @@ pub(super) const TASK: [&str; 44] = [
     "max_active_tis_per_dagrun",
     "max_lost",
     "max_retry_delay",
+    "on_execute_callback",
+    "on_execute_callback_file",
+    "on_execute_callback_name",
     "on_failure_callback",
+    "on_failure_callback_file",
+    "on_failure_callback_name",
     "on_failure_fail_dagrun",
     "on_retry_callback",
+    "on_retry_callback_file",
+    "on_retry_callback_name",
+    "on_skipped_callback",
+    "on_skipped_callback_file",
+    "on_skipped_callback_name",
     "on_success_callback",
+    "on_success_callback_file",
+    "on_success_callback_name",
     "operator",
     "outlets",
     "owner",
@@ -108,9 +122,15 @@ pub(super) const GROUP: [&str; 7] = [
     "tooltip",
 ];
 
-const CALLBACKS: &str = "callbacks on this, and callbacks of one's own, are Python and are not run yet; \
-                         `on_failure_callback`, `on_retry_callback` and `on_success_callback` take Airflow's notifiers \
-                         for mail and Slack, and `alerts` tells of failures, too";
+const CALLBACKS: &str = "there are `on_execute_callback`, `on_failure_callback`, `on_retry_callback`, \
+                         `on_skipped_callback` and `on_success_callback`";
+pub(super) const CALLBACKS_OF_RUNS: &str = "a run has Airflow's notifiers for mail and Slack, and no functions, since no \
+                                            worker has it when it ends, who could call them: write it in \
+                                            `default_args`, for each task, or at a last task whose `trigger_rule` \
+                                            fits; or write `alerts`, which tell of runs";
+const CALLBACKS_OF_TASKS: &str = "a run calls nothing on this, here as in Airflow; write it in `default_args`, for \
+                                  each task";
+const CALLBACKS_OF_GROUPS: &str = "write it in the group's `default_args`, for each of its tasks";
 const DOC: &str = "the page shows `doc_md`; write the text there to see it";
 
 fn is_callback(key: &str) -> bool {
@@ -146,7 +166,10 @@ pub(super) fn of_dag(key: &str) -> Option<Fate> {
         "deadline" => Refused("write `alerts: [{on: deadline, after: 2 hours, email: who@example.com}]`"),
         "allowed_run_types" => Refused("runs of every type are allowed; take it out"),
         "rerun_with_latest_version" => Refused("a run stays on the version it began with; take it out"),
-        key if is_callback(key) => Refused(CALLBACKS),
+        key if is_callback(key) => match key.split('_').nth(1) {
+            Some("execute" | "retry" | "skipped") => NoEffect(CALLBACKS_OF_TASKS),
+            _ => Refused(CALLBACKS_OF_RUNS),
+        },
         _ => return None,
     })
 }
@@ -179,7 +202,7 @@ pub(super) fn of_task(key: &str) -> Option<Fate> {
         }
         "resources" => Refused("resources are not counted; use a `pool`"),
         "default_args" | "dag" | "task_group" => Refused("this belongs to the DAG or to a task group"),
-        key if is_callback(key) => Refused(CALLBACKS),
+        key if is_callback(key) && !callback::is_key(key) => Refused(CALLBACKS),
         _ => return None,
     })
 }
@@ -192,7 +215,7 @@ pub(super) fn of_group(key: &str) -> Option<Fate> {
             Refused("mapping a whole group comes later; map its tasks one by one")
         }
         "add_suffix_on_collision" => Refused("give each group a name of its own"),
-        key if is_callback(key) => Refused(CALLBACKS),
+        key if is_callback(key) => Refused(CALLBACKS_OF_GROUPS),
         _ => return None,
     })
 }

@@ -119,9 +119,30 @@ const TASK: &[Key] = &[
     ("max_retry_delay", Duration, "No wait for another try is longer."),
     ("on_failure_fail_dagrun", Flag, "Whether this teardown fails its run when it fails."),
     ("outlets", Any, "The assets that it makes: its success is an event of each, from which DAGs run."),
-    ("on_failure_callback", Any, "Airflow's notifiers for mail and Slack, which tell that it failed."),
-    ("on_retry_callback", Any, "The same, of its being tried again."),
-    ("on_success_callback", Any, "The same, of its success."),
+    (
+        "on_execute_callback",
+        Any,
+        "Python functions that are called before it does anything, by their dotted paths; with arguments, as \
+         `{callback: module.function, name: value}`.",
+    ),
+    (
+        "on_failure_callback",
+        Any,
+        "Functions that are called when it failed and is not tried again, or Airflow's notifiers for mail and Slack.",
+    ),
+    ("on_retry_callback", Any, "Functions that are called when it failed and is tried again, or notifiers."),
+    ("on_skipped_callback", Any, "Functions that are called when it said that it is to be skipped."),
+    ("on_success_callback", Any, "Functions that are called when it succeeded, or notifiers."),
+    ("on_execute_callback_file", Text, "The Python file of the function `on_execute_callback_name`."),
+    ("on_execute_callback_name", Text, "A function in `on_execute_callback_file` for `on_execute_callback`."),
+    ("on_failure_callback_file", Text, "The Python file of the function `on_failure_callback_name`."),
+    ("on_failure_callback_name", Text, "A function in `on_failure_callback_file` for `on_failure_callback`."),
+    ("on_retry_callback_file", Text, "The Python file of the function `on_retry_callback_name`."),
+    ("on_retry_callback_name", Text, "A function in `on_retry_callback_file` for `on_retry_callback`."),
+    ("on_skipped_callback_file", Text, "The Python file of the function `on_skipped_callback_name`."),
+    ("on_skipped_callback_name", Text, "A function in `on_skipped_callback_file` for `on_skipped_callback`."),
+    ("on_success_callback_file", Text, "The Python file of the function `on_success_callback_name`."),
+    ("on_success_callback_name", Text, "A function in `on_success_callback_file` for `on_success_callback`."),
     ("owner", Text, "Who answers for it."),
     ("params", Mapping, "Parameters of its own, over those of the DAG."),
     ("pool", Text, "The pool whose slots it takes."),
@@ -232,7 +253,7 @@ fn object(properties: Map<String, Value>, only_these: bool) -> Value {
 const NOT_READ: &str = "^(__|doc|ui_|owner_links$|default_view$|orientation$|auto_register$|sla|executor_config$|\
                         logger_name$|allow_nested_operators$|task_display_name$|group_display_name$|\
                         disable_bundle_versioning$|wait_for_past_depends_before_skipping$|retry_delay_secs?$|\
-                        max_retry_delay_secs?$)";
+                        max_retry_delay_secs?$|on_(execute|retry|skipped)_callback(_name|_file)?$)";
 
 fn properties(lists: &[&[Key]]) -> Map<String, Value> {
     let all = lists.iter().copied().flatten();

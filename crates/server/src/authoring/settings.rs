@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::SignedDuration;
 use updraft_core::{
-    AlertChannel, AlertOn, AlertSpec, PoolName, QueueName, RetryPolicy, Role, TaskKind, TaskSpec,
+    AlertChannel, AlertOn, AlertSpec, CallbackOn, PoolName, QueueName, RetryPolicy, Role, TaskKind, TaskSpec,
     TriggerRule, WeightRule,
 };
 
 use super::{
-    alert, assets, callback,
+    alert, assets,
+    callback::{self, Called},
     field::{self, Got, Noted, set, set_option},
     keys::{self, Fate},
     node::{Entry, Mapping, Node, Value},
@@ -27,7 +28,7 @@ pub(super) struct Settings {
     email_on_retry: bool,
     alerts: Vec<AlertSpec>,
     /// What callbacks come to; one that is written nearer takes the place of another on the same.
-    callbacks: BTreeMap<AlertOn, Vec<AlertSpec>>,
+    callbacks: BTreeMap<CallbackOn, Called>,
     is_setup: bool,
     is_teardown: bool,
     on_failure_fail_dagrun: bool,
@@ -73,6 +74,7 @@ impl Settings {
     /// The same with these `default_args` over it.
     pub fn with_defaults(&self, default_args: &Mapping, problems: &mut Problems) -> Self {
         let mut all = self.clone();
+        all.set_callbacks(default_args, problems);
         for entry in &default_args.entries {
             match &*entry.key {
                 // They are the DAG's, which has read them.
@@ -102,12 +104,15 @@ impl Settings {
         all
     }
 
+    /// Takes up what a task, or `default_args`, says of callbacks, by several keys each.
+    pub fn set_callbacks(&mut self, given: &Mapping, problems: &mut Problems) {
+        self.callbacks.extend(callback::of_tasks(given, problems));
+    }
+
     /// Takes up a key that every task can have; `false` where it is none.
     pub fn set(&mut self, key: &str, entry: &Entry, problems: &mut Problems) -> bool {
-        if let Some(on) = callback::on(key) {
-            if let Ok(alerts) = callback::alerts(on, entry, problems) {
-                self.callbacks.insert(on, alerts);
-            }
+        // They are taken up together.
+        if callback::is_key(key) {
             return true;
         }
         if self.set_limit(key, &entry.node, problems) || self.set_retry(key, &entry.node, problems) {
@@ -258,7 +263,10 @@ impl Settings {
             }
         }
         spec.alerts.extend(self.alerts);
-        spec.alerts.extend(self.callbacks.into_values().flatten());
+        for called in self.callbacks.into_values() {
+            spec.alerts.extend(called.alerts);
+            spec.callbacks.extend(called.functions);
+        }
         spec
     }
 }

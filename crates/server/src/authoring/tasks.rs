@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value as Json};
-use updraft_core::{EdgeSpec, GroupSpec, Mapping as TaskMapping, TaskId, TaskSpec};
+use updraft_core::{Callback, EdgeSpec, GroupSpec, Mapping as TaskMapping, TaskId, TaskKind, TaskSpec};
 use updraft_operators::catalog::{BadOperator, Checked};
 
 use super::{
@@ -152,6 +152,7 @@ impl Reader<'_> {
         let empty = Mapping::new(Vec::new());
         let fields = entry.node.map().map_or(&empty, |map| map);
         let mut settings = settings.clone();
+        settings.set_callbacks(fields, problems);
         let mut own: Vec<&Entry> = Vec::new();
         for entry in &fields.entries {
             match &*entry.key {
@@ -220,7 +221,7 @@ impl Reader<'_> {
                 let checked = checked.in_zone(self.zone);
                 spec.operator = checked.operator.into();
                 spec.args = checked.args;
-                spec.kind = checked.kind;
+                spec.kind = with_callbacks(checked.kind, &spec.callbacks);
             }
             Err(error) => refuse(error, place, entry, &own, problems),
         }
@@ -299,6 +300,7 @@ fn partial<'a>(fields: &'a Mapping, settings: &mut Settings, problems: &mut Prob
         problems.error(node.place, format!("expected `partial` as a mapping, found {}", node.kind()));
         return Vec::new();
     };
+    settings.set_callbacks(map, problems);
     let mut own = Vec::new();
     for entry in &map.entries {
         if fields.get(&entry.key).is_some() {
@@ -309,6 +311,16 @@ fn partial<'a>(fields: &'a Mapping, settings: &mut Settings, problems: &mut Prob
         }
     }
     own
+}
+
+/// What the engine would do itself, a worker does where there is somebody to call at its end.
+fn with_callbacks(kind: TaskKind, callbacks: &[Callback]) -> TaskKind {
+    let is_of_success = callbacks.iter().any(|callback| callback.on.is_of_success());
+    match kind {
+        TaskKind::Empty if is_of_success => TaskKind::Run,
+        TaskKind::Wait(_) if is_of_success => TaskKind::Watch,
+        TaskKind::Empty | TaskKind::Wait(_) | TaskKind::Run | TaskKind::Watch => kind,
+    }
 }
 
 fn names_argument(mapping: &TaskMapping, key: &str) -> bool {

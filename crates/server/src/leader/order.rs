@@ -47,6 +47,7 @@ impl Orders {
         let task = OrderTask {
             task_id: spec.task_id.clone(),
             max_tries: ti.max_tries,
+            retry_on_exit_codes: spec.retry.on_exit_codes.clone(),
             execution_timeout: spec.execution_timeout,
             do_xcom_push: spec.do_xcom_push,
             inputs: names(dag.inputs(attempt.ti.task)),
@@ -62,6 +63,7 @@ impl Orders {
             run_as_user: spec.run_as_user.clone(),
             owner: spec.owner.clone().unwrap_or_else(|| dag.spec().owner.to_string()),
             params: given(row, &spec.params),
+            callbacks: spec.callbacks.clone(),
         };
         let run = self.run(engine, row, dag);
         let watch = spec.kind == TaskKind::Watch;

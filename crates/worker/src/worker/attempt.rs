@@ -1,6 +1,7 @@
 //! One attempt, from its order to its end.
 
 use std::{
+    convert::Infallible,
     io::SeekFrom,
     panic::AssertUnwindSafe,
     path::{Path, PathBuf},
@@ -15,7 +16,7 @@ use tokio::{
     task::JoinError,
 };
 use updraft_core::{
-    XcomValue,
+    CallbackOn, XcomValue,
     input::{AttemptEnd, Outcome, Report},
     protocol::{Order, log_path},
 };
@@ -29,11 +30,12 @@ use updraft_operators::{
 use super::{
     Happened,
     api::{self, Granted, TaskApi},
+    callbacks::Callbacks,
     host::{AttemptHost, Client, NoLookUps},
 };
 use crate::process::{
-    self, DEFAULT_KILL_GRACE, Exit, Guard, Marker, Masks, ProcessSpec, Program, ResultError, ResultValue,
-    Secret, Spawner, Stdin, Streams, log::TaskLogFile,
+    self, Control, DEFAULT_KILL_GRACE, Exit, Guard, Marker, Masks, ProcessSpec, Program, ResultError,
+    ResultValue, Secret, Spawner, Stdin, Streams, log::TaskLogFile,
 };
 
 /// A value that takes more than this as JSON goes into the blob store.
@@ -50,6 +52,9 @@ const LAST_WORDS_BYTES: u64 = 4096;
 
 /// What is said of an attempt is cut after so many characters; the log has it all.
 const MESSAGE_CHARS: usize = 8 * 1024;
+
+/// Who waits for a time looks at the clock so often.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// So many are prepared on threads at once. Ten thousand that come together are not hundreds of threads, of which
 /// each keeps some memory.
@@ -68,6 +73,8 @@ pub(super) struct Tools {
     pub files: Arc<Files>,
     pub logs: PathBuf,
     pub installation: String,
+    /// So long a callback may take.
+    pub callback_timeout: Duration,
     pub happened: mpsc::UnboundedSender<Happened>,
 }
 
@@ -78,7 +85,7 @@ pub(super) struct Running {
 
 /// What is wanted of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
+pub(super) enum Wanted {
     Run,
     Pause,
     End,
@@ -110,12 +117,12 @@ pub(super) fn begin(order: Arc<Order>, tools: Arc<Tools>) -> Running {
         let attempt = order.attempt;
         let happened = tools.happened.clone();
         // In a task of its own, so that one that panics has an end, too.
-        let report = match tokio::spawn(async move { carry_out(order, &tools, wanted).await }).await {
-            Ok(report) => report,
-            Err(panic) => unexpected(&panic),
+        let (at, report) = match tokio::spawn(async move { carry_out(order, &tools, wanted).await }).await {
+            Ok(ended) => ended,
+            Err(panic) => (Timestamp::now(), unexpected(&panic)),
         };
         // Nobody to tell only when the worker itself is going.
-        let _ = happened.send(Happened { attempt, at: Timestamp::now(), report });
+        let _ = happened.send(Happened { attempt, at, report });
     });
     Running { wanted: sender }
 }
@@ -124,11 +131,43 @@ fn unexpected(panic: &JoinError) -> Report {
     ended(AttemptEnd::Failed, format!("it failed in a way it should not; please report this: {panic}"))
 }
 
-async fn carry_out(order: Arc<Order>, tools: &Arc<Tools>, wanted: watch::Receiver<Wanted>) -> Report {
-    let log = log_file(&order, tools);
+/// Carries an attempt out, and calls what is to be called about it. How it ended, and when: what is called after
+/// that takes none of its time.
+async fn carry_out(
+    order: Arc<Order>,
+    tools: &Arc<Tools>,
+    wanted: watch::Receiver<Wanted>,
+) -> (Timestamp, Report) {
+    let masks = Masks::default();
+    let began = Timestamp::now();
+    let report = run(&order, tools, &masks, wanted.clone()).await;
+    let at = Timestamp::now();
+    if let (Report::Ended(outcome), false) = (&report, order.task.callbacks.is_empty()) {
+        // Boxed, as those of most attempts are not there.
+        Box::pin(callbacks(&order, tools, &masks, wanted).after(began, outcome, at)).await;
+    }
+    (at, report)
+}
+
+fn callbacks<'a>(
+    order: &'a Order,
+    tools: &'a Tools,
+    masks: &Masks,
+    wanted: watch::Receiver<Wanted>,
+) -> Callbacks<'a> {
+    Callbacks { order, tools, log: log_file(order, tools), masks: masks.clone(), wanted }
+}
+
+async fn run(
+    order: &Arc<Order>,
+    tools: &Arc<Tools>,
+    masks: &Masks,
+    wanted: watch::Receiver<Wanted>,
+) -> Report {
+    let log = log_file(order, tools);
     let prepared = tokio::select! {
-        prepared = prepared(&order, tools) => prepared,
-        outcome = stopped(&order, wanted.clone()) => return Report::Ended(Box::new(outcome)),
+        prepared = prepared(order, tools) => prepared,
+        outcome = stopped(order, wanted.clone()) => return Report::Ended(Box::new(outcome)),
     };
     let prepared = match prepared {
         Ok(Ok(prepared)) => prepared,
@@ -138,46 +177,70 @@ async fn carry_out(order: Arc<Order>, tools: &Arc<Tools>, wanted: watch::Receive
         }
         Err(panic) => return unexpected(&panic),
     };
-    let rendered = prepared.rendered.clone();
-    if let Some(name) = prepared.name.clone() {
-        happened(&order, tools, Timestamp::now(), Report::Named(name));
+    let Prepared { rendered, name, secrets, work } = prepared;
+    if let Some(name) = name {
+        happened(order, tools, Timestamp::now(), Report::Named(name));
     }
-    let mut report = match prepared {
-        Prepared { work: Work::Until(until), .. } => Report::Deferred { until },
-        Prepared { work: Work::Process(plan), secrets, .. } => {
+    if let Err(error) = masks.add(secrets.into_iter().map(Secret::new)) {
+        return ended(AttemptEnd::Failed, error.to_string());
+    }
+    if order.calls(CallbackOn::Execute) {
+        let began = Timestamp::now();
+        started(order, tools, began);
+        Box::pin(callbacks(order, tools, masks, wanted.clone()).before(began)).await;
+    }
+    let mut report = match work {
+        Work::Until(until) if order.task.callbacks.iter().any(|callback| callback.on.is_of_success()) => {
+            // Nobody else could call them at its end.
+            started(order, tools, Timestamp::now());
+            let outcome = tokio::select! {
+                () = comes(until) => Outcome::new(AttemptEnd::Success),
+                outcome = stopped(order, wanted) => outcome,
+            };
+            Report::Ended(Box::new(outcome))
+        }
+        Work::Until(until) => Report::Deferred { until },
+        Work::Process(plan) => {
             // Boxed, so that one that only waits does not take as much room as one with a process.
-            let process = Box::pin(run_process(&order, tools, plan, secrets, log, wanted));
+            let process = Box::pin(run_process(order, tools, plan, masks, log, wanted));
             Report::Ended(Box::new(process.await))
         }
-        Prepared { work: Work::Native(task), secrets, .. } => {
-            let masks = match Masks::new(secrets.into_iter().map(Secret::new)) {
-                Ok(masks) => masks,
-                Err(error) => return ended(AttemptEnd::Failed, error.to_string()),
-            };
+        Work::Native(task) => {
             let log = Arc::new(TaskLogFile::masked(log, masks.clone()));
             let context = TaskContext {
                 log: log.clone(),
                 shared: tools.shared.clone(),
                 server: Arc::new(tools.client.clone()),
             };
-            started(&order, tools, Timestamp::now());
+            started(order, tools, Timestamp::now());
             let outcome = tokio::select! {
                 outcome = task.run(context) => outcome,
-                outcome = stopped(&order, wanted) => outcome,
+                outcome = stopped(order, wanted) => outcome,
             };
             if let Some(message) = &outcome.message {
                 log.line(message);
             }
-            Report::Ended(Box::new(told(outcome, &masks)))
+            Report::Ended(Box::new(told(outcome, masks)))
         }
     };
     if let Report::Ended(outcome) = &mut report {
         outcome.rendered = Some(rendered);
-        if let Err(error) = Box::pin(store_large(&order, tools, outcome)).await {
+        if let Err(error) = Box::pin(store_large(order, tools, outcome)).await {
             return ended(AttemptEnd::Failed, format!("its result could not be stored: {error}"));
         }
     }
     report
+}
+
+/// Waits until this time. A clock that is set meanwhile is followed, a little later.
+async fn comes(until: Timestamp) {
+    loop {
+        let left = until.duration_since(Timestamp::now());
+        if !left.is_positive() {
+            return;
+        }
+        tokio::time::sleep(left.unsigned_abs().min(LOOK_EVERY)).await;
+    }
 }
 
 /// Prepares an order: at once where nothing has to be looked up, which most are, and otherwise where blocking
@@ -270,11 +333,11 @@ async fn run_process(
     order: &Order,
     tools: &Tools,
     plan: ProcessPlan,
-    secrets: Vec<String>,
+    masks: &Masks,
     log: PathBuf,
-    mut wanted: watch::Receiver<Wanted>,
+    wanted: watch::Receiver<Wanted>,
 ) -> Outcome {
-    let (spec, _granted) = match process_spec(order, tools, &plan, secrets, log.clone()) {
+    let (spec, _granted) = match process_spec(order, tools, &plan, masks.clone(), log.clone()) {
         Ok(made) => made,
         Err(message) => return Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Failed) },
     };
@@ -282,32 +345,16 @@ async fn run_process(
         return Outcome::new(AttemptEnd::Cancelled);
     }
     let began = Timestamp::now();
-    let masks = spec.masked.clone();
     let running = match tools.spawner.spawn(spec).await {
         Ok(running) => running,
         Err(error) => {
-            let message = hidden(&error.to_string(), &masks);
+            let message = hidden(&error.to_string(), masks);
             TaskLogFile::new(log).line(&message);
             return Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Failed) };
         }
     };
     started(order, tools, began);
     let control = running.control();
-    let steering = async {
-        while wanted.changed().await.is_ok() {
-            let now = *wanted.borrow_and_update();
-            // A process that has ended needs no steering.
-            let _ = match now {
-                Wanted::Run => control.resume().await,
-                Wanted::Pause => control.pause().await,
-                Wanted::End => {
-                    control.kill(DEFAULT_KILL_GRACE);
-                    Ok(())
-                }
-            };
-        }
-        std::future::pending::<()>().await
-    };
     tokio::select! {
         end = running.wait() => match end {
             Ok(end) => {
@@ -315,19 +362,36 @@ async fn run_process(
                 if outcome.end == AttemptEnd::Failed {
                     explain_refusal(tools, &log).await;
                 }
-                told(outcome, &masks)
+                told(outcome, masks)
             }
             Err(error) => Outcome { message: Some(error.to_string()), ..Outcome::new(AttemptEnd::Lost) },
         },
-        () = steering => Outcome::new(AttemptEnd::Cancelled),
+        never = steer(control, wanted) => match never {},
     }
 }
 
-fn process_spec(
+/// Does with a process what is wanted of its attempt.
+pub(super) async fn steer(control: Control, mut wanted: watch::Receiver<Wanted>) -> Infallible {
+    while wanted.changed().await.is_ok() {
+        let now = *wanted.borrow_and_update();
+        // A process that has ended needs no steering.
+        let _ = match now {
+            Wanted::Run => control.resume().await,
+            Wanted::Pause => control.pause().await,
+            Wanted::End => {
+                control.kill(DEFAULT_KILL_GRACE);
+                Ok(())
+            }
+        };
+    }
+    std::future::pending().await
+}
+
+pub(super) fn process_spec(
     order: &Order,
     tools: &Tools,
     plan: &ProcessPlan,
-    secrets: Vec<String>,
+    masks: Masks,
     log: PathBuf,
 ) -> Result<(ProcessSpec, Option<Granted>), String> {
     let marker =
@@ -362,7 +426,7 @@ fn process_spec(
     }
     spec.skip_codes = plan.skip_exit_codes.clone();
     spec.timeout = order.task.execution_timeout.and_then(|limit| Duration::try_from(limit).ok());
-    spec.masked = Masks::new(secrets.into_iter().map(Secret::new)).map_err(|error| error.to_string())?;
+    spec.masked = masks;
     spec.guard = tools.guard.clone();
     if !plan.asks {
         return Ok((spec, None));
@@ -375,7 +439,7 @@ fn process_spec(
 
 /// Says in the log, where a task's last words are that something was refused, what else than the rights of its
 /// user may have refused it.
-async fn explain_refusal(tools: &Tools, log: &Path) {
+pub(super) async fn explain_refusal(tools: &Tools, log: &Path) {
     let Some(guard) = tools.guard.as_deref().filter(|guard| guard.is_active()) else { return };
     let words = last_of(log).await.unwrap_or_default();
     if !["Permission denied", "PermissionError", "no new privileges"].iter().any(|said| words.contains(said))

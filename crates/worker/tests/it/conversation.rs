@@ -22,8 +22,8 @@ use updraft_worker::worker::{Config, Endpoint, Error, Guarding, run};
 const WITHIN: Duration = Duration::from_secs(20);
 
 /// A worker, and the server's side of its connection.
-struct Conversation {
-    home: TempDir,
+pub struct Conversation {
+    pub home: TempDir,
     listener: UnixListener,
     socket: WebSocketStream<UnixStream>,
     stop: watch::Sender<bool>,
@@ -32,14 +32,19 @@ struct Conversation {
 
 impl Conversation {
     /// Until the worker has said that it is there for the first time.
-    async fn begin() -> Self {
+    pub async fn begin() -> Self {
+        Self::begin_with(|_| ()).await
+    }
+
+    /// The same, with a worker that is set up otherwise.
+    pub async fn begin_with(change: impl FnOnce(&mut Config)) -> Self {
         // As the program does before all else.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("server.sock");
         let listener = UnixListener::bind(&path).unwrap();
         let (stop, stopped) = watch::channel(false);
-        let config = Config {
+        let mut config = Config {
             id: "w".into(),
             offer: Offer { slots: 1, queues: vec!["default".into()] },
             endpoint: Endpoint::Unix(path),
@@ -50,8 +55,10 @@ impl Conversation {
             guarding: Guarding::On,
             denied: Vec::new(),
             readable: Vec::new(),
+            callback_timeout: Duration::from_secs(60),
             alone_for: None,
         };
+        change(&mut config);
         let worker = tokio::spawn(run(config, stopped));
         let socket = Self::accept(&listener).await;
         let mut conversation = Self { home, listener, socket, stop, worker };
@@ -76,7 +83,7 @@ impl Conversation {
         self.welcome().await;
     }
 
-    async fn say(&mut self, message: &FromServer) {
+    pub async fn say(&mut self, message: &FromServer) {
         let text = serde_json::to_string(message).unwrap();
         self.socket.send(Message::Text(text.into())).await.unwrap();
     }
@@ -101,7 +108,7 @@ impl Conversation {
     }
 
     /// What the worker says of itself as it joins: which time this is, and what it has.
-    async fn joins(&mut self) -> (u64, Vec<AttemptId>) {
+    pub async fn joins(&mut self) -> (u64, Vec<AttemptId>) {
         match self.events().await.swap_remove(0) {
             WorkerEvent::Joined { join, held, .. } => (join, held),
             other => panic!("{other:?}"),
@@ -109,7 +116,7 @@ impl Conversation {
     }
 
     /// The next attempt that ends, and how.
-    async fn ends(&mut self) -> (AttemptId, AttemptEnd) {
+    pub async fn ends(&mut self) -> (AttemptId, AttemptEnd) {
         loop {
             for event in self.events().await {
                 if let WorkerEvent::Report { attempt, report: Report::Ended(outcome), .. } = event {
@@ -120,6 +127,12 @@ impl Conversation {
     }
 
     async fn assign(&mut self, attempt: AttemptId) {
+        let order = self.order(attempt);
+        self.say(&FromServer::Assign(vec![Arc::new(order)])).await;
+    }
+
+    /// An order for a command that succeeds.
+    pub fn order(&self, attempt: AttemptId) -> Order {
         let order = json!({
             "attempt": attempt,
             "watch": false,
@@ -133,18 +146,17 @@ impl Conversation {
                 "source": self.home.path().join("d.yaml"),
             },
         });
-        let order: Order = serde_json::from_value(order).unwrap();
-        self.say(&FromServer::Assign(vec![Arc::new(order)])).await;
+        serde_json::from_value(order).unwrap()
     }
 
-    async fn finish(mut self) {
+    pub async fn finish(mut self) {
         self.stop.send(true).unwrap();
         while self.events().await != [WorkerEvent::Left] {}
         self.worker.await.unwrap().unwrap();
     }
 }
 
-fn attempt(number: u32) -> AttemptId {
+pub fn attempt(number: u32) -> AttemptId {
     format!("1.{number}.-1.1.1").parse().unwrap()
 }
 

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by it, helpers included")]
 
 #[cfg(target_os = "linux")]
+mod callbacks;
+#[cfg(target_os = "linux")]
 mod conversation;
 #[cfg(target_os = "linux")]
 mod process;

@@ -1,4 +1,4 @@
-"""Calls one Python function for a task and says how it ended.
+"""Calls one Python function for a task and says how it ended, or calls one about a task: a callback.
 
 What to call comes as one JSON object on the standard input. How it ended goes, as one JSON object, to the
 file that $UPDRAFT_RESULT names. Only Python's standard library is needed; Airflow's exceptions are known by
@@ -11,6 +11,8 @@ $UPDRAFT_TASK_API names, with the token that is read from the file descriptor $U
 import datetime
 import http.client
 import importlib
+import importlib.abc
+import importlib.machinery
 import importlib.util
 import inspect
 import json
@@ -122,6 +124,7 @@ class TaskInstance:
         self._api = api
         self._attempt = context["attempt"]
         self.pushed = {}
+        self.operator = context["operator"]
         for name in ("task_id", "dag_id", "run_id", "try_number", "max_tries", "map_index"):
             setattr(self, name, context[name])
 
@@ -158,6 +161,27 @@ class TaskInstance:
                 values.append(default if value is None else value)
         one = one_task and (map_indexes is ... or map_indexes is None or isinstance(map_indexes, int))
         return values[0] if one and len(values) == 1 else values
+
+
+class TaskInstanceOfCallback(TaskInstance):
+    """The same while a callback is called: what became of the attempt is known, and not yet to others."""
+
+    def __init__(self, context, api, told):
+        super().__init__(context, api)
+        self._left = told["left"]
+        self.state = told["state"]
+        self.start_date = moment(told["start_date"])
+        self.end_date = moment(told["end_date"])
+        self.duration = told["duration"]
+
+    def xcom_push(self, key, value):
+        raise NotImplementedError(f"xcom_push({key!r}): a callback leaves no values, for the task has left its own")
+
+    def xcom_pull(self, task_ids=None, dag_id=None, key=RETURN_KEY, *args, run_id=None, **kwargs):
+        own = task_ids in (None, self.task_id) and dag_id is None and run_id is None and not args and not kwargs
+        if own and key in self._left:
+            return self._left[key]
+        return super().xcom_pull(task_ids, dag_id, key, *args, run_id=run_id, **kwargs)
 
 
 def json_ready(value, what):
@@ -261,17 +285,79 @@ def determine_kwargs(function, args, context, op_kwargs):
     return {name: value for name, value in everything.items() if name in names}
 
 
-def load(callable_, folders):
+def get_current_context():
+    """Airflow's, where Airflow is not installed."""
+    return OfAirflow.context
+
+
+def exception(name, base):
+    return type(name, (base,), {"__module__": "airflow.exceptions"})
+
+
+class OfAirflow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Lets `get_current_context()` give the context to whoever imports it: from the Airflow that is installed, or
+    else from a stand-in, which has little more than this. Neither costs anything where nothing imports it."""
+
+    # Where an Airflow keeps the contexts of what it executes: 3, and 2.
+    KEPT_IN = ("airflow.sdk.definitions._internal.contextmanager", "airflow.models.taskinstance")
+    context = None
+
+    def __init__(self):
+        failed = exception("AirflowException", Exception)
+        names = ("AirflowSkipException", "AirflowFailException")
+        exceptions = {"AirflowException": failed, **{name: exception(name, failed) for name in names}}
+        current = {"get_current_context": get_current_context}
+        self.is_installed = importlib.util.find_spec("airflow") is not None
+        self.stand_ins = {
+            "airflow": {},
+            "airflow.exceptions": exceptions,
+            "airflow.operators": {},
+            "airflow.operators.python": current,
+            "airflow.providers": {},
+            "airflow.providers.standard": {},
+            "airflow.providers.standard.operators": {},
+            "airflow.providers.standard.operators.python": current,
+            "airflow.sdk": {**current, "Context": dict},
+            "airflow.sdk.exceptions": exceptions,
+            "airflow.utils": {},
+            "airflow.utils.context": {"Context": dict},
+        }
+
+    def find_spec(self, name, path, target=None):
+        if not self.is_installed:
+            return name in self.stand_ins and importlib.util.spec_from_loader(name, self, is_package=True) or None
+        spec = importlib.machinery.PathFinder.find_spec(name, path) if name in self.KEPT_IN else None
+        if spec is not None:
+            execute = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: (execute(module), self.keep_in(module))
+        return spec
+
+    def keep_in(self, module):
+        kept = getattr(module, "_CURRENT_CONTEXT", None)
+        if kept is not None:
+            kept.append(self.context)
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        vars(module).update(self.stand_ins[module.__name__])
+
+
+def make_current(context):
+    OfAirflow.context = context
+    sys.meta_path.insert(0, OfAirflow())
+
+
+def load(callable_):
     """The function, from a file or from a module that can be imported."""
-    # This file's own folder is no place to import from; the DAG's is, and that of all DAGs, as in Airflow.
-    sys.path[0:1] = folders
     if "dotted" in callable_:
         module, _, name = callable_["dotted"].rpartition(".")
         loaded = importlib.import_module(module)
     else:
         path, name = callable_["file"], callable_["name"]
         if not os.path.isfile(path):
-            raise FileNotFoundError(f"there is no file {path}, in which python_callable_name was to be found")
+            raise FileNotFoundError(f"there is no file {path}, in which {name} was to be found")
         module = os.path.splitext(os.path.basename(path))[0]
         sys.path.insert(0, os.path.dirname(path))
         spec = importlib.util.spec_from_file_location(module, path)
@@ -307,8 +393,9 @@ def ending_of(error):
 
 
 def run(orders, api, ti):
-    function = load(orders["callable"], orders["folders"])
     context = make_context(orders, api, ti)
+    make_current(context)
+    function = load(orders["callable"])
     args = orders["op_args"]
     kwargs = determine_kwargs(function, args, context, orders["op_kwargs"])
     value = function(*args, **kwargs)
@@ -324,6 +411,24 @@ def run(orders, api, ti):
         if orders["multiple_outputs"]:
             push_each(ti, value)
     return ending
+
+
+def call_back(orders, api, told):
+    """Calls a function about the task, as Airflow does: with the context, and arguments of its own beside it. A
+    class with `notify` is one of Airflow's notifiers, which is made with these and called with the context."""
+    context = make_context(orders, api, TaskInstanceOfCallback(orders["context"], api, told))
+    context.update({name: told[name] for name in ("exception", "reason") if told[name] is not None})
+    make_current(context)
+    function = load(orders["callable"])
+    kwargs = orders["op_kwargs"]
+    if hasattr(function, "notify"):
+        value = function(**kwargs)(context)
+    else:
+        value = function(context, **kwargs)
+    if inspect.iscoroutine(value):
+        import asyncio
+
+        asyncio.run(value)
 
 
 def push_each(ti, value):
@@ -350,7 +455,11 @@ def main():
     # What comes after reads nothing, rather than the end of this.
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
+    # This file's own folder is no place to import from; the DAG's is, and that of all DAGs, as in Airflow.
+    sys.path[0:1] = orders["folders"]
     api = TaskApi()
+    if orders["mode"] == "callback":
+        return call_back(orders, api, orders["told"])
     ti = TaskInstance(orders["context"], api)
     try:
         ending = run(orders, api, ti)

@@ -1,6 +1,7 @@
-//! Callbacks: the notifiers of Airflow's providers become alerts.
+//! Callbacks: functions of one's own, and the notifiers of Airflow's providers, which become alerts.
 
-use updraft_core::{AlertChannel, AlertOn, AlertSpec, AlertWords};
+use serde_json::{Value, json};
+use updraft_core::{AlertChannel, AlertOn, AlertSpec, AlertWords, TaskKind};
 
 use super::{dag, errors, messages, read, task};
 
@@ -45,14 +46,97 @@ fn notifiers_tell_by_the_ways_of_alerts() {
     assert_eq!(task(&dag, "other").alerts, [told, slack(AlertOn::Failure, "no", Some("#general"))]);
 }
 
+/// A task's functions, as its spec has them.
+fn functions(yaml: &str, id: &str) -> Value {
+    serde_json::to_value(&task(&dag(yaml), id).callbacks).unwrap()
+}
+
+const OWN: &str = "d:
+  default_args:
+    on_retry_callback: callbacks.tell
+    on_failure_callback_name: tell
+    on_failure_callback_file: callbacks.py
+  task_groups:
+    group: {default_args: {on_success_callback: callbacks.of_group}}
+  tasks:
+    plain: {operator: bash, bash_command: x}
+    other:
+      operator: bash
+      bash_command: x
+      on_retry_callback: null
+      on_failure_callback: {callback: my.callbacks.tell, to: crew, times: [1, '{{ ds }}']}
+      on_execute_callback: [callbacks.first, {callback: callbacks.second}]
+    grouped: {operator: bash, bash_command: x, task_group_name: group}
+    mapped:
+      operator: bash
+      expand: {bash_command: [a, b]}
+      partial: {on_skipped_callback: callbacks.tell, on_failure_callback: null}
+    both:
+      operator: bash
+      bash_command: x
+      on_failure_callback:
+      - callbacks.tell
+      - {callback: airflow.providers.smtp.notifications.smtp.SmtpNotifier, to: a@x.org}
+";
+
 #[test]
-fn what_is_python_or_can_not_be_said_is_refused() {
+fn functions_are_called_on_what_the_nearest_says() {
+    let failure = json!({"on": "failure", "function": "tell", "file": "callbacks.py"});
+    let retry = json!({"on": "retry", "function": "callbacks.tell"});
+    assert_eq!(functions(OWN, "plain"), json!([failure, retry]));
+    let expected = json!([
+        {"on": "execute", "function": "callbacks.first"},
+        {"on": "execute", "function": "callbacks.second"},
+        {"on": "failure", "function": "my.callbacks.tell", "kwargs": {"to": "crew", "times": [1, "{{ ds }}"]}},
+    ]);
+    assert_eq!(functions(OWN, "other"), expected);
+    let success = json!({"on": "success", "function": "callbacks.of_group"});
+    assert_eq!(functions(OWN, "group.grouped"), json!([failure, retry, success]));
+    let skipped = json!({"on": "skipped", "function": "callbacks.tell"});
+    assert_eq!(functions(OWN, "mapped"), json!([retry, skipped]));
+    assert_eq!(functions(OWN, "both"), json!([{"on": "failure", "function": "callbacks.tell"}, retry]));
+    assert_eq!(task(&dag(OWN), "both").alerts.len(), 1);
+}
+
+#[test]
+fn a_worker_has_what_has_callbacks_of_its_success() {
+    let kind = |task_of: &str| {
+        let dag = dag(&format!("d: {{tasks: {{t: {{{task_of}}}}}}}"));
+        task(&dag, "t").kind.clone()
+    };
+    assert_eq!(kind("operator: empty, on_success_callback: a.b"), TaskKind::Run);
+    assert_eq!(kind("operator: wait, seconds: 1, on_execute_callback: a.b"), TaskKind::Watch);
+    assert_eq!(kind("operator: empty, on_failure_callback: a.b"), TaskKind::Empty);
+    assert!(matches!(kind("operator: wait, seconds: 1, on_retry_callback: a.b"), TaskKind::Wait(_)));
+}
+
+#[test]
+fn a_run_calls_no_function() {
+    for key in ["on_failure_callback: a.b", "on_success_callback_name: b", "on_success_callback_file: a.py"] {
+        let found = errors(&format!("d: {{{key}, tasks: {{t: {{operator: empty}}}}}}"));
+        assert!(
+            found[0].contains("can't be had here: a run has Airflow's notifiers for mail and Slack"),
+            "{found:?}"
+        );
+    }
+    let reading = read("d: {on_execute_callback: a.b, tasks: {t: {operator: empty}}}");
+    let warnings = messages(&reading.dags[0].warnings);
+    assert!(warnings[0].contains("`on_execute_callback` has no effect"), "{warnings:?}");
+}
+
+#[test]
+fn what_is_no_function_or_can_not_be_said_is_refused() {
     let of = |callback: &str| {
         errors(&format!("d: {{tasks: {{t: {{operator: empty, on_failure_callback: {callback}}}}}}}"))
     };
     for (callback, expected) in [
-        ("my.module.tell", "`my.module.tell` is Python and is not run yet"),
-        ("{callback: my.smtp.notifications.SmtpNotifier, to: x}", "is Python and is not run yet"),
+        ("tell", "`tell` is no path to a Python function: write package.module.function"),
+        ("'my module.tell'", "is no path to a Python function"),
+        (
+            "airflow.providers.discord.notifications.discord.DiscordNotifier",
+            "is not here: Airflow's notifiers",
+        ),
+        ("{callback: my.tell, at: {__type__: my.Class}}", "can't be made here"),
         ("{param: 1}", "expected a callback's name"),
         (
             "{__type__: airflow.providers.smtp.notifications.smtp.SmtpNotifier, __args__: [a@x.org]}",
@@ -75,8 +159,15 @@ fn what_is_python_or_can_not_be_said_is_refused() {
         let found = of(callback);
         assert!(found.len() == 1 && found[0].contains(expected), "{callback}: {found:?}");
     }
-    let others = errors("d: {tasks: {t: {operator: empty, on_execute_callback: x.y}}}");
-    assert!(others[0].contains("`on_execute_callback` can't be had here"), "{others:?}");
+    let notifier = "airflow.providers.slack.notifications.slack.SlackNotifier";
+    for (keys, expected) in [
+        (format!("on_execute_callback: {{callback: {notifier}}}"), "notifiers tell of failures"),
+        ("on_retry_callback_name: tell".to_owned(), "needs both `on_retry_callback_name` and"),
+        ("on_sla_callback: a.b".to_owned(), "there are `on_execute_callback`"),
+    ] {
+        let others = errors(&format!("d: {{tasks: {{t: {{operator: empty, {keys}}}}}}}"));
+        assert!(others[0].contains(expected), "{others:?}");
+    }
     let reading = read(
         "d: {tasks: {t: {operator: empty, on_failure_callback: {callback: airflow.providers.slack.notifications.slack.SlackNotifier, username: x}}}}",
     );

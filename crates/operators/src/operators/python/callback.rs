@@ -1,0 +1,78 @@
+//! The process that calls a function of its author's about a task (Airflow's `on_*_callback`): the runner, as for
+//! `PythonOperator`, with the context as the function's one positional argument.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use updraft_core::{Callback, CallbackOn, XcomValue, input::Outcome, protocol::Order};
+
+use super::{context, folders, runner};
+use crate::{
+    files::Files,
+    prepare::folder,
+    template::isoformat,
+    work::{ProcessPlan, ResultRule},
+};
+
+/// What a callback is told of an attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// What it is called on.
+    pub on: CallbackOn,
+    /// When the attempt began.
+    pub began: Timestamp,
+    /// How it ended and when, if it is over.
+    pub ended: Option<(&'a Outcome, Timestamp)>,
+}
+
+/// The process that calls it. Its exit code says whether it went well. As in Airflow, its arguments are no templates.
+pub fn call(order: &Order, files: &Files, callback: &Callback, told: Told<'_>) -> ProcessPlan {
+    let function = match &callback.file {
+        None => json!({"dotted": callback.function}),
+        Some(file) => json!({"name": callback.function, "file": folder(order).join(file)}),
+    };
+    let orders = json!({
+        "callable": function,
+        "folders": folders(order, files),
+        "mode": "callback",
+        "op_kwargs": callback.kwargs,
+        "templates_dict": null,
+        "context": context(order),
+        "told": told.as_json(),
+    });
+    runner(order, &orders, ResultRule::None)
+}
+
+impl Told<'_> {
+    fn as_json(&self) -> Value {
+        let message = self.ended.and_then(|(outcome, _)| outcome.message.as_deref());
+        let left = self.ended.into_iter().flat_map(|(outcome, _)| &outcome.xcoms);
+        let left: Map<_, _> = left
+            .filter_map(|(name, value)| match value {
+                XcomValue::Inline(value) => Some((name.clone(), (**value).clone())),
+                // Whoever wants it has to wait until the server has it.
+                XcomValue::Blob { .. } => None,
+            })
+            .collect();
+        let failed = matches!(self.on, CallbackOn::Failure | CallbackOn::Retry);
+        json!({
+            "state": state(self.on),
+            "start_date": isoformat(self.began),
+            "end_date": self.ended.map(|(_, at)| isoformat(at)),
+            "duration": self.ended.map(|(_, at)| at.duration_since(self.began).as_secs_f64()),
+            "exception": message.filter(|_| failed),
+            "reason": message,
+            "left": left,
+        })
+    }
+}
+
+/// The task instance's state, as Airflow has it while it calls this.
+fn state(on: CallbackOn) -> &'static str {
+    match on {
+        CallbackOn::Execute => "running",
+        CallbackOn::Success => "success",
+        CallbackOn::Failure => "failed",
+        CallbackOn::Retry => "up_for_retry",
+        CallbackOn::Skipped => "skipped",
+    }
+}
