@@ -178,7 +178,7 @@ fn slots(slots: i64) -> Result<Option<u32>, Error> {
 
 fn rate(rate: Option<String>) -> Result<Option<Rate>, Error> {
     let Some(text) = rate else { return Ok(None) };
-    let rate = text.parse().map_err(|bad: BadRate| Invalid::value("rate", &bad.to_string(), text))?;
+    let rate = text.parse().map_err(|bad: BadRate| Invalid::value("rate", bad, text))?;
     Ok(Some(rate))
 }
 
