@@ -17,7 +17,10 @@ mod event;
 mod lines;
 mod recurrence;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::civil::{Date, date};
 use updraft_core::schedule::{Days, Span};
@@ -33,6 +36,8 @@ use self::{
 const FIRST: Date = date(1970, 1, 1);
 /// Rules without an end are followed to this day.
 const LAST: Date = date(2099, 12, 31);
+/// A file has so many bytes at most: calendars of a country's holidays for decades have some 100,000.
+pub(super) const MOST_BYTES: usize = 4 << 20;
 
 /// What a file came to.
 #[derive(Debug)]
@@ -41,6 +46,9 @@ pub(super) struct Calendar {
     /// How many events have a time of day.
     pub timed: usize,
 }
+
+/// A calendar that several DAGs may have, or what is wrong with its file.
+pub(super) type Shared = Arc<Result<Calendar, BadCalendar>>;
 
 /// What is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
