@@ -7,6 +7,7 @@ mod execute;
 mod export;
 mod fault;
 mod load;
+mod number;
 mod sensor;
 mod server;
 mod session;

@@ -4,6 +4,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{Timestamp, civil};
 use serde_json::{Number, Value};
 
+use super::number::Numeric;
+
 /// A value of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Cell {
@@ -88,13 +90,13 @@ impl Cell {
         }
     }
 
-    /// As a number, as Python's `float` makes one of it.
-    pub(super) fn number(&self) -> Option<f64> {
+    /// As a number, where Python's `float` makes one of it; all of its digits count.
+    pub(super) fn number(&self) -> Option<Numeric> {
         match self {
-            Self::Bool(value) => Some(f64::from(u8::from(*value))),
-            Self::Int(value) => Some(*value as f64),
-            Self::Float(value) => Some(*value),
-            Self::Decimal(text) | Self::Text(text) => text.trim().parse().ok(),
+            Self::Bool(value) => Numeric::new(&u8::from(*value).to_string()),
+            Self::Int(value) => Numeric::new(&value.to_string()),
+            Self::Float(value) => Numeric::new(&value.to_string()),
+            Self::Decimal(text) | Self::Text(text) => Numeric::new(text),
             Self::Null
             | Self::Bytes(_)
             | Self::Json(_)
