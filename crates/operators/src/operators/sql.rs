@@ -8,6 +8,7 @@ mod export;
 mod fault;
 mod load;
 mod number;
+mod parquet;
 mod sensor;
 mod server;
 mod session;

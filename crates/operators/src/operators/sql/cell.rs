@@ -26,6 +26,64 @@ pub(super) enum Cell {
     List(Vec<Cell>),
 }
 
+/// A column of rows.
+#[derive(Clone, Debug)]
+pub(super) struct Column {
+    pub name: String,
+    /// What its values are, where the database says it.
+    pub kind: Option<Kind>,
+}
+
+/// What the values of a column are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Bool,
+    Int,
+    /// A whole number of 64 bits that is not negative.
+    Unsigned,
+    Float,
+    /// Also what has no other kind: decimals, with all their digits, and JSON.
+    Text,
+    Bytes,
+    Date,
+    Time,
+    DateTime,
+    Instant,
+}
+
+impl Kind {
+    /// What values are that are stored as they were given, as in SQLite.
+    pub(super) fn of_values<'a, I: Iterator<Item = &'a Cell>>(cells: impl Fn() -> I) -> Self {
+        let all = |is: fn(&Cell) -> bool| {
+            let mut there = cells().filter(|cell| **cell != Cell::Null).peekable();
+            there.peek().is_some() && there.all(is)
+        };
+        if all(|cell| matches!(cell, Cell::Int(_))) {
+            Self::Int
+        } else if all(|cell| matches!(cell, Cell::Int(_) | Cell::Float(_))) {
+            Self::Float
+        } else if all(|cell| matches!(cell, Cell::Bytes(_))) {
+            Self::Bytes
+        } else {
+            Self::Text
+        }
+    }
+
+    pub(super) fn shown(self) -> &'static str {
+        match self {
+            Self::Bool => "boolean",
+            Self::Int => "whole number",
+            Self::Unsigned => "whole number from 0 on",
+            Self::Float => "number",
+            Self::Text => "text",
+            Self::Bytes => "binary value",
+            Self::Date => "date",
+            Self::Time => "time of day",
+            Self::DateTime | Self::Instant => "time",
+        }
+    }
+}
+
 impl Cell {
     /// As a result has it. A decimal is a number, as Airflow's XCom makes one of it
     /// (`airflow.serialization.serializers.bignum`): whole, or else a float, which keeps some 15 digits; cast it to
