@@ -167,7 +167,8 @@ impl DagSpec {
 }
 
 impl DagSpec {
-    /// The zone that its schedule is read in, an IANA name; UTC where it has none.
+    /// The zone that its schedule is read in, an IANA name: that of its crons, or else the one in whose days its
+    /// holidays are. UTC where it has none.
     pub fn timezone(&self) -> String {
         match self.schedule.without_holidays() {
             Schedule::CronTrigger { zone, .. } | Schedule::CronDataInterval { zone, .. } => zone.to_string(),
@@ -177,7 +178,9 @@ impl DagSpec {
             | Schedule::DeltaTrigger { .. }
             | Schedule::DeltaDataInterval { .. }
             | Schedule::ListOfTimes { .. }
-            | Schedule::WithHolidays { .. } => "UTC".into(),
+            | Schedule::WithHolidays { .. } => {
+                self.schedule.holidays().map_or_else(|| "UTC".into(), |holidays| holidays.zone().to_string())
+            }
         }
     }
 }

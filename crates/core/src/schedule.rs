@@ -188,8 +188,46 @@ impl Schedule {
         }
     }
 
+    /// What a backfill of a DAG with that start date runs: its [ticks between](Self::ticks_between) two times. Of
+    /// data intervals they are the ones that the schedule itself has, so that none overlaps with these: only the
+    /// DAG's first begins on a holiday.
+    pub fn backfilled(
+        &self,
+        start_date: Option<Timestamp>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> impl Iterator<Item = Tick> {
+        // Before the start date there are none of its own.
+        let began = start_date.is_none_or(|start| start <= from);
+        let first = match self.interval_pace().filter(|_| began) {
+            None => Some(from),
+            Some(pace) => {
+                let every = Pace { holidays: None, ..pace };
+                let first = start_date.and_then(|start| every.align_to_next(start));
+                first.filter(|first| *first >= from).or_else(|| pace.align_to_next(from))
+            }
+        };
+        first.into_iter().flat_map(move |first| self.ticks_between(first, to))
+    }
+
+    /// The pace of the ends of data intervals that follow one another, where it has such.
+    fn interval_pace(&self) -> Option<Pace<'_>> {
+        let steps = match self.without_holidays() {
+            Self::CronDataInterval { cron, zone } => Steps::Cron(cron, zone),
+            Self::DeltaDataInterval { every } => Steps::Every(every),
+            Self::Manual
+            | Self::Once
+            | Self::Continuous
+            | Self::CronTrigger { .. }
+            | Self::DeltaTrigger { .. }
+            | Self::ListOfTimes { .. }
+            | Self::WithHolidays { .. } => return None,
+        };
+        Some(Pace { steps, holidays: self.holidays() })
+    }
+
     /// All ticks of a DAG with the start date `from`, the end date `to` and catch-up, in order: what a
-    /// backfill runs and what a ledger expects. Both ends are included. Kinds with data intervals are
+    /// ledger expects. Both ends are included. Kinds with data intervals are
     /// measured by where the interval begins, as Airflow does, the others by when the run begins.
     ///
     /// As `from` is the start date, `Once` has its tick there, and the steps of a [`Delta`] count from
@@ -208,13 +246,21 @@ impl Schedule {
         })
     }
 
-    /// The ticks that come from a time on, in order, where all before it are done with. Those of
-    /// [`Schedule::Continuous`] depend on how long runs take: it has none here.
+    /// The ticks that come from a time on, in order, where all before it are done with: the steps of a [`Delta`]
+    /// have been counted from the start date until then. Those of [`Schedule::Continuous`] depend on how long
+    /// runs take: it has none here.
     pub fn ticks_from(&self, from: Timestamp, restriction: &TimeRestriction) -> impl Iterator<Item = Tick> {
-        let restriction = TimeRestriction { catchup: false, ..*restriction };
+        let counted = self.delta().zip(restriction.earliest.filter(|start| *start < from));
+        let before = counted.and_then(|(every, start)| {
+            let pace = Pace { steps: Steps::Every(every), holidays: self.holidays() };
+            let end = pace.last_counted(start, from)?;
+            Some(DataInterval { start: every.before(end)?, end })
+        });
+        let restriction = TimeRestriction { catchup: counted.is_some(), ..*restriction };
         let next = move |last: Option<&Tick>| {
             let now = last.map_or(from, |last| last.run_after.max(from));
-            let tick = self.next_tick(last.map(|tick| tick.data_interval), &restriction, now)?;
+            let last_interval = last.map(|tick| tick.data_interval).or(before);
+            let tick = self.next_tick(last_interval, &restriction, now)?;
             let is_new = last.is_none_or(|last| tick.run_after > last.run_after);
             (is_new && !matches!(self, Self::Continuous)).then_some(tick)
         };
@@ -242,6 +288,20 @@ impl Schedule {
             Self::ListOfTimes { times, restrict_to_events } => {
                 times.manual_interval(*restrict_to_events, run_after, holidays)
             }
+        }
+    }
+
+    /// The length of time that it steps by, where it does.
+    fn delta(&self) -> Option<&Delta> {
+        match self.without_holidays() {
+            Self::DeltaTrigger { every, .. } | Self::DeltaDataInterval { every } => Some(every),
+            Self::Manual
+            | Self::Once
+            | Self::Continuous
+            | Self::CronTrigger { .. }
+            | Self::CronDataInterval { .. }
+            | Self::ListOfTimes { .. }
+            | Self::WithHolidays { .. } => None,
         }
     }
 

@@ -137,9 +137,7 @@ pub fn environment(name: &str) -> Option<String> {
 
 /// Reads one document: the DAGs it names, or why they can't be had. A document without DAGs is an error.
 pub fn read_document(name: &str, text: &str, format: Format, options: &Options<'_>) -> Reading {
-    let beside =
-        |_, _: &str| Err("can't be had: a document that lies in no folder has no files beside it".to_owned());
-    let mut reading = document::read(name.into(), text, format, &[], &beside, options);
+    let mut reading = document::read(name.into(), text, format, &[], &holidays::NoFiles, options);
     if reading.errors.is_empty() && reading.dags.is_empty() {
         let message = "no entry of this document has `tasks`: write `my_dag: {tasks: …}`";
         reading.errors.push(ImportError::of_file(name, message));

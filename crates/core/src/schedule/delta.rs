@@ -123,9 +123,15 @@ impl Delta {
     /// length, so they are stepped from `anchor`, one after the other, since the cut to a month's length
     /// carries on (31 January, 28 February, 28 March).
     pub(super) fn floor(&self, instant: Timestamp, anchor: Timestamp) -> Option<Timestamp> {
+        self.last_from(if self.months == 0 { Timestamp::UNIX_EPOCH } else { anchor }, instant)
+    }
+
+    /// The last step at or before an instant, of those that are counted from `anchor`, which does not lie after it.
+    pub(super) fn last_from(&self, anchor: Timestamp, instant: Timestamp) -> Option<Timestamp> {
         if self.months == 0 {
             let nanos = instant.as_nanosecond();
-            return Timestamp::from_nanosecond(nanos - nanos.rem_euclid(self.exact.as_nanos())).ok();
+            let passed = (nanos - anchor.as_nanosecond()).rem_euclid(self.exact.as_nanos());
+            return Timestamp::from_nanosecond(nanos - passed).ok();
         }
         let mut step = anchor;
         loop {

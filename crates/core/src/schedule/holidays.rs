@@ -153,7 +153,9 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, BadSpan> {
         let (first, last) = text.split_once('/').unwrap_or((text, text));
-        let span = first.parse().ok().zip(last.parse().ok()).and_then(|(first, last)| Self::new(first, last));
+        // Of a time of day, whose date the parser takes, not the whole day is meant.
+        let day = |text: &str| text.parse::<Date>().ok().filter(|day| day.to_string() == text);
+        let span = day(first).zip(day(last)).and_then(|(first, last)| Self::new(first, last));
         span.ok_or_else(|| BadSpan { text: text.chars().take(80).collect() })
     }
 }
@@ -204,8 +206,17 @@ mod tests {
 
     #[test]
     fn a_text_that_is_no_day_is_refused() {
-        for text in ["", "2026-02-30", "2026-12-26/2026-12-24", "2026-12-24/", "24.12.2026", "2026-12-24/x/y"]
-        {
+        for text in [
+            "",
+            "2026-02-30",
+            "2026-12-26/2026-12-24",
+            "2026-12-24/",
+            "24.12.2026",
+            "2026-12-24/x/y",
+            "2026-12-24T14:00:00",
+            "2026-12-24T14:00/2026-12-26T12:00",
+            "2026-12-24[Europe/Berlin]",
+        ] {
             assert_eq!(text.parse::<Span>().unwrap_err().text, text);
         }
     }

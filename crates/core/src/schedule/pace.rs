@@ -94,6 +94,21 @@ impl Pace<'_> {
         Some(step)
     }
 
+    /// The last step before `target` of those that are counted from `start`; `None` where there is none, and for a
+    /// cron, whose steps are where they are.
+    pub fn last_counted(self, start: Timestamp, target: Timestamp) -> Option<Timestamp> {
+        let Steps::Every(delta) = self.steps else { return None };
+        let step_before = |target| {
+            let instant = just_before(target).filter(|instant| *instant >= start)?;
+            delta.last_from(start, instant)
+        };
+        let mut step = step_before(target)?;
+        while let Some(stretch) = self.stretch(step) {
+            step = step_before(stretch.start)?;
+        }
+        Some(step)
+    }
+
     fn stretch(self, at: Timestamp) -> Option<Stretch> {
         self.holidays?.around(at)
     }

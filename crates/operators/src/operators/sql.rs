@@ -7,6 +7,8 @@ mod execute;
 mod export;
 mod fault;
 mod load;
+mod number;
+mod parquet;
 mod sensor;
 mod server;
 mod session;

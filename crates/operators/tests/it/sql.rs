@@ -3,6 +3,7 @@
 mod check;
 mod execute;
 mod mariadb;
+mod parquet;
 mod postgres;
 mod table_check;
 mod transfer;

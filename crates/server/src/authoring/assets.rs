@@ -169,7 +169,7 @@ pub(super) fn of_file(
 fn uris(file: &Node, beside: &Beside<'_>, problems: &mut Problems) -> Result<HashMap<String, Asset>, Noted> {
     let name = field::text(file, problems)?.unwrap_or_default();
     let shown = shortened(&name);
-    let text = match beside(file.place.document, &name) {
+    let text = match beside.text(file.place.document, &name) {
         Ok(text) => text,
         Err(reason) => return Err(note(file, format!("the file of assets `{shown}` {reason}"), problems)),
     };

@@ -3,25 +3,32 @@
 //! What is read is what calendars of holidays have: `VEVENT`s whose `DTSTART` is a date, for as long as
 //! `DTEND` or `DURATION` say, repeated by `RRULE` and `RDATE`, without what `EXDATE` takes out, with single
 //! ones moved by `RECURRENCE-ID`, and without those whose `STATUS` is `CANCELLED`. An event from midnight to
-//! midnight without a zone that could move it (as Outlook writes all-day events) counts as well. One with a
-//! time of day is passed over, which is told. What would change the days and can't be read is an error.
+//! midnight on the clock of its zone (as Outlook writes all-day events) counts as well; what it says in UTC, as
+//! `UNTIL`, lies on the day that this clock shows. One with a time of day is passed over, which is told. What
+//! would change the days and can't be read is an error.
 //!
-//! It is our own, since days need neither clocks nor zones: the crates that follow such rules (`rrule`,
-//! `calcard`, `icalendar`) all do it with chrono-tz, a second database of time zones in the program. The
-//! days are compared with those of Python's `recurring-ical-events` (`tests/oracle/calendar`).
+//! It is our own: the crates that follow such rules (`rrule`, `calcard`, `icalendar`) all do it with chrono-tz,
+//! a second database of time zones in the program. The days are compared with those of Python's
+//! `recurring-ical-events` (`tests/oracle/calendar`).
 
+mod clock;
+mod components;
 mod event;
 mod lines;
 mod recurrence;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::civil::{Date, date};
 use updraft_core::schedule::{Days, Span};
 
 use self::{
-    event::{Event, Status},
-    lines::Line,
+    clock::Clocks,
+    components::Components,
+    event::{Event, Moment, Status},
     recurrence::Budget,
 };
 
@@ -29,6 +36,8 @@ use self::{
 const FIRST: Date = date(1970, 1, 1);
 /// Rules without an end are followed to this day.
 const LAST: Date = date(2099, 12, 31);
+/// A file has so many bytes at most: calendars of a country's holidays for decades have some 100,000.
+pub(super) const MOST_BYTES: usize = 4 << 20;
 
 /// What a file came to.
 #[derive(Debug)]
@@ -37,6 +46,9 @@ pub(super) struct Calendar {
     /// How many events have a time of day.
     pub timed: usize,
 }
+
+/// A calendar that several DAGs may have, or what is wrong with its file.
+pub(super) type Shared = Arc<Result<Calendar, BadCalendar>>;
 
 /// What is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,81 +68,56 @@ impl BadCalendar {
 
 /// Reads a file.
 pub(super) fn read(text: &str) -> Result<Calendar, BadCalendar> {
-    let mut timed = 0;
-    let mut events = Vec::new();
-    for lines in components(text)? {
-        match Event::read(&lines)? {
-            Some(event) => events.push(event),
-            None => timed += 1,
-        }
-    }
-    // What another event moves or cancels is not where its rule puts it.
-    let mut moved: BTreeMap<&str, BTreeSet<Date>> = BTreeMap::new();
-    for event in &events {
-        if let Some(instead_of) = event.recurrence_id {
-            moved.entry(&event.uid).or_default().insert(instead_of);
-        }
-    }
+    let Components { events, zones } = Components::read(text)?;
+    let mut clocks = Clocks::new(zones);
+    let events = events.iter().map(|lines| Event::read(lines, &mut clocks));
+    let events = events.collect::<Result<Vec<Event>, _>>()?;
+    let moved = moved(&events, &mut clocks)?;
     let mut budget = Budget::default();
     let mut spans: Vec<Span> = Vec::new();
     let none = BTreeSet::new();
-    for event in events.iter().filter(|event| event.status != Status::Cancelled) {
-        let moved = if event.recurrence_id.is_some() { None } else { moved.get(&*event.uid) };
-        let starts = event.starts(moved.unwrap_or(&none), &mut budget)?;
+    for event in &events {
+        let Some(all_day) = event.all_day.as_ref().filter(|all_day| all_day.status != Status::Cancelled)
+        else {
+            continue;
+        };
+        let moved = if event.replaces.is_some() { None } else { moved.get(&*event.uid) };
+        let starts = all_day.starts(moved.unwrap_or(&none), &mut budget)?;
         spans.extend(starts.into_iter().filter_map(|start| {
-            let last = start.checked_add(jiff::Span::new().days(event.length - 1)).ok()?;
+            let last = start.checked_add(jiff::Span::new().days(all_day.length - 1)).ok()?;
             (last >= FIRST).then(|| Span::new(start.max(FIRST), last))?
         }));
     }
+    let timed = events.iter().filter(|event| event.all_day.is_none()).count();
     Ok(Calendar { days: spans.into_iter().collect(), timed })
 }
 
-/// The lines of each event.
-fn components(text: &str) -> Result<Vec<Vec<Line>>, BadCalendar> {
-    let mut events = Vec::new();
-    let mut open: Vec<(String, u32)> = Vec::new();
-    let mut event = Vec::new();
-    let mut was_calendar = false;
-    for line in lines::read(text) {
-        let line = line?;
-        let is_event = open.last().is_some_and(|(name, _)| name == "VEVENT");
-        match &*line.name {
-            "BEGIN" => open.push((line.value.to_ascii_uppercase(), line.number)),
-            "END" => {
-                let name = line.value.to_ascii_uppercase();
-                match open.pop() {
-                    Some((opened, _)) if opened == name => {}
-                    Some((opened, at)) => {
-                        let message = format!("END:{name} where END:{opened} has to stand, for line {at}");
-                        return Err(BadCalendar::new(line.number, message));
-                    }
-                    None => {
-                        let message = format!("END:{name} without a BEGIN:{name} before it");
-                        return Err(BadCalendar::new(line.number, message));
-                    }
-                }
-                if is_event {
-                    event.push(line);
-                    events.push(std::mem::take(&mut event));
-                }
-            }
-            _ if open.is_empty() => {
-                let message = "this is no iCalendar file: it has to begin with BEGIN:VCALENDAR";
-                return Err(BadCalendar::new(line.number, message));
-            }
-            // What is within an event, as its alarms are, says nothing about its days.
-            _ if is_event => event.push(line),
-            _ => {}
+/// The days of events on which another takes the place of an occurrence, which may be one with a time of day: it is
+/// not where the event's rule puts it.
+fn moved<'a>(
+    events: &'a [Event],
+    clocks: &mut Clocks,
+) -> Result<BTreeMap<&'a str, BTreeSet<Date>>, BadCalendar> {
+    let is_first = |event: &&Event| event.all_day.is_some() && event.replaces.is_none();
+    let zones = events.iter().filter(is_first).map(|event| (&*event.uid, event.zone.as_deref()));
+    let zones: BTreeMap<&str, Option<&str>> = zones.collect();
+    let mut moved: BTreeMap<&str, BTreeSet<Date>> = BTreeMap::new();
+    for event in events {
+        let Some(line) = &event.replaces else { continue };
+        let zone = zones.get(&*event.uid);
+        // That of an event with a time of day does not matter here.
+        if event.all_day.is_none() && zone.is_none() {
+            continue;
         }
-        was_calendar |= open.first().is_some_and(|(name, _)| name == "VCALENDAR");
-    }
-    match open.pop() {
-        Some((name, at)) => {
-            Err(BadCalendar::new(at, format!("BEGIN:{name} without an END:{name}: was the file cut short?")))
+        if line.parameter("RANGE").is_some() {
+            let mend = "RANGE can't be read: end the first event's rule, and write another event";
+            return Err(line.wrong(mend));
         }
-        None if was_calendar => Ok(events),
-        None => Err(BadCalendar::new(1, "this is no iCalendar file: it has to begin with BEGIN:VCALENDAR")),
+        let zone = zone.copied().flatten().or(event.zone.as_deref());
+        let day = clocks.day(line, Moment::read(line, &line.value)?, zone)?;
+        moved.entry(&event.uid).or_default().insert(day);
     }
+    Ok(moved)
 }
 
 #[cfg(test)]

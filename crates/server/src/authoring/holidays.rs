@@ -10,9 +10,35 @@ use super::{
     problem::Problems,
 };
 
-/// The text of a file that lies beside a document, by the document's place in
-/// [`super::problem::Documents`] and the file's name there; why it can't be had.
-pub(super) type Beside<'a> = dyn Fn(u16, &str) -> Result<String, String> + 'a;
+/// Files that lie beside a document, by the document's place in [`super::problem::Documents`] and the
+/// file's name there. What is told of one that can't be had follows its name.
+pub(super) trait Files {
+    /// The text of one.
+    fn text(&self, document: u16, name: &str) -> Result<String, String>;
+
+    /// What one is as a calendar.
+    fn calendar(&self, document: u16, name: &str) -> Result<calendar::Shared, String>;
+}
+
+/// Those beside the document that is read.
+pub(super) type Beside<'a> = dyn Files + 'a;
+
+/// Those of a document that lies in no folder.
+pub(super) struct NoFiles;
+
+impl NoFiles {
+    const WHY: &str = "can't be had: a document that lies in no folder has no files beside it";
+}
+
+impl Files for NoFiles {
+    fn text(&self, _: u16, _: &str) -> Result<String, String> {
+        Err(Self::WHY.into())
+    }
+
+    fn calendar(&self, _: u16, _: &str) -> Result<calendar::Shared, String> {
+        Err(Self::WHY.into())
+    }
+}
 
 const EXPECTED: &str =
     "a day (`2026-12-25`, `2026-12-24/2026-12-26`), a calendar file (`holidays.ics`) or a list of such";
@@ -92,20 +118,30 @@ fn entry(node: &Node, beside: &Beside<'_>, problems: &mut Problems) -> Got<Days>
 
 fn file(name: &str, node: &Node, beside: &Beside<'_>, problems: &mut Problems) -> Result<Days, Noted> {
     let shown = shortened(name);
-    let text = beside(node.place.document, name).map_err(|reason| {
+    let calendar = beside.calendar(node.place.document, name).map_err(|reason| {
         problems.error(node.place, format!("the calendar file `{shown}` {reason}"));
         Noted
     })?;
-    let calendar = calendar::read(&text).map_err(|error| {
+    let calendar = calendar.as_ref().as_ref().map_err(|error| {
         problems.error(node.place, format!("the calendar file `{shown}`, {error}"));
         Noted
     })?;
-    if calendar.timed > 0 {
-        let message = format!(
-            "{} events of `{shown}` have a time of day, and are passed over: holidays are whole days",
-            calendar.timed
-        );
+    let timed = calendar.timed;
+    let message = match (calendar.days.spans().is_empty(), timed) {
+        (false, 0) => None,
+        (false, _) => Some(format!(
+            "{timed} events of `{shown}` have a time of day, and are passed over: holidays are whole days"
+        )),
+        (true, _) => {
+            let but = if timed == 0 { String::new() } else { format!(" but {timed} with a time of day") };
+            Some(format!(
+                "`{shown}` has no all-day events from 1970 on{but}, and takes no day out of the schedule: write \
+                 holidays as `DTSTART;VALUE=DATE:20261225`"
+            ))
+        }
+    };
+    if let Some(message) = message {
         problems.warn(node.place, message);
     }
-    Ok(calendar.days)
+    Ok(calendar.days.clone())
 }

@@ -30,7 +30,7 @@ use updraft_core::{Bundle, DagId, Namespace};
 
 pub use self::once::{read_file, read_folder};
 use self::{
-    beside::{Neighbours, Used},
+    beside::{Calendars, Neighbours, Used},
     registry::Registry,
     scan::{Found, Scan},
     settle::{Files, SETTLE},
@@ -273,12 +273,13 @@ impl Watching {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(files.len());
         let next = AtomicUsize::new(0);
         let all = Mutex::new(Vec::with_capacity(files.len()));
+        let calendars = Calendars::default();
         let folder = &self.folder;
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
                     while let Some((path, found)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let reading = read(path, found, folder);
+                        let reading = read(path, found, folder, &calendars);
                         all.lock().unwrap_or_else(PoisonError::into_inner).push((path, found, reading));
                     }
                 });
@@ -318,7 +319,7 @@ fn source(path: &Path) -> Arc<str> {
 }
 
 /// Reads a file, and tells which others beside it were looked into; `None` where it is not there.
-fn read(path: &Path, found: &Found, folder: &Folder) -> Option<(Reading, Used)> {
+fn read(path: &Path, found: &Found, folder: &Folder, calendars: &Calendars) -> Option<(Reading, Used)> {
     let mut defaults = Vec::new();
     let unreadable = |path: &Path, error: &io::Error| {
         let reason = match error.kind() {
@@ -349,9 +350,8 @@ fn read(path: &Path, found: &Found, folder: &Folder) -> Option<(Reading, Used)> 
         now: Timestamp::now(),
     };
     let documents = std::iter::once(path).chain(found.defaults.iter().map(|(path, _)| &**path));
-    let neighbours = Neighbours::new(&folder.root_of(path), documents);
-    let beside = |document, name: &str| neighbours.text(document, name);
+    let beside = Neighbours::new(&folder.root_of(path), documents, calendars);
     let mut reading = document::read(folder.source(path), &text, Format::Yaml, &defaults, &beside, &options);
     reading.dags.iter_mut().for_each(|read| folder.sign(path, read));
-    Some((reading, neighbours.used()))
+    Some((reading, beside.used()))
 }

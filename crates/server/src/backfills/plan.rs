@@ -85,7 +85,8 @@ pub(crate) async fn plan(
     now: Timestamp,
 ) -> Result<Vec<Planned>, Unplanned> {
     check(dag, wanted, now).map_err(Unplanned::Invalid)?;
-    let between = dag.spec().schedule.ticks_between(wanted.from_date, wanted.to_date);
+    let spec = dag.spec();
+    let between = spec.schedule.backfilled(spec.start_date, wanted.from_date, wanted.to_date);
     let mut ticks: Vec<Tick> =
         between.take_while(|tick| tick.data_interval.end < now).take(MOST_DATES + 1).collect();
     if ticks.len() > MOST_DATES {

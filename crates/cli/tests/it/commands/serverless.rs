@@ -88,6 +88,30 @@ bills:
     assert!(told.contains("the calendar file `calendars/company.ics` is not there: put it into"), "{told}");
 }
 
+#[test]
+fn a_length_of_time_is_counted_from_the_start_date_whenever_one_looks() {
+    let dag = "
+pulse:
+  schedule: {__type__: datetime.timedelta, hours: 7}
+  start_date: 2026-01-01
+  timezone: Europe/Berlin
+  holidays: 2026-12-24
+  tasks: {a: {operator: empty}}
+";
+    let system = System::new(&[("pulse.yaml", dag)]);
+    let runs = |from: &str| {
+        let done =
+            system.run(&["dags", "simulate", "--from", from, "--to", "2026-12-25T12:00:00", "-o", "json"]);
+        let local = |run: &Value| run["local"].as_str().unwrap().to_owned();
+        done.json().as_array().unwrap().iter().map(local).collect::<Vec<_>>()
+    };
+    // As the clocks in the zone of its holidays show it.
+    let expected = ["2026-12-23 17:00:00 +01:00", "2026-12-25 04:00:00 +01:00", "2026-12-25 11:00:00 +01:00"];
+    assert_eq!(runs("2026-12-23T15:30:00"), expected);
+    assert_eq!(runs("2026-12-23T15:59:59"), expected);
+    assert_eq!(runs("2026-12-24T11:11:11"), expected[1..]);
+}
+
 /// What is left in the home folder of runs in terminals.
 fn left(system: &System) -> Vec<String> {
     let entries = std::fs::read_dir(system.home().join("run")).unwrap();

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::civil::{Date, date};
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use proptest::prelude::*;
+use updraft_core::DagSpec;
 use updraft_core::schedule::{DataInterval, Days, Holidays, Schedule, Span, Tick, TimeRestriction, Zone};
 
 fn at(text: &str) -> Timestamp {
@@ -162,6 +163,82 @@ fn years_of_holidays_are_passed_at_once_and_all_days_leave_no_tick() {
             assert_eq!(next("2026-06-01/9999-12-31", now), None, "{kind}");
         }
     }
+}
+
+#[test]
+fn a_backfill_from_a_holiday_makes_no_interval_that_overlaps_the_schedule_s_own() {
+    for kind in [
+        r#"{"kind": "cron_data_interval", "cron": "0 0 * * *", "zone": "UTC"}"#,
+        r#"{"kind": "delta_data_interval", "every": "P1D"}"#,
+    ] {
+        let schedule = without(from_json(kind), "UTC", &["2026-12-25/2026-12-26"]);
+        let spans = |start: Option<&str>, from: &str| -> Vec<String> {
+            let day = |day: &str| at(&format!("2026-12-{day}T00:00:00Z"));
+            let ticks = schedule.backfilled(start.map(day), day(from), day("28"));
+            let span = |tick: Tick| {
+                format!("{} to {}", tick.data_interval.start.strftime("%d"), tick.run_after.strftime("%d"))
+            };
+            ticks.map(span).collect()
+        };
+        // The schedule's own reaches from the 24th to the 27th.
+        let own = ["24 to 27", "27 to 28", "28 to 29"];
+        assert_eq!(spans(Some("20"), "24"), own, "{kind}");
+        for from in ["25", "26"] {
+            assert_eq!(spans(Some("20"), from), own[1..], "{kind}");
+            assert_eq!(spans(None, from), own[1..], "{kind}");
+        }
+        // A DAG that begins on a holiday has data from then on.
+        assert_eq!(spans(Some("25"), "25"), ["25 to 27", "27 to 28", "28 to 29"], "{kind}");
+        assert_eq!(spans(Some("25"), "26"), own[1..], "{kind}");
+        // Of the time before it began it has none that one could overlap with.
+        assert_eq!(spans(Some("28"), "26"), ["26 to 27", "27 to 28", "28 to 29"], "{kind}");
+    }
+    let trigger = without(cron("0 0 * * *", "UTC"), "UTC", &["2026-12-25"]);
+    let ticks = trigger.backfilled(None, at("2026-12-25T00:00:00Z"), at("2026-12-27T00:00:00Z"));
+    assert_eq!(ticks.count(), 2);
+}
+
+#[test]
+fn the_ticks_to_come_of_a_length_of_time_are_counted_from_the_start_date() {
+    let start = "2026-01-31T09:30:00Z";
+    for kind in ["delta_trigger", "delta_data_interval"] {
+        for every in ["PT7H", "P1M"] {
+            let plain = from_json(&format!(r#"{{"kind": "{kind}", "every": "{every}"}}"#));
+            // The last two of the times before the question are holidays in one, and all of them in the other.
+            for days in [&["2026-07-30/2026-08-01", "2026-06-28"][..], &["2026-01-01/2026-07-31"]] {
+                for schedule in [plain.clone(), without(plain.clone(), "UTC", days)] {
+                    let from = "2026-08-01T00:00:00Z";
+                    let counted: Vec<Tick> = schedule
+                        .ticks_between(at(start), Timestamp::MAX)
+                        .skip_while(|tick| tick.run_after < at(from))
+                        .take(20)
+                        .collect();
+                    for catchup in [true, false] {
+                        let restriction = restriction(Some(start), catchup);
+                        let asked: Vec<Tick> = schedule.ticks_from(at(from), &restriction).take(20).collect();
+                        assert_eq!(asked, counted, "{kind} {every} {days:?} {catchup}");
+                    }
+                }
+            }
+        }
+    }
+    // Without a start date there is nothing else to count from.
+    let hours = from_json(r#"{"kind": "delta_trigger", "every": "PT7H"}"#);
+    let restriction = restriction(None, false);
+    let first = hours.ticks_from(at("2026-08-01T00:10:00Z"), &restriction).next().unwrap();
+    assert_eq!(first.run_after, at("2026-08-01T00:10:00Z"));
+}
+
+#[test]
+fn the_zone_of_a_dag_is_that_of_its_crons_or_else_of_its_holidays() {
+    let zone = |schedule: Schedule| DagSpec { schedule, ..DagSpec::new("d") }.timezone();
+    let hours = || from_json(r#"{"kind": "delta_trigger", "every": "PT7H"}"#);
+    assert_eq!(zone(without(hours(), "Europe/Berlin", &["2026-12-25"])), "Europe/Berlin");
+    assert_eq!(
+        zone(without(cron("0 9 * * *", "Asia/Tokyo"), "Europe/Berlin", &["2026-12-25"])),
+        "Asia/Tokyo"
+    );
+    assert_eq!(zone(hours()), "UTC");
 }
 
 #[test]

@@ -4,6 +4,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{Timestamp, civil};
 use serde_json::{Number, Value};
 
+use super::number::Numeric;
+
 /// A value of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Cell {
@@ -22,6 +24,64 @@ pub(super) enum Cell {
     DateTime(civil::DateTime),
     Instant(Timestamp),
     List(Vec<Cell>),
+}
+
+/// A column of rows.
+#[derive(Clone, Debug)]
+pub(super) struct Column {
+    pub name: String,
+    /// What its values are, where the database says it.
+    pub kind: Option<Kind>,
+}
+
+/// What the values of a column are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Bool,
+    Int,
+    /// A whole number of 64 bits that is not negative.
+    Unsigned,
+    Float,
+    /// Also what has no other kind: decimals, with all their digits, and JSON.
+    Text,
+    Bytes,
+    Date,
+    Time,
+    DateTime,
+    Instant,
+}
+
+impl Kind {
+    /// What values are that are stored as they were given, as in SQLite.
+    pub(super) fn of_values<'a, I: Iterator<Item = &'a Cell>>(cells: impl Fn() -> I) -> Self {
+        let all = |is: fn(&Cell) -> bool| {
+            let mut there = cells().filter(|cell| **cell != Cell::Null).peekable();
+            there.peek().is_some() && there.all(is)
+        };
+        if all(|cell| matches!(cell, Cell::Int(_))) {
+            Self::Int
+        } else if all(|cell| matches!(cell, Cell::Int(_) | Cell::Float(_))) {
+            Self::Float
+        } else if all(|cell| matches!(cell, Cell::Bytes(_))) {
+            Self::Bytes
+        } else {
+            Self::Text
+        }
+    }
+
+    pub(super) fn shown(self) -> &'static str {
+        match self {
+            Self::Bool => "boolean",
+            Self::Int => "whole number",
+            Self::Unsigned => "whole number from 0 on",
+            Self::Float => "number",
+            Self::Text => "text",
+            Self::Bytes => "binary value",
+            Self::Date => "date",
+            Self::Time => "time of day",
+            Self::DateTime | Self::Instant => "time",
+        }
+    }
 }
 
 impl Cell {
@@ -88,13 +148,13 @@ impl Cell {
         }
     }
 
-    /// As a number, as Python's `float` makes one of it.
-    pub(super) fn number(&self) -> Option<f64> {
+    /// As a number, where Python's `float` makes one of it; all of its digits count.
+    pub(super) fn number(&self) -> Option<Numeric> {
         match self {
-            Self::Bool(value) => Some(f64::from(u8::from(*value))),
-            Self::Int(value) => Some(*value as f64),
-            Self::Float(value) => Some(*value),
-            Self::Decimal(text) | Self::Text(text) => text.trim().parse().ok(),
+            Self::Bool(value) => Numeric::new(&u8::from(*value).to_string()),
+            Self::Int(value) => Numeric::new(&value.to_string()),
+            Self::Float(value) => Numeric::new(&value.to_string()),
+            Self::Decimal(text) | Self::Text(text) => Numeric::new(text),
             Self::Null
             | Self::Bytes(_)
             | Self::Json(_)

@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 use updraft_core::input::{AttemptEnd, Outcome};
 
 use super::{
-    DEFAULT, Parameters, cell::Cell, database, fault::Fault, server::Server, session::Session,
-    table_check::Condition,
+    DEFAULT, Parameters, cell::Cell, database, fault::Fault, number::Numeric, server::Server,
+    session::Session, table_check::Condition,
 };
 use crate::{
     Refused, Work,
@@ -74,8 +74,8 @@ impl FromArgument for Number {
 }
 
 impl Number {
-    fn number(&self) -> Option<f64> {
-        self.0.trim().parse().ok()
+    fn number(&self) -> Option<Numeric> {
+        Numeric::new(&self.0)
     }
 }
 
@@ -104,7 +104,8 @@ pub(in crate::operators) const VALUE_CHECK: Entry = Entry {
     plan: |job| {
         let ValueArgs { pass_value, tolerance } = job.read(ValueArgs::read)?;
         let tolerance = tolerance.map(|given| {
-            given.number().ok_or_else(|| job.bad((Some("tolerance"), format!("is no number: {:?}", given.0))))
+            let number = given.number().map(|number| number.float);
+            number.ok_or_else(|| job.bad((Some("tolerance"), format!("is no number: {:?}", given.0))))
         });
         plan(job, Test::Value { wanted: pass_value, tolerance: tolerance.transpose()? })
     },
@@ -203,7 +204,7 @@ impl Checking {
             Test::Value { wanted, tolerance } => self.compared(&row, wanted, *tolerance, &shown),
             Test::Between(..) => {
                 let value = self.number(row.first().unwrap_or(&Cell::Null))?;
-                let (least, most) = bounds.unwrap_or((value, value));
+                let (least, most) = bounds.unwrap_or_else(|| (value.clone(), value.clone()));
                 let holds = least <= value && value <= most;
                 Ok((!holds).then(|| format!("{value} does not lie between {least} and {most}")))
             }
@@ -221,21 +222,25 @@ impl Checking {
         let holds = match wanted.number() {
             None => row.iter().all(|cell| cell.shown() == wanted.0),
             Some(wanted) => {
-                let off = tolerance.unwrap_or(0.0);
-                let (one, other) = (wanted * (1.0 - off), wanted * (1.0 + off));
-                let (least, most) = (one.min(other), one.max(other));
                 let numbers = row.iter().map(|cell| self.number(cell)).collect::<Result<Vec<_>, _>>()?;
-                numbers.into_iter().all(|number| least <= number && number <= most)
+                let holds = |number: Numeric| match tolerance {
+                    None => number == wanted,
+                    Some(off) => {
+                        let (one, other) = (wanted.float * (1.0 - off), wanted.float * (1.0 + off));
+                        one.min(other) <= number.float && number.float <= one.max(other)
+                    }
+                };
+                numbers.into_iter().all(holds)
             }
         };
         Ok((!holds).then(|| format!("not all of ({shown}) is {}{off}", wanted.0)))
     }
 
-    fn number(&self, cell: &Cell) -> Result<f64, Fault> {
+    fn number(&self, cell: &Cell) -> Result<Numeric, Fault> {
         cell.number().ok_or_else(|| self.server.fault(format!("{:?} is no number to compare", cell.shown())))
     }
 
-    async fn bound(&self, session: &mut Session, bound: &Number) -> Result<f64, Fault> {
+    async fn bound(&self, session: &mut Session, bound: &Number) -> Result<Numeric, Fault> {
         if let Some(number) = bound.number() {
             return Ok(number);
         }

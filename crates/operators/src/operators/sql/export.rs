@@ -1,6 +1,7 @@
-//! `SqlToFileOperator`: the rows of a statement as a CSV file, after the arguments of Airflow's `SqlToS3Operator`.
+//! `SqlToFileOperator`: the rows of a statement as a CSV or Parquet file, after the arguments of Airflow's
+//! `SqlToS3Operator`.
 
-use std::{fs::File, path::PathBuf, sync::Arc};
+use std::{fmt::Display, fs::File, path::PathBuf, sync::Arc};
 
 use futures_util::StreamExt;
 use serde_json::{Map, Value, json};
@@ -14,6 +15,7 @@ use super::{
     DEFAULT, Parameters,
     cell::Cell,
     fault::Fault,
+    parquet,
     server::Server,
     session::{Item, Session},
 };
@@ -21,7 +23,7 @@ use crate::{
     Files, Refused, Work,
     catalog::{
         Entry, Written,
-        argument::{BadArgument, arguments},
+        argument::{BadArgument, FromArgument, arguments, found},
     },
     outcome::with_result,
     prepare::Job,
@@ -42,11 +44,31 @@ arguments! {
         templated parameters: Parameters = Parameters::None,
         /// Whether a file that is there is replaced; otherwise it is an error.
         plain replace: bool = false,
-        /// As pandas' `to_csv` has them: `sep` (`,`), `header` (true), `na_rep` (what stands for null: nothing).
+        /// How: `csv`, or `parquet`, whose columns are what the database says that they are. There a decimal is a
+        /// text, which keeps its digits: cast it to a float where a number is wanted.
+        plain file_format: Format = Format::Csv,
+        /// Of a CSV file, as pandas' `to_csv` has them: `sep` (`,`), `header` (true), `na_rep` (what stands for null:
+        /// nothing).
         plain pd_kwargs: Map<String, Value>,
-    } accepted {
-        /// Only `csv`.
-        file_format: String,
+    }
+}
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Csv,
+    Parquet,
+}
+
+impl FromArgument for Format {
+    const EXPECTS: &'static str = "csv or parquet";
+    const TYPES: &'static [&'static str] = &["string"];
+    fn from_argument(value: &Value) -> Result<Self, String> {
+        match value.as_str().map(str::to_lowercase).as_deref() {
+            Some("csv") => Ok(Self::Csv),
+            Some("parquet") => Ok(Self::Parquet),
+            _ => Err(format!("must be {}; {}", Self::EXPECTS, found(value))),
+        }
     }
 }
 
@@ -56,7 +78,7 @@ const WRITTEN_AT_ONCE: usize = 256 * 1024;
 pub(in crate::operators) const ENTRY: Entry = Entry {
     name: "SqlToFileOperator",
     aliases: &["sql_to_file", "sql_to_csv"],
-    doc: "Writes the rows of a statement to a CSV file, any number of them. Its result is the file's path and how \
+    doc: "Writes the rows of a statement to a CSV or Parquet file, any number of them. Its result is the file's path and how \
           many rows it has.",
     arguments: &[ExportArgs::LIST],
     kind,
@@ -65,25 +87,39 @@ pub(in crate::operators) const ENTRY: Entry = Entry {
 };
 
 fn kind(written: &Written<'_>) -> Result<TaskKind, BadArgument> {
-    if let Some(format) = written.literal("file_format").and_then(Value::as_str)
-        && !format.eq_ignore_ascii_case("csv")
-    {
-        return Err((Some("file_format"), format!("can only be csv; found {format:?}")));
+    let format = written.literal("file_format").map(Format::from_argument);
+    if let Ok(format) = format.unwrap_or(Ok(Format::Csv)) {
+        form(format, written.literal("pd_kwargs").and_then(Value::as_object))?;
     }
-    form(written.literal("pd_kwargs").and_then(Value::as_object))?;
     Ok(TaskKind::Run)
 }
 
-/// How the file is written.
+/// How the file is written, with what can be chosen.
 #[derive(Debug)]
-struct Form {
+enum Form {
+    Csv(Csv),
+    Parquet,
+}
+
+#[derive(Debug)]
+struct Csv {
     separator: u8,
     header: bool,
     null: String,
 }
 
-fn form(given: Option<&Map<String, Value>>) -> Result<Form, BadArgument> {
-    let mut form = Form { separator: b',', header: true, null: String::new() };
+fn form(format: Format, given: Option<&Map<String, Value>>) -> Result<Form, BadArgument> {
+    match (format, given.into_iter().flatten().find(|(name, _)| *name != "index")) {
+        (Format::Csv, _) => csv_form(given).map(Form::Csv),
+        (Format::Parquet, None) => Ok(Form::Parquet),
+        (Format::Parquet, Some((name, _))) => {
+            Err((Some("pd_kwargs"), format!("has `{name}`, which is for CSV files: take it out")))
+        }
+    }
+}
+
+fn csv_form(given: Option<&Map<String, Value>>) -> Result<Csv, BadArgument> {
+    let mut form = Csv { separator: b',', header: true, null: String::new() };
     for (name, value) in given.into_iter().flatten() {
         let bad = |why: &str| (Some("pd_kwargs"), format!("has `{name}`, which {why}"));
         match (&**name, value) {
@@ -106,7 +142,7 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     Ok(Work::Native(Box::new(Exporting {
         server: Server::of(job, &args.sql_conn_id, None)?,
         path: job.folder().join(&args.path),
-        form: form(Some(&args.pd_kwargs)).map_err(|bad| job.bad(bad))?,
+        form: form(args.file_format, Some(&args.pd_kwargs)).map_err(|bad| job.bad(bad))?,
         files: Arc::new(job.host.files()?.clone()),
         mark: job.mark(),
         args,
@@ -140,20 +176,37 @@ impl NativeTask for Exporting {
 impl Exporting {
     async fn export(&self, context: &TaskContext) -> Result<u64, Fault> {
         let shown = self.path.display();
-        let failed = |why: &dyn std::fmt::Display| Fault(format!("{shown} can't be written: {why}"));
         if !self.args.replace && self.path.symlink_metadata().is_ok() {
             return Err(Fault(format!("{shown} is there already: set `replace: true`, or name another")));
         }
-        let ExportArgs { query, parameters, .. } = &self.args;
         let (new, file) =
             self.files.write(&self.path, &self.mark).map_err(|error| Fault(error.to_string()))?;
-        let mut file = tokio::fs::File::from_std(file);
         let mut session = Session::open(&self.server).await?;
-        context.log.line(&format!("running at {}: {query}", self.server.shown));
-        let mut writer = csv::WriterBuilder::new().delimiter(self.form.separator).from_writer(Vec::new());
-        if self.form.header {
+        context.log.line(&format!("running at {}: {}", self.server.shown, self.args.query));
+        let (file, count) = match &self.form {
+            Form::Csv(form) => self.csv(form, &mut session, file).await?,
+            Form::Parquet => self.parquet(&mut session, file).await?,
+        };
+        session.close().await;
+        let finished = tokio::task::spawn_blocking(move || new.finish(&file)).await;
+        finished.map_err(|error| self.failed(error))?.map_err(|error| Fault(error.to_string()))?;
+        context.log.line(&format!("{count} rows are in {shown}"));
+        Ok(count)
+    }
+
+    fn failed(&self, why: impl Display) -> Fault {
+        Fault(format!("{} can't be written: {why}", self.path.display()))
+    }
+
+    /// Writes the rows as CSV; gives the file back, and how many there were.
+    async fn csv(&self, form: &Csv, session: &mut Session, file: File) -> Result<(File, u64), Fault> {
+        let ExportArgs { query, parameters, .. } = &self.args;
+        let mut file = tokio::fs::File::from_std(file);
+        let mut writer = csv::WriterBuilder::new().delimiter(form.separator).from_writer(Vec::new());
+        if form.header {
             let columns = session.columns(query, parameters).await?;
-            writer.write_record(columns).map_err(|error| failed(&error))?;
+            let names = columns.iter().map(|column| &column.name);
+            writer.write_record(names).map_err(|error| self.failed(error))?;
         }
         let mut count = 0;
         let mut rows = session.items(query, parameters).await?;
@@ -161,21 +214,45 @@ impl Exporting {
             let Item::Row(cells) = item? else { continue };
             count += 1;
             let fields = cells.into_iter().map(Cell::into_text);
-            let fields = fields.map(|text| text.unwrap_or_else(|| self.form.null.clone()));
-            writer.write_record(fields).map_err(|error| failed(&error))?;
+            let fields = fields.map(|text| text.unwrap_or_else(|| form.null.clone()));
+            writer.write_record(fields).map_err(|error| self.failed(error))?;
             if writer.get_ref().len() >= WRITTEN_AT_ONCE {
-                writer =
-                    written(writer, &mut file, self.form.separator).await.map_err(|error| failed(&error))?;
+                let written = written(writer, &mut file, form.separator).await;
+                writer = written.map_err(|error| self.failed(error))?;
             }
         }
         drop(rows);
-        written(writer, &mut file, self.form.separator).await.map_err(|error| failed(&error))?;
-        session.close().await;
-        let file: File = file.into_std().await;
-        let finished = tokio::task::spawn_blocking(move || new.finish(&file)).await;
-        finished.map_err(|error| failed(&error))?.map_err(|error| Fault(error.to_string()))?;
-        context.log.line(&format!("{count} rows are in {shown}"));
-        Ok(count)
+        written(writer, &mut file, form.separator).await.map_err(|error| self.failed(error))?;
+        Ok((file.into_std().await, count))
+    }
+
+    /// Writes the rows as Parquet; gives the file back, and how many there were.
+    async fn parquet(&self, session: &mut Session, file: File) -> Result<(File, u64), Fault> {
+        let ExportArgs { query, parameters, .. } = &self.args;
+        let columns = session.columns(query, parameters).await?;
+        let mut writer = parquet::Writer::new(columns, file).map_err(|why| self.failed(why))?;
+        let (mut count, mut group) = (0, parquet::Group::default());
+        let mut rows = session.items(query, parameters).await?;
+        while let Some(item) = rows.next().await {
+            let Item::Row(cells) = item? else { continue };
+            count += 1;
+            group.add(cells);
+            if group.is_full() {
+                let full = std::mem::take(&mut group);
+                writer = self.blocking(move || writer.write(full)).await?;
+            }
+        }
+        drop(rows);
+        let file = self.blocking(move || writer.write(group)?.finish()).await?;
+        Ok((file, count))
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, String> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let done = tokio::task::spawn_blocking(work).await.map_err(|error| self.failed(error))?;
+        done.map_err(|why| self.failed(why))
     }
 }
 

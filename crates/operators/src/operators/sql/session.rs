@@ -17,12 +17,12 @@ use futures_util::{StreamExt, stream::BoxStream};
 use serde_json::Value;
 use sqlx::{
     AssertSqlSafe, Column, ConnectOptions, Connection as _, Either, Executor, MySqlConnection, PgConnection,
-    SqlSafeStr, SqliteConnection, Statement, mysql::MySqlArguments, postgres::PgArguments,
+    SqlSafeStr, SqliteConnection, Statement, TypeInfo, mysql::MySqlArguments, postgres::PgArguments,
     sqlite::SqliteArguments,
 };
 
 use super::{
-    cell::Cell,
+    cell::{self, Cell},
     fault::Fault,
     server::{Server, Way},
     text::{Dialect, Parameters, place},
@@ -215,31 +215,35 @@ impl Session {
         Ok(first)
     }
 
-    /// The names of the columns that a statement gives.
+    /// The columns that a statement gives.
     pub(super) async fn columns(
         &mut self,
         text: &str,
         parameters: &Parameters,
-    ) -> Result<Vec<String>, Fault> {
+    ) -> Result<Vec<cell::Column>, Fault> {
         let (text, _) = match parameters {
             Parameters::None => (text.to_owned(), Vec::new()),
             given => place(text, self.dialect(), given)
                 .map_err(|why| self.server.fault(format!("the SQL {why}")))?,
         };
         let text = AssertSqlSafe(text).into_sql_str();
-        macro_rules! names {
-            ($connection:expr) => {
+        macro_rules! columns {
+            ($connection:expr, $kind:expr) => {
                 $connection.prepare(text).await.map(|statement| {
-                    statement.columns().iter().map(|column| column.name().to_owned()).collect()
+                    let columns = statement.columns().iter().map(|column| cell::Column {
+                        name: column.name().to_owned(),
+                        kind: $kind(column.type_info().name()),
+                    });
+                    columns.collect()
                 })
             };
         }
-        let names = match &mut self.link {
-            Link::Postgres(connection) => names!(connection),
-            Link::MySql(connection) => names!(connection),
-            Link::Sqlite(connection) => names!(connection),
+        let columns = match &mut self.link {
+            Link::Postgres(connection) => columns!(connection, postgres::kind),
+            Link::MySql(connection) => columns!(connection, mysql::kind),
+            Link::Sqlite(connection) => columns!(connection, sqlite::kind),
         };
-        names.map_err(|error| self.server.failed(error))
+        columns.map_err(|error| self.server.failed(error))
     }
 
     /// What the driver is given to do beside [`Session::items`]: as long as it is at work, dropping the session

@@ -14,6 +14,7 @@ use super::{
     cell::Cell,
     check::{CheckArgs, Test, plan_of},
     database,
+    number::Numeric,
     text::Parameters,
 };
 use crate::{
@@ -49,9 +50,11 @@ arguments! {
     struct ColumnArgs {
         /// For each column its checks (`null_check`, `distinct_check`, `unique_check`, `min`, `max`), and for each of
         /// these what its value has to be: `equal_to`, or `greater_than` or `geq_to` and `less_than` or `leq_to`,
-        /// with a `tolerance` (0.1 is a tenth) and a `partition_clause` of its own where wanted.
+        /// with a `tolerance` (0.1 is a tenth) and a `partition_clause` of its own where wanted. The texts of a
+        /// column are compared as texts with a string, and as numbers with a number.
         templated column_mapping: Columns,
-        /// Whether a value that is null, as those of a table without rows are, counts as 0.
+        /// Whether a value that is null, as those of a table without rows are, counts as 0; where it has to be a
+        /// date or a text, it passes.
         plain accept_none: bool = true,
     }
 }
@@ -173,6 +176,8 @@ impl Condition {
                 Ok(Some(format!("`{name}`: there are no rows (`accept_none: true` lets that pass)")))
             }
             Wanted::True => Ok((!found.is_true()).then(|| format!("`{name}` does not hold"))),
+            // What is no number can't be 0 either.
+            Wanted::Within(limits) if is_none && *accept_none && !limits.are_numbers() => Ok(None),
             Wanted::Within(limits) => {
                 let zero = Cell::Int(0);
                 let value = if is_none && *accept_none { &zero } else { found };
@@ -204,6 +209,10 @@ const COMPARISONS: [Comparison; 5] = [
 ];
 
 impl Limits {
+    fn are_numbers(&self) -> bool {
+        self.bounds.iter().all(|(_, bound)| number(bound).is_some())
+    }
+
     fn hold(&self, value: &Cell) -> Result<bool, String> {
         // Nothing is more or less than null, or equal to it.
         if *value == Cell::Null {
@@ -225,15 +234,21 @@ impl Limits {
     }
 
     /// How a value stands to a bound, which the tolerance makes smaller or larger: numbers as numbers, dates as the
-    /// moments that they are, and texts as they stand.
+    /// moments that they are, and texts as they stand, also those of digits, as the database has it.
     fn order(&self, value: &Cell, bound: &Value, lowers: bool) -> Result<Ordering, String> {
         let found = value.shown();
+        if let (Cell::Text(value), Value::String(bound), None) = (value, bound, self.tolerance) {
+            return Ok(value.cmp(bound));
+        }
         if let (Some(number), Some(bound)) = (value.number(), number(bound)) {
-            let off = bound.abs() * self.tolerance.unwrap_or(0.0);
-            let bound = if lowers { bound - off } else { bound + off };
-            return number
-                .partial_cmp(&bound)
-                .ok_or_else(|| format!("{found} can't be compared with {bound}"));
+            let order = match self.tolerance {
+                None => number.partial_cmp(&bound),
+                Some(tolerance) => {
+                    let off = bound.float.abs() * tolerance;
+                    number.float.partial_cmp(&if lowers { bound.float - off } else { bound.float + off })
+                }
+            };
+            return order.ok_or_else(|| format!("{found} can't be compared with {bound}"));
         }
         if let (Some(value), Value::String(bound), None) = (moment(value), bound, self.tolerance) {
             return match moment_of(bound) {
@@ -291,7 +306,8 @@ impl Limits {
         }
         let tolerance = given.get("tolerance").filter(|value| !value.is_null());
         let tolerance = tolerance.map(|given| {
-            number(given).ok_or_else(|| format!("tolerance must be a number; {}", found(given)))
+            let number = number(given).map(|number| number.float);
+            number.ok_or_else(|| format!("tolerance must be a number; {}", found(given)))
         });
         Ok(Self { bounds, tolerance: tolerance.transpose()? })
     }
@@ -314,11 +330,11 @@ fn moment_of(text: &str) -> Option<DateTime> {
     instant.or_else(|_| text.parse::<DateTime>()).ok()
 }
 
-fn number(value: &Value) -> Option<f64> {
+fn number(value: &Value) -> Option<Numeric> {
     match value {
-        Value::Bool(value) => Some(f64::from(u8::from(*value))),
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.trim().parse().ok(),
+        Value::Bool(value) => Numeric::new(&u8::from(*value).to_string()),
+        Value::Number(number) => Numeric::new(&number.to_string()),
+        Value::String(text) => Numeric::new(text),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }

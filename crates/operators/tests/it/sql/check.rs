@@ -68,6 +68,9 @@ fn a_value_is_compared_as_airflow_compares_it() {
         ("select 'done', 'open'", json!({"pass_value": "done"}), false),
         ("select :a", json!({"pass_value": "{{ ds }}", "parameters": {"a": "2026-01-31"}}), true),
         ("select 1 where 1 = 0", json!({"pass_value": 1}), false),
+        // No float lies between these two.
+        ("select 9007199254740992", json!({"pass_value": 9_007_199_254_740_993_i64}), false),
+        ("select 9007199254740993", json!({"pass_value": "9007199254740993"}), true),
     ] {
         let more = args(more, json!({"sql": text}));
         assert_eq!(passes(&check(&world, "SQLValueCheckOperator", more)), wanted, "{text}");
@@ -81,11 +84,12 @@ fn a_value_is_compared_as_airflow_compares_it() {
 fn a_value_lies_between_thresholds_that_may_be_statements() {
     let (_folder, world) = file();
     for (value, least, most, wanted) in [
-        (5, json!(1), json!(10), true),
+        (5_i64, json!(1), json!(10), true),
         (5, json!(5), json!("5"), true),
         (5, json!(6), json!(10), false),
         (5, json!("select 4"), json!("select 6"), true),
         (5, json!("select 1"), json!("select 2"), false),
+        (9_007_199_254_740_993, json!(1), json!(9_007_199_254_740_992_i64), false),
     ] {
         let more = json!({"sql": format!("select {value}"), "min_threshold": least, "max_threshold": most});
         assert_eq!(passes(&check(&world, "SQLThresholdCheckOperator", more)), wanted, "{least} {most}");

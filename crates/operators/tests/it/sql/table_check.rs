@@ -119,6 +119,58 @@ fn what_is_null_counts_as_nothing_or_as_zero() {
 }
 
 #[test]
+fn a_column_of_dates_that_are_all_null_passes_where_that_is_accepted() {
+    with_prices(|world, conn_id| {
+        let mapping = json!({"day": {"max": {"leq_to": "{{ ds }}", "partition_clause": "item = 'gin'"}}});
+        let check = |more: Value| {
+            failed(world, "SQLColumnCheckOperator", conn_id, args(json!({"column_mapping": mapping}), more))
+        };
+        assert_eq!(check(json!({})), "", "{conn_id}");
+        assert_eq!(
+            check(json!({"accept_none": false})),
+            "`day`: max is None, and not leq_to \"2026-01-31\"",
+            "{conn_id}"
+        );
+    });
+}
+
+#[test]
+fn numbers_are_compared_by_all_their_digits_and_texts_as_they_stand() {
+    with_prices(|world, conn_id| {
+        for text in [
+            "create table sums (whole bigint, much decimal(30, 2), code varchar(20))",
+            "insert into sums values (9007199254740993, 9007199254740993, '0123')",
+        ] {
+            sql(world, conn_id, text);
+        }
+        for (column, limits, why) in [
+            ("whole", json!({"equal_to": 9_007_199_254_740_993_i64}), ""),
+            (
+                "whole",
+                json!({"equal_to": 9_007_199_254_740_992_i64}),
+                "`whole`: max is 9007199254740993, and not equal_to 9007199254740992",
+            ),
+            ("whole", json!({"greater_than": "9007199254740992"}), ""),
+            (
+                "much",
+                json!({"greater_than": 9_007_199_254_740_992_i64, "less_than": "9007199254740993.5"}),
+                "",
+            ),
+            ("code", json!({"equal_to": "0123"}), ""),
+            ("code", json!({"equal_to": "123"}), "`code`: max is 0123, and not equal_to \"123\""),
+            ("code", json!({"equal_to": 123}), ""),
+        ] {
+            let more = json!({"table": "sums", "column_mapping": {column: {"max": limits}}});
+            assert_eq!(
+                failed(world, "SQLColumnCheckOperator", conn_id, more.clone()),
+                why,
+                "{conn_id}: {more}"
+            );
+        }
+    });
+}
+
+#[test]
 fn conditions_hold_of_each_row_or_of_all_together() {
     with_prices(|world, conn_id| {
         for (checks, clause, why) in [

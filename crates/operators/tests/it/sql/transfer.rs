@@ -13,16 +13,16 @@ use crate::{
 };
 
 /// One of each database, each with what is `there`.
-struct Databases {
-    world: World,
+pub(super) struct Databases {
+    pub world: World,
     postgres: Postgres,
     _mariadb: MariaDb,
-    folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
 }
 
 const EACH: [&str; 3] = ["warehouse", "shop", "file"];
 
-fn databases() -> Databases {
+pub(super) fn databases() -> Databases {
     let (server, mariadb) = (Postgres::start(), MariaDb::start());
     let folder = tempfile::tempdir().unwrap();
     let world = world([server.connection(), mariadb.connection(), sqlite(&folder.path().join("x.db"))]);
@@ -223,7 +223,11 @@ fn to_cancel_it_is_to_drop_it_and_both_servers_stop() {
 }
 
 fn export(world: &World, path: &Path, more: Value) -> Ended {
-    let first = json!({"path": path, "sql_conn_id": "warehouse"});
+    export_from(world, "warehouse", path, more)
+}
+
+pub(super) fn export_from(world: &World, conn_id: &str, path: &Path, more: Value) -> Ended {
+    let first = json!({"path": path, "sql_conn_id": conn_id});
     run(world, "SqlToFileOperator", args(first, more))
 }
 
@@ -298,7 +302,8 @@ fn what_can_t_be_had_is_refused_with_the_mend() {
     }
     let whole = json!({"query": "a", "path": "b", "sql_conn_id": "c"});
     for (more, mend) in [
-        (json!({"file_format": "parquet"}), "can only be csv"),
+        (json!({"file_format": "xml"}), "must be csv or parquet"),
+        (json!({"file_format": "parquet", "pd_kwargs": {"sep": ";"}}), "which is for CSV files: take it out"),
         (json!({"pd_kwargs": {"sep": ";;"}}), "one character"),
         (json!({"pd_kwargs": {"index": true}}), "`sep`, `header` and `na_rep`"),
     ] {
@@ -347,5 +352,11 @@ fn a_million_rows_to_and_from_sqlite_and_into_a_file_take_no_more_memory_than_a_
     assert_eq!(ended.result()["rows"], 1_000_000);
     let peak = peak_mib();
     println!("warehouse to a file: {:.1?}, at most {peak} MiB ({before} before)", begin.elapsed());
+    assert!(peak < before + 64, "{peak} MiB");
+    let (path, begin) = (databases.folder.path().join("out.parquet"), Instant::now());
+    let more = json!({"query": "select * from here", "file_format": "parquet"});
+    assert_eq!(export(&databases.world, &path, more).result()["rows"], 1_000_000);
+    let peak = peak_mib();
+    println!("warehouse to Parquet: {:.1?}, at most {peak} MiB ({before} before)", begin.elapsed());
     assert!(peak < before + 64, "{peak} MiB");
 }

@@ -3,7 +3,7 @@
 use super::BadCalendar;
 
 /// A line, unfolded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Line {
     /// Which it is in the file, from 1; of a folded one the first.
     pub number: u32,
@@ -29,17 +29,16 @@ impl Line {
 /// The lines of a text.
 pub(super) fn read(text: &str) -> impl Iterator<Item = Result<Line, BadCalendar>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut unfolded: Vec<(u32, String)> = Vec::new();
-    for (line, number) in text.lines().zip(1..) {
-        match (line.strip_prefix([' ', '\t']), unfolded.last_mut()) {
-            (Some(rest), Some((_, before))) => before.push_str(rest),
-            _ => unfolded.push((number, line.to_owned())),
+    let mut lines = text.lines().zip(1..).peekable();
+    let unfolded = std::iter::from_fn(move || {
+        let (line, number) = lines.next()?;
+        let mut line = line.to_owned();
+        while let Some((more, _)) = lines.next_if(|(more, _)| more.starts_with([' ', '\t'])) {
+            line.push_str(&more[1..]);
         }
-    }
-    unfolded
-        .into_iter()
-        .filter(|(_, line)| !line.trim().is_empty())
-        .map(|(number, line)| parse(number, &line))
+        Some((number, line))
+    });
+    unfolded.filter(|(_, line)| !line.trim().is_empty()).map(|(number, line)| parse(number, &line))
 }
 
 fn parse(number: u32, line: &str) -> Result<Line, BadCalendar> {

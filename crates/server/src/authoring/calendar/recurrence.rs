@@ -9,7 +9,7 @@ use jiff::{
 
 use super::{
     BadCalendar,
-    event::{moment, shorten},
+    event::{Moment, shorten},
     lines::Line,
 };
 
@@ -24,6 +24,13 @@ impl Default for Budget {
 }
 
 impl Budget {
+    /// What is wrong with a rule that takes more.
+    pub fn spent(line: u32) -> BadCalendar {
+        let message =
+            "RRULE: to follow this file's rules takes more than two million days: end them by UNTIL";
+        BadCalendar::new(line, message)
+    }
+
     fn spend(&mut self) -> Option<()> {
         self.0 = self.0.checked_sub(1)?;
         Some(())
@@ -56,8 +63,12 @@ pub(super) struct Rule {
 }
 
 impl Rule {
-    /// Reads a rule of an event that begins on that day.
-    pub fn read(line: &Line, start: Date) -> Result<Self, BadCalendar> {
+    /// Reads a rule of an event that begins on that day. `day` says on which its `UNTIL` lies.
+    pub fn read(
+        line: &Line,
+        start: Date,
+        mut day: impl FnMut(Moment) -> Result<Date, BadCalendar>,
+    ) -> Result<Self, BadCalendar> {
         let mut rule = Self {
             frequency: frequency(line)?,
             interval: 1,
@@ -81,7 +92,7 @@ impl Rule {
                 "FREQ" => {}
                 "INTERVAL" => rule.interval = value.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?,
                 "COUNT" => rule.count = Some(value.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?),
-                "UNTIL" => rule.until = Some(moment(line, value)?.0),
+                "UNTIL" => rule.until = Some(day(Moment::read(line, value)?)?),
                 "BYMONTH" => {
                     rule.months =
                         numbers(12).ok().filter(|all| all.iter().all(|n| *n > 0)).ok_or_else(wrong)?

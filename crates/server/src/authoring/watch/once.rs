@@ -5,7 +5,9 @@ use std::{fs, path::Path, sync::Arc};
 use tokio::sync::Notify;
 
 use super::{
-    Event, Folder, Watching, read,
+    Event, Folder, Watching,
+    beside::Calendars,
+    read,
     scan::{Found, Stamp, defaults_in},
     source,
 };
@@ -45,7 +47,8 @@ pub fn read_file(folder: &Folder, path: &Path) -> Reading {
         folders.push(around);
     }
     let defaults = folders.iter().rev().filter_map(|folder| defaults_in(folder)).collect();
-    let Some((mut reading, _)) = read(path, &Found { own, defaults, used: Vec::new() }, folder) else {
+    let found = Found { own, defaults, used: Vec::new() };
+    let Some((mut reading, _)) = read(path, &found, folder, &Calendars::default()) else {
         return wrong("this file can't be read: it has just gone".into());
     };
     if reading.errors.is_empty() && reading.dags.is_empty() {

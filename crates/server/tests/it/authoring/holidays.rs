@@ -83,6 +83,7 @@ fn what_is_no_day_is_refused_where_it_stands() {
         ("{from: 2026-12-25}", "13: d.holidays", "a mapping"),
         ("[25]", "14: d.holidays[0]", "the number 25"),
         ("2026-12-26/2026-12-24", "13: d.holidays", "the text `2026-12-26/2026-12-24`"),
+        ("'2026-12-24T14:00:00'", "13: d.holidays", "the text `2026-12-24T14:00:00`"),
     ] {
         assert_eq!(errors(&with(written)), [format!("dags.yml:5:{place}: {expected}, found {found}")]);
     }
@@ -137,8 +138,42 @@ fn calendar_files_lie_beside_the_file_that_names_them() {
         .unwrap();
     assert_eq!(
         messages(&read("timed.ics").dags[0].warnings)[0].split_once("holidays: ").unwrap().1,
-        "1 events of `timed.ics` have a time of day, and are passed over: holidays are whole days"
+        "`timed.ics` has no all-day events from 1970 on but 1 with a time of day, and takes no day out of the schedule: \
+         write holidays as `DTSTART;VALUE=DATE:20261225`"
     );
+    let timed = "BEGIN:VEVENT\nDTSTART:20261225T140000\nEND:VEVENT\nEND:VCALENDAR";
+    fs::write(root.join("team/both.ics"), CALENDAR.replace("END:VCALENDAR", timed)).unwrap();
+    assert_eq!(
+        messages(&read("both.ics").dags[0].warnings)[0].split_once("holidays: ").unwrap().1,
+        "1 events of `both.ics` have a time of day, and are passed over: holidays are whole days"
+    );
+    fs::write(root.join("team/empty.ics"), "BEGIN:VCALENDAR\nEND:VCALENDAR\n").unwrap();
+    assert_eq!(
+        messages(&read("empty.ics").dags[0].warnings)[0].split_once("holidays: ").unwrap().1,
+        "`empty.ics` has no all-day events from 1970 on, and takes no day out of the schedule: write holidays as \
+         `DTSTART;VALUE=DATE:20261225`"
+    );
+}
+
+#[test]
+fn calendar_files_of_a_folder_that_a_link_leads_to_are_read_as_its_dag_files_are() {
+    let dir = TempDir::new().unwrap();
+    let (root, team) = (dir.path().join("dags"), dir.path().join("team"));
+    fs::create_dir(&root).unwrap();
+    fs::create_dir_all(team.join("etl")).unwrap();
+    std::os::unix::fs::symlink(&team, root.join("team")).unwrap();
+    fs::write(team.join("days.ics"), CALENDAR).unwrap();
+    fs::write(dir.path().join("out.ics"), CALENDAR).unwrap();
+    for (file, holidays, outside) in
+        [("team/a.yml", "days.ics", "../out.ics"), ("team/etl/b.yml", "../days.ics", "../../out.ics")]
+    {
+        let file = root.join(file);
+        fs::write(&file, with(holidays)).unwrap();
+        assert_eq!(days_of(&read_file(&folder(&root), &file)), "Europe/Berlin: 2026-12-25/2026-12-26");
+        fs::write(&file, with(outside)).unwrap();
+        let told = messages(&read_file(&folder(&root), &file).errors);
+        assert!(told[0].contains("lies outside of the folder of DAG files"), "{told:?}");
+    }
 }
 
 #[test]
@@ -206,8 +241,23 @@ fn a_calendar_file_that_is_missing_broken_or_elsewhere_is_an_error_of_its_dag() 
             [format!("{}:5:13: d.holidays: the calendar file `{name}` {reason}", file.display())]
         );
     }
-    fs::write(&file, with("broken.ics")).unwrap();
-    let told = messages(&read_file(&folder(&root), &file).errors);
-    let expected = "the calendar file `broken.ics`, line 3: DTSTART: `soon` is no date: write it as 20261224";
-    assert!(told[0].ends_with(expected), "{told:?}");
+    let latin = CALENDAR.replace("END:VEVENT", "SUMMARY:K\u{f6}nigstag\nEND:VEVENT");
+    let latin: Vec<u8> = latin.chars().map(|letter| u8::try_from(u32::from(letter)).unwrap()).collect();
+    fs::write(root.join("latin.ics"), latin).unwrap();
+    let wide: Vec<u8> = CALENDAR.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(root.join("wide.ics"), [&[0xff, 0xfe], &*wide].concat()).unwrap();
+    fs::write(root.join("large.ics"), vec![b'\n'; (4 << 20) + 1]).unwrap();
+    for (name, expected) in [
+        ("broken.ics", ", line 3: DTSTART: `soon` is no date: write it as 20261224"),
+        ("latin.ics", " is not UTF-8 but another encoding, such as Latin-1, on line 5: save it as UTF-8"),
+        ("wide.ics", " is UTF-16 and not UTF-8: save it as UTF-8"),
+        (
+            "large.ics",
+            " can't be read: 4194305 bytes are more than the 4194304 a calendar file may have: split it",
+        ),
+    ] {
+        fs::write(&file, with(name)).unwrap();
+        let told = messages(&read_file(&folder(&root), &file).errors);
+        assert!(told[0].ends_with(&format!("the calendar file `{name}`{expected}")), "{told:?}");
+    }
 }

@@ -6,13 +6,15 @@
         > crates/server/tests/oracle/calendar/cases.jsonl
 
 Each line is a calendar (`ics`) and its days from 1970 to 2099, in order, those that follow one another as
-`FIRST/LAST`. Rules begin with a day that they name: what another first day means, RFC 5545 leaves open.
+`FIRST/LAST`. Rules begin with a day that they name: what another first day means, RFC 5545 leaves open. In the
+last of the calendars events go from midnight to midnight in a zone, and what else they say stands in UTC.
 """
 
 import datetime
 import itertools
 import json
 import random
+import zoneinfo
 
 import icalendar
 import recurring_ical_events
@@ -129,8 +131,127 @@ def calendar(random):
     return "\r\n".join(folded(line) for line in lines) + "\r\n"
 
 
+# By the name that a file gives it, a zone, and what the file says of it where that is no name of IANA's.
+ZONES = {
+    **{
+        name: (name, "")
+        for name in [
+            "Europe/Berlin",
+            "Asia/Tokyo",
+            "Asia/Kolkata",
+            "Australia/Sydney",
+            "Pacific/Auckland",
+            "America/New_York",
+            "America/Los_Angeles",
+        ]
+    },
+    "Customized Time Zone": (
+        "Europe/Berlin",
+        """BEGIN:STANDARD
+DTSTART:16010101T030000
+TZOFFSETFROM:+0200
+TZOFFSETTO:+0100
+RRULE:FREQ=YEARLY;INTERVAL=1;BYDAY=-1SU;BYMONTH=10
+END:STANDARD
+BEGIN:DAYLIGHT
+DTSTART:16010101T020000
+TZOFFSETFROM:+0100
+TZOFFSETTO:+0200
+RRULE:FREQ=YEARLY;INTERVAL=1;BYDAY=-1SU;BYMONTH=3
+END:DAYLIGHT""",
+    ),
+    # It changed its rules in 2007, by one that ends in UTC.
+    "/example.org/Eastern": (
+        "America/New_York",
+        """BEGIN:DAYLIGHT
+TZOFFSETFROM:-0500
+TZOFFSETTO:-0400
+DTSTART:19870405T020000
+RRULE:FREQ=YEARLY;BYMONTH=4;BYDAY=1SU;UNTIL=20060402T070000Z
+END:DAYLIGHT
+BEGIN:DAYLIGHT
+TZOFFSETFROM:-0500
+TZOFFSETTO:-0400
+DTSTART:20070311T020000
+RRULE:FREQ=YEARLY;BYMONTH=3;BYDAY=2SU
+END:DAYLIGHT
+BEGIN:STANDARD
+TZOFFSETFROM:-0400
+TZOFFSETTO:-0500
+DTSTART:19671029T020000
+RRULE:FREQ=YEARLY;BYMONTH=10;BYDAY=-1SU;UNTIL=20061029T060000Z
+END:STANDARD
+BEGIN:STANDARD
+TZOFFSETFROM:-0400
+TZOFFSETTO:-0500
+DTSTART:20071104T020000
+RRULE:FREQ=YEARLY;BYMONTH=11;BYDAY=1SU
+END:STANDARD""",
+    ),
+}
+
+
+def zoned_event(random, number, name):
+    zone = zoneinfo.ZoneInfo(ZONES[name][0])
+
+    def utc(day, hour=0, minute=0):
+        at = datetime.datetime.combine(day, datetime.time(hour, minute), zone)
+        return f"{at.astimezone(datetime.timezone.utc):%Y%m%dT%H%M%SZ}"
+
+    def local(key, day, time="000000"):
+        return f"{key};TZID={name}:{day:%Y%m%d}T{time}"
+
+    start = datetime.date(random.randint(1995, 2020), random.randint(1, 12), random.randint(1, 28))
+    frequency = random.choice(["DAILY", "WEEKLY", "MONTHLY", "YEARLY"])
+    text = f"FREQ={frequency};INTERVAL={random.randint(1, 3)}"
+    midnight = datetime.datetime.combine(start, datetime.time())
+    occurrences = [at.date() for at in itertools.islice(rrulestr(text, dtstart=midnight), 12)]
+    last = random.choice(occurrences[6:])
+    # At the last occurrence's own time, at the end of its day, or just before the next one.
+    until = random.choice([utc(last), utc(last, 23, 59), utc(last - DAY, 23, 59)])
+    uid = f"UID:{number}@example.org"
+    length = random.choice([1, 1, 2])
+    lines = [uid, local("DTSTART", start), local("DTEND", start + length * DAY), f"RRULE:{text};UNTIL={until}"]
+    if random.random() < 0.5:
+        lines.append("EXDATE:" + ",".join(utc(day) for day in random.sample(occurrences[4:], 2)))
+    events = [lines]
+    if random.random() < 0.5:
+        of, to = occurrences[2], occurrences[2] + 3 * DAY
+        events.append(
+            [uid, f"RECURRENCE-ID:{utc(of)}", local("DTSTART", to), local("DTEND", to + DAY), "SEQUENCE:1"]
+        )
+    if random.random() < 0.5:
+        of = occurrences[1]
+        events.append(
+            [
+                uid,
+                f"RECURRENCE-ID:{utc(of)}",
+                local("DTSTART", of, "140000"),
+                local("DTEND", of, "153000"),
+                "SEQUENCE:1",
+            ]
+        )
+    return [["BEGIN:VEVENT", "DTSTAMP:20200101T000000Z"] + lines + ["END:VEVENT"] for lines in events]
+
+
+def zoned_calendar(random):
+    name = random.choice(list(ZONES))
+    lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//Days//EN"]
+    if ZONES[name][1]:
+        lines += ["BEGIN:VTIMEZONE", f"TZID:{name}"] + ZONES[name][1].split("\n") + ["END:VTIMEZONE"]
+    for number in range(random.randint(1, 2)):
+        for part in zoned_event(random, number, name):
+            lines += part
+    lines.append("END:VCALENDAR")
+    return "\r\n".join(folded(line) for line in lines) + "\r\n"
+
+
 def as_date(value):
     return value.date() if isinstance(value, datetime.datetime) else value
+
+
+def is_day(value):
+    return not isinstance(value, datetime.datetime) or value.time() == datetime.time()
 
 
 def days(text):
@@ -138,6 +259,8 @@ def days(text):
     found = set()
     for one in events.between((1970, 1, 1), (2100, 1, 1)):
         if one.get("STATUS") == "CANCELLED":
+            continue
+        if not all(is_day(one[key].dt) for key in ("DTSTART", "DTEND") if key in one):
             continue
         start = as_date(one["DTSTART"].dt)
         end = as_date(one["DTEND"].dt) if "DTEND" in one else start + DAY
@@ -162,6 +285,10 @@ def main():
         text = calendar(drawn)
         if "BEGIN:VEVENT" in text:
             print(json.dumps({"ics": text, "days": spans(days(text))}))
+    drawn = random.Random(4)
+    for _ in range(200):
+        text = zoned_calendar(drawn)
+        print(json.dumps({"ics": text, "days": spans(days(text))}))
 
 
 main()

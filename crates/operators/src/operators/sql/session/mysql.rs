@@ -7,7 +7,7 @@ use sqlx::{
     Arguments as _, Column, Decode, MySql, MySqlConnection, Row, TypeInfo, ValueRef, error::BoxDynError,
 };
 
-use super::super::cell::Cell;
+use super::super::cell::{Cell, Kind};
 
 /// The cells of a row that came as text, as it does where no parameters were bound. The error says what can't be
 /// read.
@@ -30,6 +30,21 @@ fn cells(row: &MySqlRow, binary: bool) -> Result<Vec<Cell>, String> {
             })
         })
         .collect()
+}
+
+/// What the values of a column of this type are.
+pub(super) fn kind(name: &str) -> Option<Kind> {
+    Some(match name {
+        "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" | "TINYINT UNSIGNED"
+        | "SMALLINT UNSIGNED" | "MEDIUMINT UNSIGNED" | "INT UNSIGNED" | "YEAR" => Kind::Int,
+        "BIGINT UNSIGNED" | "BIT" => Kind::Unsigned,
+        "FLOAT" | "DOUBLE" => Kind::Float,
+        "DATE" => Kind::Date,
+        "DATETIME" => Kind::DateTime,
+        "TIMESTAMP" => Kind::Instant,
+        "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" | "GEOMETRY" => Kind::Bytes,
+        _ => Kind::Text,
+    })
 }
 
 fn cell(row: &MySqlRow, place: usize, kind: &str, binary: bool) -> Result<Cell, BoxDynError> {

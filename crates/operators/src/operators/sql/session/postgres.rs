@@ -17,7 +17,7 @@ use sqlx::{
     },
 };
 
-use super::super::cell::Cell;
+use super::super::cell::{Cell, Kind};
 
 /// The cells of a row. The error says what can't be read.
 pub(super) fn cells(row: &PgRow) -> Result<Vec<Cell>, String> {
@@ -39,6 +39,21 @@ pub(super) fn cells(row: &PgRow) -> Result<Vec<Cell>, String> {
         })
     };
     row.columns().iter().map(one).collect()
+}
+
+/// What the values of a column of this type are.
+pub(super) fn kind(name: &str) -> Option<Kind> {
+    Some(match name {
+        "BOOL" => Kind::Bool,
+        "INT2" | "INT4" | "INT8" | "OID" => Kind::Int,
+        "FLOAT4" | "FLOAT8" => Kind::Float,
+        "BYTEA" => Kind::Bytes,
+        "DATE" => Kind::Date,
+        "TIME" => Kind::Time,
+        "TIMESTAMP" => Kind::DateTime,
+        "TIMESTAMPTZ" => Kind::Instant,
+        _ => Kind::Text,
+    })
 }
 
 /// A value as PostgreSQL prints it; any type that is not known is text.

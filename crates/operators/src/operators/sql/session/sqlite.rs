@@ -7,7 +7,7 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteRow},
 };
 
-use super::super::cell::Cell;
+use super::super::cell::{Cell, Kind};
 
 /// The cells of a row. The error says what can't be read.
 pub(super) fn cells(row: &SqliteRow) -> Result<Vec<Cell>, String> {
@@ -18,6 +18,18 @@ pub(super) fn cells(row: &SqliteRow) -> Result<Vec<Cell>, String> {
                 .map_err(|error| format!("column `{}` can't be read: {error}", column.name()))
         })
         .collect()
+}
+
+/// What the values of a column of this type are, where they are that almost always. Of others, as of dates, only
+/// the values tell.
+pub(super) fn kind(name: &str) -> Option<Kind> {
+    match name {
+        "INTEGER" => Some(Kind::Int),
+        "REAL" => Some(Kind::Float),
+        "TEXT" => Some(Kind::Text),
+        "BLOB" => Some(Kind::Bytes),
+        _ => None,
+    }
 }
 
 /// A value is what it is stored as, whatever its column says.
