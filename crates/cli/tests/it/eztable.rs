@@ -76,7 +76,8 @@ fn what_fails_is_tried_once_more_and_then_reported_by_mail() {
 #[test]
 fn whatever_is_killed_everybody_has_each_letter_once() {
     // Of 200 people two have an address that is none.
-    let printed = printed(&run(&["--fast", "--envelopes", "100", "--kill", "5"]));
+    let arguments = ["--fast", "--envelopes", "100", "--rate", "40/second", "--kill", "5"];
+    let printed = printed(&run(&arguments));
     assert!(lines(&printed, &["kill -9", "of the"]) >= 2, "{printed}");
     assert_eq!(lines(&printed, &["198 mails, 100 text messages"]), 1, "{printed}");
 }
@@ -86,7 +87,9 @@ fn by_a_server_that_knows_no_keys_nobody_has_a_letter_twice_and_doubts_are_liste
     let arguments = ["--fast", "--smtp", "--envelopes", "100", "--rate", "25/second", "--kill", "4"];
     let printed = printed(&run(&arguments));
     let doubts = lines(&printed, &["in doubt", "lost when it may have done its work"]);
-    assert_eq!(lines(&printed, &[&format!("{} mails, 0 text messages", 198 - doubts)]), 1, "{printed}");
+    let mails = printed.lines().find_map(|line| line.strip_suffix(" mails, 0 text messages"));
+    let mails: usize = mails.unwrap_or_else(|| panic!("{printed}")).parse().unwrap();
+    assert!((198 - doubts..=198).contains(&mails), "{printed}");
     assert!(lines(&printed, &["kill -9", "of the"]) >= 2, "{printed}");
 }
 
@@ -109,8 +112,6 @@ fn the_dag_is_that_of_the_shop() {
         ("upload", "wait"),
         ("wait", "letters"),
         ("wait", "texts"),
-        ("letters", "mail"),
-        ("texts", "sms"),
         ("mail", "report"),
         ("sms", "report"),
         ("people", "report"),
