@@ -173,6 +173,7 @@ impl DagSpec {
         match self.schedule.without_holidays() {
             Schedule::CronTrigger { zone, .. } | Schedule::CronDataInterval { zone, .. } => zone.to_string(),
             Schedule::Manual
+            | Schedule::AtBoot
             | Schedule::Once
             | Schedule::Continuous
             | Schedule::DeltaTrigger { .. }

@@ -69,6 +69,9 @@ use trigger::Trigger;
 pub enum Schedule {
     /// Never by itself: Airflow's `schedule=None`.
     Manual,
+    /// One run after each start of the machine, as cron's `@reboot`. It has no ticks: whoever sees that the machine
+    /// has started asks for the run.
+    AtBoot,
     /// One run, at the start date or as soon as it is known: `@once`.
     Once,
     /// One run after the other, without a pause: `@continuous`.
@@ -116,8 +119,8 @@ pub enum Schedule {
         #[serde(default)]
         restrict_to_events: bool,
     },
-    /// The ticks of another schedule but for those whose runs would begin on a holiday. `Manual`, `Once`
-    /// and `Continuous` have no days to pass over: around them it changes nothing.
+    /// The ticks of another schedule but for those whose runs would begin on a holiday. `Manual`, `AtBoot`,
+    /// `Once` and `Continuous` have no days to pass over: around them it changes nothing.
     WithHolidays {
         /// The other schedule.
         schedule: Box<Schedule>,
@@ -159,7 +162,7 @@ impl Schedule {
     fn answer(&self, question: &Question<'_>) -> Option<Tick> {
         let holidays = question.holidays;
         match self {
-            Self::Manual => None,
+            Self::Manual | Self::AtBoot => None,
             Self::Once => simple::once(question),
             Self::Continuous => simple::continuous(question),
             Self::CronTrigger { crons, zone, interval, run_immediately } => {
@@ -216,6 +219,7 @@ impl Schedule {
             Self::CronDataInterval { cron, zone } => Steps::Cron(cron, zone),
             Self::DeltaDataInterval { every } => Steps::Every(every),
             Self::Manual
+            | Self::AtBoot
             | Self::Once
             | Self::Continuous
             | Self::CronTrigger { .. }
@@ -231,8 +235,8 @@ impl Schedule {
     /// measured by where the interval begins, as Airflow does, the others by when the run begins.
     ///
     /// As `from` is the start date, `Once` has its tick there, and the steps of a [`Delta`] count from
-    /// there. `Manual` and `Continuous` have no ticks, the one because it is never due, the other because
-    /// when its runs end is not known before.
+    /// there. `Manual`, `AtBoot` and `Continuous` have no ticks: the first is never due, and when machines start
+    /// and runs end is not known before.
     pub fn ticks_between(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Tick> {
         let restriction = TimeRestriction { earliest: Some(from), latest: Some(to), catchup: true };
         let next = move |last: Option<&Tick>| {
@@ -273,7 +277,7 @@ impl Schedule {
     pub fn manual_data_interval(&self, run_after: Timestamp) -> DataInterval {
         let holidays = self.holidays();
         match self.without_holidays() {
-            Self::Manual | Self::Once | Self::Continuous | Self::WithHolidays { .. } => {
+            Self::Manual | Self::AtBoot | Self::Once | Self::Continuous | Self::WithHolidays { .. } => {
                 DataInterval::exact(run_after)
             }
             Self::CronTrigger { interval, .. } | Self::DeltaTrigger { interval, .. } => {
@@ -296,6 +300,7 @@ impl Schedule {
         match self.without_holidays() {
             Self::DeltaTrigger { every, .. } | Self::DeltaDataInterval { every } => Some(every),
             Self::Manual
+            | Self::AtBoot
             | Self::Once
             | Self::Continuous
             | Self::CronTrigger { .. }

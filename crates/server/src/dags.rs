@@ -1,6 +1,8 @@
 //! From a folder of DAG files to the engine: what is read becomes commands, what can't be read an import
 //! error.
 
+mod boot;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
@@ -11,6 +13,7 @@ use updraft_core::{
 };
 use updraft_store::{Error, Store, TextFilter, Window};
 
+use self::boot::Boot;
 use crate::{
     authoring::{Event, Folder, ImportError, Read, watch},
     git::SOURCE_PREFIX,
@@ -54,6 +57,7 @@ impl Loader {
         let mut known = self.known(&namespace).await;
         let wrong_before = self.wrong(&namespace).await;
         let mut unwritten: Unwritten = BTreeMap::new();
+        let mut boot = Boot::of_this_machine();
         let mut again = tokio::time::interval(WRITE_AGAIN_EVERY);
         folder.owners = known.clone();
         let root = folder.root.clone();
@@ -91,6 +95,9 @@ impl Loader {
                     self.retire(&namespace, &mut known, |_, from| !sources.contains(from)).await;
                     let gone = wrong_before.iter().filter(|source| !sources.contains(source));
                     unwritten.extend(gone.map(|source| (source.clone(), Vec::new())));
+                    if let Some(boot) = boot.take() {
+                        self.run_at_boot(&namespace, &boot).await;
+                    }
                 }
             }
             self.write_errors(&namespace, &mut unwritten).await;

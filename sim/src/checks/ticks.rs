@@ -96,6 +96,7 @@ impl Ticks {
                 }
                 Schedule::Once => 1,
                 Schedule::Manual
+                | Schedule::AtBoot
                 | Schedule::Continuous
                 | Schedule::DeltaTrigger { .. }
                 | Schedule::DeltaDataInterval { .. }

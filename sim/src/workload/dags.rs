@@ -143,7 +143,7 @@ fn assets(rng: &mut Rng, depth: u32) -> AssetCondition {
 
 /// Days without runs, of which one begins or ends while the world lasts.
 fn holidays(rng: &mut Rng, spec: &mut DagSpec, active: Micros) {
-    if matches!(spec.schedule, Schedule::Manual | Schedule::Once | Schedule::Continuous) {
+    if matches!(spec.schedule, Schedule::Manual | Schedule::AtBoot | Schedule::Once | Schedule::Continuous) {
         return;
     }
     // The world begins at midnight in UTC: so long after that it is midnight in this zone.

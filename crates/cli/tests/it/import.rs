@@ -25,7 +25,8 @@ SHELL=/bin/sh
 * * * *
 CRON_TZ=America/New_York
 @daily rm -rf /tmp/{a,b}
-0~30 4 * * * /opt/any-minute"#;
+0~30 4 * * * /opt/any-minute
+@reboot /opt/warm-up"#;
 
 const OF_THE_SYSTEM: &str = "\
 SHELL=/bin/sh
@@ -62,7 +63,7 @@ fn crontabs_become_dags_that_are_good_and_what_can_t_be_had_is_told_by_line() {
     let system = System::new(&[]);
     let done = import(&system, &["-o", "json"], OF_A_USER);
     assert_eq!(done.code, 1, "{done:?}");
-    assert!(done.err.contains("3 of 10 lines were not imported"), "{done:?}");
+    assert!(done.err.contains("3 of 11 lines were not imported"), "{done:?}");
     let rows: Vec<Value> = serde_json::from_str(&done.out).unwrap();
     let shown = |row: &Value| {
         let text = |key: &str| row[key].as_str().unwrap_or("-").to_owned();
@@ -85,6 +86,7 @@ fn crontabs_become_dags_that_are_good_and_what_can_t_be_had_is_told_by_line() {
     assert!(
         shown[9].starts_with("18 written any-minute: ") && shown[9].ends_with(" 4 * * * America/New_York")
     );
+    assert_eq!(shown[10], "19 written warm-up: @reboot America/New_York");
     assert!(rows[5]["error"].as_str().unwrap().contains("begins with `*`"), "{}", rows[5]);
 
     let folder = folder_of(&system, &[("crontab", OF_THE_SYSTEM), ("old.dpkg-old", "bad")]);
@@ -102,7 +104,7 @@ fn crontabs_become_dags_that_are_good_and_what_can_t_be_had_is_told_by_line() {
 
     let dags = system.home().join("dags");
     let checked = system.run(&["dags", "check", dags.to_str().unwrap()]);
-    assert!(checked.out.contains("10 DAGs in 10 files are good"), "{checked:?}");
+    assert!(checked.out.contains("11 DAGs in 11 files are good"), "{checked:?}");
     assert_eq!((checked.code, &*checked.err), (0, ""));
 }
 

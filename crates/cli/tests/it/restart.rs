@@ -2,7 +2,8 @@
 
 use std::{os::unix::net::UnixDatagram, time::Duration};
 
-use updraft_core::RunState;
+use updraft_core::{RunState, record::AuditRow};
+use updraft_store::Records;
 
 use crate::system::{System, signal, tasks_of};
 
@@ -176,4 +177,67 @@ async fn a_server_that_can_never_lead_ends_and_says_why() {
     assert!(system.said().contains("held_until"), "{}", system.said());
     assert_eq!(told.next(), "STOPPING=1", "it was never ready");
     assert!(!system.processes("keeper").is_empty(), "as when it is asked to stop, tasks go on");
+}
+
+#[tokio::test]
+async fn a_start_of_the_machine_makes_one_run_whatever_is_killed_and_one_of_the_server_none() {
+    let dags = "
+warm_up:
+  schedule: '@reboot'
+  default_args: {start_date: 2024-01-01}
+  tasks: {work: {operator: bash, bash_command: echo up}}
+asleep:
+  schedule: '@reboot'
+  is_paused_upon_creation: true
+  default_args: {start_date: 2024-01-01}
+  tasks: {work: {operator: bash, bash_command: echo up}}
+";
+    let mut system = System::new(&[]);
+    std::fs::write(system.home().join("dags/dags.yaml"), dags).unwrap();
+    let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_else(|_| "here".into());
+    let key = format!("boot/{}", machine.trim());
+    let noted = async |system: &System| {
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            tick.tick().await;
+            let store = system.store().await;
+            let boot = store.config(&key).await.unwrap();
+            store.close().await;
+            match boot {
+                Some(boot) if boot != "an earlier one" => return,
+                Some(_) | None => {}
+            }
+        }
+    };
+    system.start(8);
+    system.until(&["dags", "show", "warm_up"], |done| done.code == 0).await;
+    noted(&system).await;
+    // As if the machine had started since, and then as if a server had been killed before it noted that.
+    for _ in 0..2 {
+        system.kill_server();
+        let audit = AuditRow {
+            at: jiff::Timestamp::now(),
+            user: "test".into(),
+            action: "boot".into(),
+            namespace: None,
+            dag: None,
+            run: None,
+            detail: serde_json::Value::Null,
+        };
+        let store = system.store().await;
+        store.put_config(&key, Some("an earlier one"), &audit).await.unwrap();
+        store.close().await;
+        system.start(8);
+        noted(&system).await;
+        let runs = system.runs_over(1, Duration::from_secs(30)).await;
+        let [run] = &runs[..] else { panic!("{runs:?}") };
+        assert_eq!((&*run.dag.dag_id, run.state), ("warm_up", RunState::Success));
+        assert!(run.run_id.starts_with("reboot__"), "{}", run.run_id);
+    }
+    // The same start of the machine.
+    system.kill_server();
+    system.start(8);
+    let says = "After each start of the machine";
+    system.until(&["dags", "next", "warm_up"], |done| done.err.contains(says)).await;
+    assert_eq!(system.runs_over(1, Duration::from_secs(30)).await.len(), 1);
 }

@@ -8,6 +8,7 @@ use super::schedule::{Immediately, Step, When};
 pub(super) fn schedule(when: When) -> Result<Schedule, String> {
     Ok(match when {
         When::Manual => Schedule::Manual,
+        When::AtBoot => Schedule::AtBoot,
         When::Once => Schedule::Once,
         When::Continuous => Schedule::Continuous,
         When::Crons { crons, zone, interval, immediately } => {

@@ -17,6 +17,8 @@ use super::{
 pub(super) enum When {
     /// Never by itself.
     Manual,
+    /// cron's `@reboot`.
+    AtBoot,
     Once,
     Continuous,
     /// `CronTriggerTimetable` and `MultipleCronTriggerTimetable`; also a plain cron.
@@ -104,6 +106,7 @@ fn when(node: &Node, clock: &TimeZone, now: Timestamp, problems: &mut Problems) 
     match &node.value {
         Value::Text(text) => Ok(match text.trim() {
             none if none.eq_ignore_ascii_case("none") => When::Manual,
+            "@reboot" => When::AtBoot,
             "@once" => When::Once,
             "@continuous" => When::Continuous,
             _ => crons(vec![text.to_string()], zone),

@@ -114,7 +114,7 @@ pub(crate) async fn plan(
 /// Airflow's `_validate_backfill_params`.
 fn check(dag: &Dag, wanted: &Wanted<'_>, now: Timestamp) -> Result<(), String> {
     let spec = dag.spec();
-    if matches!(spec.schedule, Schedule::Manual | Schedule::Once | Schedule::Continuous) {
+    if matches!(spec.schedule, Schedule::Manual | Schedule::AtBoot | Schedule::Once | Schedule::Continuous) {
         return Err(format!("{} has a non-periodic schedule that does not support backfills", spec.dag_id));
     }
     if wanted.from_date > wanted.to_date {

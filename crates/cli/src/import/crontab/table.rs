@@ -42,7 +42,8 @@ pub struct Job {
 }
 
 /// Names for times.
-const NAMED: [&str; 7] = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
+const NAMED: [&str; 8] =
+    ["@reboot", "@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
 
 /// Reads a crontab. Comments, empty lines and good variables are not among the lines.
 pub fn read(bytes: &[u8], form: Form) -> Vec<Line> {
@@ -145,13 +146,6 @@ fn job(text: &str, form: Form, variables: &BTreeMap<String, String>) -> Result<J
 /// `@daily` and its like, and what follows.
 fn named(text: &str) -> Result<(String, &str), String> {
     let (name, rest) = word(text).unwrap_or((text, ""));
-    if name == "@reboot" {
-        return Err(
-            "a start of the machine is no schedule here: have systemd or the machine's own start-up run \
-                    `updraft dags trigger` for a DAG without a schedule"
-                .into(),
-        );
-    }
     if !NAMED.contains(&name) {
         let near = NAMED.iter().find(|known| known.eq_ignore_ascii_case(name));
         let mend = near.map_or_else(|| "write five fields".into(), |near| format!("did you mean `{near}`?"));

@@ -169,7 +169,10 @@ fn schedule(schedule: &Schedule, answer: &Value) -> Value {
         Schedule::DeltaDataInterval { every } => {
             json!({"class": "DeltaDataIntervalTimetable", "delta": seconds(every)})
         }
-        Schedule::Continuous | Schedule::ListOfTimes { .. } | Schedule::WithHolidays { .. } => {
+        Schedule::AtBoot
+        | Schedule::Continuous
+        | Schedule::ListOfTimes { .. }
+        | Schedule::WithHolidays { .. } => {
             panic!("no fixture has this")
         }
     };

@@ -131,7 +131,11 @@ impl DagResponse {
 fn is_periodic(schedule: &Schedule) -> bool {
     match schedule {
         Schedule::WithHolidays { schedule, .. } => is_periodic(schedule),
-        Schedule::Manual | Schedule::Once | Schedule::Continuous | Schedule::ListOfTimes { .. } => false,
+        Schedule::Manual
+        | Schedule::AtBoot
+        | Schedule::Once
+        | Schedule::Continuous
+        | Schedule::ListOfTimes { .. } => false,
         Schedule::CronTrigger { .. }
         | Schedule::CronDataInterval { .. }
         | Schedule::DeltaTrigger { .. }
@@ -152,6 +156,7 @@ fn or_assets(spec: &DagSpec, by_assets: &str, of: fn(&Schedule) -> Option<String
 fn summary(schedule: &Schedule) -> Option<String> {
     match schedule {
         Schedule::Manual => None,
+        Schedule::AtBoot => Some("@reboot".into()),
         Schedule::Once => Some("@once".into()),
         Schedule::Continuous => Some("@continuous".into()),
         Schedule::CronTrigger { crons, .. } => {
@@ -171,6 +176,7 @@ fn summary(schedule: &Schedule) -> Option<String> {
 fn description(schedule: &Schedule) -> Option<String> {
     let text = match schedule {
         Schedule::Manual => "Never, external triggers only".into(),
+        Schedule::AtBoot => "After each start of the machine".into(),
         Schedule::Once => "Once, as soon as possible".into(),
         Schedule::Continuous => "As frequently as possible, but only one run at a time.".into(),
         Schedule::CronTrigger { zone, .. } | Schedule::CronDataInterval { zone, .. } => {
