@@ -59,8 +59,8 @@ pub fn simulate(home: &Path, format: Format, args: &Simulate) -> Result<()> {
     let mut is_cut = false;
     for read in &dags {
         let spec = &*read.spec;
-        if matches!(spec.schedule, Schedule::Continuous) {
-            eprintln!("`{}` runs continuously: when depends on how long its runs take", spec.dag_id);
+        for why in not_foreseen(spec) {
+            eprintln!("`{}` {why}", spec.dag_id);
         }
         let restriction =
             TimeRestriction { earliest: spec.start_date, latest: spec.end_date, catchup: spec.catchup };
@@ -77,6 +77,17 @@ pub fn simulate(home: &Path, format: Format, args: &Simulate) -> Result<()> {
     format.list(&rows, RUNS)?;
     tell(&all, is_cut);
     Ok(())
+}
+
+/// What runs are made of besides ticks.
+fn not_foreseen(spec: &DagSpec) -> impl Iterator<Item = &'static str> {
+    let schedule = spec.schedule.without_holidays();
+    let whys = [
+        (*schedule == Schedule::Continuous, "runs continuously: when depends on how long its runs take"),
+        (*schedule == Schedule::AtBoot, "runs after each start of the machine, which nobody knows before"),
+        (spec.assets.is_some(), "runs for what happens to assets, which nobody knows before"),
+    ];
+    whys.into_iter().filter(|(is_so, _)| *is_so).map(|(_, why)| why)
 }
 
 fn row(tick: &Tick, spec: &DagSpec) -> Value {

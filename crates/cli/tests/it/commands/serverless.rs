@@ -32,11 +32,20 @@ night: {schedule: "30 2 * * *", timezone: Europe/Berlin, start_date: 2020-01-01,
 often: {schedule: {__type__: datetime.timedelta, hours: 12}, start_date: 2020-01-01, end_date: 2026-03-29T12:00:00, tasks: {a: {operator: empty}}}
 always: {schedule: "@continuous", start_date: 2020-01-01, max_active_runs: 1, tasks: {a: {operator: empty}}}
 by_hand: {tasks: {a: {operator: empty}}}
+warm_up: {schedule: "@reboot", start_date: 2020-01-01, tasks: {a: {operator: empty}}}
+reader: {schedule: [orders], start_date: 2020-01-01, tasks: {a: {operator: empty}}}
 "#;
     let system = System::new(&[("dags.yaml", dags)]);
     let ask = ["dags", "simulate", "--from", "2026-03-28", "--to", "2026-03-30T01:00:00", "-o", "json"];
     let done = system.run(&ask);
-    assert!(done.err.contains("`always` runs continuously") && done.err.contains("7 runs\n"), "{done:?}");
+    for said in [
+        "`always` runs continuously",
+        "`warm_up` runs after each start of the machine",
+        "`reader` runs for what happens to assets",
+        "7 runs\n",
+    ] {
+        assert!(done.err.contains(said), "{done:?}");
+    }
     let runs = done.json();
     let runs: Vec<_> = runs
         .as_array()
