@@ -100,6 +100,7 @@ fn concerns(input: &Input) -> (&'static str, Vec<TiKey>) {
             WorkerEvent::Joined { held, .. } => ("joined with it", held.iter().map(|a| a.ti).collect()),
             WorkerEvent::Heartbeat => ("heartbeat", Vec::new()),
             WorkerEvent::Draining => ("draining", Vec::new()),
+            WorkerEvent::Away => ("away", Vec::new()),
             WorkerEvent::Left => ("left", Vec::new()),
             WorkerEvent::Report { attempt, report, .. } => (report_kind(report), vec![attempt.ti]),
         },

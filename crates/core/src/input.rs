@@ -103,6 +103,9 @@ pub enum WorkerEvent {
     Heartbeat,
     /// It takes nothing new and goes when what it has is over.
     Draining,
+    /// Its connection is gone, as its server sees: it is given nothing until it joins again. What it has, it may go on
+    /// with until its lease ends.
+    Away,
     /// It goes, and has nothing.
     Left,
     /// Something about an attempt.

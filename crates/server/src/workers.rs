@@ -96,11 +96,14 @@ impl Workers {
         Some((number, receiver))
     }
 
-    fn remove(&self, worker: &WorkerId, number: u64) {
+    /// Whether it was the latest connection of this worker.
+    fn remove(&self, worker: &WorkerId, number: u64) -> bool {
         let mut connections = self.lock();
-        if connections.get(worker).is_some_and(|connection| connection.number == number) {
+        let latest = connections.get(worker).is_some_and(|connection| connection.number == number);
+        if latest {
             connections.remove(worker);
         }
+        latest
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<WorkerId, Connection>> {

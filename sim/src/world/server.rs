@@ -291,7 +291,7 @@ impl World {
                 }
                 for event in up.events {
                     // A connection that was replaced can't say any more who is there.
-                    if replaced && matches!(event, WorkerEvent::Joined { .. }) {
+                    if replaced && matches!(event, WorkerEvent::Joined { .. } | WorkerEvent::Away) {
                         continue;
                     }
                     self.step(s, engine, Input::Worker { worker: worker.clone(), incarnation, event })?;

@@ -7,7 +7,7 @@ use updraft_core::{
     input::{AttemptEnd, Outcome, Report, ToWorker, WorkerEvent},
 };
 
-use super::{Event, Step, World, wall};
+use super::{Event, Step, World, server::In, wall};
 use crate::{
     Micros, SECOND,
     net::{Conn, ConnId, Down, Up},
@@ -138,7 +138,13 @@ impl World {
     pub(super) fn break_connection(&mut self, conn: ConnId, late: bool) {
         self.conns[conn].broken = true;
         self.conns[conn].late = late && self.rng.chance(self.plan.faults.late);
-        let w = self.conns[conn].worker;
+        let c = &self.conns[conn];
+        let (w, s) = (c.worker, c.server);
+        let notices = self.servers[s].up && self.servers[s].epoch == c.epoch;
+        if notices && self.rng.chance(0.7) {
+            let up = Up { events: vec![WorkerEvent::Away], beat: None };
+            self.hand_in(s, In::Up { conn, up });
+        }
         let worker = &self.workers[w];
         if worker.alive && worker.conn == Some(conn) && self.rng.chance(0.7) {
             // It notices before its next heartbeat.

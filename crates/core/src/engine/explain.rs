@@ -120,7 +120,10 @@ impl Engine {
                         "worker `{id}` is being stopped, and ends what it has ({left}) first; another has to come"
                     )
                 }
-                None => format!("no worker that is there serves queue `{queue}`"),
+                None => match self.workers.iter().find(|(_, worker)| worker.is_away_from(queue)) {
+                    Some((id, _)) => format!("worker `{id}` is away, and is given nothing until it is back"),
+                    None => format!("no worker that is there serves queue `{queue}`"),
+                },
             };
         }
         let used: u32 = serving.iter().map(|worker| worker.used()).sum();

@@ -20,7 +20,7 @@ pub(crate) struct Worker {
     slots: u32,
     used: u32,
     queues: BTreeSet<QueueName>,
-    /// Whether it has said that it is there, since this engine began.
+    /// Whether it has said that it is there, since this engine began and since it was last away.
     joined: bool,
     draining: bool,
     lease_until: Timestamp,
@@ -67,6 +67,11 @@ impl Worker {
         self.joined && self.draining && self.queues.contains(queue)
     }
 
+    /// Whether it took work from this queue until its connection was gone.
+    pub fn is_away_from(&self, queue: &QueueName) -> bool {
+        !self.joined && self.queues.contains(queue)
+    }
+
     /// How many slots are free.
     pub fn free(&self) -> u32 {
         self.slots.saturating_sub(self.used)
@@ -100,6 +105,9 @@ impl Engine {
         if let WorkerEvent::Joined { join, slots, queues, held } = event {
             return self.on_joined(now, id, incarnation, join, (slots, queues), held);
         }
+        if let WorkerEvent::Away = event {
+            return self.on_away(&id, incarnation);
+        }
         let lease = self.config.lease;
         let Some(worker) = self.workers.get_mut(&id).filter(|w| w.joined && w.incarnation == incarnation)
         else {
@@ -114,10 +122,18 @@ impl Engine {
         worker.lease_until = until;
         match event {
             // Taken care of above.
-            WorkerEvent::Joined { .. } | WorkerEvent::Heartbeat => {}
+            WorkerEvent::Joined { .. } | WorkerEvent::Away | WorkerEvent::Heartbeat => {}
             WorkerEvent::Draining => worker.draining = true,
             WorkerEvent::Left => self.give_up(now, &id, "its worker has left"),
             WorkerEvent::Report { attempt, at, report } => self.on_report(now, &id, attempt, at, report),
+        }
+    }
+
+    /// Nobody hears of an order that is sent now, and where the worker does not come back in this life, nobody could say
+    /// of it that it was not begun.
+    fn on_away(&mut self, id: &WorkerId, incarnation: Incarnation) {
+        if let Some(worker) = self.workers.get_mut(id).filter(|worker| worker.incarnation == incarnation) {
+            worker.joined = false;
         }
     }
 

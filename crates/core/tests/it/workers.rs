@@ -1,7 +1,8 @@
 //! Workers that come, go, come back and are told.
 
+use jiff::SignedDuration;
 use updraft_core::{
-    End, Incarnation, TaskIx, TiKey, TiStateName as S,
+    End, Incarnation, RunKey, TaskIx, TiKey, TiStateName as S,
     input::{AttemptEnd, Command, Effect, Input, Outcome, Report, ToWorker, WorkerEvent},
 };
 
@@ -137,4 +138,34 @@ fn a_task_that_is_cleared_after_it_was_marked_waits_until_its_attempt_has_ended(
     assert!(world.assigned().is_empty());
     world.end(first, AttemptEnd::Cancelled);
     assert_eq!(world.assigned()[0].try_number, 2);
+}
+
+#[test]
+fn who_is_away_is_given_nothing_until_it_is_back_and_keeps_what_it_has() {
+    let mut world = World::new(2);
+    world.put(dag("d", &["a", "b"], &[("a", "b")]));
+    let run = world.trigger("d");
+    let a = world.assigned()[0];
+    world.worker(1, WorkerEvent::Away);
+    world.trigger("d");
+    assert!(world.assigned().is_empty());
+    let waits = TiKey { run: RunKey(run.0 + 1), ..a.ti };
+    let why = world.engine.explain(waits).unwrap();
+    assert_eq!(why.reasons, ["worker `w` is away, and is given nothing until it is back"]);
+    // In the same life: what it has goes on, and what waited begins.
+    world.join(1, 2, vec![a]);
+    assert_eq!(world.assigned().iter().map(|attempt| attempt.ti).collect::<Vec<_>>(), [waits]);
+    world.end(a, AttemptEnd::Success);
+    assert_eq!(world.state(run, "b"), S::Queued);
+    // One who was restarted since is not what an earlier connection was of.
+    world.join(2, 3, Vec::new());
+    world.assigned();
+    world.worker(1, WorkerEvent::Away);
+    world.trigger("d");
+    assert_eq!(world.assigned().len(), 1);
+    // And who does not come back is given up as before.
+    world.beats = false;
+    world.worker(2, WorkerEvent::Away);
+    world.pass(SignedDuration::from_secs(31));
+    assert!(world.engine.ti(waits).unwrap().state.name() == S::Scheduled);
 }

@@ -58,7 +58,10 @@ pub async fn serve(mut socket: WebSocket, workers: Arc<Workers>, leader: Handle,
             },
         };
     }
-    workers.remove(&worker, number);
+    if workers.remove(&worker, number) {
+        // Where nobody leads, there is nobody who would give it anything.
+        let _ = leader.worker(worker.clone(), incarnation, vec![WorkerEvent::Away]).await;
+    }
     info!(%worker, pid, "a worker's connection ended");
 }
 
