@@ -79,7 +79,7 @@ fn whatever_is_killed_everybody_has_each_letter_once() {
     let arguments = ["--fast", "--envelopes", "100", "--rate", "40/second", "--kill", "5"];
     let printed = printed(&run(&arguments));
     assert!(lines(&printed, &["kill -9", "of the"]) >= 2, "{printed}");
-    assert_eq!(lines(&printed, &["198 mails, 100 text messages"]), 1, "{printed}");
+    assert!(printed.lines().any(|line| line == "198 mails, 100 text messages"), "{printed}");
 }
 
 #[test]
