@@ -115,6 +115,9 @@ pub struct OrderTask {
     pub task_id: TaskId,
     /// Airflow's `max_tries`.
     pub max_tries: u32,
+    /// How many tries it had had when it was last cleared.
+    #[serde(default)]
+    pub tries_before: u32,
     /// Only these exit codes are tried again; all, where none is named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retry_on_exit_codes: Vec<i32>,

@@ -138,6 +138,8 @@ pub struct TiRow {
     pub try_number: u32,
     /// No retry once `try_number` is above this. Lost attempts and clearing raise it.
     pub max_tries: u32,
+    /// How many tries it had had when it was last cleared: those after it are for another piece of work.
+    pub tries_before: u32,
     /// Attempts lost in a row.
     pub lost: u32,
     /// The latest hand-out; see [`crate::AttemptId::lease`].

@@ -23,7 +23,7 @@ pub use self::{
     sender::{NotSent, Sender, Way},
     words::{Words, on, words},
 };
-use crate::{Files, Host, HostError, PreviousSuccess, Smtp, Variable};
+use crate::{Files, Host, HostError, PreviousSuccess, Smtp, Variable, work::ProcessPlan};
 
 /// The order that an alert's templates are rendered for: the attempt it is about, or none of a run.
 fn order(row: &DeliveryRow) -> Order {
@@ -47,6 +47,7 @@ fn order(row: &DeliveryRow) -> Order {
         task: OrderTask {
             task_id: text("task_id").into(),
             max_tries: number("max_tries").unwrap_or(0),
+            tries_before: 0,
             retry_on_exit_codes: Vec::new(),
             execution_timeout: None,
             do_xcom_push: false,
@@ -119,5 +120,9 @@ impl Host for Nowhere {
 
     fn files(&self) -> Result<&Files, HostError> {
         nowhere("files")
+    }
+
+    fn call(&self, _: &ProcessPlan) -> Result<Value, HostError> {
+        nowhere("what a macro makes")
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use updraft_core::protocol::{Connection, NextInterval, XcomFound, XcomQuery};
 
-use crate::Files;
+use crate::{Files, work::ProcessPlan};
 
 /// A look-up that could not be made, in a sentence: the server was away, the account may not. Nothing is
 /// said by it about whether the thing is there; trying again may help.
@@ -38,6 +38,9 @@ pub trait Host: Send + Sync {
 
     /// Which files of this machine may be read.
     fn files(&self) -> Result<&Files, HostError>;
+
+    /// Runs the process of a macro, and gives what it leaves as its result.
+    fn call(&self, plan: &ProcessPlan) -> Result<serde_json::Value, HostError>;
 }
 
 /// A variable.

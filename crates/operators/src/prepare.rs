@@ -32,8 +32,8 @@ use crate::{
 pub struct Prepared {
     /// The arguments as rendered, a JSON object, secrets masked (`***`), and long texts cut as Airflow does.
     pub rendered: Value,
-    /// What this copy of a mapped task is called, where its task has a template for that.
-    pub name: Option<String>,
+    /// What this copy of a mapped task is called, where its task has a template for that; or why it has no name.
+    pub name: Option<Result<String, Refused>>,
     /// Texts that must not show anywhere: what was looked up of secret variables and connections.
     pub secrets: Vec<String>,
     /// What to do.
@@ -100,7 +100,7 @@ pub fn prepare(order: &Order, host: &dyn Host) -> Result<Prepared, Refused> {
     let work = (entry.plan)(&job)?;
     let name = order.task.map_index_template.as_deref().map(|template| job.name(template));
     let secrets = job.secrets.into_inner();
-    let name = name.map(|name| mask_text(&name, &secrets).chars().take(LONGEST_NAME).collect());
+    let name = name.map(|name| Ok(mask_text(&name?, &secrets).chars().take(LONGEST_NAME).collect()));
     let rendered = mask(&cut(&Value::Object(job.args)), &secrets);
     Ok(Prepared { rendered, name, secrets, work })
 }
@@ -218,24 +218,25 @@ impl Job<'_> {
         self.order.run.started_at.unwrap_or(self.order.run.run_after).as_microsecond()
     }
 
-    /// What this copy is called: the template sees its arguments as they were rendered, as `task.NAME`. As in Airflow,
-    /// one that can't be rendered fails nothing.
-    fn name(&self, template: &str) -> String {
+    /// What this copy is called: the template sees its arguments as they were rendered, as `task.NAME`. It is rendered
+    /// before the attempt begins, so it does not see what a function puts into its context, which Airflow's does; so
+    /// one that can't be rendered does not fail the attempt, either.
+    fn name(&self, template: &str) -> Result<String, Refused> {
         let mut task = self.args.clone();
         task.insert("task_id".into(), (&*self.order.task.task_id).into());
         let names = [("task".to_owned(), Value::Object(task))].into_iter().collect();
         let template = Value::String(template.to_owned());
-        match self.with_renderer(names, |renderer| renderer.render("map_index_template", &template, &[])) {
-            Ok(name) => as_text(&name),
-            Err(bad) => bad.to_string(),
-        }
+        let name =
+            self.with_renderer(names, |renderer| renderer.render("map_index_template", &template, &[]));
+        name.map(|name| as_text(&name))
     }
 
     /// What names this task instance's work to others: the same for each try of it, since one before may have been done
-    /// after all, and another where the run begins anew.
+    /// after all, and another once it is cleared, which asks for the work to be done again.
     pub(crate) fn work_id(&self) -> String {
         let TiKey { run, task, map_index } = self.order.attempt.ti;
-        format!("{run}.{}.{map_index}.{}", task.0, self.run_began())
+        let cleared = self.order.task.tries_before;
+        format!("{run}.{}.{map_index}.{cleared}.{}", task.0, self.run_began())
     }
 
     /// The variables that Airflow sets for the programs it starts.

@@ -16,6 +16,7 @@ mod macros;
 mod native;
 mod object;
 mod ops;
+mod own;
 mod show;
 mod syntax;
 mod text;

@@ -9,6 +9,7 @@ mod callbacks;
 mod connection;
 mod held;
 mod host;
+mod macros;
 mod runs;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

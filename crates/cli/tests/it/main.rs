@@ -12,6 +12,7 @@ mod eztable;
 mod git;
 mod import;
 mod kill;
+mod macros;
 mod mail;
 mod other_runs;
 mod outage;

@@ -368,6 +368,7 @@ impl Engine {
         run.set_skips(key, [].into());
         if let Some(ti) = run.ti_mut(key) {
             ti.max_tries = ti.try_number + retries;
+            ti.tries_before = ti.try_number;
             ti.lost = 0;
             ti.first_started_at = None;
             ti.scheduled_at = None;

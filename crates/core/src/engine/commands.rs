@@ -76,27 +76,32 @@ impl Engine {
     }
 
     pub(super) fn on_command(&mut self, now: Timestamp, id: u64, by: &str, command: Command) {
-        let note = audit_of(&command);
+        let entry = self.entry_of(now, by, &command);
         let reply = self.obey(now, by, command);
-        if let (Ok(_), Some((action, concerns, detail))) = (&reply, note) {
-            let (namespace, dag, run) = match concerns {
-                Concerns::All => (None, None, None),
-                Concerns::Namespace(namespace) => (Some(namespace), None, None),
-                Concerns::Dag(dag) => (Some(dag.namespace), Some(dag.dag_id), None),
-                Concerns::Run(run) => {
-                    let dag = self.runs.get(&run).map(|run| run.row.dag.clone());
-                    let (namespace, dag) = dag.map(|dag| (dag.namespace, dag.dag_id)).unzip();
-                    (namespace, dag, Some(run))
-                }
-            };
-            let run = match reply {
-                Ok(Reply::Run(key, _)) => Some(key),
-                Ok(_) | Err(_) => run,
-            };
-            let (user, action) = (by.into(), action.into());
-            self.out.batch.audit.push(AuditRow { at: now, user, action, namespace, dag, run, detail });
+        if let (Ok(done), Some(mut entry)) = (&reply, entry) {
+            if let Reply::Run(key, _) = done {
+                entry.run = Some(*key);
+            }
+            self.out.batch.audit.push(entry);
         }
         self.out.effects.push(Effect::Reply { id, reply });
+    }
+
+    /// What the audit log is to say about a command. It is asked before the command is obeyed: a run that is deleted
+    /// tells no more whose it was.
+    fn entry_of(&self, now: Timestamp, by: &str, command: &Command) -> Option<AuditRow> {
+        let (action, concerns, detail) = audit_of(command)?;
+        let (namespace, dag, run) = match concerns {
+            Concerns::All => (None, None, None),
+            Concerns::Namespace(namespace) => (Some(namespace), None, None),
+            Concerns::Dag(dag) => (Some(dag.namespace), Some(dag.dag_id), None),
+            Concerns::Run(run) => {
+                let dag = self.runs.get(&run).map(|run| run.row.dag.clone());
+                let (namespace, dag) = dag.map(|dag| (dag.namespace, dag.dag_id)).unzip();
+                (namespace, dag, Some(run))
+            }
+        };
+        Some(AuditRow { at: now, user: by.into(), action: action.into(), namespace, dag, run, detail })
     }
 
     fn obey(&mut self, now: Timestamp, by: &str, command: Command) -> Result<Reply, CommandError> {

@@ -97,6 +97,7 @@ impl Run {
             state: TiState::None,
             try_number: 0,
             max_tries: spec.retry.retries,
+            tries_before: 0,
             lost: 0,
             first_started_at: None,
             name: None,

@@ -1,8 +1,9 @@
 //! What begins anew when something is cleared.
 
+use jiff::SignedDuration;
 use serde_json::json;
 use updraft_core::{
-    GroupSpec, MapIndex, MapSource, Mapping, Role, RunKey, TiStateName as S, TriggerRule,
+    GroupSpec, MapIndex, MapSource, Mapping, Role, RunKey, TaskIx, TiKey, TiStateName as S, TriggerRule,
     input::{AttemptEnd, Branch, Clear, Command, Outcome, Report},
 };
 
@@ -74,4 +75,28 @@ fn what_a_short_circuit_left_out_is_left_out_again_only_where_it_comes_directly_
     assert_eq!(world.state(run, "near"), S::Skipped);
     clear(&mut world, run, "far", None, false);
     assert_eq!(world.state(run, "far"), S::Queued);
+}
+
+#[test]
+fn tries_after_it_are_for_another_piece_of_work_and_retries_are_not() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["a"], &[]);
+    spec.tasks[0].retry.retries = 1;
+    spec.tasks[0].retry.delay = SignedDuration::ZERO;
+    world.put(spec);
+    let run = world.trigger("d");
+    let key = TiKey { run, task: TaskIx(0), map_index: MapIndex::NONE };
+    let before = |world: &World| world.engine.ti(key).map(|ti| (ti.try_number, ti.tries_before));
+    let first = world.assigned()[0];
+    world.end(first, AttemptEnd::Failed);
+    world.pass(SignedDuration::from_secs(1));
+    assert_eq!(before(&world), Some((2, 0)));
+    // Attempts that are lost raise what may be tried, and not this.
+    world.join(2, 8, Vec::new());
+    assert_eq!(before(&world), Some((3, 0)));
+    clear(&mut world, run, "a", None, false);
+    world.join(3, 8, Vec::new());
+    assert_eq!(before(&world), Some((4, 3)));
+    world.restart();
+    assert_eq!(before(&world), Some((4, 3)));
 }

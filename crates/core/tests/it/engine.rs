@@ -554,3 +554,16 @@ fn every_waiting_task_instance_says_why() {
     let c = world.engine.explain(key(2)).unwrap();
     assert!(c.reasons[0].contains("all 1 slots"), "{c:?}");
 }
+
+#[test]
+fn the_audit_log_knows_whose_a_run_was_that_is_deleted() {
+    let mut world = World::new(1);
+    world.put(dag("d", &["a"], &[]));
+    let run = world.trigger("d");
+    world.succeed_all();
+    world.command(Command::DeleteRun(run)).unwrap();
+    let entry = world.batches.iter().flat_map(|batch| &batch.audit).last().unwrap();
+    assert_eq!((&*entry.action, entry.run), ("delete_run", Some(run)));
+    assert_eq!(entry.namespace.as_deref(), Some("default"));
+    assert_eq!(entry.dag.as_deref(), Some("d"));
+}

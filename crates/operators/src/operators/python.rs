@@ -169,6 +169,26 @@ fn plan(job: &Job<'_>, mode: &str, skip_all: bool) -> Result<Work, Refused> {
     Ok(Work::Process(ProcessPlan { secrets: job.secrets(args.secrets), ..plan }))
 }
 
+/// The process that calls a macro of a DAG's own. Its arguments and its result are as `template/own.rs` writes them.
+pub(crate) fn macro_call(
+    order: &Order,
+    files: &Files,
+    dotted: &str,
+    args: Vec<Value>,
+    kwargs: Map<String, Value>,
+) -> ProcessPlan {
+    let orders = json!({
+        "callable": {"dotted": dotted},
+        "folders": folders(order, files),
+        "mode": "macro",
+        "op_args": args,
+        "op_kwargs": kwargs,
+        "templates_dict": null,
+        "context": context(order),
+    });
+    runner(order, &orders, ResultRule::Envelope)
+}
+
 /// Where modules are looked for, before Python's own places: the DAG file's folder, and that of all DAG files.
 fn folders(order: &Order, files: &Files) -> Vec<PathBuf> {
     let folder = folder(order);

@@ -16,6 +16,7 @@ use super::{
     json,
     macros::{Args, int, needed, size, text},
     object::{Airflow, Object},
+    own,
     time::{DateTime, Delta, strftime, strptime},
     value::{Mode, Value},
 };
@@ -28,6 +29,8 @@ pub(super) struct World<'a> {
     mode: Mode,
     native: bool,
     searchpath: Vec<PathBuf>,
+    /// The DAG's own macros: `user_defined_macros`.
+    own: Option<&'a serde_json::Map<String, serde_json::Value>>,
     pub(super) secrets: RefCell<Vec<String>>,
     /// The run's parameters and what was given with it: one value each, since templates may change them.
     params: OnceCell<Value>,
@@ -75,7 +78,7 @@ const GLOBALS: &[&str] = &["cycler", "dict", "joiner", "namespace", "range"];
 
 impl<'a> World<'a> {
     /// What this order's templates see. The DAG's options for templates are Airflow's: `template_undefined`,
-    /// `render_template_as_native_obj`, `template_searchpath`.
+    /// `render_template_as_native_obj`, `template_searchpath`, `user_defined_macros`.
     pub(super) fn new(order: &'a Order, host: &'a dyn Host) -> Result<Self> {
         let mut world = Self {
             order,
@@ -83,6 +86,7 @@ impl<'a> World<'a> {
             mode: Mode::Strict,
             native: false,
             searchpath: vec![folder(order)],
+            own: None,
             secrets: RefCell::default(),
             params: OnceCell::new(),
             conf: OnceCell::new(),
@@ -107,6 +111,7 @@ impl<'a> World<'a> {
                     let paths = paths.iter().filter_map(serde_json::Value::as_str);
                     world.searchpath.extend(paths.map(|path| folder(order).join(path)));
                 }
+                ("user_defined_macros", serde_json::Value::Object(own)) => world.own = Some(own),
                 (name, _) => {
                     return fault(format!("the DAG's option for templates `{name}` is not supported"));
                 }
@@ -129,9 +134,10 @@ impl<'a> World<'a> {
     }
 
     /// All names, for an error to say which is near.
-    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let dated = if self.order.run.logical_date.is_some() { DATED } else { &[] };
-        ALWAYS.iter().chain(dated).chain(GLOBALS).copied()
+        let own = self.own.into_iter().flatten().map(|(name, _)| &**name);
+        ALWAYS.iter().chain(dated).chain(GLOBALS).copied().chain(own)
     }
 
     /// Whether a name is missing for the one reason that the run has no logical date.
@@ -175,12 +181,19 @@ impl<'a> World<'a> {
             }
             "prev_start_date_success" => self.previous(|run| run.start_date)?,
             "prev_end_date_success" => self.previous(|run| run.end_date)?,
-            _ => match GLOBALS.iter().find(|global| **global == name) {
-                Some(global) => Value::Object(Object::Function(global)),
-                None => return self.dated(name),
+            _ => match self.dated(name)? {
+                Some(dated) => dated,
+                None => return Ok(self.global(name)),
             },
         };
         Ok(Some(found))
+    }
+
+    /// What is seen where the context has nothing of this name: the DAG's own macros, and Jinja's functions.
+    fn global(&self, name: &str) -> Option<Value> {
+        let own = self.own.and_then(|own| own.get(name)).map(own::named);
+        let jinja = || GLOBALS.iter().find(|global| **global == name);
+        own.or_else(|| jinja().map(|global| Value::Object(Object::Function(global))))
     }
 
     /// A variable that is there only where the run has a logical date.

@@ -26,6 +26,8 @@ pub(super) enum Object {
     Connection(Rc<Connection>),
     /// A function of Jinja's or a macro of Airflow's, by its name.
     Function(&'static str),
+    /// A function of Python that the DAG has for its templates, by the dotted path to it: see `own.rs`.
+    Own(Rc<str>),
     /// `namespace()`
     Namespace(Rc<RefCell<Dict>>),
     /// `loop`
@@ -80,7 +82,7 @@ impl Object {
             Self::Airflow(Airflow::AssetEvents) => "TriggeringAssetEventsAccessor",
             Self::RunType(_) => "DagRunType",
             Self::Connection(_) => "Connection",
-            Self::Function(_) => "function",
+            Self::Function(_) | Self::Own(_) => "function",
             Self::Namespace(_) => "Namespace",
             Self::Loop(_) => "LoopContext",
             Self::Cycler(_) => "Cycler",
@@ -119,7 +121,11 @@ impl Machine<'_> {
             Object::Module(scope) => Ok(scope.exported(name)),
             Object::Loop(state) => Ok(loop_attr(state, name, self)),
             Object::Cycler(cycler) if name == "current" => Ok(cycler.0.get(cycler.1.get()).cloned()),
-            Object::Function(_) | Object::Cycler(_) | Object::Joiner(_) | Object::RunType(_) => Ok(None),
+            Object::Function(_)
+            | Object::Own(_)
+            | Object::Cycler(_)
+            | Object::Joiner(_)
+            | Object::RunType(_) => Ok(None),
         }
     }
 
@@ -167,6 +173,7 @@ impl Machine<'_> {
                 Ok(if joiner.1.replace(true) { joiner.0.clone() } else { Value::str("") })
             }
             Object::Function(name) => self.call_macro_of_airflow(name, args),
+            Object::Own(path) => self.call_own(path, args),
             Object::Airflow(Airflow::DateTime) => super::time::new_datetime(args),
             other => fault(format!("'{}' object is not callable", other.type_name())),
         }
@@ -255,6 +262,7 @@ pub(super) fn has_method(object: &Object, name: &str) -> bool {
         Object::Loop(_) => matches!(name, "cycle" | "changed"),
         Object::Cycler(_) => matches!(name, "next" | "reset"),
         Object::Function(_)
+        | Object::Own(_)
         | Object::Connection(_)
         | Object::RunType(_)
         | Object::Namespace(_)

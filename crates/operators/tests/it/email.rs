@@ -172,6 +172,10 @@ fn a_mail_that_may_have_gone_out_is_not_sent_again_where_the_task_says_so() {
     order.attempt.try_number = 2;
     assert_eq!(run_native(prepare(&order, &world).unwrap()).outcome.end, AttemptEnd::Failed);
     assert_eq!(message_id_of(&server.mail()), ids[1]);
+    // One that is cleared is asked to be sent again, and a server that drops what it has seen must not.
+    order.task.tries_before = 2;
+    assert_eq!(run_native(prepare(&order, &world).unwrap()).outcome.end, AttemptEnd::Failed);
+    assert_ne!(message_id_of(&server.mail()), ids[1]);
     // One that was not taken for sure is tried again in any case.
     order.task.hold_doubts = true;
     order.args["to"] = json!("later@example.org");

@@ -15,7 +15,7 @@ use updraft_core::{
     protocol::Order,
 };
 use updraft_operators::{
-    ProcessPlan, Variable, Work, is_literal,
+    HostError, ProcessPlan, Variable, Work, is_literal,
     outcome::ProcessEnd,
     prepare,
     work::{self, ResultRule},
@@ -48,6 +48,15 @@ fn prepared(order: &Order, world: &World) -> ProcessPlan {
     match prepare(order, world).unwrap().work {
         Work::Process(plan) => plan,
         other => panic!("{other:?} is no process"),
+    }
+}
+
+/// Calls a macro as a worker does.
+pub fn call(plan: &ProcessPlan) -> Result<Value, HostError> {
+    let ran = run(plan, None);
+    match ran.outcome.end {
+        AttemptEnd::Success => Ok(ran.result()),
+        _ => Err(HostError(ran.outcome.message.unwrap_or_default())),
     }
 }
 

@@ -166,9 +166,85 @@ fn a_copy_of_a_mapped_task_is_called_as_its_task_says() {
         order.task.map_index_template = Some(template.to_owned());
         prepare(&order, &world).unwrap().name.unwrap()
     };
+    let bad = name("{{ nothing.at.all }}").unwrap_err().to_string();
+    assert!(bad.contains("map_index_template"), "{bad}");
+    let name = |template: &str| name(template).unwrap();
     assert_eq!(name("{{ task.env.WHO }}: {{ task.bash_command }}"), "ada: echo 2026-01-31");
     assert_eq!(name("{{ task.task_id }} {{ ti.map_index }} {{ run_id[:9] }}"), "extract -1 scheduled");
     assert_eq!(name("{{ var.value.door_key }}"), "***");
     assert_eq!(name("{{ 'x' * 1000 }}").len(), 250);
-    assert!(name("{{ nothing.at.all }}").contains("map_index_template"));
+}
+
+const OWN: &str = r#"
+import datetime
+
+def add_days(ds, days=1):
+    return str(datetime.date.fromisoformat(ds) + datetime.timedelta(days=days))
+
+def same(*values, **named):
+    return [*values, named]
+
+def of_run(ti, dag_run):
+    return f"{ti.task_id} of {dag_run.run_id[:9]}"
+
+def breaks():
+    raise ValueError("no such day")
+
+def odd():
+    return object()
+"#;
+
+#[test]
+fn a_dag_calls_functions_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("own_macros.py"), OWN).unwrap();
+    let order = with_run(order("BashOperator", Value::Null), |run| {
+        run.source = folder.path().join("dags.yaml").to_string_lossy().into();
+        let macros = json!({
+            "add_days": "own_macros.add_days",
+            "dates": {"shift": "own_macros.add_days", "weekend": [6, 7]},
+            "same": "own_macros.same",
+            "of_run": "own_macros.of_run",
+            "breaks": "own_macros.breaks",
+            "odd": "own_macros.odd",
+            "gone": "own_macros.gone",
+            "ds": "own_macros.never",
+            "limit": 5,
+        });
+        run.template.insert("user_defined_macros".into(), macros);
+    });
+    let world = World::default();
+    let render = |template: &str| {
+        let rendered = Renderer::new(&order, &world).unwrap().render("env", &json!(template), &[]);
+        rendered.map(|text| text.as_str().unwrap().to_owned()).map_err(|error| error.to_string())
+    };
+    // What dag-factory's own example asks for.
+    assert_eq!(
+        render("{{ ds }} | {{ add_days(ds, -1) }} | {{ add_days(ds, days=1) }} | {{ dates.shift(ds, -1) }}"),
+        Ok("2026-01-31 | 2026-01-30 | 2026-02-01 | 2026-01-30".into())
+    );
+    assert_eq!(render("{{ limit + 1 }} {{ dates.weekend[0] }}"), Ok("6 6".into()));
+    assert_eq!(render("{{ of_run(ti, dag_run) }}"), Ok("extract of scheduled".into()));
+    // Types come back as they went.
+    let kept = "{% set v = same(1, 'a', none, 1.5, true, [ds], {'k': 2, 3: 'l'}, logical_date, macros.timedelta(hours=36), \
+                logical_date.date(), macros.datetime(2026, 1, 2, 3), x=[1]) %}{{ v[:7] }} {{ v[7] == logical_date }} \
+                {{ v[7] | ds }} {{ v[8] }} {{ v[9] }} {{ v[10] }} {{ v[11].x }}";
+    assert_eq!(
+        render(kept),
+        Ok("[1, 'a', None, 1.5, True, ['2026-01-31'], {'k': 2, 3: 'l'}] True 2026-01-31 1 day, 12:00:00 \
+            2026-01-31 2026-01-02 03:00:00 [1]"
+            .into())
+    );
+    for (template, why) in [
+        ("{{ breaks() }}", "ValueError: no such day"),
+        ("{{ odd() }}", "what it returned, a object, is no JSON"),
+        ("{{ gone() }}", "has no function 'gone'"),
+        ("{{ add_days }}", "can't be shown"),
+        ("{{ same(macros.json) }}", "can't be passed"),
+        ("{{ dates.shif(ds) }}", "has no attribute 'shif'"),
+        ("{{ add_dayz(ds) }}", "did you mean `add_days`?"),
+    ] {
+        let error = render(template).unwrap_err();
+        assert!(error.contains(why), "{template}: {error}");
+    }
 }

@@ -16,7 +16,7 @@ use updraft_core::{
     record::RunType,
 };
 use updraft_operators::{
-    Asked, Files, Host, HostError, Prepared, PreviousSuccess, Server, Smtp, Variable, Work,
+    Asked, Files, Host, HostError, Prepared, PreviousSuccess, ProcessPlan, Server, Smtp, Variable, Work,
     work::{TaskContext, TaskLog},
 };
 
@@ -92,6 +92,10 @@ impl Host for World {
         self.ask("files".into());
         Ok(&self.files)
     }
+
+    fn call(&self, plan: &ProcessPlan) -> Result<Value, HostError> {
+        crate::process::call(plan)
+    }
 }
 
 /// An order for this operator with these arguments, in a run of 2026-01-31 06:00.
@@ -109,6 +113,7 @@ pub fn order(operator: &str, args: Value) -> Order {
         task: OrderTask {
             task_id: "extract".into(),
             max_tries: 2,
+            tries_before: 0,
             retry_on_exit_codes: Vec::new(),
             execution_timeout: None,
             do_xcom_push: true,

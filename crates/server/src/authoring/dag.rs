@@ -230,6 +230,16 @@ fn setting(key: &str, entry: &Entry, spec: &mut DagSpec, problems: &mut Problems
                 spec.template.insert(key.into(), Json::Bool(native));
             }
         }
+        "template_searchpath" => {
+            if let Ok(Some(paths)) = field::texts(node, problems) {
+                spec.template.insert(key.into(), paths.into());
+            }
+        }
+        "user_defined_macros" => {
+            if let Some(macros) = macros(node, problems) {
+                spec.template.insert(key.into(), Json::Object(macros));
+            }
+        }
         "template_undefined" => {
             problems.error(
                 entry.key_place,
@@ -250,6 +260,35 @@ fn setting(key: &str, entry: &Entry, spec: &mut DagSpec, problems: &mut Problems
             fate => tell(fate, entry, problems),
         },
     }
+}
+
+/// Names for templates, as dag-factory reads them: a text is the dotted path to a function of Python, a mapping has
+/// names within it, and anything else is a value.
+fn macros(node: &Node, problems: &mut Problems) -> Option<Map<String, Json>> {
+    if node.is_null() {
+        return None;
+    }
+    let Some(map) = node.map() else {
+        problems.error(node.place, format!("expected macros as a mapping, found {}", node.kind()));
+        return None;
+    };
+    let mut all = Map::new();
+    for entry in &map.entries {
+        let node = &entry.node;
+        let of = match &node.value {
+            Value::Map(_) => macros(node, problems).map(Json::Object),
+            _ => field::json(node, problems).ok(),
+        };
+        if let Some(Json::String(path)) = &of
+            && !path.contains('.')
+        {
+            let mend = "must be the dotted path to a function, module.function: texts that stay as they are \
+                        belong in `params`";
+            problems.error(node.place, format!("the macro `{}` {mend}", entry.key));
+        }
+        all.extend(of.map(|of| (entry.key.to_string(), of)));
+    }
+    Some(all)
 }
 
 /// The parameters of a run: plain values, or `airflow.sdk.Param` objects.

@@ -16,7 +16,7 @@ pub(super) enum Fate {
 use Fate::{Harmless, NoEffect, Refused};
 
 /// The keys of a DAG that are read.
-pub(super) const DAG: [&str; 32] = [
+pub(super) const DAG: [&str; 34] = [
     "alerts",
     "catchup",
     "concurrency",
@@ -45,9 +45,11 @@ pub(super) const DAG: [&str; 32] = [
     "tags",
     "task_groups",
     "tasks",
+    "template_searchpath",
     "template_undefined",
     "timetable",
     "timezone",
+    "user_defined_macros",
     "vars",
 ];
 
@@ -156,10 +158,9 @@ pub(super) fn of_dag(key: &str) -> Option<Fate> {
             NoEffect("Airflow 3 has no SLAs either")
         }
         "access_control" => Refused("who may do what is set by roles, not by a DAG file; take it out"),
-        "user_defined_macros" | "user_defined_filters" => {
-            Refused("macros are Python and are not run yet; write the value, or take it from a task's result")
+        "user_defined_filters" => {
+            Refused("filters of one's own are not run: call a function of `user_defined_macros`")
         }
-        "template_searchpath" => Refused("templates in files are not read yet; write the text itself"),
         "jinja_environment_kwargs" | "jinja_environment" => {
             Refused("Jinja is as Airflow sets it up; take it out")
         }

@@ -88,8 +88,18 @@ const DAG: &[Key] = &[
     ("tags", TextOrTexts, "Words by which it is found."),
     ("task_groups", Defined("groups"), "Groups of tasks, as a mapping or a list."),
     ("tasks", Defined("tasks"), "Its tasks, as a mapping or a list."),
+    (
+        "template_searchpath",
+        TextOrTexts,
+        "Where files of templates are looked for besides the file's folder.",
+    ),
     ("timetable", Any, "Airflow's CronTriggerTimetable and its like, in place of `schedule`."),
     ("timezone", Text, "The zone of `start_date` and of the schedule, such as Europe/Berlin."),
+    (
+        "user_defined_macros",
+        Mapping,
+        "Names for templates: the dotted path to a function of Python, a value, or a mapping of these.",
+    ),
     ("vars", Mapping, "Values for this file's YAML."),
 ];
 

@@ -2,9 +2,7 @@
 
 use jiff::SignedDuration;
 use tracing::warn;
-use updraft_core::{
-    AlertChannel, Namespace, OnDoubt, WebhookTarget, protocol::Connection, record::DeliveryRow,
-};
+use updraft_core::{AlertChannel, OnDoubt, WebhookTarget, protocol::Connection, record::DeliveryRow};
 use updraft_operators::{
     alert::{self, NotSent, Way, Words},
     mail::{self, Body, Mail, MailError, message_id},
@@ -49,11 +47,9 @@ impl Deliverer {
         };
         let connection = match conn_id {
             None => Connection::default(),
-            Some(conn_id) => match self.connection(&row.dag.namespace, conn_id).await {
+            Some(conn_id) => match self.connection(delivery, conn_id).await {
                 Ok(connection) => connection,
-                Err(NotSent::Permanent(mend)) => return DeliveryEnd::Undeliverable(mend),
-                Err(NotSent::Temporary { why, after }) => return again(delivery.attempts, why, after),
-                Err(NotSent::Doubt(error)) => return in_doubt(delivery, error),
+                Err(end) => return end,
             },
         };
         let way = match &row.channel {
@@ -118,16 +114,17 @@ impl Deliverer {
         }
     }
 
-    async fn connection(&self, namespace: &Namespace, conn_id: &str) -> Result<Connection, NotSent> {
-        match self.secrets.connection(namespace, conn_id).await {
+    /// The connection, or what becomes of the delivery without it.
+    async fn connection(&self, delivery: &DeliveryListing, conn_id: &str) -> Result<Connection, DeliveryEnd> {
+        match self.secrets.connection(&delivery.row.dag.namespace, conn_id).await {
             Ok(Some(connection)) => Ok(connection),
-            Ok(None) => Err(NotSent::Permanent(format!(
+            Ok(None) => Err(DeliveryEnd::Undeliverable(format!(
                 "there is no connection `{conn_id}`: add it (`updraft connections add`), and resend this"
             ))),
-            Err(error) => Err(NotSent::Temporary {
-                why: format!("the connection `{conn_id}` can't be had: {error}"),
-                after: None,
-            }),
+            Err(error) => {
+                let why = format!("the connection `{conn_id}` can't be had: {error}");
+                Err(again(delivery.attempts, why, None))
+            }
         }
     }
 

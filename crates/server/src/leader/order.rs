@@ -47,6 +47,7 @@ impl Orders {
         let task = OrderTask {
             task_id: spec.task_id.clone(),
             max_tries: ti.max_tries,
+            tries_before: ti.tries_before,
             retry_on_exit_codes: spec.retry.on_exit_codes.clone(),
             execution_timeout: spec.execution_timeout,
             do_xcom_push: spec.do_xcom_push,

@@ -34,7 +34,8 @@ const MIGRATIONS: &[Migration] = migrations![
     "0005_assets",
     "0006_asset_uses",
     "0007_pool_rate",
-    "0008_ti_name"
+    "0008_ti_name",
+    "0009_tries_before"
 ];
 
 /// The schema version that this program needs.

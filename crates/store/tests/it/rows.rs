@@ -99,6 +99,7 @@ pub fn ti(key: TiKey, state: TiState) -> TiRow {
         state,
         try_number: 1,
         max_tries: 2,
+        tries_before: 0,
         lost: 0,
         first_started_at: None,
         name: Some("the one of Ä".into()),

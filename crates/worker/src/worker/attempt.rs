@@ -178,11 +178,15 @@ async fn run(
         Err(panic) => return unexpected(&panic),
     };
     let Prepared { rendered, name, secrets, work } = prepared;
-    if let Some(name) = name {
-        happened(order, tools, Timestamp::now(), Report::Named(name));
-    }
     if let Err(error) = masks.add(secrets.into_iter().map(Secret::new)) {
         return ended(AttemptEnd::Failed, error.to_string());
+    }
+    match name {
+        Some(Ok(name)) => happened(order, tools, Timestamp::now(), Report::Named(name)),
+        Some(Err(bad)) => {
+            TaskLogFile::masked(log.clone(), masks.clone()).line(&format!("This copy has no name: {bad}"));
+        }
+        None => {}
     }
     if order.calls(CallbackOn::Execute) {
         let began = Timestamp::now();
@@ -245,7 +249,10 @@ async fn comes(until: Timestamp) {
 
 /// Prepares an order: at once where nothing has to be looked up, which most are, and otherwise where blocking
 /// is allowed. The way to another thread and back costs more than preparing a literal command.
-async fn prepared(order: &Arc<Order>, tools: &Tools) -> Result<Result<Prepared, Box<Outcome>>, JoinError> {
+async fn prepared(
+    order: &Arc<Order>,
+    tools: &Arc<Tools>,
+) -> Result<Result<Prepared, Box<Outcome>>, JoinError> {
     if is_literal(order) {
         let host = NoLookUps::default();
         // One that panics does so again below, where that is told.
@@ -257,7 +264,7 @@ async fn prepared(order: &Arc<Order>, tools: &Tools) -> Result<Result<Prepared, 
     let _turn = tools.preparing.acquire().await;
     // Dropped where this is: then nothing is asked for any more.
     let (_waiting, waited_for) = watch::channel(());
-    let host = AttemptHost::new(tools.client.clone(), order.attempt, tools.files.clone(), waited_for);
+    let host = AttemptHost::new(order.clone(), tools.clone(), waited_for);
     let order = order.clone();
     let prepare = move || {
         let prepared = prepare(&order, &host);
@@ -267,7 +274,7 @@ async fn prepared(order: &Arc<Order>, tools: &Tools) -> Result<Result<Prepared, 
 }
 
 /// Masks for these; none where there are gigabytes of them.
-fn masks_of(secrets: &[String]) -> Masks {
+pub(super) fn masks_of(secrets: &[String]) -> Masks {
     Masks::new(secrets.iter().cloned().map(Secret::new)).unwrap_or_default()
 }
 
@@ -300,7 +307,7 @@ fn happened(order: &Order, tools: &Tools, at: Timestamp, report: Report) {
     let _ = tools.happened.send(Happened { attempt: order.attempt, at, report });
 }
 
-fn log_file(order: &Order, tools: &Tools) -> PathBuf {
+pub(super) fn log_file(order: &Order, tools: &Tools) -> PathBuf {
     let run = &order.run;
     let names = (&run.namespace, &run.dag_id, &run.run_id);
     let path = log_path(names, &order.task.task_id, order.attempt.ti.map_index, order.attempt.try_number);
@@ -467,7 +474,7 @@ async fn last_of(log: &Path) -> std::io::Result<String> {
 }
 
 /// What the end of a process means for the attempt.
-async fn judge(order: &Order, plan: &ProcessPlan, end: process::Ended, log: &Path) -> Outcome {
+pub(super) async fn judge(order: &Order, plan: &ProcessPlan, end: process::Ended, log: &Path) -> Outcome {
     let (exit_code, signal) = match end.exit {
         Exit::Code(code) => (Some(code), None),
         Exit::Signal { signal, .. } => (None, Some(signal)),

@@ -10,14 +10,23 @@ use std::{
 
 use reqwest::{RequestBuilder, StatusCode, Url, header::CONTENT_TYPE};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use tokio::{runtime::Handle, sync::watch};
 use updraft_core::{
     AttemptId,
-    protocol::{Connection, NextInterval, RunGiven, RunWanted, States, StatesWanted, XcomFound, XcomQuery},
+    protocol::{
+        Connection, NextInterval, Order, RunGiven, RunWanted, States, StatesWanted, XcomFound, XcomQuery,
+    },
 };
-use updraft_operators::{Asked, Files, Host, HostError, PreviousSuccess, Server, Smtp, Variable, secrets};
+use updraft_operators::{
+    Asked, Files, Host, HostError, PreviousSuccess, Server, Smtp, Variable, secrets, work::ProcessPlan,
+};
 
-use super::connection::Endpoint;
+use super::{
+    attempt::{Tools, masks_of},
+    connection::Endpoint,
+    macros::call_macro,
+};
 
 /// A server that is there answers within this.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
@@ -143,7 +152,7 @@ async fn answer_of<T: DeserializeOwned>(request: RequestBuilder) -> Result<Optio
     }
     if let Err(error) = response.error_for_status_ref() {
         // Where the server says why, that is what helps.
-        let answer: serde_json::Value = response.json().await.unwrap_or_default();
+        let answer: Value = response.json().await.unwrap_or_default();
         let why = answer["detail"].as_str().map_or_else(|| error.to_string(), str::to_owned);
         return Err(Unanswered::Refused(format!("the server refused it: {why}")));
     }
@@ -154,10 +163,9 @@ async fn answer_of<T: DeserializeOwned>(request: RequestBuilder) -> Result<Optio
 
 /// What one attempt looks things up through while it is prepared.
 pub(super) struct AttemptHost {
-    client: Client,
-    attempt: AttemptId,
+    order: Arc<Order>,
+    tools: Arc<Tools>,
     runtime: Handle,
-    files: Arc<Files>,
     /// Whoever prepares the attempt holds the other end.
     wanted: watch::Receiver<()>,
     secrets: Mutex<Vec<String>>,
@@ -165,8 +173,8 @@ pub(super) struct AttemptHost {
 
 impl AttemptHost {
     /// For as long as the other end of `wanted` is there.
-    pub fn new(client: Client, attempt: AttemptId, files: Arc<Files>, wanted: watch::Receiver<()>) -> Self {
-        Self { client, attempt, runtime: Handle::current(), files, wanted, secrets: Mutex::default() }
+    pub fn new(order: Arc<Order>, tools: Arc<Tools>, wanted: watch::Receiver<()>) -> Self {
+        Self { order, tools, runtime: Handle::current(), wanted, secrets: Mutex::default() }
     }
 
     /// The secrets among what was looked up.
@@ -190,13 +198,13 @@ impl AttemptHost {
     }
 
     fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<Option<T>, HostError> {
-        self.ask(self.client.get(self.attempt, segments))
+        self.ask(self.tools.client.get(self.order.attempt, segments))
     }
 }
 
 impl Host for AttemptHost {
     fn xcom(&self, query: &XcomQuery) -> Result<Vec<XcomFound>, HostError> {
-        self.ask(self.client.xcom(query))
+        self.ask(self.tools.client.xcom(query))
     }
 
     fn variable(&self, key: &str) -> Result<Option<Variable>, HostError> {
@@ -228,7 +236,12 @@ impl Host for AttemptHost {
     }
 
     fn files(&self) -> Result<&Files, HostError> {
-        Ok(&self.files)
+        Ok(&self.tools.files)
+    }
+
+    fn call(&self, plan: &ProcessPlan) -> Result<Value, HostError> {
+        let masks = masks_of(&self.secrets());
+        self.runtime.block_on(call_macro(&self.order, &self.tools, plan, masks, self.wanted.clone()))
     }
 }
 
@@ -273,6 +286,10 @@ impl Host for NoLookUps {
     }
 
     fn files(&self) -> Result<&Files, HostError> {
+        self.refuse()
+    }
+
+    fn call(&self, _: &ProcessPlan) -> Result<Value, HostError> {
         self.refuse()
     }
 }

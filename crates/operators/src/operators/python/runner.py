@@ -431,6 +431,51 @@ def call_back(orders, api, told):
         asyncio.run(value)
 
 
+def of_template(value, context):
+    """A value as a template's macro is given it: an object says by its one key what it is."""
+    if isinstance(value, list):
+        return [of_template(item, context) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, of),) = value.items()
+    if kind == "dict":
+        return {of_template(key, context): of_template(item, context) for key, item in of}
+    if kind == "context":
+        found = context[of[0]]
+        return found[of[1]] if len(of) > 1 else found
+    if kind == "microseconds":
+        return datetime.timedelta(microseconds=of)
+    if kind == "date":
+        return datetime.date.fromisoformat(of)
+    return moment(of) if kind == "moment" else datetime.datetime.fromisoformat(of)
+
+
+def for_template(value):
+    """The same back."""
+    if isinstance(value, (list, tuple)):
+        return [for_template(item) for item in value]
+    if isinstance(value, dict):
+        return {"dict": [[for_template(key), for_template(item)] for key, item in value.items()]}
+    if isinstance(value, datetime.datetime):
+        kind = "moment" if type(value).__module__.partition(".")[0] == "pendulum" else "datetime"
+        return {kind: value.isoformat()}
+    if isinstance(value, datetime.date):
+        return {"date": value.isoformat()}
+    if isinstance(value, datetime.timedelta):
+        return {"microseconds": value // datetime.timedelta(microseconds=1)}
+    return json_ready(value, f"what it returned, a {type(value).__name__},")
+
+
+def expand_macro(orders, api, ti):
+    """Calls a function that a DAG has for its templates."""
+    context = make_context(orders, api, ti)
+    make_current(context)
+    function = load(orders["callable"])
+    args = [of_template(value, context) for value in orders["op_args"]]
+    kwargs = {name: of_template(value, context) for name, value in orders["op_kwargs"].items()}
+    return {"end": "success", "return_value": for_template(function(*args, **kwargs))}
+
+
 def push_each(ti, value):
     """Leaves each entry of a dict under its own name, as Airflow does with `multiple_outputs`."""
     if not isinstance(value, dict):
@@ -462,7 +507,7 @@ def main():
         return call_back(orders, api, orders["told"])
     ti = TaskInstance(orders["context"], api)
     try:
-        ending = run(orders, api, ti)
+        ending = expand_macro(orders, api, ti) if orders["mode"] == "macro" else run(orders, api, ti)
     except Exception as error:
         end = ending_of(error)
         if end != "skipped":

@@ -292,7 +292,7 @@ fn what_is_not_there_yet_is_refused_by_name() {
         let refused = of_task(fields);
         assert!(refused[0].contains(&format!("`{key}` can't be had here")), "{refused:?}");
     }
-    for key in ["user_defined_macros", "template_searchpath", "access_control"] {
+    for key in ["user_defined_filters", "jinja_environment_kwargs", "access_control"] {
         let refused = of_dag(&format!("{key}: x"));
         assert!(refused[0].contains(&format!("`{key}` can't be had here")), "{refused:?}");
     }

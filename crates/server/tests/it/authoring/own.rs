@@ -1,6 +1,7 @@
 //! What we added to the dialect.
 
 use jiff::SignedDuration;
+use serde_json::json;
 use updraft_core::{
     AlertChannel, AlertOn, AlertSpec, AlertWords, Deadline, DeadlineFrom, OnDoubt, WebhookTarget,
     schedule::Schedule,
@@ -190,4 +191,31 @@ fn conditions_are_checked_when_they_are_read() {
         ["dags.yml:5:41: d.tasks.b.dependencies[0]: a condition and a passed result need a task on both \
           sides, not a task group"]
     );
+}
+
+#[test]
+fn a_dag_may_have_macros_and_folders_of_templates_of_its_own() {
+    let yaml = "d:
+  user_defined_macros:
+    add: my.dates.add
+    of: {shift: my.dates.shift, week: [1, 2]}
+    limit: 5
+  template_searchpath: [sql, ../shared]
+  tasks: {t: {operator: empty}}
+";
+    let template = dag(yaml).template;
+    assert_eq!(
+        template["user_defined_macros"],
+        json!({"add": "my.dates.add", "of": {"shift": "my.dates.shift", "week": [1, 2]}, "limit": 5})
+    );
+    assert_eq!(template["template_searchpath"], json!(["sql", "../shared"]));
+    for (macros, why) in [
+        ("{add: plain}", "the macro `add` must be the dotted path to a function"),
+        ("{of: {add: plain}}", "the macro `add` must be the dotted path to a function"),
+        ("[a.b]", "expected macros as a mapping"),
+    ] {
+        let errors =
+            errors(&format!("d: {{user_defined_macros: {macros}, tasks: {{t: {{operator: empty}}}}}}"));
+        assert!(errors[0].contains(why), "{errors:?}");
+    }
 }

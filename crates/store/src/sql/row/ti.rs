@@ -46,6 +46,7 @@ const COLUMNS: &[(&str, Type)] = &[
     ("skips", Text),
     ("first_started_at", Int),
     ("name", Text),
+    ("tries_before", Int),
 ];
 
 pub(crate) const TI: Table = Table { name: "ti", columns: COLUMNS, key: &["run", "task", "map_index"] };
@@ -60,7 +61,7 @@ pub(crate) fn ti_key_cells(key: TiKey) -> [Arg; 3] {
     [key.run.0.into(), key.task.0.into(), key.map_index.0.into()]
 }
 
-pub(crate) fn ti_cells(row: &TiRow) -> [Arg; 26] {
+pub(crate) fn ti_cells(row: &TiRow) -> [Arg; 27] {
     let holder = row.state.assignment();
     [
         row.key.run.0.into(),
@@ -89,6 +90,7 @@ pub(crate) fn ti_cells(row: &TiRow) -> [Arg; 26] {
         (!row.skips.is_empty()).then(|| json(&row.skips)).into(),
         row.first_started_at.into(),
         row.name.clone().into(),
+        row.tries_before.into(),
     ]
 }
 
@@ -114,6 +116,7 @@ pub(crate) fn read_ti(f: &mut Fields) -> Result<TiRow, Error> {
         skips: f.opt_json::<Vec<TaskIx>>()?.unwrap_or_default().into(),
         first_started_at: f.opt_time()?,
         name: f.opt_arc()?,
+        tries_before: f.number()?,
     })
 }
 

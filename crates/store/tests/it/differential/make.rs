@@ -162,6 +162,7 @@ fn ti(key: TiKey, pick: &mut Pick) -> TiRow {
         state: pick.of(&rows::every_state()),
         try_number: pick.small(4),
         max_tries: pick.small(4),
+        tries_before: pick.small(4),
         lost: pick.small(3),
         lease: pick.small(9),
         queued_at: pick.maybe(Pick::time),

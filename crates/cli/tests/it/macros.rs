@@ -1,0 +1,66 @@
+//! Functions that a DAG has for its templates.
+
+use crate::system::System;
+
+/// `dev/dags/airflow3/example_user_defined_macros.yml` of dag-factory, and a task whose macro shows what it must not.
+const OF_DAG_FACTORY: &str = "
+default:
+  catchup: false
+  default_args:
+    start_date: 2025-01-01
+
+example_user_defined_macros:
+  schedule: '@daily'
+  user_defined_macros:
+    add_days: sample.add_days
+    date_utils:
+      shift: sample.add_days
+    key_of: sample.key_of
+  tasks:
+    - task_id: print_macros
+      operator: airflow.providers.standard.operators.bash.BashOperator
+      bash_command: >-
+        echo 'Run date: {{ ds }} |
+        Yesterday: {{ add_days(ds, -1) }} |
+        Tomorrow: {{ add_days(ds, 1) }} |
+        Nested yesterday: {{ date_utils.shift(ds, -1) }}'
+    - task_id: hides
+      operator: bash
+      bash_command: echo 'the key is {{ key_of(var.value.door_token) }}'
+    - task_id: fails
+      operator: bash
+      bash_command: echo '{{ add_days(ds, \"many\") }}'
+";
+
+const SAMPLE: &str = "
+from datetime import datetime, timedelta
+
+
+def add_days(ds, days):
+    return (datetime.strptime(ds, '%Y-%m-%d') + timedelta(days=days)).strftime('%Y-%m-%d')
+
+
+def key_of(key):
+    print('called with', key)
+    return key
+";
+
+#[test]
+fn dag_factorys_example_runs_and_secrets_stay_hidden() {
+    let system = System::new(&[("macros.yml", OF_DAG_FACTORY), ("sample.py", SAMPLE)]);
+    let file = system.home().join("dags/macros.yml").display().to_string();
+    let output = system
+        .command(&["dags", "test", &file, "--logical-date", "2026-03-01"])
+        .env("AIRFLOW_VAR_DOOR_TOKEN", "s3cret-of-the-door")
+        .output()
+        .unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(!output.status.success(), "{said}");
+    let dates =
+        "Run date: 2026-03-01 | Yesterday: 2026-02-28 | Tomorrow: 2026-03-02 | Nested yesterday: 2026-02-28";
+    assert!(said.contains(dates), "{said}");
+    assert!(said.contains("called with ***") && said.contains("the key is ***"), "{said}");
+    assert!(!said.contains("s3cret"), "{said}");
+    assert!(said.contains("the macro failed: TypeError: unsupported type for timedelta days"), "{said}");
+    assert!(said.contains("Traceback"), "{said}");
+}
