@@ -2,11 +2,9 @@
 //!
 //! A blob is written once, under the attempt that made it, and is on the disk before it is acknowledged.
 
-use std::{
-    io,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-};
+mod items;
+
+use std::{io, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -15,8 +13,10 @@ use object_store::{
     ObjectStore, ObjectStoreExt as _, WriteMultipart, local::LocalFileSystem, path::Path as BlobPath,
 };
 use serde_json::Value;
+use tokio::sync::Mutex;
 use updraft_core::{AttemptId, RunKey, protocol::escape};
 
+use self::items::Items;
 use crate::accounts::digest;
 
 /// No file's name may have more than 255 bytes.
@@ -57,15 +57,12 @@ impl From<object_store::Error> for Error {
 /// Where blobs are.
 pub struct Blobs {
     store: Box<dyn ObjectStore>,
-    /// The values that were read last, the latest last.
-    read: Mutex<Vec<(String, Arc<Value>)>>,
+    /// The lists of which items were asked for last, the latest last.
+    lists: Mutex<Vec<(String, Arc<Items>)>>,
 }
 
-/// So many values are kept as they were read: each copy of a mapped task wants an item of the same one.
-const KEPT: usize = 4;
-
-/// A longer one is not kept, in bytes.
-const LONGEST_KEPT: usize = 16 << 20;
+/// So much of lists is kept, in bytes: each copy of a mapped task wants an item of the same one.
+const LISTS_BYTES: usize = 32 << 20;
 
 impl Blobs {
     /// In a folder of this machine, made where it is not there.
@@ -73,7 +70,7 @@ impl Blobs {
         std::fs::create_dir_all(folder)?;
         let store = LocalFileSystem::new_with_prefix(folder).map_err(io::Error::other)?;
         let store = Box::new(store.with_fsync(true).with_automatic_cleanup(true));
-        Ok(Self { store, read: Mutex::default() })
+        Ok(Self { store, lists: Mutex::default() })
     }
 
     /// Writes a blob as it comes in; returns its path and its size. All of it is on the disk then, or
@@ -99,24 +96,36 @@ impl Blobs {
         }
     }
 
-    /// A blob as the JSON that it is. Whoever has its path has that from the database, so it is whole and is not
-    /// written again.
-    pub async fn json(&self, path: &str) -> Result<Arc<Value>, Error> {
-        let kept = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, value)) = kept().iter().find(|(known, _)| known == path) {
-            return Ok(value.clone());
+    /// What is at a place of a list, or among an object's pairs of key and value.
+    pub async fn item(&self, path: &str, at: usize) -> Result<Option<Value>, Error> {
+        let damaged = |error: serde_json::Error| Error::Store(format!("the blob {path} is no JSON: {error}"));
+        self.items(path, damaged).await?.get(at).map_err(damaged)
+    }
+
+    /// The items of a blob. Whoever has its path has that from the database, so it is whole and is not written again.
+    /// It is read once, also where many ask for it together.
+    async fn items(
+        &self,
+        path: &str,
+        damaged: impl Fn(serde_json::Error) -> Error,
+    ) -> Result<Arc<Items>, Error> {
+        let mut lists = self.lists.lock().await;
+        let kept = match lists.iter().position(|(known, _)| known == path) {
+            Some(at) => lists.remove(at),
+            None => {
+                let text = self.get(path).await?;
+                let read = tokio::task::spawn_blocking(move || Items::read(text)).await;
+                let read = read.map_err(|error| Error::Store(error.to_string()))?.map_err(damaged)?;
+                (path.to_owned(), Arc::new(read))
+            }
+        };
+        let items = kept.1.clone();
+        lists.push(kept);
+        let mut bytes: usize = lists.iter().map(|(_, items)| items.bytes()).sum();
+        while bytes > LISTS_BYTES {
+            bytes -= lists.remove(0).1.bytes();
         }
-        let bytes = self.get(path).await?;
-        let damaged = |error| Error::Store(format!("the blob {path} is no JSON: {error}"));
-        let value: Arc<Value> = Arc::new(serde_json::from_slice(&bytes).map_err(damaged)?);
-        if bytes.len() <= LONGEST_KEPT {
-            let mut kept = kept();
-            kept.retain(|(known, _)| known != path);
-            kept.push((path.to_owned(), value.clone()));
-            let more = kept.len().saturating_sub(KEPT);
-            kept.drain(..more);
-        }
-        Ok(value)
+        Ok(items)
     }
 
     /// A blob's bytes.
@@ -198,6 +207,27 @@ mod tests {
         let (path, bytes) = blobs.put(attempt(), "return_value", body(&["[1,", "2]"]), 100).await.unwrap();
         assert_eq!((&*path, bytes), ("xcom/7/0/-1/1.2/return_value", 5));
         assert_eq!(blobs.get(&path).await.unwrap(), "[1,2]");
+    }
+
+    #[tokio::test]
+    async fn lists_are_kept_up_to_a_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::in_folder(folder.path()).unwrap();
+        let large = format!("[\"{}\", 7]", "x".repeat(LISTS_BYTES / 3));
+        for name in ["a", "b", "c"] {
+            let parts = stream::iter([Ok::<_, &str>(Bytes::from(large.clone()))]);
+            blobs.put(attempt(), name, parts, u64::MAX).await.unwrap();
+        }
+        let kept = async || {
+            blobs.lists.lock().await.iter().filter_map(|(path, _)| path.chars().last()).collect::<String>()
+        };
+        let path = |name: &str| format!("xcom/7/0/-1/1.2/{name}");
+        for (name, then) in [("a", "a"), ("b", "ab"), ("a", "ba"), ("c", "ac")] {
+            assert_eq!(blobs.item(&path(name), 1).await.unwrap(), Some(7.into()));
+            assert_eq!(kept().await, then);
+        }
+        assert_eq!(blobs.item(&path("c"), 2).await.unwrap(), None);
+        assert!(matches!(blobs.item(&path("d"), 0).await, Err(Error::NotFound(_))));
     }
 
     #[tokio::test]

@@ -61,7 +61,7 @@ pub enum Command {
         limit: Limit,
     },
     /// Have task instances begin anew: says first which.
-    #[command(after_help = "Examples:\n  updraft tasks clear etl --run nightly --task load --downstream\n  \
+    #[command(after_help = "Examples:\n  updraft tasks clear etl nightly --task load --downstream\n  \
                             updraft tasks clear etl --only-failed --from 2026-01-01 --yes")]
     Clear(Clear),
     /// Declare a task instance over; where it runs, it is ended.
@@ -116,9 +116,9 @@ pub struct Ti {
 pub struct Clear {
     /// The DAG.
     dag_id: String,
-    /// Of this run [default: of all runs].
-    #[arg(long, value_name = "RUN_ID", conflicts_with_all = ["from", "to"])]
-    run: Option<String>,
+    /// The run [default: all runs].
+    #[arg(conflicts_with_all = ["from", "to"])]
+    run_id: Option<String>,
     /// Of runs with this logical date or a later one.
     #[arg(short = 's', long, value_name = "TIME")]
     from: Option<String>,
@@ -273,7 +273,7 @@ async fn clear(session: &Session, args: Clear) -> Result<()> {
     let body = |dry_run| {
         json!({
             "dry_run": dry_run,
-            "dag_run_id": args.run,
+            "dag_run_id": args.run_id,
             "start_date": args.from,
             "end_date": args.to,
             "task_ids": Some(&chosen).filter(|chosen| !chosen.is_empty()),

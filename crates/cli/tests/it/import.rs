@@ -104,7 +104,7 @@ fn crontabs_become_dags_that_are_good_and_what_can_t_be_had_is_told_by_line() {
 
     let dags = system.home().join("dags");
     let checked = system.run(&["dags", "check", dags.to_str().unwrap()]);
-    assert!(checked.out.contains("11 DAGs in 11 files are good"), "{checked:?}");
+    assert!(checked.out.contains("11 DAGs are good, in 11 files"), "{checked:?}");
     assert_eq!((checked.code, &*checked.err), (0, ""));
 }
 

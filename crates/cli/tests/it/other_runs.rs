@@ -69,7 +69,7 @@ async fn a_task_whose_keeper_dies_while_it_waits_for_its_run_makes_no_second_one
     assert!(said.contains(made[0]["dag_run_id"].as_str().unwrap()), "{said}");
 
     // Cleared, it makes another.
-    system.run(&["tasks", "clear", "caller", "--run", "one", "--task", "call", "--yes"]).good();
+    system.run(&["tasks", "clear", "caller", "one", "--task", "call", "--yes"]).good();
     let mut made = 1;
     while made < 2 {
         tick.tick().await;

@@ -124,7 +124,7 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     // A webhook that leads elsewhere is none any more.
     let follow = false;
     let request = Request { method: Method::POST, url, headers, account: None, body, timeout, follow, shown };
-    Ok(Work::Native(Box::new(Posting(request))))
+    Ok(Work::Native(Box::new(Posting { request, hold: job.order.task.hold_doubts })))
 }
 
 /// What Slack is told.
@@ -226,25 +226,33 @@ pub(crate) fn stays_wrong(answer: &Answer) -> bool {
 }
 
 #[derive(Debug)]
-struct Posting(Request);
+struct Posting {
+    request: Request,
+    /// What may have been posted is not posted again.
+    hold: bool,
+}
 
 impl NativeTask for Posting {
     fn run(self: Box<Self>, context: TaskContext) -> TaskFuture {
         Box::pin(async move {
-            let why = match context.shared.http.ask(&self.0, Longest::Cut(LONGEST_ANSWER)).await {
+            let request = &self.request;
+            // Airflow tries whatever failed again, as often as the task says; so is it here.
+            let (why, end) = match context.shared.http.ask(request, Longest::Cut(LONGEST_ANSWER)).await {
                 Ok(answer) if answer.status.as_u16() == 200 => {
-                    context.log.line(&format!("posted to {}", self.0.shown));
+                    context.log.line(&format!("posted to {}", request.shown));
                     return Outcome::new(AttemptEnd::Success);
                 }
                 Ok(answer) => {
                     let said = answer.text();
                     let said = if said.is_empty() { String::new() } else { format!(": {}", said.trim()) };
-                    format!("{} gave {}{said}", self.0.shown, answer.reason())
+                    (format!("{} gave {}{said}", request.shown, answer.reason()), AttemptEnd::Failed)
                 }
-                Err(unanswered) => unanswered.why,
+                Err(unanswered) => {
+                    let end = unanswered.end(request, self.hold);
+                    (unanswered.why, end)
+                }
             };
-            // Airflow tries whatever failed again, as often as the task says; so is it here.
-            Outcome { message: Some(why), ..Outcome::new(AttemptEnd::Failed) }
+            Outcome { message: Some(why), ..Outcome::new(end) }
         })
     }
 }

@@ -73,6 +73,18 @@ const FILTERS: &[&str] = &[
 const OTHER: &[&str] =
     &["filesizeformat", "groupby", "pprint", "random", "striptags", "urlize", "wordwrap", "xmlattr"];
 
+/// Fails where there is no filter of this name, as Jinja2 does when it reads a template.
+pub(super) fn check_filter(name: &str) -> Result<()> {
+    if FILTERS.contains(&name) { Ok(()) } else { no_filter(name) }
+}
+
+fn no_filter<T>(name: &str) -> Result<T> {
+    if OTHER.contains(&name) {
+        return fault(format!("the filter `{name}` is not supported"));
+    }
+    fault(format!("there is no filter `{name}`{}", did_you_mean(name, FILTERS.iter().copied())))
+}
+
 impl Machine<'_> {
     /// `value | name(args)`.
     pub(super) fn filter(&self, name: &str, value: Value, args: Args) -> Result<Value> {
@@ -133,11 +145,7 @@ impl Machine<'_> {
                 let safe = json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
                 Ok(Value::Markup(safe.replace('\'', "\\u0027").into()))
             }
-            other if OTHER.contains(&other) => fault(format!("the filter `{other}` is not supported")),
-            other => {
-                let near = did_you_mean(other, FILTERS.iter().copied());
-                fault(format!("there is no filter `{other}`{near}"))
-            }
+            other => no_filter(other),
         }
     }
 

@@ -12,6 +12,7 @@ use minijinja::{
 
 use super::{
     fault::{Fault, Result, at, fault},
+    filters::check_filter,
     value::Value,
 };
 
@@ -335,11 +336,14 @@ impl Lower<'_> {
                 then: self.boxed(&node.true_expr)?,
                 otherwise: node.false_expr.as_ref().map(|expr| self.boxed(expr)).transpose()?,
             },
-            ast::Expr::Filter(filter) => Node::Filter {
-                name: filter.name.into(),
-                of: filter.expr.as_ref().map(|expr| self.boxed(expr)).transpose()?,
-                args: self.args(&filter.args)?,
-            },
+            ast::Expr::Filter(filter) => {
+                at(line, check_filter(filter.name))?;
+                Node::Filter {
+                    name: filter.name.into(),
+                    of: filter.expr.as_ref().map(|expr| self.boxed(expr)).transpose()?,
+                    args: self.args(&filter.args)?,
+                }
+            }
             ast::Expr::Test(test) => Node::Test {
                 name: test.name.into(),
                 of: self.boxed(&test.expr)?,

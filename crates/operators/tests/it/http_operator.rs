@@ -186,6 +186,31 @@ fn an_answer_that_does_not_come_or_is_too_long_is_given_up() {
 }
 
 #[test]
+fn what_may_have_been_done_is_not_asked_for_again_where_the_task_says_so() {
+    let held = |answers: &[&str], more: Value| {
+        let server = Server::start(answers);
+        let mut order = order("HttpOperator", arguments(more));
+        order.task.hold_doubts = true;
+        let ended = run_native(prepare(&order, &world(&server)).unwrap());
+        (ended.outcome.end, server.asked().len())
+    };
+    let patience = json!({"timeout": 0.2});
+    let again = json!({"attempts": 3, "wait": 0});
+    let asked = |more: Value| {
+        let mut all = json!({"method": "POST", "extra_options": patience, "retry_args": again});
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        all
+    };
+    assert_eq!(held(&["silence"], asked(json!({}))), (AttemptEnd::FailedForGood, 1));
+    // What does not change anything, or comes under a key, may be asked for again.
+    assert_eq!(held(&["silence", "200 OK"], asked(json!({"method": "GET"}))), (AttemptEnd::Success, 2));
+    let key = json!({"headers": {"Idempotency-Key": "{{ run_id }}"}});
+    assert_eq!(held(&["silence", "200 OK"], asked(key)), (AttemptEnd::Success, 2));
+    // An answer leaves no doubt.
+    assert_eq!(held(&["503 Service Unavailable"], asked(json!({}))), (AttemptEnd::Failed, 1));
+}
+
+#[test]
 fn a_server_that_is_not_there_is_named_without_what_is_secret() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let args = json!({"endpoint": format!("http://ann:s3cret@{gone}/x?token=abc#d")});

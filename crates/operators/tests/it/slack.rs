@@ -100,6 +100,12 @@ fn an_answer_that_does_not_come_is_given_up() {
     let server = Server::start(&["silence"]);
     let mut world = world(&server.address);
     assert!(post(&world, json!({"timeout": 0.1})).failure().contains("no answer within 100ms"));
+    let held = |hold: bool| {
+        let mut order = order("SlackWebhookOperator", arguments(json!({"timeout": 0.1})));
+        order.task.hold_doubts = hold;
+        run_native(prepare(&order, &world).unwrap()).outcome.end
+    };
+    assert_eq!((held(true), held(false)), (AttemptEnd::FailedForGood, AttemptEnd::Failed));
     let connection = world.connections.get_mut("alerts").unwrap();
     connection.extra =
         json!({"extra__slackwebhook__timeout": "0.2", "proxy": ""}).as_object().unwrap().clone();

@@ -16,7 +16,7 @@ use updraft_core::{
 };
 
 use super::{BY, Loader, TRY_AGAIN_AFTER};
-use crate::accounts::audit;
+use crate::accounts::{audit, digest};
 
 /// A start of a machine.
 pub(super) struct Boot {
@@ -30,7 +30,9 @@ impl Boot {
         let read = |path| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
         let id = read("/proc/sys/kernel/random/boot_id").filter(|id| !id.is_empty())?;
         let machine = read("/etc/machine-id").filter(|id| !id.is_empty());
-        Some(Self { machine: machine.unwrap_or_else(|| "here".into()), id })
+        // The id itself is not to be shown (machine-id(5)).
+        let machine = machine.map_or_else(|| "here".into(), |id| digest(&format!("updraft boot {id}")));
+        Some(Self { machine, id })
     }
 
     /// Where the last one is noted.

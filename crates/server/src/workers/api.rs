@@ -119,7 +119,7 @@ async fn find_xcom(
         if let Some(at) = asked.item.filter(|_| row.ti.map_index == MapIndex::NONE) {
             let value = match &row.value {
                 XcomValue::Inline(value) => item_of(value, at),
-                XcomValue::Blob { path, .. } => item_of(&*shared.blobs.json(path).await?, at),
+                XcomValue::Blob { path, .. } => shared.blobs.item(path, at).await?,
             };
             let found = |value| XcomFound { map_index: row.ti.map_index, value, is_item: true };
             values.extend(value.map(found));

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use tokio::{
     io::{AsyncReadExt, AsyncSeekExt},
@@ -143,8 +144,12 @@ async fn carry_out(
     let report = run(&order, tools, &masks, wanted.clone()).await;
     let at = Timestamp::now();
     if let (Report::Ended(outcome), false) = (&report, order.task.callbacks.is_empty()) {
-        // Boxed, as those of most attempts are not there.
-        Box::pin(callbacks(&order, tools, &masks, wanted).after(began, outcome, at)).await;
+        // Boxed, as those of most attempts are not there. Whatever becomes of them, the attempt has ended as it has.
+        let callbacks = callbacks(&order, tools, &masks, wanted);
+        let called = AssertUnwindSafe(Box::pin(callbacks.after(began, outcome, at))).catch_unwind();
+        if called.await.is_err() {
+            tracing::error!(attempt = %order.attempt, "calling its callbacks failed in a way it should not; please report this");
+        }
     }
     (at, report)
 }

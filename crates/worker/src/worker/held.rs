@@ -15,8 +15,8 @@ pub(super) struct Held(BTreeMap<AttemptId, Phase>);
 pub(super) enum Phase {
     /// It runs, and this was told of it.
     Running(Running, Told),
-    /// It is over, in this way; the server has not said that it knows.
-    Over(Timestamp, Report),
+    /// It is over, in this way, and is called so; the server has not said that it knows.
+    Over(Timestamp, Report, Option<String>),
 }
 
 /// What was told of an attempt that runs.
@@ -49,15 +49,13 @@ impl Held {
     /// What the server may not know yet.
     pub fn reports(&self) -> impl Iterator<Item = (AttemptId, Timestamp, Report)> {
         self.0.iter().flat_map(|(attempt, phase)| {
-            let reports = match phase {
-                Phase::Running(_, Told { began, name }) => {
-                    let named = name.clone().map(Report::Named);
-                    let at = began.unwrap_or(Timestamp::UNIX_EPOCH);
-                    [named.map(|named| (at, named)), began.map(|at| (at, Report::Started))]
-                }
-                Phase::Over(at, report) => [None, Some((*at, report.clone()))],
+            let (name, then) = match phase {
+                Phase::Running(_, Told { began, name }) => (name, began.map(|at| (at, Report::Started))),
+                Phase::Over(at, report, name) => (name, Some((*at, report.clone()))),
             };
-            reports.into_iter().flatten().map(|(at, report)| (*attempt, at, report))
+            let at = then.as_ref().map_or(Timestamp::UNIX_EPOCH, |(at, _)| *at);
+            let named = name.clone().map(|name| (at, Report::Named(name)));
+            named.into_iter().chain(then).map(|(at, report)| (*attempt, at, report))
         })
     }
 
@@ -78,7 +76,11 @@ impl Held {
     }
 
     pub fn end(&mut self, attempt: AttemptId, at: Timestamp, report: Report) {
-        self.0.insert(attempt, Phase::Over(at, report));
+        let name = match self.0.remove(&attempt) {
+            Some(Phase::Running(_, Told { name, .. }) | Phase::Over(_, _, name)) => name,
+            None => None,
+        };
+        self.0.insert(attempt, Phase::Over(at, report, name));
     }
 
     /// The server knows the end of this attempt. One that still runs is not forgotten: it is the server

@@ -196,6 +196,31 @@ async fn the_end_of_an_attempt_is_told_until_it_is_acknowledged() {
 }
 
 #[tokio::test]
+async fn what_a_copy_is_called_is_told_with_its_end_until_that_is_acknowledged() {
+    let mut server = Conversation::begin().await;
+    server.joins().await;
+    server.say(&FromServer::Joined(1)).await;
+    let mut order = server.order(attempt(1));
+    order.task.map_index_template = Some("the one of {{ run_id }}".into());
+    server.say(&FromServer::Assign(vec![Arc::new(order)])).await;
+    assert_eq!(server.ends().await, (attempt(1), AttemptEnd::Success));
+    server.reconnect().await;
+    let events = server.events().await;
+    let [WorkerEvent::Joined { .. }, reports @ ..] = &events[..] else { panic!("{events:?}") };
+    let reports: Vec<_> = reports
+        .iter()
+        .filter_map(|event| match event {
+            WorkerEvent::Report { report: Report::Named(name), .. } => Some(&**name),
+            WorkerEvent::Report { report: Report::Ended(_), .. } => Some("over"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(reports, ["the one of r", "over"]);
+    server.say(&FromServer::Acknowledge(vec![attempt(1)])).await;
+    server.finish().await;
+}
+
+#[tokio::test]
 async fn what_is_to_be_cancelled_and_is_not_here_has_ended() {
     let mut server = Conversation::begin().await;
     server.joins().await;

@@ -33,10 +33,18 @@ pub fn check(home: &Path, paths: &[PathBuf]) -> Result<()> {
     }
     let Told { good, wrong, files, .. } = told;
     if wrong > 0 {
-        bail!("{wrong} errors in {files} files; {good} DAGs are good");
+        bail!("{} in {}; {} good", many(wrong, "error"), many(files, "file"), are(good));
     }
-    println!("{good} DAGs in {files} files are good");
+    println!("{} good, in {}", are(good), many(files, "file"));
     Ok(())
+}
+
+fn many(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn are(dags: usize) -> String {
+    format!("{} {}", many(dags, "DAG"), if dags == 1 { "is" } else { "are" })
 }
 
 /// What was said so far.
@@ -62,7 +70,7 @@ impl Told {
             }
             self.known.insert(dag_id.clone(), source.clone());
             self.good += 1;
-            println!("{dag_id}: {} tasks", read.spec.tasks.len());
+            println!("{dag_id}: {}", many(read.spec.tasks.len(), "task"));
             read.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
         }
         self.wrong += errors.len();

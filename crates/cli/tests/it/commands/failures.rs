@@ -107,7 +107,7 @@ fn files_are_checked_with_the_defaults_around_them() {
     std::fs::remove_file(dags.join("defaults.yml")).unwrap();
     assert_eq!(
         system.run(&["dags", "check", dags.to_str().unwrap()]).good(),
-        "one: 1 tasks\n1 DAGs in 1 files are good\n"
+        "one: 1 task\n1 DAG is good, in 1 file\n"
     );
 }
 

@@ -170,7 +170,7 @@ async fn what_failed_is_cleared_marked_and_begins_anew() {
     let log = system.run(&["tasks", "logs", "fails", "one", "after"]);
     assert!(log.code == 3 && log.err.contains("never ran"), "{log:?}");
 
-    let clear = ["tasks", "clear", "fails", "--run", "one", "--task", "check", "--downstream"];
+    let clear = ["tasks", "clear", "fails", "one", "--task", "check", "--downstream"];
     let asked = system.run(&clear);
     assert!(asked.code == 2 && asked.err.contains("2 task instances begin anew: say --yes"), "{asked:?}");
     assert_eq!(state(&system, "fails", "check"), "failed");

@@ -53,7 +53,7 @@ async fn which_copy_of_a_mapped_task_is_meant_has_to_be_said() {
     let other = system.run(&["tasks", "logs", "mapped", "two", "each", "--map-index", "1"]);
     assert!(other.code == 3 && other.err.contains("run_id: `two` was not found"), "{other:?}");
 
-    let clear = ["tasks", "clear", "mapped", "--run", "one", "--task", "each", "--map-index", "2"];
+    let clear = ["tasks", "clear", "mapped", "one", "--task", "each", "--map-index", "2"];
     let asked = system.run(&clear);
     assert!(asked.code == 2 && asked.err.contains("1 task instance begins anew"), "{asked:?}");
     let cleared = system.run(&[&clear[..], &["--yes", "-o", "json"]].concat()).json();

@@ -13,6 +13,7 @@ use reqwest::{
     redirect::Policy,
 };
 use tokio::sync::Semaphore;
+use updraft_core::input::AttemptEnd;
 
 use super::request::Request;
 use crate::tls;
@@ -72,6 +73,17 @@ pub(crate) struct Unanswered {
     pub(crate) passing: bool,
     /// Whether the server may have been told all the same.
     pub(crate) in_doubt: bool,
+}
+
+impl Unanswered {
+    /// The end of an attempt whose request this was. Where `hold` says that what may have been done is not to be done
+    /// again (`max_lost: 0`), no other follows one that was not safe to be asked twice.
+    pub(crate) fn end(&self, request: &Request, hold: bool) -> AttemptEnd {
+        match hold && self.in_doubt && !request.may_be_asked_twice() {
+            true => AttemptEnd::FailedForGood,
+            false => AttemptEnd::Failed,
+        }
+    }
 }
 
 impl Client {

@@ -158,6 +158,7 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
         retries: args.retry_args.unwrap_or_default(),
         checks_status,
         log_response: args.log_response,
+        hold: job.order.task.hold_doubts,
         keep: job.order.task.do_xcom_push,
     })))
 }
@@ -192,7 +193,22 @@ struct Asking {
     retries: Retries,
     checks_status: bool,
     log_response: bool,
+    /// What may have been done is not asked for again.
+    hold: bool,
     keep: bool,
+}
+
+/// Why there is no result.
+struct Failure {
+    why: String,
+    end: AttemptEnd,
+}
+
+impl From<String> for Failure {
+    /// Airflow tries whatever failed again, as often as the task says; so is it here.
+    fn from(why: String) -> Self {
+        Self { why, end: AttemptEnd::Failed }
+    }
 }
 
 impl NativeTask for Asking {
@@ -200,8 +216,7 @@ impl NativeTask for Asking {
         Box::pin(async move {
             match self.asked(&context).await {
                 Ok(result) => with_result(Outcome::new(AttemptEnd::Success), self.keep.then_some(result)),
-                // Airflow tries whatever failed again, as often as the task says; so is it here.
-                Err(why) => Outcome { message: Some(why), ..Outcome::new(AttemptEnd::Failed) },
+                Err(Failure { why, end }) => Outcome { message: Some(why), ..Outcome::new(end) },
             }
         })
     }
@@ -209,17 +224,17 @@ impl NativeTask for Asking {
 
 impl Asking {
     /// The result.
-    async fn asked(&self, context: &TaskContext) -> Result<Value, String> {
+    async fn asked(&self, context: &TaskContext) -> Result<Value, Failure> {
         let pages = self.pages(context).await?;
         if self.log_response {
             pages.iter().for_each(|page| show(&page.text, context));
         }
         let expressions = Arc::clone(&self.expressions);
-        apart(move || result_of(pages, &expressions)).await?
+        Ok(apart(move || result_of(pages, &expressions)).await??)
     }
 
     /// All answers.
-    async fn pages(&self, context: &TaskContext) -> Result<Vec<Page>, String> {
+    async fn pages(&self, context: &TaskContext) -> Result<Vec<Page>, Failure> {
         let mut pages = Vec::new();
         let mut left = LONGEST_TOGETHER;
         let mut next = None;
@@ -232,9 +247,10 @@ impl Asking {
             pages.push(page);
             let Some(call) = next::call(&self.call, params)? else { return Ok(pages) };
             if pages.len() == MOST_PAGES {
-                return Err(format!(
+                let why = format!(
                     "pagination_function asks for more than {MOST_PAGES} pages: it must come to none at the last one"
-                ));
+                );
+                return Err(why.into());
             }
             let request = self.site.next_request(&call, &self.first).map_err(|(name, reason)| {
                 let name = name.map(|name| format!("`{name}` ")).unwrap_or_default();
@@ -245,7 +261,7 @@ impl Asking {
     }
 
     /// One answer: asks again as often as the arguments allow.
-    async fn answer(&self, request: &Request, left: usize, context: &TaskContext) -> Result<Answer, String> {
+    async fn answer(&self, request: &Request, left: usize, context: &TaskContext) -> Result<Answer, Failure> {
         let mut asked = 1;
         loop {
             let why = match context.shared.http.ask(request, Longest::AtMost(left)).await {
@@ -258,12 +274,18 @@ impl Asking {
                             return Ok(answer);
                         }
                         show(&answer.text(), context);
-                        return Err(gave);
+                        return Err(gave.into());
                     }
                     gave
                 }
-                Err(unanswered) if unanswered.passing && asked < self.retries.attempts => unanswered.why,
-                Err(unanswered) => return Err(unanswered.why),
+                Err(unanswered) => {
+                    let end = unanswered.end(request, self.hold);
+                    let again = unanswered.passing && asked < self.retries.attempts;
+                    if !again || end == AttemptEnd::FailedForGood {
+                        return Err(Failure { why: unanswered.why, end });
+                    }
+                    unanswered.why
+                }
             };
             let wait = self.retries.wait;
             context.log.line(&format!("{why}; asking again in {wait:?} (`retry_args`)"));

@@ -52,6 +52,14 @@ pub(crate) struct Request {
     pub(crate) shown: Box<str>,
 }
 
+impl Request {
+    /// Whether the server comes to the same where it is asked twice: by the method (RFC 9110, 9.2.2), or since it is
+    /// told by which key it knows what comes again.
+    pub(super) fn may_be_asked_twice(&self) -> bool {
+        self.method.is_idempotent() || self.headers.contains_key("idempotency-key")
+    }
+}
+
 /// A server that is asked: the connection to it.
 #[derive(Debug)]
 pub(crate) struct Site(Connection);

@@ -45,14 +45,15 @@ pub fn call(order: &Order, files: &Files, callback: &Callback, told: Told<'_>) -
 impl Told<'_> {
     fn as_json(&self) -> Value {
         let message = self.ended.and_then(|(outcome, _)| outcome.message.as_deref());
-        let left = self.ended.into_iter().flat_map(|(outcome, _)| &outcome.xcoms);
-        let left: Map<_, _> = left
-            .filter_map(|(name, value)| match value {
-                XcomValue::Inline(value) => Some((name.clone(), (**value).clone())),
+        let mut left = Map::new();
+        let mut large = Vec::new();
+        for (name, value) in self.ended.into_iter().flat_map(|(outcome, _)| &outcome.xcoms) {
+            match value {
+                XcomValue::Inline(value) => drop(left.insert(name.clone(), (**value).clone())),
                 // Whoever wants it has to wait until the server has it.
-                XcomValue::Blob { .. } => None,
-            })
-            .collect();
+                XcomValue::Blob { .. } => large.push(name),
+            }
+        }
         let failed = matches!(self.on, CallbackOn::Failure | CallbackOn::Retry);
         json!({
             "state": state(self.on),
@@ -62,6 +63,7 @@ impl Told<'_> {
             "exception": message.filter(|_| failed),
             "reason": message,
             "left": left,
+            "large": large,
         })
     }
 }

@@ -169,6 +169,7 @@ class TaskInstanceOfCallback(TaskInstance):
     def __init__(self, context, api, told):
         super().__init__(context, api)
         self._left = told["left"]
+        self._large = told["large"]
         self.state = told["state"]
         self.start_date = moment(told["start_date"])
         self.end_date = moment(told["end_date"])
@@ -181,6 +182,8 @@ class TaskInstanceOfCallback(TaskInstance):
         own = task_ids in (None, self.task_id) and dag_id is None and run_id is None and not args and not kwargs
         if own and key in self._left:
             return self._left[key]
+        if own and key in self._large:
+            raise NotImplementedError(f"xcom_pull({key!r}): so large a value of its own a callback can't have")
         return super().xcom_pull(task_ids, dag_id, key, *args, run_id=run_id, **kwargs)
 
 
