@@ -145,7 +145,7 @@ fn a_dry_run_prints_dag_files_and_tells_beside_them() {
     assert!(done.out.contains("is_paused_upon_creation: true"), "{done:?}");
     assert!(done.err.contains("to be written") && done.err.contains("nobody is told"), "{done:?}");
     let checked = system.run(&["dags", "check", folder.to_str().unwrap()]).good();
-    assert!(checked.contains("a: 1 tasks"), "{checked}");
+    assert!(checked.contains("a: 1 task\n"), "{checked}");
 }
 
 #[test]
