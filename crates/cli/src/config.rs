@@ -99,6 +99,9 @@ pub struct Worker {
     /// The folder for the folders in which tasks run; within the home folder, where nothing is said. Where
     /// tasks run as other users (`run_as_user`), these must be able to pass through all folders above it.
     pub scratch: Option<PathBuf>,
+    /// The folder for what tasks write, which all may use; `files` in the home folder, where nothing is said. Tasks
+    /// find it by `$UPDRAFT_FILES`, and operators that write files begin relative paths there.
+    pub files: Option<PathBuf>,
     /// Whether tasks are kept off the server's files and one another's: `on` where the kernel can, `required`,
     /// or `off`. Guarded tasks can't use `sudo`, nor make files directly in the folders above the home folder.
     #[cfg_attr(test, schemars(with = "String"))]
@@ -114,6 +117,7 @@ impl Default for Worker {
             slots: 32,
             queues: vec!["default".into()],
             scratch: None,
+            files: None,
             guard: Guarding::On,
             callback_timeout_s: 60,
         }
@@ -433,6 +437,11 @@ impl Home {
     /// The folders of attempts that run.
     pub fn scratch(&self) -> PathBuf {
         self.run().join("scratch")
+    }
+
+    /// What tasks write, where no other folder is set.
+    pub fn files(&self) -> PathBuf {
+        self.0.join("files")
     }
 
     /// What tells this installation's processes from another's on the same machine.

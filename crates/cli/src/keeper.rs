@@ -32,6 +32,9 @@ pub struct Args {
     /// The folder for the folders in which tasks run.
     #[arg(long, value_name = "DIR")]
     scratch: PathBuf,
+    /// The folder for what tasks write.
+    #[arg(long, value_name = "DIR")]
+    files: PathBuf,
     /// Whether tasks are guarded.
     #[arg(long, value_parser = guarding)]
     guard: Guarding,
@@ -69,6 +72,7 @@ pub fn main(home: &Path, args: Args) -> Result<()> {
         guarding: args.guard,
         denied: vec![home.0.clone(), args.scratch],
         readable: args.readable,
+        files: args.files,
         callback_timeout: Duration::from_secs(args.callback_timeout),
         alone_for: Some(ALONE_FOR),
     };
@@ -123,6 +127,8 @@ pub struct Supervisor {
     pub readable: Vec<PathBuf>,
     /// The folder for the folders in which tasks run.
     pub scratch: PathBuf,
+    /// The folder for what tasks write.
+    pub files: PathBuf,
     /// Whether tasks are guarded.
     pub guarding: Guarding,
     /// Seconds that a callback may take.
@@ -171,6 +177,8 @@ impl Supervisor {
         command
             .arg("--scratch")
             .arg(&self.scratch)
+            .arg("--files")
+            .arg(&self.files)
             .arg("--guard")
             .arg(serde_json::to_value(self.guarding)?.as_str().unwrap_or_default())
             .args(["--callback-timeout", &self.callback_timeout_s.to_string()])

@@ -100,6 +100,7 @@ impl Trial {
             guarding: config.worker.guard,
             denied: vec![home.0.clone()],
             readable: vec![dags.to_owned()],
+            files: config.worker.files.clone().unwrap_or_else(|| home.files()),
             callback_timeout: Duration::from_secs(config.worker.callback_timeout_s),
             alone_for: None,
         };

@@ -26,6 +26,7 @@ pub(crate) const MOST_OF_A_TEMPLATE: u64 = 32 << 20;
 pub struct Files {
     denied: Vec<PathBuf>,
     readable: Vec<PathBuf>,
+    own: Option<PathBuf>,
 }
 
 /// What may be done at a place in the tree of folders.
@@ -70,7 +71,18 @@ impl Files {
     /// All that is not below `denied`, and what is below `readable` all the same. Both without links.
     #[must_use]
     pub fn new(denied: Vec<PathBuf>, readable: Vec<PathBuf>) -> Self {
-        Self { denied, readable }
+        Self { denied, readable, own: None }
+    }
+
+    /// With this folder, without links, for what tasks write: it may be used in full, wherever it is.
+    #[must_use]
+    pub fn with_own(self, folder: PathBuf) -> Self {
+        Self { own: Some(folder), ..self }
+    }
+
+    /// The folder for what tasks write.
+    pub fn own(&self) -> Option<&Path> {
+        self.own.as_deref()
     }
 
     /// The folder of DAG files that a folder is below.
@@ -146,7 +158,6 @@ impl Files {
             }
             Err(error) => return Err(failed(error)),
         };
-        let below = |folders: &[PathBuf]| folders.iter().any(|folder| real.starts_with(folder));
         let of_a_process = ["/proc", "/dev", "/sys"].iter().any(|folder| real.starts_with(folder));
         if self.denies(&real) || (of_a_process && !real.starts_with("/dev/shm")) {
             return Err(Unreadable::Denied(path.to_owned()));
@@ -154,14 +165,20 @@ impl Files {
         if real.metadata().is_ok_and(|about| !about.is_file()) {
             return Err(Unreadable::Irregular(path.to_owned()));
         }
-        Ok((if below(&self.denied) { Place::Readable } else { Place::Free }, real))
+        Ok((if self.keeps(&real) { Place::Readable } else { Place::Free }, real))
     }
 
     /// The guard's rule: below a denied folder, and not below what is readable all the same.
     fn denies(&self, real: &Path) -> bool {
-        let below = |folders: &[PathBuf]| folders.iter().any(|folder| real.starts_with(folder));
         // What has no whole path was found by a way around the tree of folders.
-        !real.is_absolute() || (below(&self.denied) && !below(&self.readable))
+        !real.is_absolute()
+            || (self.keeps(real) && !self.readable.iter().any(|folder| real.starts_with(folder)))
+    }
+
+    /// Whether this is below a denied folder. What may be read there all the same may not be written.
+    fn keeps(&self, real: &Path) -> bool {
+        let below = |folder: &PathBuf| real.starts_with(folder);
+        self.denied.iter().any(below) && !self.own.iter().any(below)
     }
 }
 
@@ -195,7 +212,12 @@ mod tests {
         let home = folder.path().join("home");
         std::os::unix::fs::symlink("../key", home.join("dags/link")).unwrap();
         std::os::unix::fs::symlink(&home, folder.path().join("way")).unwrap();
-        for path in ["home/key", "home/dags/link", "home/dags/../key", "way/key"] {
+        std::fs::create_dir(home.join("files")).unwrap();
+        std::os::unix::fs::symlink("../key", home.join("files/link")).unwrap();
+        std::fs::write(home.join("files/kept"), "by a task").unwrap();
+        let files = files.with_own(home.join("files"));
+        assert_eq!(files.read(&folder.path().join("way/files/kept"), 99).unwrap(), b"by a task");
+        for path in ["home/key", "home/dags/link", "home/dags/../key", "way/key", "home/files/link"] {
             let refused = refused(&files, folder.path().join(path));
             assert!(refused.contains(path) && refused.contains("out of tasks' reach"), "{refused}");
         }

@@ -161,6 +161,24 @@ impl Job<'_> {
         folder(self.order)
     }
 
+    /// Where a file that is read is: a relative path starts at the DAG file's folder or, where there is none, at the
+    /// folder for what tasks write.
+    #[cfg(any(feature = "email", feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
+    pub(crate) fn found(&self, path: impl AsRef<Path>) -> Result<PathBuf, Refused> {
+        let beside = self.folder().join(path.as_ref());
+        if beside.symlink_metadata().is_ok() {
+            return Ok(beside);
+        }
+        let own = self.written(path)?;
+        Ok(if own.symlink_metadata().is_ok() { own } else { beside })
+    }
+
+    /// Where a file goes that is written: a relative path starts at the folder for what tasks write.
+    pub(crate) fn written(&self, path: impl AsRef<Path>) -> Result<PathBuf, Refused> {
+        let own = self.host.files()?.own().map(Path::to_owned);
+        Ok(own.unwrap_or_else(|| self.folder()).join(path))
+    }
+
     /// A connection. Its secrets are masked from now on.
     pub(crate) fn connection_if_any(&self, conn_id: &str) -> Result<Option<Connection>, Refused> {
         let connection = self.host.connection(conn_id)?;

@@ -78,6 +78,8 @@ pub struct Config {
     pub denied: Vec<PathBuf>,
     /// Below these: what they may read all the same.
     pub readable: Vec<PathBuf>,
+    /// The folder for what they write; it is made where it is not there.
+    pub files: PathBuf,
     /// A callback that takes longer is ended.
     pub callback_timeout: Duration,
     /// An idle worker that has not reached a server for so long goes.
@@ -139,13 +141,15 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
     let client = Client::new(&config.endpoint, &config.token).map_err(Error::Client)?;
     let api =
         TaskApi::start(spawner.api_socket(), client.clone()).map_err(io("listen for what tasks ask"))?;
+    std::fs::create_dir_all(&config.files).map_err(io("make the folder for tasks' files"))?;
+    let own = config.files.canonicalize().map_err(io("use the folder for tasks' files"))?;
     let guard = Guard::new(GuardPolicy {
         denied: config.denied.clone(),
         readable: config.readable.clone(),
-        writable: vec![spawner.api_socket()],
+        writable: vec![spawner.api_socket(), own.clone()],
     })?;
     // What the worker reads for a task is kept from it as what the task reads itself.
-    let files = Files::new(guard.policy().denied.clone(), guard.policy().readable.clone());
+    let files = Files::new(guard.policy().denied.clone(), guard.policy().readable.clone()).with_own(own);
     let guard = wanted(guard, config.guarding)?;
     let (sender, happened) = mpsc::unbounded_channel();
     let tools = Arc::new(Tools {

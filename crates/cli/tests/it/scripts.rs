@@ -117,6 +117,35 @@ async fn tasks_get_what_is_meant_for_them_and_nothing_else() {
     assert!(tis.iter().all(|ti| ti.row.state.name() == TiStateName::Success));
 }
 
+/// What tasks write stays, and others find it by the same name.
+const KEEPS: &str = r#"
+keeps:
+  schedule: "@once"
+  default_args: {start_date: 2024-01-01, retries: 0}
+  tasks:
+    waits: {operator: file_sensor, filepath: made/*.txt, poke_interval: 0.2, timeout: 60}
+    writes: {operator: bash, bash_command: mkdir -p $UPDRAFT_FILES/made && echo one > $UPDRAFT_FILES/made/it.txt}
+    table: {operator: sql, conn_id: shop, sql: CREATE TABLE t AS SELECT 7 AS n}
+    csv: {operator: sql_to_csv, sql_conn_id: shop, query: SELECT n FROM t, path: rows.csv, dependencies: [table]}
+    reads:
+      operator: bash
+      bash_command: cat $UPDRAFT_FILES/made/it.txt $UPDRAFT_FILES/rows.csv | tr '\n' ' '
+      dependencies: [waits, writes, csv]
+"#;
+
+#[tokio::test]
+async fn what_tasks_write_stays_and_others_find_it() {
+    let mut system = System::new(&[("keeps.yaml", KEEPS)]);
+    system.set("AIRFLOW_CONN_SHOP", r#"{"conn_type": "sqlite", "host": "shop.db"}"#);
+    system.start(4);
+    let tis = ended(&system).await;
+    let of = |task: &str| tis.iter().find(|ti| &*ti.row.task_id == task).unwrap();
+    assert!(tis.iter().all(|ti| ti.row.state.name() == TiStateName::Success), "{tis:?}");
+    assert_eq!(result(&system, of("reads")).await, json!("one n 7"));
+    let files = system.home().join("files");
+    assert!(files.join("shop.db").is_file() && files.join("rows.csv").is_file());
+}
+
 /// What a task names and the keeper reads, which is under no guard.
 const BY_THE_KEEPER: &str = r#"
 thieves:

@@ -18,7 +18,7 @@ pub(crate) enum Unwritable {
     #[error("{} can't be written: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error(
-        "{} can't be written: it is out of tasks' reach, as all that is the server's own; name a folder elsewhere",
+        "{} can't be written: it is out of tasks' reach, as all that is the server's own; name a folder elsewhere, or a relative path, which begins in the folder for tasks' files",
         .0.display()
     )]
     Denied(PathBuf),
@@ -45,7 +45,7 @@ impl Files {
             rustix::fs::openat(CWD, parent, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
         let real = std::fs::read_link(format!("/proc/self/fd/{}", folder.as_raw_fd())).map_err(failed)?;
         let of_the_system = ["/proc", "/sys"].iter().any(|folder| real.starts_with(folder));
-        if of_the_system || self.is_kept(&real) || self.is_kept(&real.join(name)) {
+        if of_the_system || !real.is_absolute() || self.keeps(&real) || self.keeps(&real.join(name)) {
             return Err(Unwritable::Denied(path.to_owned()));
         }
         let half = half_name(name, mark);
@@ -72,7 +72,7 @@ impl Files {
         let mut folder =
             rustix::fs::openat(CWD, from, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
         let real = std::fs::read_link(format!("/proc/self/fd/{}", folder.as_raw_fd())).map_err(failed)?;
-        if !missing.as_os_str().is_empty() && self.is_kept(&real.join(missing)) {
+        if !real.is_absolute() || (!missing.as_os_str().is_empty() && self.keeps(&real.join(missing))) {
             return Err(Unwritable::Denied(path.to_owned()));
         }
         for part in missing.components() {
@@ -84,11 +84,6 @@ impl Files {
                 .map_err(|error| failed(error.into()))?;
         }
         Ok(())
-    }
-
-    /// Whether this is below a denied folder. What may be read there all the same may not be written.
-    fn is_kept(&self, real: &Path) -> bool {
-        !real.is_absolute() || self.denied.iter().any(|folder| real.starts_with(folder))
     }
 }
 
@@ -154,8 +149,22 @@ mod tests {
         std::fs::create_dir_all(home.join("dags")).unwrap();
         std::fs::write(home.join("key"), "the key").unwrap();
         std::os::unix::fs::symlink(&home, folder.path().join("way")).unwrap();
-        let files = Files::new(vec![home.clone()], vec![home.join("dags")]);
-        for path in ["home/key", "way/key", "way/new", "home/dags/x.csv", "home/dags/../new", "home"] {
+        std::fs::create_dir(home.join("files")).unwrap();
+        let files = Files::new(vec![home.clone()], vec![home.join("dags")]).with_own(home.join("files"));
+        let (half, file) = files.write(&folder.path().join("way/files/new"), "1").unwrap();
+        half.finish(&file).unwrap();
+        assert!(home.join("files/new").is_file());
+        std::os::unix::fs::symlink("..", home.join("files/up")).unwrap();
+        for path in [
+            "home/key",
+            "way/key",
+            "way/new",
+            "home/files/up/key",
+            "home/files/../new",
+            "home/dags/x.csv",
+            "home/dags/../new",
+            "home",
+        ] {
             let error = files.write(&folder.path().join(path), "1").unwrap_err().to_string();
             assert!(error.contains("out of tasks' reach"), "{path}: {error}");
         }

@@ -28,7 +28,8 @@ arguments! {
         templated html_content: String,
         /// Who it comes from; what the connection or the configuration says, where nothing is said here.
         templated from_email: Option<String>,
-        /// Files that go with it; a relative path starts at the DAG file's folder.
+        /// Files that go with it. A relative path starts at the DAG file's folder or, where there is none, at the folder
+        /// for what tasks write (`UPDRAFT_FILES`).
         templated files: Option<Vec<Value>>,
         /// Who gets a copy.
         templated cc: OneOrMore = OneOrMore::default(),
@@ -133,7 +134,7 @@ fn attachments(job: &Job<'_>, files: Vec<Value>) -> Result<Vec<FileAttached>, Re
         let Some(file) = file.as_str() else {
             return Err(job.bad((Some("files"), "must be a list of file names".into())));
         };
-        let path = job.folder().join(file);
+        let path = job.found(file)?;
         let content = job.host.files()?.read(&path, MOST_ATTACHED)?;
         bytes += content.len() as u64;
         if bytes > MOST_ATTACHED {

@@ -18,7 +18,8 @@ arguments! {
     /// The arguments of `FileSensor`.
     struct FileArgs {
         /// The file or folder, below the connection's path where there is one; `*`, `?` and `[…]` stand for
-        /// many. A folder counts when there is a file in it, however deep.
+        /// many. A relative path is looked for in the DAG file's folder and in that for what tasks write
+        /// (`UPDRAFT_FILES`). A folder counts when there is a file in it, however deep.
         templated filepath: String,
         /// The connection whose `path` (in its extra fields) the file is below.
         templated fs_conn_id: String = DEFAULT_CONNECTION.to_owned(),
@@ -58,12 +59,15 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
         None if args.fs_conn_id == DEFAULT_CONNECTION => String::new(),
         None => return Err(no_connection(&args.fs_conn_id)),
     };
-    let path = job.folder().join(base).join(args.filepath);
-    let pattern = as_rust_has_it(&path.to_string_lossy(), args.recursive);
-    if let Err(error) = glob::Pattern::new(&pattern) {
+    let path = Path::new(&base).join(args.filepath);
+    let mut places = vec![job.folder().join(&path), job.written(&path)?];
+    places.dedup();
+    let patterns = places.iter().map(|place| as_rust_has_it(&place.to_string_lossy(), args.recursive));
+    let patterns: Vec<String> = patterns.collect();
+    if let Some(error) = patterns.iter().find_map(|pattern| glob::Pattern::new(pattern).err()) {
         return Err(job.bad((Some("filepath"), format!("is no pattern: {error}"))));
     }
-    let look = Box::new(FileLook { pattern: pattern.into() });
+    let look = Box::new(FileLook { patterns });
     Ok(Work::Native(Box::new(Sensor::new(job, job.read(SensorArgs::read)?, look))))
 }
 
@@ -86,14 +90,15 @@ fn as_rust_has_it(pattern: &str, recursive: bool) -> String {
 
 #[derive(Debug)]
 struct FileLook {
-    pattern: Box<str>,
+    patterns: Vec<String>,
 }
 
 impl Look for FileLook {
     fn look<'a>(&'a self, context: &'a TaskContext) -> Looking<'a> {
         Box::pin(async {
-            let pattern = self.pattern.clone();
-            match tokio::task::spawn_blocking(move || find(&pattern)).await {
+            let patterns = self.patterns.clone();
+            let look = move || patterns.iter().find_map(|pattern| find(pattern).transpose()).transpose();
+            match tokio::task::spawn_blocking(look).await {
                 Ok(Ok(Some(found))) => {
                     context.log.line(&format!("found {found}"));
                     Ok(Seen::There)

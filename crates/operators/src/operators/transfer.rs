@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::{
+    Refused,
     catalog::{
         Written,
         argument::{BadArgument, FromArgument, OneOrMore, found},
@@ -55,23 +56,21 @@ pub(super) fn check(written: &Written<'_>) -> Result<(), BadArgument> {
     Err((Some("local_filepath"), "is required, unless `operation` is delete".into()))
 }
 
-/// What is to be done, file by file. A relative local path starts at the DAG file's folder.
+/// What is to be done, file by file.
 pub(super) fn steps(
     job: &Job<'_>,
     operation: Operation,
     local: Option<OneOrMore>,
     remote: OneOrMore,
-) -> Result<Vec<Step>, BadArgument> {
+) -> Result<Vec<Step>, Refused> {
     let (local, remote) = (local.unwrap_or_default().0, remote.0);
     if let Some(folder) = remote.iter().find(|path| path.is_empty() || path.ends_with('/')) {
-        return Err((Some("remote_filepath"), format!("has {folder:?}, which names no file")));
+        return Err(job.bad((Some("remote_filepath"), format!("has {folder:?}, which names no file"))));
     }
     if operation == Operation::Delete {
         if !local.is_empty() {
-            return Err((
-                Some("local_filepath"),
-                "has no meaning with `operation: delete`: leave it out".into(),
-            ));
+            let why = "has no meaning with `operation: delete`: leave it out";
+            return Err(job.bad((Some("local_filepath"), why.into())));
         }
         return Ok(remote.into_iter().map(|remote| Step::Delete { remote }).collect());
     }
@@ -81,15 +80,15 @@ pub(super) fn steps(
             local.len(),
             remote.len()
         );
-        return Err((Some("local_filepath"), why));
+        return Err(job.bad((Some("local_filepath"), why)));
     }
-    let pairs = local.into_iter().map(|path| job.folder().join(path)).zip(remote);
-    Ok(pairs
-        .map(|(local, remote)| match operation {
-            Operation::Put => Step::Put { local, remote },
-            Operation::Get | Operation::Delete => Step::Get { remote, local },
+    let step = |(local, remote): (String, String)| {
+        Ok(match operation {
+            Operation::Put => Step::Put { local: job.found(local)?, remote },
+            Operation::Get | Operation::Delete => Step::Get { remote, local: job.written(local)? },
         })
-        .collect())
+    };
+    local.into_iter().zip(remote).map(step).collect()
 }
 
 /// The name that a remote file has until it is whole.

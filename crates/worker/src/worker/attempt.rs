@@ -54,6 +54,9 @@ const LAST_WORDS_BYTES: u64 = 4096;
 /// What is said of an attempt is cut after so many characters; the log has it all.
 const MESSAGE_CHARS: usize = 8 * 1024;
 
+/// The variable that says where a task may write.
+const FILES: &str = "UPDRAFT_FILES";
+
 /// Who waits for a time looks at the clock so often.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
@@ -418,6 +421,9 @@ pub(super) fn process_spec(
     };
     let mut spec = ProcessSpec::new(marker, program, log);
     spec.env = plan.env.clone();
+    if let Some(own) = tools.files.own() {
+        spec.env.entry(FILES.into()).or_insert_with(|| own.to_string_lossy().into_owned());
+    }
     spec.inherit_env = plan.inherit_env;
     spec.handed = plan.secrets.iter().map(|(name, text)| (name.clone(), Secret::new(text.clone()))).collect();
     spec.run_as_user = order.task.run_as_user.clone();
@@ -462,9 +468,10 @@ pub(super) async fn explain_refusal(tools: &Tools, log: &Path) {
     let folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
     TaskLogFile::new(log.to_owned()).line(&format!(
         "the guard that keeps tasks off Updraft's own files may have refused this: under it no task makes files \
-         directly in {} (folders below these are free), or uses sudo. Whoever runs this installation can turn it \
-         off: UPDRAFT__WORKER__GUARD=off",
-        folders.join(", ")
+         directly in {} (folders below these are free, and so is $UPDRAFT_FILES, {}), or uses sudo. Whoever runs \
+         this installation can turn it off: UPDRAFT__WORKER__GUARD=off",
+        folders.join(", "),
+        tools.files.own().unwrap_or(Path::new("which is not set")).display()
     ));
 }
 

@@ -55,6 +55,7 @@ impl Conversation {
             guarding: Guarding::On,
             denied: Vec::new(),
             readable: Vec::new(),
+            files: home.path().join("files"),
             callback_timeout: Duration::from_secs(60),
             alone_for: None,
         };

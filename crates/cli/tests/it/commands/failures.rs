@@ -77,7 +77,7 @@ fn a_file_that_cannot_be_read_hides_no_other() {
     // Read by a server as little as by it.
     std::fs::write(dags.join("settings.yaml"), "just: [some, yaml]\n").unwrap();
     let done = system.run(&["dags", "check", dags.to_str().unwrap()]);
-    assert_eq!((done.code, &*done.out), (1, "one: 1 tasks\n"), "{done:?}");
+    assert_eq!((done.code, &*done.out), (1, "one: 1 task\n"), "{done:?}");
     let errors: Vec<&str> = done.err.lines().filter(|line| line.starts_with("error: ")).collect();
     let expected = [("latin.yaml", "UTF-8"), ("m.yaml", "a.yaml` as well as in"), ("z.yaml", "retrys")];
     assert_eq!(errors.len(), expected.len(), "{done:?}");

@@ -30,7 +30,8 @@ use crate::{
 arguments! {
     /// The arguments of `FTPFileTransmitOperator`.
     struct TransferArgs {
-        /// The file here, or several in a list; a relative path starts at the DAG file's folder. Not with
+        /// The file here, or several in a list. A relative path starts at the folder for what tasks write
+        /// (`UPDRAFT_FILES`); what is sent is looked for in the DAG file's folder first. Not with
         /// `operation: delete`.
         templated local_filepath: Option<OneOrMore>,
         /// The file there, or as many in a list as there are of `local_filepath`. A relative path starts at the
@@ -78,7 +79,7 @@ fn plan(job: &Job<'_>, with_tls: bool) -> Result<Work, Refused> {
     let args = job.read(TransferArgs::read)?;
     let steps = transfer::steps(job, args.operation, args.local_filepath, args.remote_filepath);
     Ok(Work::Native(Box::new(Transferring {
-        steps: steps.map_err(|bad| job.bad(bad))?,
+        steps: steps?,
         server: Server::of(job, &args.ftp_conn_id, with_tls)?,
         files: job.host.files()?.clone(),
         mark: job.mark(),

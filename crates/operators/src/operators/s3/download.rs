@@ -49,7 +49,7 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     Ok(Task::work(Downloading {
         account: Account::of(job, &args.aws_conn_id)?,
         from: from.map_err(|bad| job.bad(bad))?,
-        local: job.folder().join(args.filename),
+        local: job.written(args.filename)?,
         files: job.host.files()?.clone(),
         mark: job.mark(),
         make_folders: args.create_intermediate_dirs,

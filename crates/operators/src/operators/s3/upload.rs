@@ -23,7 +23,8 @@ use crate::{
 arguments! {
     /// The arguments of `LocalFilesystemToS3Operator`.
     struct UploadArgs {
-        /// The file here; a relative path starts at the DAG file's folder.
+        /// The file here. A relative path starts at the DAG file's folder or, where there is none, at the folder for
+        /// what tasks write (`UPDRAFT_FILES`).
         templated filename: String,
         /// The key of the object, or `s3://bucket/key`.
         templated dest_key: String,
@@ -110,7 +111,7 @@ const AT_ONCE: usize = 2;
 fn upload(job: &Job<'_>) -> Result<Work, Refused> {
     let args = job.read(UploadArgs::read)?;
     let to = place("dest_key", args.dest_bucket.as_deref(), &args.dest_key).map_err(|bad| job.bad(bad))?;
-    let from = From::File { path: job.folder().join(args.filename), files: job.host.files()?.clone() };
+    let from = From::File { path: job.found(args.filename)?, files: job.host.files()?.clone() };
     Ok(Task::work(Uploading {
         account: Account::of(job, &args.aws_conn_id)?,
         from,

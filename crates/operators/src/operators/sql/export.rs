@@ -141,7 +141,7 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     let args = job.read(ExportArgs::read)?;
     Ok(Work::Native(Box::new(Exporting {
         server: Server::of(job, &args.sql_conn_id, None)?,
-        path: job.folder().join(&args.path),
+        path: job.written(&args.path)?,
         form: form(args.file_format, Some(&args.pd_kwargs)).map_err(|bad| job.bad(bad))?,
         files: Arc::new(job.host.files()?.clone()),
         mark: job.mark(),

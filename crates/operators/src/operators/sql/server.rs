@@ -238,7 +238,8 @@ impl Given<'_> {
         Ok(Way::MySql(Box::new(options)))
     }
 
-    /// The file is the connection's host; a relative path starts at the DAG file's folder.
+    /// The file is the connection's host. A relative path starts at the DAG file's folder or, where there is none, at
+    /// the folder for what tasks write.
     fn sqlite(&self) -> Result<Way, Refused> {
         let path = self.connection.host.as_deref().or(self.connection.schema.as_deref()).unwrap_or_default();
         let path = path.strip_prefix("sqlite://").unwrap_or(path);
@@ -250,7 +251,11 @@ impl Given<'_> {
             return Ok(Way::Sqlite { options: Box::new(options), files: Box::default() });
         }
         let files = self.job.host.files()?;
-        let (place, path): (Place, PathBuf) = files.place(&self.job.folder().join(path))?;
+        let path = match self.job.found(path)? {
+            there if there.exists() => there,
+            _ => self.job.written(path)?,
+        };
+        let (place, path): (Place, PathBuf) = files.place(&path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .read_only(place == Place::Readable)
