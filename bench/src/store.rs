@@ -238,6 +238,7 @@ fn ti_row(key: TiKey, state: RunState, at: Timestamp) -> TiRow {
         state: if state.is_finished() { TiState::Success } else { TiState::Running(holder) },
         try_number: 1,
         max_tries: 1,
+        tries_before: 0,
         lost: 0,
         first_started_at: None,
         name: None,

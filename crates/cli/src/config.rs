@@ -106,8 +106,8 @@ pub struct Worker {
     /// or `off`. Guarded tasks can't use `sudo`, nor make files directly in the folders above the home folder.
     #[cfg_attr(test, schemars(with = "String"))]
     pub guard: Guarding,
-    /// Seconds that a callback of a task may take (`on_failure_callback` and its like). One that takes longer is
-    /// ended.
+    /// Seconds that a callback of a task or a DAG may take (`on_failure_callback` and its like). One that takes
+    /// longer is ended.
     pub callback_timeout_s: u64,
 }
 

@@ -25,7 +25,7 @@ use updraft_server::{
     backfills::Backfiller,
     blobs::Blobs,
     dags::Loader,
-    deliveries::Deliverer,
+    deliveries::{Caller, Deliverer},
     git::Mirror,
     http::{self, Metrics},
     leader::{self, Ended, Handle, Inbox, Leader, Surroundings},
@@ -311,8 +311,11 @@ impl Leading {
                     self.in_place.notify_one();
                     let backfiller = Backfiller { store: self.store.clone(), leader: self.leader.clone() };
                     let backfills = tokio::spawn(backfiller.run());
+                    let caller = Caller { store: self.store.clone(), workers: self.workers.clone() };
+                    let callbacks = tokio::spawn(caller.run());
                     let (ended, given_back) = leader.run().await;
                     backfills.abort();
+                    callbacks.abort();
                     inbox = given_back;
                     ended
                 }

@@ -22,6 +22,7 @@ use updraft_server::{
     accounts::Accounts,
     authoring,
     blobs::Blobs,
+    deliveries::Caller,
     http::{self, Metrics},
     leader::{self, Handle, Leader, Refusal, Surroundings},
     leadership::Reign,
@@ -173,8 +174,12 @@ async fn lead(
     };
     let leader = Leader::take_over(engine, inbox, around).await;
     let leader = leader.map_err(|(error, _)| error)?;
+    // What a DAG has called about its run is called, as what its tasks have.
+    let caller = Caller { store: store.clone(), workers: workers.clone() };
     tokio::spawn(async move {
+        let callbacks = tokio::spawn(caller.run());
         leader.run().await;
+        callbacks.abort();
         reign.end().await;
     });
     Ok(handle)

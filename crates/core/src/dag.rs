@@ -16,9 +16,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(crate) use self::callback::{NOTHING_CAN_RUN, TIME_IS_UP};
 pub use self::{
     alert::{AlertChannel, AlertOn, AlertSpec, AlertWords, Deadline, DeadlineFrom, OnDoubt, WebhookTarget},
-    callback::{Callback, CallbackOn},
+    callback::{Callback, CallbackOn, callback_reason},
     graph::{Dag, InvalidDag},
     mapping::{MapSource, Mapping, put_arguments},
     result_arg::ResultArg,

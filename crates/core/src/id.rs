@@ -178,6 +178,19 @@ pub struct AttemptId {
     pub lease: u32,
 }
 
+impl AttemptId {
+    /// What asks for variables and the like while a function is called about a run, as if it were the last attempt of this
+    /// task instance: no attempt has this lease.
+    pub fn of_call(ti: TiKey, try_number: u32) -> Self {
+        Self { ti, try_number, lease: 0 }
+    }
+
+    /// Whether it is [such](Self::of_call).
+    pub fn is_of_call(self) -> bool {
+        self.lease == 0
+    }
+}
+
 impl fmt::Display for AttemptId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let TiKey { run, task, map_index } = self.ti;

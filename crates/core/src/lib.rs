@@ -28,7 +28,7 @@ pub use self::{
         AlertChannel, AlertOn, AlertSpec, AlertWords, Bundle, Callback, CallbackOn, Dag, DagSpec, Deadline,
         DeadlineFrom, EdgeSpec, GroupSpec, InvalidDag, MapSource, Mapping, OnDoubt, Param, ResultArg,
         RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule, WebhookTarget, WeightRule,
-        put_arguments,
+        callback_reason, put_arguments,
     },
     engine::{Config, Engine, Output},
     id::{

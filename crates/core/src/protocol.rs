@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    AssetEvent, AttemptId, Callback, CallbackOn, DagId, GroupId, Incarnation, MapIndex, Namespace, QueueName,
-    RunId, RunState, TaskId, TiStateName, WorkerId,
+    AssetEvent, AttemptId, Callback, CallbackOn, DagId, DeliveryId, GroupId, Incarnation, MapIndex,
+    Namespace, QueueName, RunId, RunState, TaskId, TiStateName, WorkerId,
     input::{Outcome, WorkerEvent},
     record::RunType,
     retry::is_tried_again,
@@ -43,9 +43,19 @@ pub enum FromWorker {
         hostname: String,
         /// Its process id, for people.
         pid: u32,
+        /// Whether it knows of [`FromServer::Call`]: a keeper may be older than its server.
+        #[serde(default)]
+        calls: bool,
     },
     /// What the engine has to know. Several at once, in their order.
     Events(Vec<WorkerEvent>),
+    /// What became of a [`Call`].
+    Called {
+        /// Which.
+        id: DeliveryId,
+        /// What became of it.
+        outcome: CallOutcome,
+    },
 }
 
 /// What a server says.
@@ -78,6 +88,10 @@ pub enum FromServer {
     Continue(Vec<AttemptId>),
     /// The ends of these are in the store, or no longer wanted: forget them.
     Acknowledge(Vec<AttemptId>),
+    /// Call a function. One that is being called already, or was, is not called again: what becomes of it is told.
+    Call(Box<Call>),
+    /// What became of this call is in the store: forget it.
+    Forget(DeliveryId),
     /// Still there.
     Heartbeat,
 }
@@ -89,6 +103,44 @@ pub struct Offer {
     pub slots: u32,
     /// The queues it serves.
     pub queues: Vec<QueueName>,
+}
+
+/// A function of a DAG's author that a worker is to call about a run that is over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// The row of the outbox that it comes from.
+    pub id: DeliveryId,
+    /// The function.
+    pub callback: Callback,
+    /// The run, and the task instance that is shown with it: of a run that failed one that failed. Its attempt is over
+    /// and held by nobody: [`AttemptId::of_call`].
+    pub order: Order,
+    /// The state of that task instance.
+    pub ti_state: TiStateName,
+    /// When its last attempt began.
+    pub ti_started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ti_ended_at: Option<Timestamp>,
+    /// How the run ended.
+    pub run_state: RunState,
+    /// When it ended.
+    pub run_ended_at: Timestamp,
+    /// Why: see [`crate::callback_reason`].
+    pub reason: String,
+}
+
+/// What became of a [`Call`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallOutcome {
+    /// The function was called and went well.
+    Done,
+    /// It was called and failed, or took too long.
+    Failed(String),
+    /// It was not called; it may be another time.
+    NotCalled(String),
+    /// It was ended in its midst.
+    Broken(String),
 }
 
 /// One attempt as a worker is given it.
@@ -398,6 +450,11 @@ pub fn log_path(
 
 /// File systems allow 255 bytes for a name; the rest is for what stands around a part of it.
 const LONGEST_PART: usize = 200;
+
+/// Where the log of a [`Call`] is: with those of the run's tasks.
+pub fn call_log_path(namespace: &Namespace, dag_id: &DagId, run_id: &RunId, id: DeliveryId) -> String {
+    format!("{}/callback={id}.log", log_folder(namespace, dag_id, Some(run_id)))
+}
 
 /// Where the logs of a run are, or of all runs of a DAG: see [`log_path`].
 pub fn log_folder(namespace: &Namespace, dag_id: &DagId, run_id: Option<&RunId>) -> String {

@@ -4,6 +4,7 @@
 //! out at least once: one that was claimed when the server died is sent again, under the same id (`Message-ID`,
 //! `Idempotency-Key`), or held for a person to decide, where the alert says so.
 
+mod callbacks;
 mod send;
 
 use std::{sync::Arc, time::Duration};
@@ -13,7 +14,9 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 use updraft_core::DeliveryId;
 use updraft_operators::{alert::Sender, mail::MailServer};
-use updraft_store::{Burst, DeliveryEnd, DeliveryListing, Store};
+use updraft_store::{Burst, DeliveryEnd, DeliveryListing, OutboxPart, Store};
+
+pub use self::callbacks::Caller;
 
 use crate::{leader::now, secrets::Secrets};
 
@@ -97,7 +100,7 @@ impl Deliverer {
         let before = started.max(now.saturating_sub(LONGEST_SEND).unwrap_or(started));
         let error = "nobody knows whether it arrived: whoever sent it ended meanwhile. It is sent again, or, where it \
                      is held, when somebody resends it";
-        match self.store.end_doubt(before, error, now).await {
+        match self.store.end_doubt(OutboxPart::Alerts, before, error, now).await {
             Ok(0) => {}
             Ok(count) => warn!(count, "what was on its way when its server ended is sent again or held"),
             Err(error) => warn!(%error, "can't read the outbox; trying again"),
@@ -117,7 +120,8 @@ impl Deliverer {
 
     /// Sends those whose time has come. Says whether there may be more.
     async fn send_some(&self, installation: &str, unwritten: &mut Vec<Ended>) -> bool {
-        let claimed = match self.store.claim_deliveries(now(), AT_ONCE, self.burst).await {
+        let claimed = match self.store.claim_deliveries(OutboxPart::Alerts, now(), AT_ONCE, self.burst).await
+        {
             Ok(claimed) => claimed,
             Err(error) => {
                 warn!(%error, "can't read the outbox; trying again");

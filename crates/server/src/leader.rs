@@ -30,12 +30,15 @@ use updraft_core::{
 use updraft_store::{Bounds, CommitError, Fence, Order, RunField, RunQuery, Store, Window};
 
 pub use self::handle::{Handle, Refusal};
-pub(crate) use self::times::histogram;
 use self::{
     clock::Clock,
     handle::Message,
     order::Orders,
     times::{Times, observe},
+};
+pub(crate) use self::{
+    order::{order_run, order_task},
+    times::histogram,
 };
 use crate::{
     logs::{Logged, Logs},

@@ -9,10 +9,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, oneshot};
 use updraft_core::{
-    Incarnation, WorkerId,
-    protocol::{FromServer, Offer},
+    DeliveryId, Incarnation, WorkerId,
+    protocol::{Call, CallOutcome, FromServer, Offer},
 };
 
 pub use self::socket::serve;
@@ -22,6 +22,8 @@ pub use self::socket::serve;
 pub struct Workers {
     connections: Mutex<HashMap<WorkerId, Connection>>,
     keeper: Option<Offer>,
+    /// Told when one that calls functions has come.
+    came: Notify,
 }
 
 struct Connection {
@@ -30,6 +32,8 @@ struct Connection {
     number: u64,
     sender: mpsc::UnboundedSender<FromServer>,
     about: About,
+    /// Who waits for what becomes of the calls that it was given. They hear of it when the connection is gone.
+    calls: HashMap<DeliveryId, oneshot::Sender<CallOutcome>>,
 }
 
 /// What a worker says of itself, for people.
@@ -41,6 +45,8 @@ pub struct About {
     pub hostname: String,
     /// Its process id.
     pub pid: u32,
+    /// Whether it calls functions about runs.
+    pub calls: bool,
 }
 
 impl Workers {
@@ -79,6 +85,46 @@ impl Workers {
         self.lock().iter().map(|(id, connection)| (id.clone(), connection.about.clone())).collect()
     }
 
+    /// Whether there is one that calls functions about runs.
+    pub(crate) fn can_call(&self) -> bool {
+        self.lock().values().any(|connection| connection.about.calls)
+    }
+
+    /// Waits until one may have come that does.
+    pub(crate) async fn one_that_calls(&self) {
+        self.came.notified().await;
+    }
+
+    /// Has the worker call a function that has the fewest to call. What becomes of it is told, unless the connection goes
+    /// before; `None` where no worker is there.
+    pub(crate) fn call(&self, call: Call) -> Option<(WorkerId, oneshot::Receiver<CallOutcome>)> {
+        let mut connections = self.lock();
+        let able = connections.iter_mut().filter(|(_, connection)| connection.about.calls);
+        let (worker, connection) =
+            able.min_by(|(a, one), (b, other)| (one.calls.len(), a).cmp(&(other.calls.len(), b)))?;
+        let (sender, outcome) = oneshot::channel();
+        connection.calls.insert(call.id, sender);
+        let _ = connection.sender.send(FromServer::Call(Box::new(call)));
+        Some((worker.clone(), outcome))
+    }
+
+    /// What became of a call is in the store.
+    pub(crate) fn forget_call(&self, worker: &WorkerId, id: DeliveryId) {
+        if let Some(connection) = self.lock().get(worker) {
+            let _ = connection.sender.send(FromServer::Forget(id));
+        }
+    }
+
+    /// A worker has said what became of a call.
+    fn called(&self, worker: &WorkerId, number: u64, id: DeliveryId, outcome: CallOutcome) {
+        let mut connections = self.lock();
+        let connection = connections.get_mut(worker).filter(|connection| connection.number == number);
+        if let Some(waiting) = connection.and_then(|connection| connection.calls.remove(&id)) {
+            // Where nobody waits any more, it is asked for again.
+            let _ = waiting.send(outcome);
+        }
+    }
+
     fn add(
         &self,
         worker: WorkerId,
@@ -92,7 +138,11 @@ impl Workers {
         }
         let number = before.map_or(0, |before| before.number) + 1;
         let (sender, receiver) = mpsc::unbounded_channel();
-        connections.insert(worker, Connection { incarnation, number, sender, about });
+        if about.calls {
+            self.came.notify_one();
+        }
+        let calls = HashMap::new();
+        connections.insert(worker, Connection { incarnation, number, sender, about, calls });
         Some((number, receiver))
     }
 

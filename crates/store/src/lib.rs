@@ -44,7 +44,8 @@ pub use self::{
     },
     records::{
         AccountId, AccountRow, Burst, Claimed, ConnectionRow, DeliveryEnd, ImportErrorRow, NewAccount,
-        NewToken, Note, Put, Records, SecretId, SecretRow, TokenId, TokenKind, TokenRow, VariableRow,
+        NewToken, Note, OutboxPart, Put, Records, SecretId, SecretRow, TokenId, TokenKind, TokenRow,
+        VariableRow,
     },
     sql::{SCHEMA_VERSION, SqlStore, restore},
     upkeep::{Cleaned, Expired, Upkeep},

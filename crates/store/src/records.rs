@@ -12,7 +12,7 @@ use updraft_core::{DeliveryId, Namespace, RunKey, TiKey, record::AuditRow};
 
 pub use self::row::{
     AccountId, AccountRow, Burst, Claimed, ConnectionRow, DeliveryEnd, ImportErrorRow, NewAccount, NewToken,
-    Note, Put, SecretId, SecretRow, TokenId, TokenKind, TokenRow, VariableRow,
+    Note, OutboxPart, Put, SecretId, SecretRow, TokenId, TokenKind, TokenRow, VariableRow,
 };
 use crate::{Error, Page, TextFilter, Window};
 
@@ -151,11 +151,12 @@ pub trait Records: Send + Sync {
     /// Writes an entry in the audit log that stands by itself: a login, a command that was refused.
     async fn put_audit(&self, audit: &AuditRow) -> Result<(), Error>;
 
-    /// Takes up to `limit` deliveries whose time has come, the oldest first. They are `sending` from now on,
+    /// Takes up to `limit` deliveries of this part whose time has come, the oldest first. They are `sending` from now on,
     /// with one attempt more, and nobody else is given them. What is more than a burst allows is gathered into
     /// a digest instead, which comes when its time has come; without a burst everything comes singly.
     async fn claim_deliveries(
         &self,
+        part: OutboxPart,
         now: Timestamp,
         limit: u32,
         burst: Option<Burst>,
@@ -171,10 +172,16 @@ pub trait Records: Send + Sync {
         now: Timestamp,
     ) -> Result<bool, Error>;
 
-    /// Has those sent again that are `sending` since before a time, in all namespaces, or holds them where
+    /// Has those of this part sent again that are `sending` since before a time, in all namespaces, or holds them where
     /// they say so ([`OnDoubt::Hold`](updraft_core::OnDoubt::Hold)); returns how many. Their last error is this
     /// one.
-    async fn end_doubt(&self, before: Timestamp, error: &str, now: Timestamp) -> Result<u64, Error>;
+    async fn end_doubt(
+        &self,
+        part: OutboxPart,
+        before: Timestamp,
+        error: &str,
+        now: Timestamp,
+    ) -> Result<u64, Error>;
 
     /// Sends anew what failed, was undeliverable or held: a digest with all that it tells of, one that a digest
     /// told of by itself. `false` where it is in another state.

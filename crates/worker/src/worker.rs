@@ -6,6 +6,7 @@
 mod api;
 mod attempt;
 mod callbacks;
+mod calls;
 mod connection;
 mod held;
 mod host;
@@ -28,6 +29,7 @@ pub use self::connection::Endpoint;
 use self::{
     api::TaskApi,
     attempt::{Running, Tools},
+    calls::{Called, Calls},
     connection::Connection,
     held::{Held, Phase},
     host::Client,
@@ -152,6 +154,7 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
     let files = Files::new(guard.policy().denied.clone(), guard.policy().readable.clone()).with_own(own);
     let guard = wanted(guard, config.guarding)?;
     let (sender, happened) = mpsc::unbounded_channel();
+    let (calls, called) = Calls::new();
     let tools = Arc::new(Tools {
         spawner,
         guard,
@@ -172,6 +175,8 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
         config,
         tools,
         happened,
+        calls,
+        called,
         draining: false,
         joins: 0,
         joined: 0,
@@ -213,6 +218,8 @@ struct Worker {
     runs: Runs,
     tools: Arc<Tools>,
     happened: mpsc::UnboundedReceiver<Happened>,
+    calls: Calls,
+    called: mpsc::UnboundedReceiver<Called>,
     draining: bool,
     /// How often it has said that it is there, and which time of these the server has heard last.
     joins: u64,
@@ -283,23 +290,28 @@ impl Worker {
             }
             self.mind_lease();
             let lonely = self.config.alone_for.is_some_and(|limit| alone_since.elapsed() > limit);
-            if lonely && self.held.is_empty() {
+            if lonely && self.is_idle() {
                 info!("no server for a while, and nothing to do: going");
                 return Ok(());
             }
             tokio::select! {
                 () = tokio::time::sleep(RECONNECT_EVERY) => {}
                 Some(happened) = self.happened.recv() => self.note(happened),
+                Some(called) = self.called.recv() => self.calls.end(&called),
                 () = asked(stop) => {
                     let since = *stopping_since.get_or_insert_with(std::time::Instant::now);
-                    let unheard = !self.held.any_runs() && since.elapsed() > UNHEARD_FOR;
-                    if self.held.is_empty() || unheard {
+                    let at_work = self.held.any_runs() || self.calls.any_runs();
+                    let unheard = !at_work && since.elapsed() > UNHEARD_FOR;
+                    if self.is_idle() || unheard {
                         return Ok(());
                     }
-                    self.end_all();
+                    self.stop();
                     tokio::time::sleep(RECONNECT_EVERY).await;
                     while let Ok(happened) = self.happened.try_recv() {
                         self.note(happened);
+                    }
+                    while let Ok(called) = self.called.try_recv() {
+                        self.calls.end(&called);
                     }
                 }
             }
@@ -317,14 +329,14 @@ impl Worker {
                 .map(|n| n.to_string_lossy().into_owned())
                 .unwrap_or_default(),
             pid: std::process::id(),
+            calls: true,
         };
         if !connection.send(&hello).await {
             return Over::Disconnected;
         }
         if *stop.borrow() {
             // It was told to stop while no server was there.
-            self.draining = true;
-            self.end_all();
+            self.stop();
         }
         let mut beat = tokio::time::interval(HEARTBEAT_EVERY);
         let mut joined = false;
@@ -366,6 +378,14 @@ impl Worker {
                     }
                     events
                 }
+                Some(called) = self.called.recv() => {
+                    self.calls.end(&called);
+                    let (id, outcome) = called;
+                    if joined && !connection.send(&FromWorker::Called { id, outcome }).await {
+                        return Over::Disconnected;
+                    }
+                    Vec::new()
+                }
                 () = tokio::time::sleep_until(told_at), if !begun.is_empty() => std::mem::take(&mut begun),
                 _ = beat.tick() => {
                     self.mind_lease();
@@ -373,8 +393,7 @@ impl Worker {
                 }
                 () = asked(stop), if !told_to_stop => {
                     told_to_stop = true;
-                    self.draining = true;
-                    self.end_all();
+                    self.stop();
                     vec![WorkerEvent::Draining]
                 }
             };
@@ -386,7 +405,7 @@ impl Worker {
             if joined && !events.is_empty() && !connection.tell(events).await {
                 return Over::Disconnected;
             }
-            if told_to_stop && self.held.is_empty() {
+            if told_to_stop && self.is_idle() {
                 connection.tell(vec![WorkerEvent::Left]).await;
                 connection.close().await;
                 return Over::Stopped;
@@ -464,6 +483,8 @@ impl Worker {
                     self.held.forget(attempt);
                 }
             }
+            FromServer::Call(call) => self.calls.begin(*call, &self.tools, self.draining),
+            FromServer::Forget(id) => self.calls.forget(id),
             FromServer::Joined(join) => self.joined = join,
             FromServer::Welcome { .. }
             | FromServer::Refused(_)
@@ -490,5 +511,17 @@ impl Worker {
 
     fn end_all(&self) {
         self.each_running(&self.held.ids(), Running::cancel);
+    }
+
+    /// Ends everything, for good.
+    fn stop(&mut self) {
+        self.draining = true;
+        self.end_all();
+        self.calls.end_all();
+    }
+
+    /// Whether nothing is at work, and nothing is left to be told.
+    fn is_idle(&self) -> bool {
+        self.held.is_empty() && !self.calls.any_runs()
     }
 }

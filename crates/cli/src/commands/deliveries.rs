@@ -3,7 +3,7 @@
 use anyhow::Result;
 use reqwest::Method;
 
-use super::{Ask, Limit, Session};
+use super::{Ask, Limit, Session, tasks::text};
 use crate::output::Columns;
 
 /// What can be done with deliveries.
@@ -24,6 +24,12 @@ pub enum Command {
         state: Vec<String>,
         #[command(flatten)]
         limit: Limit,
+    },
+    /// Print what a function printed that a DAG had called about a run.
+    #[command(after_help = "Example:\n  updraft deliveries logs 12")]
+    Logs {
+        /// Its number in `deliveries list`.
+        id: i64,
     },
     /// Send anew what failed, could not be delivered, or is held since nobody knows whether it went out.
     #[command(after_help = "Example:\n  updraft deliveries resend 12")]
@@ -56,6 +62,7 @@ impl Ask for Command {
                 let path = ["v1", "deliveries"];
                 format.list(&client.list(&path, &query, "deliveries", limit.rows()).await?, LISTED)
             }
+            Self::Logs { id } => text(session, &["v1", "deliveries", &id.to_string(), "logs"], &[]).await,
             Self::Resend { id } => {
                 let path = ["v1", "deliveries", &id.to_string(), "resend"];
                 client.call(Method::POST, &path, &[], None).await?;

@@ -1,7 +1,8 @@
-//! Functions that tasks have called, in a whole installation.
+//! Functions that tasks and DAGs have called, in a whole installation.
 
 use std::{path::Path, time::Duration};
 
+use serde_json::Value;
 use updraft_core::{RunState, TiStateName};
 
 use crate::system::System;
@@ -26,6 +27,15 @@ def wait(context):
     note(f"begun {context['ti'].try_number}")
     open(SHARED + "/go").read()
     note(f"done {context['ti'].try_number}")
+
+def of_run(context, mark="-"):
+    run, ti = context["dag_run"], context["ti"]
+    note(f"{run.run_id} {run.state} {context['reason']} {ti.task_id} {ti.state} {mark}")
+    print("the password is", context["conn"].shop.password)
+    print("it left", ti.xcom_pull(task_ids="works"))
+
+def of_run_raises(context):
+    raise ValueError("no mail today")
 
 def fails(ti):
     raise ValueError("as it should")
@@ -157,8 +167,105 @@ async fn an_attempt_is_lost_whose_keeper_dies_while_one_is_called() {
     assert_eq!(notes(&system.shared()), ["begun 1", "begun 2", "done 2"]);
 }
 
-/// `dev/dags/example_callbacks.yml` of dag-factory, but for what it has called about a run, which is refused, and for
-/// the notifier's text.
+/// Waits until as many callbacks of DAGs as are named stand so, the first first, and gives them.
+async fn called(system: &System, states: &[&str]) -> Vec<Value> {
+    let listed = |done: &crate::system::Done| -> Vec<Value> {
+        let mut rows: Vec<Value> = serde_json::from_str(&done.out).unwrap_or_default();
+        rows.reverse();
+        rows
+    };
+    let stand = |done: &crate::system::Done| {
+        listed(done).iter().map(|row| row["state"].as_str().unwrap().to_owned()).eq(states.iter().copied())
+    };
+    listed(&system.until(&["deliveries", "list", "-o", "json"], stand).await)
+}
+
+#[tokio::test]
+async fn the_end_of_a_run_is_called_about() {
+    let system = &mut system(
+        "
+called:
+  default_args: {start_date: 2024-01-01, retries: 0}
+  params: {code: 0}
+  on_success_callback: functions.of_run
+  on_failure_callback:
+  - functions.of_run_raises
+  - {callback: functions.of_run, mark: crew}
+  tasks:
+    works: {operator: bash, bash_command: echo much}
+    ends: {operator: bash, bash_command: 'exit {{ params.code }}', dependencies: [works]}
+",
+    );
+    system.start(2);
+    system.until(&["dags", "trigger", "called", "--run-id", "good"], |done| done.code == 0).await;
+    let sent = called(system, &["sent"]).await;
+    system.run(&["dags", "trigger", "called", "--run-id", "bad", "--conf", r#"{"code": 3}"#]).good();
+    let rows = called(system, &["sent", "failed", "sent"]).await;
+    let expected = ["good success success ends success -", "bad failed task_failure ends failed crew"];
+    assert_eq!(notes(&system.shared()), expected);
+    assert_eq!(rows[1]["last_error"], "failed with exit code 1: ValueError: no mail today");
+    // What they print is kept and shown, without what is secret.
+    let log = system.run(&["deliveries", "logs", &sent[0]["id"].to_string()]).good();
+    let lines: Vec<&str> = log.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    let expected = ["Calling on_success_callback functions.of_run.", "the password is ***", "it left much"];
+    assert_eq!(lines, expected);
+    let log = system.run(&["deliveries", "logs", &rows[1]["id"].to_string()]).good();
+    assert!(log.contains("in of_run_raises") && log.contains("ValueError: no mail today"), "{log}");
+    assert!(log.contains("This changes nothing about the run."), "{log}");
+    // There is nothing to test by calling it.
+    let none = system.run(&["alerts", "test", "called"]);
+    assert_eq!((none.code, none.err.contains("called has no alerts")), (3, true), "{none:?}");
+}
+
+const WAITS_AT_END: &str = "
+called:
+  schedule: '@once'
+  default_args: {start_date: 2024-01-01, retries: 0}
+  on_success_callback: functions.wait
+  tasks: {works: {operator: bash, bash_command: echo works}}
+";
+
+#[tokio::test]
+async fn a_server_that_dies_while_a_dags_callback_runs_hears_of_it_when_it_is_back() {
+    let system = &mut system(WAITS_AT_END);
+    system.start(2);
+    noted(system, "begun 1").await;
+    system.kill_server();
+    go(system).await;
+    noted(system, "done 1").await;
+    system.start(2);
+    let rows = called(system, &["sent"]).await;
+    // It was asked for twice and called once.
+    assert_eq!(
+        (&rows[0]["attempts"], notes(&system.shared())),
+        (&2.into(), vec!["begun 1".into(), "done 1".into()])
+    );
+}
+
+#[tokio::test]
+async fn a_dags_callback_is_called_again_whose_keeper_dies_in_its_midst() {
+    let system = &mut system(WAITS_AT_END);
+    system.start(2);
+    noted(system, "begun 1").await;
+    system.kill_keeper();
+    // The one that was called is ended before the next is, so only that goes on.
+    let again = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        while notes(&system.shared()).len() < 2 {
+            tick.tick().await;
+        }
+    };
+    let again = tokio::time::timeout(Duration::from_secs(30), again).await;
+    assert!(again.is_ok(), "{}", system.said());
+    go(system).await;
+    let rows = called(system, &["sent"]).await;
+    assert_eq!(notes(&system.shared()), ["begun 1", "begun 1", "done 1"]);
+    assert_eq!(rows[0]["attempts"], 2);
+    let runs = system.runs_over(1, Duration::from_secs(10)).await;
+    assert_eq!(runs[0].state, RunState::Success);
+}
+
+/// `dev/dags/example_callbacks.yml` of dag-factory, but for the notifier's text.
 const OF_DAG_FACTORY: &str = r##"
 callbacks:
   default_args:
@@ -173,6 +280,10 @@ callbacks:
   catchup: False
   on_execute_callback_name: print_hello_from_callback
   on_execute_callback_file: $CONFIG_ROOT_DIR/print_hello.py
+  on_success_callback:
+    callback: customized.callbacks.custom_callbacks.output_message
+    param1: param1
+    param2: param2
   task_groups:
     - group_name: "task_group_1"
       default_args:
@@ -231,6 +342,8 @@ fn dag_factorys_example_calls_its_callbacks_in_a_trial() {
     for task in ["start", "task_2", "task_group_1.task_3"] {
         assert!(of(task, "hello from callback"), "{task}: {said}");
     }
-    assert!(of("task_1", "param1 ---------- param2"), "{said}");
-    assert_eq!(said.matches("Calling on_").count(), 4, "{said}");
+    for task in ["task_1", "(the run)"] {
+        assert!(of(task, "param1 ---------- param2"), "{task}: {said}");
+    }
+    assert_eq!(said.matches("Calling on_").count(), 5, "{said}");
 }

@@ -115,6 +115,53 @@ async fn a_run_stays_on_the_commit_that_it_began_with() {
     until_gone(&checkouts.join(&first)).await;
 }
 
+/// A DAG that has two functions called about its runs, the first of which waits for the gate.
+const CALLED: &str = "
+called:
+  default_args: {start_date: 2024-01-01, retries: 0}
+  on_success_callback: [calls.waits, calls.says]
+  tasks: {nothing: {operator: empty}}
+";
+
+const CALLS: &str = "
+import os, time
+
+def waits(context):
+    while not os.path.exists('GATE'):
+        time.sleep(0.05)
+
+def says(context):
+    print('the function says WORD')
+";
+
+#[tokio::test]
+async fn what_a_run_has_called_is_that_of_its_commit() {
+    let repository = Repository::new();
+    let gate = repository.outside().join("gate");
+    let calls = |word: &str| CALLS.replace("GATE", &gate.display().to_string()).replace("WORD", word);
+    let first = repository.commit(&[("dags/called.yaml", CALLED), ("dags/calls.py", &calls("one"))]);
+    let mut system = following(&repository.url(), 1);
+    system.start(4);
+    until_at(&system, &[("called", &first)]).await;
+    system.run(&["dags", "trigger", "called", "--wait"]).good();
+    let second = repository.commit(&[("dags/calls.py", &calls("two"))]);
+    until_at(&system, &[("called", &second)]).await;
+    let third = repository.commit(&[("dags/calls.py", &calls("three"))]);
+    until_at(&system, &[("called", &third)]).await;
+    let checkouts = system.home().join("git/checkouts");
+    until_gone(&checkouts.join(&second)).await;
+    assert!(checkouts.join(&first).is_dir());
+    std::fs::write(&gate, "").unwrap();
+    let sent = |done: &Done| {
+        let rows: Value = serde_json::from_str(&done.out).unwrap_or_default();
+        rows.as_array().is_some_and(|rows| rows.iter().all(|row| row["state"] == "sent"))
+    };
+    let rows = system.until(&["deliveries", "list", "-o", "json"], sent).await.json();
+    let log = system.run(&["deliveries", "logs", &rows[0]["id"].to_string()]).good();
+    assert!(log.contains("the function says one"), "{log}");
+    until_gone(&checkouts.join(&first)).await;
+}
+
 async fn until_gone(path: &Path) {
     let began = std::time::Instant::now();
     let mut tick = tokio::time::interval(Duration::from_millis(50));

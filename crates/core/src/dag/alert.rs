@@ -3,6 +3,8 @@
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use super::callback::Callback;
+
 /// Somebody to be told of something.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,6 +97,9 @@ pub enum AlertChannel {
         /// The connection that describes the gateway (type `sms`).
         conn_id: String,
     },
+    /// Nobody is told, but a function of a DAG's author is called, by a worker: Airflow's `on_failure_callback` and
+    /// `on_success_callback` of a DAG.
+    Callback(Callback),
 }
 
 /// Where a webhook is.

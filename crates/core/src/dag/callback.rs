@@ -1,11 +1,12 @@
-//! Functions of its author's that a task has called about it.
+//! Functions of its author's that a task has called about it, or a DAG about its runs.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::input::AttemptEnd;
 
-/// A Python function that is called when something becomes of a task's attempt (Airflow's `on_*_callback`).
+/// A Python function that is called when something becomes of a task's attempt, or of a run (Airflow's
+/// `on_*_callback`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Callback {
@@ -21,7 +22,8 @@ pub struct Callback {
     pub kwargs: Map<String, Value>,
 }
 
-/// When a [`Callback`] is called, as Airflow has it: about attempts that a worker carries out.
+/// When a [`Callback`] is called, as Airflow has it: about attempts that a worker carries out; of a run when it
+/// failed or succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallbackOn {
@@ -35,6 +37,24 @@ pub enum CallbackOn {
     Success,
     /// It said itself that it is to be skipped.
     Skipped,
+}
+
+/// Why a run has failed whose time was up.
+pub(crate) const TIME_IS_UP: &str = "its time was up (dagrun_timeout)";
+
+/// How it begins why a run has failed of which nothing can run any more.
+pub(crate) const NOTHING_CAN_RUN: &str = "nothing can run any more";
+
+/// What a DAG's callbacks are told in Airflow's words of why a run ended, `said` being the run's own reason. What Airflow
+/// has no word for is told in ours.
+pub fn callback_reason(failed: bool, said: Option<&str>) -> &str {
+    match said {
+        Some(TIME_IS_UP) => "timed_out",
+        Some(said) if said.starts_with(NOTHING_CAN_RUN) => "all_tasks_deadlocked",
+        Some(said) => said,
+        None if failed => "task_failure",
+        None => "success",
+    }
 }
 
 impl CallbackOn {

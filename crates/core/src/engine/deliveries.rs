@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Engine, Timer, run::Run};
 use crate::{
-    AlertOn, AlertSpec, DagKey, DeadlineFrom, DeliveryId, RunKey, TaskId, TiKey,
+    AlertChannel, AlertOn, AlertSpec, DagKey, DeadlineFrom, DeliveryId, RunKey, TaskId, TiKey,
     input::{CommandError, Effect, Reply},
     record::{DeliveryRow, RunRow},
 };
@@ -118,7 +118,9 @@ impl Engine {
         let of_tasks = spec.tasks.iter().filter(|other| task.is_none_or(|task| other.task_id == *task));
         let of_dag = spec.alerts.iter().filter(|_| task.is_none());
         let mut alerts: Vec<AlertSpec> = Vec::new();
-        for alert in of_dag.chain(of_tasks.flat_map(|task| &task.alerts)) {
+        let of_any = of_dag.chain(of_tasks.flat_map(|task| &task.alerts));
+        // A function is called about what happened alone: it may undo something, or begin it.
+        for alert in of_any.filter(|alert| !matches!(alert.channel, AlertChannel::Callback(_))) {
             if alerts.iter().all(|known| known.channel != alert.channel) {
                 alerts.push(alert.clone());
             }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     AlertOn, AssetEvent, Dag, DagKey, End, RunKey, RunState, TiKey, TiState,
+    dag::{NOTHING_CAN_RUN, TIME_IS_UP},
     input::ToWorker,
     record::{DagVersionRow, RunRow, RunSnapshot, RunType},
 };
@@ -128,7 +129,7 @@ impl Engine {
             if stuck.iter().all(|ti| !self.waits_for_past(run, ti.key)) {
                 let first = stuck.first().map(|ti| ti.task_id.clone());
                 let reason = format!(
-                    "nothing can run any more: {} task instances wait for what will not happen, the first is `{}`",
+                    "{NOTHING_CAN_RUN}: {} task instances wait for what will not happen, the first is `{}`",
                     stuck.len(),
                     first.as_deref().unwrap_or_default()
                 );
@@ -184,7 +185,7 @@ impl Engine {
             return;
         }
         self.stop_run(now, key, End::Skipped, "the run's time was up (dagrun_timeout)");
-        self.finish_run(now, key, RunState::Failed, Some("its time was up (dagrun_timeout)".into()));
+        self.finish_run(now, key, RunState::Failed, Some(TIME_IS_UP.into()));
     }
 
     /// Ends everything of a run that is not over: what runs is ended by its worker.

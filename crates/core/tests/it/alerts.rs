@@ -1,12 +1,13 @@
-//! Who is told of runs that are late, and of ticks that were missed.
+//! Who is told of runs that are late, and of ticks that were missed; what a DAG has called about its runs.
 
 use std::sync::Arc;
 
 use jiff::SignedDuration;
 use serde_json::json;
 use updraft_core::{
-    AlertChannel, AlertOn, AlertSpec, DagKey, DagSpec, Deadline, DeadlineFrom, RunKey,
-    input::{AttemptEnd, Command, CommandError, Reply, Trigger},
+    AlertChannel, AlertOn, AlertSpec, Callback, CallbackOn, DagKey, DagSpec, Deadline, DeadlineFrom, OnDoubt,
+    RunKey, RunState, callback_reason,
+    input::{AttemptEnd, Command, CommandError, Reply, Report, Trigger},
     record::{DeliveryRow, RunType},
     schedule::{Schedule, Zone},
 };
@@ -166,6 +167,8 @@ fn a_test_takes_each_way_once_and_tells_of_no_run() {
     spec.alerts = vec![alert(AlertOn::Failure), alert(AlertOn::Success)];
     spec.tasks[0].alerts = vec![alert(AlertOn::Retry), AlertSpec::new(AlertOn::Failure, chat("ops"))];
     spec.tasks[1].alerts = vec![AlertSpec::new(AlertOn::Failure, chat("ops"))];
+    // A function is called about what happened alone.
+    spec.alerts.push(called(AlertOn::Failure, "m.one"));
     world.put(spec);
     let test = |task: Option<&str>| Command::TestAlerts {
         dag: DagKey::new("default", "d"),
@@ -181,4 +184,79 @@ fn a_test_takes_each_way_once_and_tells_of_no_run() {
     let Ok(Reply::Deliveries(ids)) = world.command(test(Some("b"))) else { panic!() };
     assert_eq!(ids.len(), 1);
     assert!(matches!(world.command(test(Some("c"))), Err(CommandError::NotFound(_))));
+}
+
+fn called(on: AlertOn, function: &str) -> AlertSpec {
+    let of = if on == AlertOn::Success { CallbackOn::Success } else { CallbackOn::Failure };
+    let function = Callback { on: of, function: function.into(), file: None, kwargs: serde_json::Map::new() };
+    AlertSpec::new(on, AlertChannel::Callback(function))
+}
+
+/// The functions that wait to be called, with the reason that each is told.
+fn calls(world: &World) -> Vec<(String, String)> {
+    let of = |row: &&DeliveryRow| match &row.channel {
+        AlertChannel::Callback(callback) => {
+            let reason = callback_reason(row.on == AlertOn::Failure, row.context["reason"].as_str());
+            Some((callback.function.clone(), reason.to_owned()))
+        }
+        _ => None,
+    };
+    told(world).iter().filter_map(of).collect()
+}
+
+fn with_callbacks() -> DagSpec {
+    let mut spec = dag("d", &["a"], &[]);
+    let failure = AlertOn::Failure;
+    spec.alerts =
+        vec![called(failure, "m.one"), called(AlertOn::Success, "m.done"), called(failure, "m.two")];
+    spec
+}
+
+fn calls_are(world: &World, expected: &[(&str, &str)]) {
+    let expected: Vec<_> =
+        expected.iter().map(|(name, why)| ((*name).to_owned(), (*why).to_owned())).collect();
+    assert_eq!(calls(world), expected);
+}
+
+#[test]
+fn what_a_dag_has_called_is_put_into_the_outbox_with_the_end_of_the_run() {
+    let mut world = World::new(8);
+    world.put(with_callbacks());
+    let run = world.trigger("d");
+    let attempt = world.assigned()[0];
+    world.report(attempt, Report::Started);
+    calls_are(&world, &[]);
+    world.end(attempt, AttemptEnd::Failed);
+    calls_are(&world, &[("m.one", "task_failure"), ("m.two", "task_failure")]);
+    let ends =
+        world.batches.iter().find(|batch| batch.runs.get(&run).is_some_and(|run| run.state.is_finished()));
+    let rows = &ends.unwrap().deliveries;
+    assert_eq!(
+        rows.iter().map(|row| (row.run, row.on_doubt)).collect::<Vec<_>>(),
+        [(Some(run), OnDoubt::Resend); 2]
+    );
+    // One that begins anew and ends another way calls another.
+    world.command(Command::Clear(clear(run, &["a"]))).unwrap();
+    world.succeed_all();
+    assert_eq!(world.run_state(run), RunState::Success);
+    calls_are(&world, &[("m.one", "task_failure"), ("m.two", "task_failure"), ("m.done", "success")]);
+}
+
+#[test]
+fn a_run_that_is_marked_or_whose_time_is_up_calls_as_its_alerts_tell() {
+    let mut world = World::new(8);
+    let mut spec = with_callbacks();
+    spec.alerts.remove(2);
+    spec.alerts.push(alert(AlertOn::Failure));
+    spec.dagrun_timeout = Some(SignedDuration::from_mins(5));
+    world.put(spec);
+    let marked = world.trigger("d");
+    world.command(Command::MarkRun { run: marked, state: RunState::Failed }).unwrap();
+    world.trigger("d");
+    world.pass(SignedDuration::from_mins(6));
+    calls_are(&world, &[("m.one", "it was marked as failed"), ("m.one", "timed_out")]);
+    let mails = told(&world).iter().filter(|row| matches!(row.channel, AlertChannel::Email { .. })).count();
+    assert_eq!(mails, 2);
+    let stuck = "nothing can run any more: 1 task instances wait for what will not happen, the first is `a`";
+    assert_eq!(callback_reason(true, Some(stuck)), "all_tasks_deadlocked");
 }

@@ -135,7 +135,10 @@ fn usual(row: &DeliveryRow, url: &str) -> Words {
             let told: String = told.map(|(name, value)| format!("{name}: {value}\n")).collect();
             format!("{told}\n{url}\n")
         }
-        AlertChannel::Slack { .. } | AlertChannel::Webhook(_) | AlertChannel::Sms { .. } => {
+        AlertChannel::Slack { .. }
+        | AlertChannel::Webhook(_)
+        | AlertChannel::Sms { .. }
+        | AlertChannel::Callback(_) => {
             let reason = Some(said("reason")).filter(|reason| !reason.is_empty());
             let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
             format!("{subject}{reason}\n{url}")

@@ -1,8 +1,11 @@
-//! Callbacks: Python functions that a task has called, and the notifiers of Airflow's providers, which become alerts.
+//! Callbacks: Python functions that a task or a DAG has called, and the notifiers of Airflow's providers, which become
+//! alerts.
 //!
 //! As in dag-factory, `on_failure_callback` and its like name a function by its dotted path, alone or as `callback` in a
 //! mapping whose other entries are its arguments; or there are several in a list. `on_failure_callback_name` names one
 //! in the file `on_failure_callback_file`, and counts over the other form.
+//!
+//! What a DAG has called about its runs goes by the outbox, as its alerts do, and is among these.
 
 use serde_json::Map;
 use updraft_core::{AlertChannel, AlertOn, AlertSpec, AlertWords, Callback, CallbackOn};
@@ -10,7 +13,6 @@ use updraft_core::{AlertChannel, AlertOn, AlertSpec, AlertWords, Callback, Callb
 use super::{
     alert::template_of,
     field::{self, Noted},
-    keys,
     node::{Entry, Mapping, Node, Value},
     problem::Problems,
 };
@@ -25,16 +27,43 @@ pub(super) struct Called {
     pub functions: Vec<Callback>,
 }
 
+/// What a DAG's callbacks are about.
+const OF_RUNS: [CallbackOn; 2] = [CallbackOn::Failure, CallbackOn::Success];
+
 /// Whether a key is about a callback of a task.
 pub(super) fn is_key(key: &str) -> bool {
+    is_about(&CallbackOn::ALL, key)
+}
+
+/// Whether a key is about a callback of a DAG.
+pub(super) fn is_key_of_dag(key: &str) -> bool {
+    is_about(&OF_RUNS, key)
+}
+
+fn is_about(these: &[CallbackOn], key: &str) -> bool {
     let of = key.strip_suffix("_name").or_else(|| key.strip_suffix("_file")).unwrap_or(key);
-    CallbackOn::ALL.iter().any(|on| on.key() == of)
+    these.iter().any(|on| on.key() == of)
 }
 
 /// What a task, or `default_args`, says of its callbacks.
 pub(super) fn of_tasks(given: &Mapping, problems: &mut Problems) -> Vec<(CallbackOn, Called)> {
+    of(&CallbackOn::ALL, given, problems)
+}
+
+/// What a DAG says of its callbacks: what its outbox carries out when a run ends.
+pub(super) fn of_dag(given: &Mapping, problems: &mut Problems) -> Vec<AlertSpec> {
+    let mut alerts = Vec::new();
+    for (on, called) in of(&OF_RUNS, given, problems) {
+        let on = if on == CallbackOn::Success { AlertOn::Success } else { AlertOn::Failure };
+        let functions = called.functions.into_iter().map(AlertChannel::Callback);
+        alerts.extend(called.alerts.into_iter().chain(functions.map(|channel| AlertSpec::new(on, channel))));
+    }
+    alerts
+}
+
+fn of(these: &[CallbackOn], given: &Mapping, problems: &mut Problems) -> Vec<(CallbackOn, Called)> {
     let mut all = Vec::new();
-    for on in CallbackOn::ALL {
+    for on in these.iter().copied() {
         let plain = given.entry(on.key()).map(|entry| called(on, entry, problems));
         match in_file(on, given, problems) {
             Ok(Some(function)) => all.push((on, Called { functions: vec![function], alerts: Vec::new() })),
@@ -43,17 +72,6 @@ pub(super) fn of_tasks(given: &Mapping, problems: &mut Problems) -> Vec<(Callbac
         }
     }
     all
-}
-
-/// The alerts that a DAG's callback comes to; `None` where it is none that a DAG can have.
-pub(super) fn of_dag(entry: &Entry, problems: &mut Problems) -> Option<Vec<AlertSpec>> {
-    let on = [CallbackOn::Failure, CallbackOn::Success].into_iter().find(|on| on.key() == &*entry.key)?;
-    let Ok(called) = called(on, entry, problems) else { return Some(Vec::new()) };
-    for function in &called.functions {
-        let message = format!("`{}` can't be had here: {}", function.function, keys::CALLBACKS_OF_RUNS);
-        problems.error(entry.key_place, message);
-    }
-    Some(called.alerts)
 }
 
 /// A function that is named together with its file.

@@ -39,13 +39,9 @@ pub(super) fn read(
     let defaults = default_args(dag.get("default_args"), problems);
     let zone = dates(&mut spec, dag, &defaults, context.now, problems);
     let mut fail_fast = [None, None];
-    let mut callbacks = Vec::new();
-    for entry in &dag.entries {
+    let callbacks = callback::of_dag(dag, problems);
+    for entry in dag.entries.iter().filter(|entry| !callback::is_key_of_dag(&entry.key)) {
         let node = &entry.node;
-        if let Some(alerts) = callback::of_dag(entry, problems) {
-            callbacks.extend(alerts);
-            continue;
-        }
         match &*entry.key {
             "fail_fast" => set_option(&mut fail_fast[0], field::boolean(node, problems)),
             "fail_stop" => set_option(&mut fail_fast[1], field::boolean(node, problems)),

@@ -16,7 +16,7 @@ pub(super) enum Fate {
 use Fate::{Harmless, NoEffect, Refused};
 
 /// The keys of a DAG that are read.
-pub(super) const DAG: [&str; 34] = [
+pub(super) const DAG: [&str; 38] = [
     "alerts",
     "catchup",
     "concurrency",
@@ -36,7 +36,11 @@ pub(super) const DAG: [&str; 34] = [
     "max_active_tasks",
     "max_consecutive_failed_dag_runs",
     "on_failure_callback",
+    "on_failure_callback_file",
+    "on_failure_callback_name",
     "on_success_callback",
+    "on_success_callback_file",
+    "on_success_callback_name",
     "params",
     "render_template_as_native_obj",
     "schedule",
@@ -126,10 +130,7 @@ pub(super) const GROUP: [&str; 7] = [
 
 const CALLBACKS: &str = "there are `on_execute_callback`, `on_failure_callback`, `on_retry_callback`, \
                          `on_skipped_callback` and `on_success_callback`";
-pub(super) const CALLBACKS_OF_RUNS: &str = "a run has Airflow's notifiers for mail and Slack, and no functions, since no \
-                                            worker has it when it ends, who could call them: write it in \
-                                            `default_args`, for each task, or at a last task whose `trigger_rule` \
-                                            fits; or write `alerts`, which tell of runs";
+const CALLBACKS_OF_RUNS: &str = "about runs there are `on_failure_callback` and `on_success_callback`";
 const CALLBACKS_OF_TASKS: &str = "a run calls nothing on this, here as in Airflow; write it in `default_args`, for \
                                   each task";
 const CALLBACKS_OF_GROUPS: &str = "write it in the group's `default_args`, for each of its tasks";

@@ -63,12 +63,21 @@ const DAG: &[Key] = &[
         "The days on which its schedule makes no runs: dates, and calendar files (iCalendar) beside this file.",
     ),
     ("is_paused_upon_creation", Flag, "Whether it waits to be unpaused when it is new."),
-    ("on_failure_callback", Any, "Airflow's notifiers for mail and Slack, which tell of a run that failed."),
+    (
+        "on_failure_callback",
+        Any,
+        "Python functions that are called when a run failed, by their dotted paths; with arguments, as \
+         `{callback: module.function, name: value}`. Or Airflow's notifiers for mail and Slack.",
+    ),
     (
         "on_success_callback",
         Any,
-        "Airflow's notifiers for mail and Slack, which tell of a run that succeeded.",
+        "Python functions that are called when a run succeeded, or Airflow's notifiers for mail and Slack.",
     ),
+    ("on_failure_callback_file", Text, "The Python file of the function `on_failure_callback_name`."),
+    ("on_failure_callback_name", Text, "A function in `on_failure_callback_file` for `on_failure_callback`."),
+    ("on_success_callback_file", Text, "The Python file of the function `on_success_callback_name`."),
+    ("on_success_callback_name", Text, "A function in `on_success_callback_file` for `on_success_callback`."),
     ("max_active_runs", Count, "How many of its runs are at work at once. 16, by default."),
     ("max_active_tasks", Count, "How many of its tasks run at once, over all its runs. 16, by default."),
     (

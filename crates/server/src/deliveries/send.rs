@@ -40,7 +40,9 @@ impl Deliverer {
             }
         };
         let conn_id = match &row.channel {
-            AlertChannel::Email { .. } | AlertChannel::Webhook(WebhookTarget::Url(_)) => None,
+            AlertChannel::Email { .. }
+            | AlertChannel::Webhook(WebhookTarget::Url(_))
+            | AlertChannel::Callback(_) => None,
             AlertChannel::Webhook(WebhookTarget::ConnId(conn_id))
             | AlertChannel::Slack { conn_id, .. }
             | AlertChannel::Sms { conn_id, .. } => Some(conn_id),
@@ -58,6 +60,9 @@ impl Deliverer {
             AlertChannel::Webhook(WebhookTarget::Url(url)) => Way::Url(url),
             AlertChannel::Webhook(WebhookTarget::ConnId(_)) => Way::Webhook(&connection),
             AlertChannel::Sms { to, .. } => Way::Sms(to, &connection),
+            AlertChannel::Callback(_) => {
+                return DeliveryEnd::Undeliverable("functions are called by workers".into());
+            }
         };
         match self.sender.send(way, row, &words, &url, &key_of(delivery, installation)).await {
             Ok(()) => DeliveryEnd::Sent,
@@ -139,7 +144,7 @@ impl Deliverer {
 }
 
 /// The end of an attempt that may have gone out or not.
-fn in_doubt(delivery: &DeliveryListing, error: String) -> DeliveryEnd {
+pub(super) fn in_doubt(delivery: &DeliveryListing, error: String) -> DeliveryEnd {
     match delivery.row.on_doubt {
         OnDoubt::Resend => again(delivery.attempts, error, None),
         OnDoubt::Hold => DeliveryEnd::Held(error),
@@ -147,7 +152,7 @@ fn in_doubt(delivery: &DeliveryListing, error: String) -> DeliveryEnd {
 }
 
 /// The end of an attempt after which another may do.
-fn again(attempts: u32, error: String, after: Option<SignedDuration>) -> DeliveryEnd {
+pub(super) fn again(attempts: u32, error: String, after: Option<SignedDuration>) -> DeliveryEnd {
     if attempts >= MOST_ATTEMPTS {
         return DeliveryEnd::Failed(error);
     }

@@ -10,8 +10,8 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tracing::{info, warn};
-use updraft_core::Namespace;
-use updraft_store::Store;
+use updraft_core::{AlertChannel, Namespace};
+use updraft_store::{DeliveryQuery, DeliveryState, Store, Window};
 
 use super::{Checkouts, Error, Remote, checkouts::remove, program::Program};
 use crate::leader::{Handle, now};
@@ -198,7 +198,7 @@ impl Mirror {
         blocking(move || checkouts.finish(&folder, &commit)).await
     }
 
-    /// Removes the files of commits that nothing runs from, and brings back those that something runs from again.
+    /// Removes the files of commits that nothing runs or is called from, and brings back those that something runs from again.
     async fn tidy(&self, left: &BTreeMap<String, Instant>) -> Result<(), Error> {
         let checkouts = self.settings.checkouts.clone();
         // Looked at before the engine is asked: what comes to be meanwhile is not among them.
@@ -208,7 +208,14 @@ impl Mirror {
             ours.map(|bundle| bundle.version.clone()).collect()
         };
         // Where another leads, it is asked again after the next look.
-        let Ok(needed) = self.leader.ask(of_git).await else { return Ok(()) };
+        let Ok(mut needed) = self.leader.ask(of_git).await else { return Ok(()) };
+        match self.called_from().await {
+            Ok(commits) => needed.extend(commits),
+            Err(error) => {
+                warn!(%error, "the outbox can't be read; checkouts stay as they are until it can");
+                return Ok(());
+            }
+        }
         let current = checkouts.commit();
         for commit in needed.iter().filter(|commit| !present.contains(commit)) {
             match self.git().resolve(&format!("{commit}^{{commit}}")).await? {
@@ -228,6 +235,30 @@ impl Mirror {
             unneeded.iter().try_for_each(|commit| checkouts.forget(commit))
         })
         .await
+    }
+
+    /// The commits that functions are in which are to be called about runs that are over.
+    async fn called_from(&self) -> Result<BTreeSet<String>, updraft_store::Error> {
+        let query = DeliveryQuery {
+            states: vec![DeliveryState::Pending, DeliveryState::Sending],
+            window: Window::ALL,
+            ..DeliveryQuery::default()
+        };
+        let mut versions = BTreeSet::new();
+        for listing in self.store.deliveries(&query).await?.rows {
+            if let (AlertChannel::Callback(_), Some(run)) = (&listing.row.channel, listing.row.run)
+                && let Some(run) = self.store.run(run).await?
+            {
+                versions.insert((run.row.dag, run.row.version));
+            }
+        }
+        let mut commits = BTreeSet::new();
+        for (dag, version) in versions {
+            let version = self.store.dag_version(&dag, Some(version)).await?;
+            let bundle = version.and_then(|version| version.spec.bundle.clone());
+            commits.extend(bundle.filter(|bundle| bundle.name == super::BUNDLE).map(|bundle| bundle.version));
+        }
+        Ok(commits)
     }
 
     fn repository(&self) -> PathBuf {

@@ -31,6 +31,7 @@ use self::clear::runs_around;
 pub(crate) use self::xcoms::value_of;
 pub(super) use self::{
     assets::{AssetEventResponse, tell as tell_asset_event},
+    logs::plain,
     pools::PoolSlots,
     runs::RunResponse,
     tis::rendered_map_index,

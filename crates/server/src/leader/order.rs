@@ -10,7 +10,7 @@ use updraft_core::{
     AssetEvent, AttemptId, Dag, Engine, MapIndex, Mapping, Param, RunKey, TaskIx, TaskKind,
     protocol::{Order, OrderRun, OrderTask},
     put_arguments,
-    record::RunRow,
+    record::{RunRow, TiRow},
 };
 
 /// So many runs' parts are kept for their next orders.
@@ -34,7 +34,6 @@ impl Orders {
         let (row, dag) = engine.run(attempt.ti.run)?;
         let ti = engine.ti(attempt.ti)?;
         let spec = dag.task(attempt.ti.task);
-        let names = |tasks: &[TaskIx]| tasks.iter().map(|ix| dag.task(*ix).task_id.clone()).collect();
         let mut args = spec.args.clone();
         let mapping = dag.mapping(attempt.ti.task).filter(|_| attempt.ti.map_index != MapIndex::NONE);
         let mapping = mapping.and_then(|mapping| match literal_arguments(mapping, attempt.ti.map_index) {
@@ -44,28 +43,7 @@ impl Orders {
             }
             None => Some(mapping.clone()),
         });
-        let task = OrderTask {
-            task_id: spec.task_id.clone(),
-            max_tries: ti.max_tries,
-            tries_before: ti.tries_before,
-            retry_on_exit_codes: spec.retry.on_exit_codes.clone(),
-            execution_timeout: spec.execution_timeout,
-            do_xcom_push: spec.do_xcom_push,
-            inputs: names(dag.inputs(attempt.ti.task)),
-            mapping,
-            upstream: names(dag.upstream(attempt.ti.task)),
-            downstream: names(dag.downstream(attempt.ti.task)),
-            map_index_template: spec
-                .map_index_template
-                .clone()
-                .filter(|_| attempt.ti.map_index != MapIndex::NONE),
-            hold_doubts: spec.max_lost == 0,
-            first_started_at: ti.first_started_at.or(ti.started_at),
-            run_as_user: spec.run_as_user.clone(),
-            owner: spec.owner.clone().unwrap_or_else(|| dag.spec().owner.to_string()),
-            params: given(row, &spec.params),
-            callbacks: spec.callbacks.clone(),
-        };
+        let task = OrderTask { mapping, ..order_task(row, dag, ti) };
         let run = self.run(engine, row, dag);
         let watch = spec.kind == TaskKind::Watch;
         Some(Arc::new(Order { attempt, watch, operator: spec.operator.clone(), args, task, run }))
@@ -80,13 +58,41 @@ impl Orders {
         if self.runs.len() >= KEPT {
             self.runs.clear();
         }
-        let run = Arc::new(order_run(engine, row, dag));
+        let events = latest(engine.asset_events(row.key));
+        let source = engine.dag(&row.dag).map_or("", |(row, _)| &row.source);
+        let run = Arc::new(OrderRun { asset_events: events, ..order_run(row, dag, source) });
         self.runs.insert(row.key, (row.clear_number, run.clone()));
         run
     }
 }
 
-fn order_run(engine: &Engine, row: &RunRow, dag: &Dag) -> OrderRun {
+/// What an order says of its task, but for what it is mapped over.
+pub(crate) fn order_task(row: &RunRow, dag: &Dag, ti: &TiRow) -> OrderTask {
+    let spec = dag.task(ti.key.task);
+    let names = |tasks: &[TaskIx]| tasks.iter().map(|ix| dag.task(*ix).task_id.clone()).collect();
+    OrderTask {
+        task_id: spec.task_id.clone(),
+        max_tries: ti.max_tries,
+        tries_before: ti.tries_before,
+        retry_on_exit_codes: spec.retry.on_exit_codes.clone(),
+        execution_timeout: spec.execution_timeout,
+        do_xcom_push: spec.do_xcom_push,
+        inputs: names(dag.inputs(ti.key.task)),
+        mapping: None,
+        upstream: names(dag.upstream(ti.key.task)),
+        downstream: names(dag.downstream(ti.key.task)),
+        map_index_template: spec.map_index_template.clone().filter(|_| ti.key.map_index != MapIndex::NONE),
+        hold_doubts: spec.max_lost == 0,
+        first_started_at: ti.first_started_at.or(ti.started_at),
+        run_as_user: spec.run_as_user.clone(),
+        owner: spec.owner.clone().unwrap_or_else(|| dag.spec().owner.to_string()),
+        params: given(row, &spec.params),
+        callbacks: spec.callbacks.clone(),
+    }
+}
+
+/// What an order says of its run, but for what happened to assets. `source` is where the DAG comes from now.
+pub(crate) fn order_run(row: &RunRow, dag: &Dag, source: &str) -> OrderRun {
     let spec = dag.spec();
     OrderRun {
         namespace: row.dag.namespace.clone(),
@@ -97,13 +103,17 @@ fn order_run(engine: &Engine, row: &RunRow, dag: &Dag) -> OrderRun {
         data_interval: row.data_interval,
         run_after: row.run_after,
         started_at: row.started_at,
-        asset_events: latest(engine.asset_events(row.key)),
+        asset_events: Vec::new(),
         conf: row.conf.clone(),
         params: given(row, &spec.params),
         template: spec.template.clone(),
         version: row.version,
         timezone: spec.timezone(),
-        source: source(engine, row, dag),
+        // Of a commit the file as that has it, whatever the branch has become since.
+        source: match &spec.bundle {
+            Some(bundle) => bundle.file.clone(),
+            None => source.to_owned(),
+        },
         tags: spec.tags.clone(),
     }
 }
@@ -116,14 +126,6 @@ fn latest(events: &[Arc<AssetEvent>]) -> Vec<Arc<AssetEvent>> {
         bytes <= MOST_BYTES_OF_EVENTS
     });
     events[events.len() - few_enough.count()..].to_vec()
-}
-
-/// Where a run's DAG came from: of a commit the file as that has it, whatever the branch has become since.
-fn source(engine: &Engine, row: &RunRow, dag: &Dag) -> String {
-    match &dag.spec().bundle {
-        Some(bundle) => bundle.file.clone(),
-        None => engine.dag(&row.dag).map(|(row, _)| row.source.clone()).unwrap_or_default(),
-    }
 }
 
 /// Parameters, with what the run was given in place of their defaults.

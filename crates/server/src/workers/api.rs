@@ -14,10 +14,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use updraft_core::{
-    AttemptId, DagKey, MapIndex, RunState, XcomValue,
+    AlertChannel, AttemptId, DagKey, MapIndex, RunState, XcomValue,
     protocol::{LONGEST_MESSAGE_BYTES, XcomFound, XcomQuery},
 };
-use updraft_store::{Bounds, Order, RunField, RunQuery, TiListing, Window};
+use updraft_store::{Bounds, DeliveryQuery, DeliveryState, Order, RunField, RunQuery, TiListing, Window};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::serve;
@@ -62,9 +62,17 @@ impl FromText for AttemptId {
     }
 }
 
-/// The task instance of an attempt that a worker holds now.
+/// The task instance of an attempt that a worker holds now, or about whose run it calls a function.
 pub(super) async fn held(shared: &Shared, attempt: AttemptId) -> Result<TiListing, Error> {
     let found = shared.store.ti(attempt.ti).await?;
+    if attempt.is_of_call() {
+        let found =
+            found.ok_or_else(|| Error::forbidden("the run is gone that a function is called about"))?;
+        return match is_called_about(shared, &found).await? {
+            true => Ok(found),
+            false => Err(Error::forbidden("no function is called about this run any more")),
+        };
+    }
     let holds = |listing: &TiListing| {
         let lease = listing.row.state.assignment().map(|assignment| assignment.lease);
         lease == Some(attempt.lease) && listing.row.try_number == attempt.try_number
@@ -72,6 +80,20 @@ pub(super) async fn held(shared: &Shared, attempt: AttemptId) -> Result<TiListin
     found.filter(holds).ok_or_else(|| {
         Error::forbidden(format!("attempt {attempt} is over, or was given to another worker since"))
     })
+}
+
+/// Whether the outbox has a function to be called about a task instance's run: a server that has just come may know of
+/// none that is being called.
+async fn is_called_about(shared: &Shared, ti: &TiListing) -> Result<bool, Error> {
+    let query = DeliveryQuery {
+        namespace: ti.dag.namespace.clone(),
+        run: Some(ti.row.key.run),
+        states: vec![DeliveryState::Pending, DeliveryState::Sending],
+        window: Window::ALL,
+        ..DeliveryQuery::default()
+    };
+    let open = shared.store.deliveries(&query).await?.rows;
+    Ok(open.iter().any(|listing| matches!(listing.row.channel, AlertChannel::Callback(_))))
 }
 
 /// The WebSocket that a worker holds.

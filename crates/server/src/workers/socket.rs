@@ -21,7 +21,7 @@ pub async fn serve(mut socket: WebSocket, workers: Arc<Workers>, leader: Handle,
         Ok(Some(hello)) => hello,
         Ok(None) | Err(_) => return,
     };
-    let FromWorker::Hello { protocol, worker, incarnation, version, hostname, pid } = hello else {
+    let FromWorker::Hello { protocol, worker, incarnation, version, hostname, pid, calls } = hello else {
         return refuse(&mut socket, "the first message has to be `hello`".into()).await;
     };
     if protocol != VERSION {
@@ -31,7 +31,7 @@ pub async fn serve(mut socket: WebSocket, workers: Arc<Workers>, leader: Handle,
         );
         return refuse(&mut socket, message).await;
     }
-    let about = About { version, hostname, pid };
+    let about = About { version, hostname, pid, calls };
     let Some((number, mut outbox)) = workers.add(worker.clone(), incarnation, about) else {
         return refuse(&mut socket, format!("a later life of worker `{worker}` is connected")).await;
     };
@@ -49,6 +49,10 @@ pub async fn serve(mut socket: WebSocket, workers: Arc<Workers>, leader: Handle,
                     let beats = events.iter().any(|event| matches!(event, WorkerEvent::Heartbeat));
                     let passed_on = leader.worker(worker.clone(), incarnation, events).await.is_ok();
                     passed_on && (!beats || send(&mut socket, &FromServer::Heartbeat).await)
+                }
+                Some(FromWorker::Called { id, outcome }) => {
+                    workers.called(&worker, number, id, outcome);
+                    true
                 }
                 Some(FromWorker::Hello { .. }) => {
                     warn!(%worker, "a worker said hello twice; closing its connection");

@@ -6,12 +6,19 @@ use jiff::Timestamp;
 use updraft_core::{DeliveryId, OnDoubt};
 
 use super::tables::Tables;
-use crate::{Burst, Claimed, DeliveryEnd, DeliveryListing, DeliveryState};
+use crate::{Burst, Claimed, DeliveryEnd, DeliveryListing, DeliveryState, OutboxPart};
 
 impl Tables {
-    pub(super) fn claim_deliveries(&mut self, now: Timestamp, limit: u32, burst: Option<Burst>) -> Claimed {
+    pub(super) fn claim_deliveries(
+        &mut self,
+        part: OutboxPart,
+        now: Timestamp,
+        limit: u32,
+        burst: Option<Burst>,
+    ) -> Claimed {
         let is_due = |row: &&DeliveryListing| {
             row.state == DeliveryState::Pending
+                && part.has(&row.row.channel)
                 && row.next_at <= now
                 && row.digest.is_none_or(|lead| lead == row.row.id)
         };
@@ -112,9 +119,16 @@ impl Tables {
         true
     }
 
-    pub(super) fn end_doubt(&mut self, before: Timestamp, error: &str, now: Timestamp) -> u64 {
-        let in_doubt =
-            |row: &&DeliveryListing| row.state == DeliveryState::Sending && row.changed_at < before;
+    pub(super) fn end_doubt(
+        &mut self,
+        part: OutboxPart,
+        before: Timestamp,
+        error: &str,
+        now: Timestamp,
+    ) -> u64 {
+        let in_doubt = |row: &&DeliveryListing| {
+            row.state == DeliveryState::Sending && part.has(&row.row.channel) && row.changed_at < before
+        };
         let ids: Vec<DeliveryId> = self.deliveries.values().filter(in_doubt).map(|row| row.row.id).collect();
         for id in &ids {
             let of_it =

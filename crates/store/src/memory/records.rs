@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     AccountId, AccountRow, Burst, Change, Claimed, ConnectionRow, DeliveryEnd, Error, ImportErrorRow,
-    NewAccount, NewToken, Note, Page, Put, RecordKind, Records, SecretId, SecretRow, TextFilter, TokenId,
-    TokenKind, TokenRow, VariableRow, Window,
+    NewAccount, NewToken, Note, OutboxPart, Page, Put, RecordKind, Records, SecretId, SecretRow, TextFilter,
+    TokenId, TokenKind, TokenRow, VariableRow, Window,
 };
 
 impl MemoryStore {
@@ -339,11 +339,12 @@ impl Records for MemoryStore {
 
     async fn claim_deliveries(
         &self,
+        part: OutboxPart,
         now: Timestamp,
         limit: u32,
         burst: Option<Burst>,
     ) -> Result<Claimed, Error> {
-        let claimed = self.tables().claim_deliveries(now, limit, burst);
+        let claimed = self.tables().claim_deliveries(part, now, limit, burst);
         if !claimed.deliveries.is_empty() {
             self.tell(Change::Record(RecordKind::Delivery));
         }
@@ -364,8 +365,14 @@ impl Records for MemoryStore {
         Ok(finished)
     }
 
-    async fn end_doubt(&self, before: Timestamp, error: &str, now: Timestamp) -> Result<u64, Error> {
-        let ended = self.tables().end_doubt(before, error, now);
+    async fn end_doubt(
+        &self,
+        part: OutboxPart,
+        before: Timestamp,
+        error: &str,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        let ended = self.tables().end_doubt(part, before, error, now);
         if ended > 0 {
             self.tell(Change::Record(RecordKind::Delivery));
         }

@@ -212,7 +212,9 @@ pub struct DeliveryListing {
 impl DeliveryListing {
     /// Whether it may be told of together with others, as what was never on its way and goes to a person may.
     pub(crate) fn may_be_gathered(&self) -> bool {
-        self.attempts == 0 && self.digest.is_none() && !matches!(self.row.channel, AlertChannel::Webhook(_))
+        let goes_to_a_program =
+            matches!(self.row.channel, AlertChannel::Webhook(_) | AlertChannel::Callback(_));
+        self.attempts == 0 && self.digest.is_none() && !goes_to_a_program
     }
 
     /// What is told by the same way to the same can be told together.

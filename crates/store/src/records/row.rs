@@ -1,7 +1,7 @@
 //! The plain records.
 
 use jiff::{SignedDuration, Timestamp};
-use updraft_core::Namespace;
+use updraft_core::{AlertChannel, Namespace};
 
 use crate::DeliveryListing;
 
@@ -181,6 +181,22 @@ pub struct Burst {
     pub singly: u32,
     /// ... within this time. What comes above that waits for as long, and is told in one.
     pub within: SignedDuration,
+}
+
+/// The outbox has two, for who sends alerts can't call, and who calls may wait long for a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutboxPart {
+    /// What is told.
+    Alerts,
+    /// What is called: [`AlertChannel::Callback`].
+    Callbacks,
+}
+
+impl OutboxPart {
+    /// Whether what goes by this way is in it.
+    pub(crate) fn has(self, channel: &AlertChannel) -> bool {
+        (self == Self::Callbacks) == matches!(channel, AlertChannel::Callback(_))
+    }
 }
 
 /// What was claimed of the outbox.

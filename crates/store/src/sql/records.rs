@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{
     AccountId, AccountRow, Burst, Change, Claimed, ConnectionRow, DeliveryEnd, Error, ImportErrorRow,
-    NewAccount, NewToken, Note, Page, Put, RecordKind, Records, SecretId, SecretRow, TextFilter, TokenId,
-    TokenRow, VariableRow, Window,
+    NewAccount, NewToken, Note, OutboxPart, Page, Put, RecordKind, Records, SecretId, SecretRow, TextFilter,
+    TokenId, TokenRow, VariableRow, Window,
 };
 
 const IMPORT_ERROR: &str = "x.id, x.namespace, x.source, x.message, x.line, x.at";
@@ -301,12 +301,13 @@ impl Records for SqlStore {
 
     async fn claim_deliveries(
         &self,
+        part: OutboxPart,
         now: Timestamp,
         limit: u32,
         burst: Option<Burst>,
     ) -> Result<Claimed, Error> {
         let mut tx = self.db.begin().await?;
-        let (claimed, changed) = delivery::claim(&mut tx, now, limit, burst).await?;
+        let (claimed, changed) = delivery::claim(&mut tx, part, now, limit, burst).await?;
         if changed {
             tx.commit().await?;
             self.tell(Change::Record(RecordKind::Delivery));
@@ -330,9 +331,15 @@ impl Records for SqlStore {
         Ok(finished)
     }
 
-    async fn end_doubt(&self, before: Timestamp, error: &str, now: Timestamp) -> Result<u64, Error> {
+    async fn end_doubt(
+        &self,
+        part: OutboxPart,
+        before: Timestamp,
+        error: &str,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
         let mut tx = self.db.begin().await?;
-        let ended = delivery::end_doubt(&mut tx, before, error, now).await?;
+        let ended = delivery::end_doubt(&mut tx, part, before, error, now).await?;
         tx.commit().await?;
         if ended > 0 {
             self.tell(Change::Record(RecordKind::Delivery));

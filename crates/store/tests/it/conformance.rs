@@ -65,6 +65,7 @@ on_every_store! {
     outbox::what_is_in_doubt_is_held_where_it_says_so_until_somebody_sends_it,
     outbox::what_is_more_than_a_burst_is_told_in_one_when_its_time_has_come,
     outbox::a_digest_ends_for_all_it_tells_of,
+    outbox::what_is_called_is_claimed_apart_from_what_is_told,
     outbox::the_outbox_can_be_searched,
     record::connections_are_put_as_allowed,
     record::a_new_key_replaces_every_secret,

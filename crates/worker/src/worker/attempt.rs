@@ -352,7 +352,8 @@ async fn run_process(
     log: PathBuf,
     wanted: watch::Receiver<Wanted>,
 ) -> Outcome {
-    let (spec, _granted) = match process_spec(order, tools, &plan, masks.clone(), log.clone()) {
+    let name = order.attempt.to_string();
+    let (spec, _granted) = match process_spec(order, tools, &name, &plan, masks.clone(), log.clone()) {
         Ok(made) => made,
         Err(message) => return Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Failed) },
     };
@@ -402,15 +403,16 @@ pub(super) async fn steer(control: Control, mut wanted: watch::Receiver<Wanted>)
     std::future::pending().await
 }
 
+/// How a process is started that is known by this name, should it outlive this worker.
 pub(super) fn process_spec(
     order: &Order,
     tools: &Tools,
+    name: &str,
     plan: &ProcessPlan,
     masks: Masks,
     log: PathBuf,
 ) -> Result<(ProcessSpec, Option<Granted>), String> {
-    let marker =
-        Marker::new(format!("{}/{}", tools.installation, order.attempt)).map_err(|e| e.to_string())?;
+    let marker = Marker::new(format!("{}/{name}", tools.installation)).map_err(|e| e.to_string())?;
     let program = match &plan.command {
         Command::Argv(argv) => Program::Argv(argv.clone()),
         Command::Script { text, interpreter, arguments } => Program::Script {
@@ -476,7 +478,7 @@ pub(super) async fn explain_refusal(tools: &Tools, log: &Path) {
 }
 
 /// The end of a log.
-async fn last_of(log: &Path) -> std::io::Result<String> {
+pub(super) async fn last_of(log: &Path) -> std::io::Result<String> {
     let mut file = tokio::fs::File::open(log).await?;
     let length = file.metadata().await?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(LAST_WORDS_BYTES))).await?;

@@ -1,17 +1,27 @@
-//! The functions that a task has called about its attempts (Airflow's `on_*_callback`), each in a process of its own,
-//! which is guarded, marked and masked as the attempt's. What they come to changes nothing about the attempt.
+//! The functions that a task has called about its attempts, and a DAG about its runs (Airflow's `on_*_callback`), each in
+//! a process of its own, which is guarded, marked and masked as the attempt's. What they come to changes nothing about
+//! attempt and run.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
-use updraft_core::{Callback, CallbackOn, input::Outcome, protocol::Order};
+use updraft_core::{
+    CallbackOn,
+    input::Outcome,
+    log::{Entry, Stream},
+    protocol::{Call, CallOutcome, Order, call_log_path},
+};
 use updraft_operators::{
-    callback::{Told, call},
+    ProcessPlan,
+    callback::{Told, call, call_of_run},
     work::TaskLog,
 };
 
-use super::attempt::{Tools, Wanted, explain_refusal, process_spec, steer};
+use super::attempt::{Tools, Wanted, explain_refusal, last_of, process_spec, steer};
 use crate::process::{self, Masks, log::TaskLogFile};
 
 /// A callback that takes too long may go on for so long after SIGTERM.
@@ -48,44 +58,89 @@ impl Callbacks<'_> {
                 continue;
             }
             self.line(&format!("Calling {name}."));
-            if let Err(why) = self.one(callback, told).await {
-                self.line(&format!("{name} {why}. This changes nothing about the task."));
-                explain_refusal(self.tools, &self.log).await;
-            }
+            let plan = call(self.order, &self.tools.files, callback, told);
+            let process = self.order.attempt.to_string();
+            let why = match self.one(&process, &plan).await {
+                CallOutcome::Done => continue,
+                CallOutcome::Failed(why) | CallOutcome::NotCalled(why) => why,
+                CallOutcome::Broken(why) => format!("{why}, since the attempt is to end"),
+            };
+            self.line(&format!("{name} {why}. This changes nothing about the task."));
+            explain_refusal(self.tools, &self.log).await;
         }
     }
 
-    async fn one(&self, callback: &Callback, told: Told<'_>) -> Result<(), String> {
+    /// Has this done in a process of this name.
+    async fn one(&self, name: &str, plan: &ProcessPlan) -> CallOutcome {
         let limit = self.tools.callback_timeout;
-        let plan = call(self.order, &self.tools.files, callback, told);
-        let (mut spec, _granted) =
-            process_spec(self.order, self.tools, &plan, self.masks.clone(), self.log.clone())
-                .map_err(|why| format!("could not be called: {why}"))?;
+        let not_called = |why: String| CallOutcome::NotCalled(format!("could not be called: {why}"));
+        let made = process_spec(self.order, self.tools, name, plan, self.masks.clone(), self.log.clone());
+        let (mut spec, _granted) = match made {
+            Ok(made) => made,
+            Err(why) => return not_called(why),
+        };
         spec.timeout = Some(limit);
         spec.kill_grace = GRACE;
-        let running = self.tools.spawner.spawn(spec).await;
-        let running = running.map_err(|error| format!("could not be called: {error}"))?;
+        let running = match self.tools.spawner.spawn(spec).await {
+            Ok(running) => running,
+            Err(error) => return not_called(error.to_string()),
+        };
         let control = running.control();
         let ended = tokio::select! {
-            ended = running.wait() => ended.map_err(|error| error.to_string())?,
+            ended = running.wait() => ended,
             never = steer(control, self.wanted.clone()) => match never {},
         };
-        Err(match ended.outcome {
-            process::Outcome::Succeeded => return Ok(()),
-            process::Outcome::TimedOut => format!(
+        CallOutcome::Failed(match ended.map(|ended| ended.outcome) {
+            Ok(process::Outcome::Succeeded) => return CallOutcome::Done,
+            Ok(process::Outcome::Killed) => return CallOutcome::Broken("was ended".into()),
+            Ok(process::Outcome::TimedOut) => format!(
                 "took longer than {limit:?} and was ended; UPDRAFT__WORKER__CALLBACK_TIMEOUT_S sets how long a \
                  callback may take"
             ),
-            process::Outcome::Killed => "was ended, since the attempt is to end".into(),
-            process::Outcome::Failed { code } | process::Outcome::Skipped { code } => {
+            Ok(process::Outcome::Failed { code } | process::Outcome::Skipped { code }) => {
                 format!("failed with exit code {code}")
             }
-            process::Outcome::Signaled { signal } => format!("was ended by signal {signal}"),
-            process::Outcome::Unknown => "ended, and it is not known how".into(),
+            Ok(process::Outcome::Signaled { signal }) => format!("was ended by signal {signal}"),
+            Ok(process::Outcome::Unknown) => "ended, and it is not known how".into(),
+            Err(error) => error.to_string(),
         })
     }
 
     fn line(&self, text: &str) {
         TaskLogFile::masked(self.log.clone(), self.masks.clone()).line(text);
     }
+}
+
+/// Calls a function about a run, unless it is to end before.
+pub(super) async fn call_about_run(
+    call: &Call,
+    tools: &Tools,
+    wanted: watch::Receiver<Wanted>,
+) -> CallOutcome {
+    let run = &call.order.run;
+    let log = tools.logs.join(call_log_path(&run.namespace, &run.dag_id, &run.run_id, call.id));
+    let called = Callbacks { order: &call.order, tools, log, masks: Masks::default(), wanted };
+    if *called.wanted.borrow() == Wanted::End {
+        return CallOutcome::NotCalled("its worker is to stop".into());
+    }
+    let name = format!("{} {}", call.callback.on.key(), call.callback.function);
+    called.line(&format!("Calling {name}."));
+    let outcome = called.one(&format!("call-{}", call.id), &call_of_run(call, &tools.files)).await;
+    let (CallOutcome::Failed(why) | CallOutcome::NotCalled(why) | CallOutcome::Broken(why)) = &outcome else {
+        return outcome;
+    };
+    let said = last_error(&called.log).await.map(|said| format!(": {said}")).unwrap_or_default();
+    called.line(&format!("{name} {why}. This changes nothing about the run."));
+    explain_refusal(tools, &called.log).await;
+    match outcome {
+        CallOutcome::Failed(why) => CallOutcome::Failed(why + &said),
+        other => other,
+    }
+}
+
+/// The last line that was written to standard error: of an exception its name and what it says.
+async fn last_error(log: &Path) -> Option<String> {
+    let words = last_of(log).await.ok()?;
+    let mut entries = words.lines().rev().filter_map(Entry::parse);
+    entries.find(|entry| entry.stream == Stream::Err).map(|entry| entry.text)
 }

@@ -32,7 +32,8 @@ pub(super) async fn call_macro(
     let failed = |why: &str| HostError(format!("the macro {why}"));
     let log = log_file(order, tools);
     let (mut spec, _granted) =
-        process_spec(order, tools, plan, masks, log.clone()).map_err(|why| failed(&why))?;
+        process_spec(order, tools, &order.attempt.to_string(), plan, masks, log.clone())
+            .map_err(|why| failed(&why))?;
     spec.timeout = Some(LIMIT);
     spec.kill_grace = GRACE;
     let running = tools.spawner.spawn(spec).await;

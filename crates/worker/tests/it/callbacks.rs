@@ -4,10 +4,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use updraft_core::{
-    AttemptId, CallbackOn, MapIndex,
+    AttemptId, CallbackOn, DeliveryId, MapIndex,
     input::AttemptEnd,
     log::{Entry, Stream},
-    protocol::{FromServer, Order, log_path},
+    protocol::{Call, CallOutcome, FromServer, Order, call_log_path, log_path},
 };
 use updraft_worker::worker::Config;
 
@@ -44,6 +44,18 @@ class Notifier:
 
     def __call__(self, context):
         self.notify(context)
+
+def about(context, mark="-"):
+    run, ti = context["dag_run"], context["ti"]
+    print("run", run.run_id, run.state, context["reason"], run.end_date, context["params"], "exception" in context)
+    print("ti", ti.task_id, ti.state, ti.duration, mark, context["dag"].dag_id)
+
+def waits(context, begun):
+    open(begun, "w").write("begun")
+    hangs(context)
+
+def reads(context, path):
+    print(open(path).read())
 
 async def later(context):
     print("awaited", context["ti"].state)
@@ -83,7 +95,16 @@ async fn run(server: &mut Conversation, order: Order) -> AttemptEnd {
 /// What one stream of the only log says.
 fn log(server: &Conversation, stream: Stream) -> Vec<String> {
     let names = (&"default".into(), &"d".into(), &"r".into());
-    let path: PathBuf = log_path(names, &"t".into(), MapIndex::NONE, 1).into();
+    log_at(server, log_path(names, &"t".into(), MapIndex::NONE, 1), stream)
+}
+
+/// What one stream of the log of a call says.
+fn log_of_call(server: &Conversation, id: i64, stream: Stream) -> Vec<String> {
+    let path = call_log_path(&"default".into(), &"d".into(), &"r".into(), DeliveryId(id));
+    log_at(server, path, stream)
+}
+
+fn log_at(server: &Conversation, path: String, stream: Stream) -> Vec<String> {
     let text = std::fs::read_to_string(server.home.path().join("logs").join(path)).unwrap();
     let entries = text.lines().map(|line| Entry::parse(line).unwrap());
     entries.filter(|entry| entry.stream == stream).map(|entry| entry.text).collect()
@@ -244,5 +265,98 @@ async fn what_does_nothing_or_waits_has_its_callbacks_called() {
     }
     let lines = log(&server, Stream::Out);
     assert_eq!(states(&lines), ["running", "success"].repeat(3));
+    server.finish().await;
+}
+
+/// A function to be called about a run whose only task failed.
+fn call(server: &Conversation, id: i64, function: &str, kwargs: Value) -> FromServer {
+    let mut order = server.order(AttemptId::of_call(attempt(1).ti, 1));
+    Arc::make_mut(&mut order.run).params.insert("size".into(), json!(3));
+    let call = json!({
+        "id": id,
+        "callback": {"on": "failure", "function": function, "kwargs": kwargs},
+        "order": order,
+        "ti_state": "failed",
+        "ti_started_at": "2026-01-01T00:00:00Z",
+        "ti_ended_at": "2026-01-01T00:00:02Z",
+        "run_state": "failed",
+        "run_ended_at": "2026-01-01T00:00:03Z",
+        "reason": "task_failure",
+    });
+    FromServer::Call(Box::new(serde_json::from_value::<Call>(call).unwrap()))
+}
+
+#[tokio::test]
+async fn a_function_is_called_about_a_run_and_told_how_it_ended() {
+    let mut server = begin(|_| ()).await;
+    server.say(&call(&server, 7, "functions.about", json!({"mark": "crew"}))).await;
+    assert_eq!(server.called().await, (DeliveryId(7), CallOutcome::Done));
+    let lines = log_of_call(&server, 7, Stream::Out);
+    let run = "run r failed task_failure 2026-01-01 00:00:03+00:00 {'size': 3} False";
+    assert_eq!(lines, [run, "ti t failed 2.0 crew d"]);
+    assert_eq!(log_of_call(&server, 7, Stream::Sys), ["Calling on_failure_callback functions.about."]);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn one_that_raises_or_hangs_has_failed_with_its_reason() {
+    let mut server = begin(|config| config.callback_timeout = Duration::from_millis(500)).await;
+    server.say(&call(&server, 1, "functions.raises", json!({}))).await;
+    let why = "failed with exit code 1: ValueError: this callback is broken";
+    assert_eq!(server.called().await, (DeliveryId(1), CallOutcome::Failed(why.into())));
+    assert!(has(&log_of_call(&server, 1, Stream::Err), "Traceback"));
+    assert!(has(&log_of_call(&server, 1, Stream::Sys), "This changes nothing about the run"));
+    server.say(&call(&server, 2, "functions.hangs", json!({}))).await;
+    let (id, CallOutcome::Failed(why)) = server.called().await else { panic!("it hangs") };
+    assert!(id == DeliveryId(2) && why.starts_with("took longer than 500ms"), "{why}");
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn one_is_called_once_however_often_it_is_asked_for_until_it_is_to_be_forgotten() {
+    let mut server = begin(|_| ()).await;
+    let about = call(&server, 1, "functions.about", json!({}));
+    server.say(&about).await;
+    server.say(&about).await;
+    assert_eq!(server.called().await, (DeliveryId(1), CallOutcome::Done));
+    // The server that asked has gone; the next asks again.
+    server.reconnect().await;
+    server.say(&about).await;
+    assert_eq!(server.called().await, (DeliveryId(1), CallOutcome::Done));
+    assert_eq!(log_of_call(&server, 1, Stream::Sys).len(), 1);
+    server.say(&FromServer::Forget(DeliveryId(1))).await;
+    server.say(&about).await;
+    assert_eq!(server.called().await, (DeliveryId(1), CallOutcome::Done));
+    assert_eq!(log_of_call(&server, 1, Stream::Sys).len(), 2);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn one_is_ended_with_its_worker_and_is_to_be_called_another_time() {
+    let mut server = begin(|_| ()).await;
+    let begun = server.home.path().join("begun");
+    rustix::fs::mknodat(rustix::fs::CWD, &begun, rustix::fs::FileType::Fifo, 0o666.into(), 0).unwrap();
+    server.say(&call(&server, 1, "functions.waits", json!({"begun": begun}))).await;
+    let has_begun = tokio::task::spawn_blocking(move || std::fs::read_to_string(begun).unwrap());
+    assert_eq!(has_begun.await.unwrap(), "begun");
+    server.stop();
+    assert_eq!(server.called().await, (DeliveryId(1), CallOutcome::Broken("was ended".into())));
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn one_about_a_run_is_guarded_as_its_tasks_are() {
+    let mut server = begin(|config| {
+        let kept = config.logs.parent().unwrap().join("kept");
+        std::fs::create_dir(&kept).unwrap();
+        std::fs::write(kept.join("key"), "STOLEN").unwrap();
+        config.denied = vec![kept.canonicalize().unwrap()];
+    })
+    .await;
+    let path = server.home.path().join("kept/key");
+    server.say(&call(&server, 1, "functions.reads", json!({"path": path}))).await;
+    let (_, CallOutcome::Failed(why)) = server.called().await else { panic!("it could read the key") };
+    assert!(why.contains("PermissionError"), "{why}");
+    assert!(!has(&log_of_call(&server, 1, Stream::Out), "STOLEN"));
     server.finish().await;
 }

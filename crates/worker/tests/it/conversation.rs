@@ -12,9 +12,9 @@ use tokio::{
 };
 use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
 use updraft_core::{
-    AttemptId,
+    AttemptId, DeliveryId,
     input::{AttemptEnd, Report, WorkerEvent},
-    protocol::{FromServer, FromWorker, Offer, Order},
+    protocol::{CallOutcome, FromServer, FromWorker, Offer, Order},
 };
 use updraft_worker::worker::{Config, Endpoint, Error, Guarding, run};
 
@@ -78,7 +78,7 @@ impl Conversation {
     }
 
     /// The connection breaks, and the worker is back.
-    async fn reconnect(&mut self) {
+    pub async fn reconnect(&mut self) {
         let _ = self.socket.close(None).await;
         self.socket = Self::accept(&self.listener).await;
         self.welcome().await;
@@ -100,7 +100,7 @@ impl Conversation {
     /// The next events that are no heartbeats.
     async fn events(&mut self) -> Vec<WorkerEvent> {
         loop {
-            let FromWorker::Events(mut events) = self.hear().await else { panic!("said hello twice") };
+            let FromWorker::Events(mut events) = self.hear().await else { panic!("something else is told") };
             events.retain(|event| !matches!(event, WorkerEvent::Heartbeat));
             if !events.is_empty() {
                 return events;
@@ -123,6 +123,15 @@ impl Conversation {
                 if let WorkerEvent::Report { attempt, report: Report::Ended(outcome), .. } = event {
                     return (attempt, outcome.end);
                 }
+            }
+        }
+    }
+
+    /// The next call that is over, and how.
+    pub async fn called(&mut self) -> (DeliveryId, CallOutcome) {
+        loop {
+            if let FromWorker::Called { id, outcome } = self.hear().await {
+                return (id, outcome);
             }
         }
     }
@@ -150,8 +159,13 @@ impl Conversation {
         serde_json::from_value(order).unwrap()
     }
 
+    /// Tells the worker to stop.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
     pub async fn finish(mut self) {
-        self.stop.send(true).unwrap();
+        self.stop();
         while self.events().await != [WorkerEvent::Left] {}
         self.worker.await.unwrap().unwrap();
     }

@@ -45,17 +45,19 @@ pub async fn logs(session: &Session, args: Logs) -> Result<()> {
     let try_number = try_number.to_string();
     let path = [&args.ti.path()[..], &["logs", &try_number]].concat();
     match (session.format, args.follow) {
-        (Format::Table, _) => text(session, &path, &args).await,
+        (Format::Table, _) => {
+            let mut query = args.ti.query();
+            query.push(("follow", args.follow.to_string()));
+            text(session, &path, &query).await
+        }
         (Format::Json | Format::Yaml, true) => follow(session, &path, &args).await,
         (Format::Json | Format::Yaml, false) => whole(session, &path, &args).await,
     }
 }
 
 /// For people: the server's text as it comes. It is long at times, and nothing is to be done with it.
-async fn text(session: &Session, path: &[&str], args: &Logs) -> Result<()> {
-    let mut query = args.ti.query();
-    query.push(("follow", args.follow.to_string()));
-    let mut response = session.client.follow(path, &query, "text/plain").await?;
+pub async fn text(session: &Session, path: &[&str], query: &[(&str, String)]) -> Result<()> {
+    let mut response = session.client.follow(path, query, "text/plain").await?;
     let mut shown = stdout().is_terminal().then(Shown::default);
     while let Some(bytes) = response.chunk().await.context(BROKE_OFF)? {
         match &mut shown {

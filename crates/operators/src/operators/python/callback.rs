@@ -1,9 +1,13 @@
-//! The process that calls a function of its author's about a task (Airflow's `on_*_callback`): the runner, as for
+//! The process that calls a function of its author's about a task or a run (Airflow's `on_*_callback`): the runner, as for
 //! `PythonOperator`, with the context as the function's one positional argument.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use updraft_core::{Callback, CallbackOn, XcomValue, input::Outcome, protocol::Order};
+use updraft_core::{
+    Callback, CallbackOn, XcomValue,
+    input::Outcome,
+    protocol::{Call, Order},
+};
 
 use super::{context, folders, runner};
 use crate::{
@@ -24,8 +28,29 @@ pub struct Told<'a> {
     pub ended: Option<(&'a Outcome, Timestamp)>,
 }
 
-/// The process that calls it. Its exit code says whether it went well. As in Airflow, its arguments are no templates.
+/// The process that calls a function about an attempt. Its exit code says whether it went well. As in Airflow, its
+/// arguments are no templates.
 pub fn call(order: &Order, files: &Files, callback: &Callback, told: Told<'_>) -> ProcessPlan {
+    process(order, files, callback, &told.as_json())
+}
+
+/// The same about a run that is over.
+pub fn call_of_run(call: &Call, files: &Files) -> ProcessPlan {
+    let lasted = call.ti_started_at.zip(call.ti_ended_at);
+    let told = json!({
+        "state": call.ti_state.as_str(),
+        "start_date": call.ti_started_at.map(isoformat),
+        "end_date": call.ti_ended_at.map(isoformat),
+        "duration": lasted.map(|(began, ended)| ended.duration_since(began).as_secs_f64()),
+        "exception": null,
+        "reason": call.reason,
+        "left": {},
+        "run": {"state": call.run_state.as_str(), "end_date": isoformat(call.run_ended_at)},
+    });
+    process(&call.order, files, &call.callback, &told)
+}
+
+fn process(order: &Order, files: &Files, callback: &Callback, told: &Value) -> ProcessPlan {
     let function = match &callback.file {
         None => json!({"dotted": callback.function}),
         Some(file) => json!({"name": callback.function, "file": folder(order).join(file)}),
@@ -37,7 +62,7 @@ pub fn call(order: &Order, files: &Files, callback: &Callback, told: Told<'_>) -
         "op_kwargs": callback.kwargs,
         "templates_dict": null,
         "context": context(order),
-        "told": told.as_json(),
+        "told": told,
     });
     runner(order, &orders, ResultRule::None)
 }

@@ -1,4 +1,4 @@
-"""Calls one Python function for a task and says how it ended, or calls one about a task: a callback.
+"""Calls one Python function for a task and says how it ended, or calls one about a task or a run: a callback.
 
 What to call comes as one JSON object on the standard input. How it ended goes, as one JSON object, to the
 file that $UPDRAFT_RESULT names. Only Python's standard library is needed; Airflow's exceptions are known by
@@ -164,7 +164,7 @@ class TaskInstance:
 
 
 class TaskInstanceOfCallback(TaskInstance):
-    """The same while a callback is called: what became of the attempt is known, and not yet to others."""
+    """The same while a callback is called: what became of the attempt is known, and perhaps not yet to others."""
 
     def __init__(self, context, api, told):
         super().__init__(context, api)
@@ -417,10 +417,13 @@ def run(orders, api, ti):
 
 
 def call_back(orders, api, told):
-    """Calls a function about the task, as Airflow does: with the context, and arguments of its own beside it. A
+    """Calls a function about the task or its run, as Airflow does: with the context, and arguments of its own beside it. A
     class with `notify` is one of Airflow's notifiers, which is made with these and called with the context."""
     context = make_context(orders, api, TaskInstanceOfCallback(orders["context"], api, told))
     context.update({name: told[name] for name in ("exception", "reason") if told[name] is not None})
+    if "run" in told:
+        context["dag_run"].state = told["run"]["state"]
+        context["dag_run"].end_date = moment(told["run"]["end_date"])
     make_current(context)
     function = load(orders["callable"])
     kwargs = orders["op_kwargs"]

@@ -2,26 +2,28 @@
 
 use std::sync::Arc;
 
-use axum::{Json, http::StatusCode};
+use axum::{Json, http::StatusCode, response::Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use updraft_core::{
     AlertChannel, AlertOn, AlertWords, DeliveryId, OnDoubt, WebhookTarget,
     input::{Command, Reply},
+    protocol::call_log_path,
 };
 use updraft_store::{DeliveryListing, DeliveryQuery, DeliveryState, Window};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::super::{
-    Body, Error, Path, Reads, Shared, Writes, call::Call, error::Invalid, query::query, time::Time,
+    Body, Error, Path, Reads, Shared, Writes, call::Call, error::Invalid, query::query, time::Time, v2::plain,
 };
-use crate::leader::now;
+use crate::{leader::now, secrets::is_sensitive};
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new()
         .routes(routes!(list_deliveries))
         .routes(routes!(get_delivery))
+        .routes(routes!(get_log))
         .routes(routes!(resend_delivery))
         .routes(routes!(test_alerts))
 }
@@ -76,7 +78,8 @@ impl From<DeliveryListing> for DeliveryResponse {
     }
 }
 
-/// A webhook's address is often its password: who lists deliveries sees whose it is.
+/// A webhook's address is often its password: who lists deliveries sees whose it is. What a function is given may be
+/// secret by its name.
 fn shown(channel: AlertChannel) -> AlertChannel {
     match channel {
         AlertChannel::Webhook(WebhookTarget::Url(url)) => {
@@ -84,6 +87,14 @@ fn shown(channel: AlertChannel) -> AlertChannel {
             let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
             let host = authority.rsplit('@').next().unwrap_or_default();
             AlertChannel::Webhook(WebhookTarget::Url(format!("{scheme}://{host}/***")))
+        }
+        AlertChannel::Callback(mut callback) => {
+            for (name, value) in &mut callback.kwargs {
+                if is_sensitive(name) {
+                    *value = "***".into();
+                }
+            }
+            AlertChannel::Callback(callback)
         }
         other => other,
     }
@@ -147,6 +158,26 @@ async fn list_deliveries(call: Call, query: DeliveriesQuery) -> Result<Json<Deli
 )]
 async fn get_delivery(call: Call, Path(id): Path<i64>) -> Result<Json<DeliveryResponse>, Error> {
     Ok(Json(find(&call, id).await?.into()))
+}
+
+/// What a function printed that a DAG had called about a run.
+#[utoipa::path(
+    get, path = "/api/v1/deliveries/{id}/logs", tag = "Deliveries",
+    responses((status = 200, content_type = "text/plain", body = String), Reads),
+)]
+async fn get_log(call: Call, Path(id): Path<i64>) -> Result<Response, Error> {
+    let row = find(&call, id).await?.row;
+    let AlertChannel::Callback(_) = row.channel else {
+        return Err(Error::not_found(format!("delivery {id} is told, and nothing is called: it has no log")));
+    };
+    let run = match row.run {
+        Some(run) => call.store().run(run).await?,
+        None => None,
+    };
+    let run =
+        run.ok_or_else(|| Error::not_found(format!("the run that delivery {id} is about is gone")))?.row;
+    let path = call_log_path(&run.dag.namespace, &run.dag.dag_id, &run.run_id, row.id);
+    Ok(plain(call.shared.clone(), path))
 }
 
 async fn find(call: &Call, id: i64) -> Result<DeliveryListing, Error> {

@@ -124,8 +124,7 @@ async fn get_log(
     let names = (&call.namespace, &listing.dag.dag_id, &listing.run_id);
     let log = Log {
         path: log_path(names, &listing.row.task_id, map_index, try_number),
-        ti: listing.row.key,
-        try_number,
+        of: Some((listing.row.key, try_number)),
         shared: call.shared.clone(),
     };
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
@@ -145,10 +144,15 @@ async fn get_log(
     Ok(Json(TaskInstancesLogResponse { content, continuation_token }).into_response())
 }
 
+/// What is there of a log that no attempt writes, as plain text.
+pub(in crate::http) fn plain(shared: Arc<Shared>, path: String) -> Response {
+    Log { path, of: None, shared }.stream(0, false, Form::Plain { open: None })
+}
+
 struct Log {
     path: String,
-    ti: TiKey,
-    try_number: u32,
+    /// Whose: a try of a task instance.
+    of: Option<(TiKey, u32)>,
     shared: Arc<Shared>,
 }
 
@@ -160,9 +164,10 @@ impl Log {
 
     /// Whether nothing more will be written.
     async fn is_over(&self) -> Result<bool, Error> {
-        let Some(listing) = self.shared.store.ti(self.ti).await? else { return Ok(true) };
+        let Some((ti, try_number)) = self.of else { return Ok(true) };
+        let Some(listing) = self.shared.store.ti(ti).await? else { return Ok(true) };
         let row = listing.row;
-        Ok(row.try_number != self.try_number || row.state.is_finished() || row.ended_at.is_some())
+        Ok(row.try_number != try_number || row.state.is_finished() || row.ended_at.is_some())
     }
 
     /// All of the log from here on: until the attempt's end, or what is there.

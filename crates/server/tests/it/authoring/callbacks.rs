@@ -111,13 +111,52 @@ fn a_worker_has_what_has_callbacks_of_its_success() {
 }
 
 #[test]
-fn a_run_calls_no_function() {
-    for key in ["on_failure_callback: a.b", "on_success_callback_name: b", "on_success_callback_file: a.py"] {
-        let found = errors(&format!("d: {{{key}, tasks: {{t: {{operator: empty}}}}}}"));
-        assert!(
-            found[0].contains("can't be had here: a run has Airflow's notifiers for mail and Slack"),
-            "{found:?}"
-        );
+fn what_a_dag_has_called_about_its_runs_is_among_its_alerts() {
+    let dag = dag("d:
+  alerts: [{on: failure, sms: '+1'}]
+  on_failure_callback:
+  - my.callbacks.tell
+  - {callback: airflow.providers.smtp.notifications.smtp.SmtpNotifier, to: a@x.org}
+  - {callback: my.callbacks.more, to: crew, times: [1, '{{ ds }}']}
+  on_success_callback: this.counts_less
+  on_success_callback_name: done
+  on_success_callback_file: callbacks.py
+  tasks: {t: {operator: empty}}
+");
+    let called: Vec<Value> =
+        dag.alerts.iter().map(|alert| json!([alert.on, alert.channel, alert.on_doubt])).collect();
+    let function = |function: Value| json!({"callback": function});
+    let more = json!({
+        "on": "failure", "function": "my.callbacks.more", "kwargs": {"to": "crew", "times": [1, "{{ ds }}"]},
+    });
+    let done = json!({"on": "success", "function": "done", "file": "callbacks.py"});
+    let expected = [
+        json!(["failure", {"sms": {"to": "+1", "conn_id": "sms_default"}}, "resend"]),
+        json!(["failure", {"email": {"to": ["a@x.org"]}}, "resend"]),
+        json!(["failure", function(json!({"on": "failure", "function": "my.callbacks.tell"})), "resend"]),
+        json!(["failure", function(more), "resend"]),
+        json!(["success", function(done), "resend"]),
+    ];
+    assert_eq!(called, expected);
+    assert!(task(&dag, "t").callbacks.is_empty());
+}
+
+#[test]
+fn what_a_run_can_not_call_is_told() {
+    for (keys, expected) in [
+        (
+            "on_failure_callback: tell",
+            "`tell` is no path to a Python function: write package.module.function",
+        ),
+        (
+            "on_success_callback_name: b",
+            "needs both `on_success_callback_name` and `on_success_callback_file`",
+        ),
+        ("on_success_callback_file: a.py", "needs both `on_success_callback_name` and"),
+        ("on_sla_callback: a.b", "about runs there are `on_failure_callback` and `on_success_callback`"),
+    ] {
+        let found = errors(&format!("d: {{{keys}, tasks: {{t: {{operator: empty}}}}}}"));
+        assert!(found.len() == 1 && found[0].contains(expected), "{keys}: {found:?}");
     }
     let reading = read("d: {on_execute_callback: a.b, tasks: {t: {operator: empty}}}");
     let warnings = messages(&reading.dags[0].warnings);

@@ -15,6 +15,7 @@ use updraft_server::{
     accounts::Accounts,
     authoring,
     blobs::Blobs,
+    deliveries::Caller,
     http::{Config, State, router},
     leader::{Handle, Inbox, Leader, Surroundings, channel},
     logs::LogFolder,
@@ -222,9 +223,11 @@ async fn lead(
 ) {
     let fence = store.acquire_leadership("test", "", Duration::from_secs(3600)).await.unwrap().unwrap();
     let (deliveries, _) = mpsc::unbounded_channel();
+    let caller = Caller { store: store.clone(), workers: workers.clone() };
     let around = Surroundings { store, fence, certain_until, workers, deliveries, logs };
     let leader = Leader::take_over(updraft_core::Config::default(), inbox, around).await;
     let leader = leader.map_err(|(error, _)| error).unwrap();
+    tokio::spawn(caller.run());
     tokio::spawn(leader.run());
 }
 

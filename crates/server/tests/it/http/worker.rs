@@ -31,6 +31,7 @@ impl Worker {
                 version: "test".into(),
                 hostname: "host".into(),
                 pid: 7,
+                calls: true,
             })
             .await;
         let joined =
@@ -51,7 +52,7 @@ impl Worker {
         Ok(Self(client_async(request, stream).await?.0))
     }
 
-    async fn say(&mut self, message: FromWorker) {
+    pub async fn say(&mut self, message: FromWorker) {
         let text = serde_json::to_string(&message).unwrap();
         self.0.send(Message::Text(text.into())).await.unwrap();
     }

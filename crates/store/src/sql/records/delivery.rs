@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use updraft_core::DeliveryId;
 
 use crate::{
-    Burst, Claimed, DeliveryEnd, DeliveryListing, DeliveryState, Error,
+    Burst, Claimed, DeliveryEnd, DeliveryListing, DeliveryState, Error, OutboxPart,
     sql::{db::Tx, queries::delivery_select, row::read_delivery, statement::Sql},
 };
 
@@ -19,6 +19,7 @@ const FRESH: &str = " AND state = 'pending' AND attempts = 0 AND digest IS NULL"
 /// Claims what is due. Says also whether anything was changed.
 pub(super) async fn claim(
     tx: &mut Tx,
+    part: OutboxPart,
     now: Timestamp,
     limit: u32,
     burst: Option<Burst>,
@@ -30,7 +31,7 @@ pub(super) async fn claim(
     let mut sql =
         Sql::new("SELECT ").then(&delivery_select()).then(" FROM delivery x WHERE state = 'pending'");
     sql.push(" AND next_at <= ").arg(now).push(" AND (digest IS NULL OR digest = id)");
-    sql.push(" ORDER BY next_at, id LIMIT ").arg(limit);
+    sql.push(is_in(part)).push(" ORDER BY next_at, id LIMIT ").arg(limit);
     let due: Vec<DeliveryListing> =
         tx.rows(sql).await?.into_iter().map(|mut f| read_delivery(&mut f)).collect::<Result<_, _>>()?;
     let more = due.len() as u64 >= u64::from(limit);
@@ -70,6 +71,14 @@ pub(super) async fn claim(
         tx.run(sql).await?;
     }
     Ok((Claimed { deliveries, more }, changed))
+}
+
+/// Where it is in this part of the outbox: by how the channel begins as JSON.
+fn is_in(part: OutboxPart) -> &'static str {
+    match part {
+        OutboxPart::Alerts => r#" AND channel NOT LIKE '{"callback":%'"#,
+        OutboxPart::Callbacks => r#" AND channel LIKE '{"callback":%'"#,
+    }
 }
 
 /// Adds: where it goes the same way as this one.
@@ -143,12 +152,13 @@ pub(super) async fn finish(
 /// Returns how many were in doubt; one that told of others counts once.
 pub(super) async fn end_doubt(
     tx: &mut Tx,
+    part: OutboxPart,
     before: Timestamp,
     error: &str,
     now: Timestamp,
 ) -> Result<u64, Error> {
     let in_doubt = |sql: &mut Sql| {
-        sql.push(" WHERE state = 'sending' AND changed_at < ").arg(before);
+        sql.push(" WHERE state = 'sending' AND changed_at < ").arg(before).push(is_in(part));
     };
     let ends = || {
         let mut sql =

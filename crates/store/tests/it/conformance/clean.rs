@@ -5,7 +5,9 @@ use updraft_core::{
     DeliveryId, RunKey, RunState, TiState, TiStateName,
     record::{Batch, RunRow, RunType},
 };
-use updraft_store::{AuditQuery, DeliveryEnd, DeliveryQuery, Expired, NewToken, RunQuery, TokenKind, Window};
+use updraft_store::{
+    AuditQuery, DeliveryEnd, DeliveryQuery, Expired, NewToken, OutboxPart, RunQuery, TokenKind, Window,
+};
 
 use crate::{
     fixture::TestStore,
@@ -126,7 +128,7 @@ pub async fn the_rest_goes_by_age(on: TestStore) {
     let ticks = store.ticks(&of, at(0), at(999), Window::ALL).await.unwrap();
     assert_eq!(ticks.rows, [rows::ticks(&of, 120, 120)]);
 
-    assert_eq!(store.claim_deliveries(at(9), 2, None).await.unwrap().deliveries.len(), 2);
+    assert_eq!(store.claim_deliveries(OutboxPart::Alerts, at(9), 2, None).await.unwrap().deliveries.len(), 2);
     store.finish_delivery(DeliveryId(1), 1, &DeliveryEnd::Sent, at(10)).await.unwrap();
     store.finish_delivery(DeliveryId(2), 1, &DeliveryEnd::Held("?".into()), at(10)).await.unwrap();
     assert_eq!(store.expired(at(99), Expired::Deliveries).await.unwrap(), 1);

@@ -2,10 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use updraft_core::{
-    AlertChannel, DeliveryId, OnDoubt, RunKey, WebhookTarget,
+    AlertChannel, Callback, CallbackOn, DeliveryId, OnDoubt, RunKey, WebhookTarget,
     record::{Batch, DeliveryRow},
 };
-use updraft_store::{Burst, DeliveryEnd, DeliveryListing, DeliveryQuery, DeliveryState, Window};
+use updraft_store::{Burst, DeliveryEnd, DeliveryListing, DeliveryQuery, DeliveryState, OutboxPart, Window};
 
 use crate::{
     fixture::TestStore,
@@ -18,7 +18,7 @@ async fn three(on: &TestStore) {
 }
 
 async fn claim(on: &TestStore, now: Timestamp, limit: u32) -> Vec<DeliveryListing> {
-    on.store.claim_deliveries(now, limit, None).await.unwrap().deliveries
+    on.store.claim_deliveries(OutboxPart::Alerts, now, limit, None).await.unwrap().deliveries
 }
 
 fn ids(listings: &[DeliveryListing]) -> Vec<i64> {
@@ -67,8 +67,8 @@ pub async fn what_is_on_its_way_for_too_long_is_sent_again(on: TestStore) {
     let store = &on.store;
     claim(&on, at(2), 1).await;
     claim(&on, at(5), 1).await;
-    assert_eq!(store.end_doubt(at(2), "in doubt", at(9)).await.unwrap(), 0);
-    assert_eq!(store.end_doubt(at(5), "in doubt", at(9)).await.unwrap(), 1);
+    assert_eq!(store.end_doubt(OutboxPart::Alerts, at(2), "in doubt", at(9)).await.unwrap(), 0);
+    assert_eq!(store.end_doubt(OutboxPart::Alerts, at(5), "in doubt", at(9)).await.unwrap(), 1);
     let query = DeliveryQuery { states: vec![DeliveryState::Sending], ..DeliveryQuery::default() };
     assert_eq!(ids(&store.deliveries(&query).await.unwrap().rows), [2]);
     // The attempt that was in doubt says nothing any more.
@@ -84,7 +84,7 @@ pub async fn what_is_in_doubt_is_held_where_it_says_so_until_somebody_sends_it(o
     on.commit(&Batch { deliveries, ..Batch::default() }).await;
     let store = &on.store;
     claim(&on, at(2), 2).await;
-    assert_eq!(store.end_doubt(at(5), "in doubt", at(9)).await.unwrap(), 2);
+    assert_eq!(store.end_doubt(OutboxPart::Alerts, at(5), "in doubt", at(9)).await.unwrap(), 2);
     assert_eq!(ids(&claim(&on, at(9), 10).await), [2]);
     let query = DeliveryQuery { states: vec![DeliveryState::Held], ..DeliveryQuery::default() };
     let listed = store.deliveries(&query).await.unwrap().rows;
@@ -99,7 +99,7 @@ fn burst() -> Option<Burst> {
 
 /// The ids that come of a claim, and the ids that each of them tells of.
 async fn claim_of_burst(on: &TestStore, now: Timestamp) -> Vec<(i64, Vec<i64>)> {
-    let claimed = on.store.claim_deliveries(now, 100, burst()).await.unwrap().deliveries;
+    let claimed = on.store.claim_deliveries(OutboxPart::Alerts, now, 100, burst()).await.unwrap().deliveries;
     let mut told = Vec::new();
     for listing in claimed {
         let query = DeliveryQuery { digest: Some(listing.row.id), ..DeliveryQuery::default() };
@@ -153,7 +153,7 @@ pub async fn a_digest_ends_for_all_it_tells_of(on: TestStore) {
     claim_of_burst(&on, at(1)).await;
     assert_eq!(claim_of_burst(&on, at(61)).await, [(3, vec![3, 4, 5])]);
     // In doubt it is sent again, with the same content; so it is after a failure of the moment.
-    assert_eq!(on.store.end_doubt(at(62), "in doubt", at(70)).await.unwrap(), 3);
+    assert_eq!(on.store.end_doubt(OutboxPart::Alerts, at(62), "in doubt", at(70)).await.unwrap(), 3);
     put(&on, 6..=6, at(70), chat("a")).await;
     let again = claim_of_burst(&on, at(70)).await;
     assert!(again.contains(&(3, vec![3, 4, 5])), "{again:?}");
@@ -173,6 +173,32 @@ pub async fn a_digest_ends_for_all_it_tells_of(on: TestStore) {
     assert_eq!(claim_of_burst(&on, at(500)).await, [(6, vec![6]), (4, vec![])]);
     assert!(on.store.resend_delivery(DeliveryId(3), at(501), &rows::audit("resend")).await.unwrap());
     assert_eq!(claim_of_burst(&on, at(501)).await, [(3, vec![3, 5])]);
+}
+
+pub async fn what_is_called_is_claimed_apart_from_what_is_told(on: TestStore) {
+    let function = |name: &str| Callback {
+        on: CallbackOn::Failure,
+        function: name.into(),
+        file: None,
+        kwargs: serde_json::Map::from_iter([("to".to_owned(), "{\"callback\":%".into())]),
+    };
+    put(&on, 1..=4, at(1), AlertChannel::Callback(function("my.tell"))).await;
+    put(&on, 11..=11, at(1), chat("{\"callback\":")).await;
+    let claim = |part: OutboxPart, now: Timestamp, limit: u32| {
+        let store = on.store.clone();
+        async move { ids(&store.claim_deliveries(part, now, limit, burst()).await.unwrap().deliveries) }
+    };
+    // However many there are, none is gathered.
+    assert_eq!(claim(OutboxPart::Callbacks, at(2), 3).await, [1, 2, 3]);
+    assert_eq!(claim(OutboxPart::Alerts, at(2), 10).await, [11]);
+    assert_eq!(claim(OutboxPart::Callbacks, at(2), 10).await, [4]);
+    // And each is in doubt by itself.
+    assert_eq!(on.store.end_doubt(OutboxPart::Callbacks, at(5), "in doubt", at(9)).await.unwrap(), 4);
+    assert_eq!(claim(OutboxPart::Alerts, at(9), 10).await, [0; 0]);
+    assert_eq!(claim(OutboxPart::Callbacks, at(9), 10).await, [1, 2, 3, 4]);
+    assert_eq!(on.store.end_doubt(OutboxPart::Alerts, at(9), "in doubt", at(9)).await.unwrap(), 1);
+    let sending = DeliveryQuery { states: vec![DeliveryState::Sending], ..DeliveryQuery::default() };
+    assert_eq!(ids(&on.store.deliveries(&sending).await.unwrap().rows), [4, 3, 2, 1]);
 }
 
 pub async fn the_outbox_can_be_searched(on: TestStore) {

@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 use updraft_core::{
     AlertChannel, AlertOn, MapIndex, RunKey, RunState, TiKey, TiStateName as S, WebhookTarget,
     log::{Entry, Stream},
-    protocol::log_path,
+    protocol::{call_log_path, log_path},
     record::{RunSnapshot, TiRow},
 };
 use updraft_server::logs::Logs as _;
-use updraft_store::{DeliveryQuery, Window};
+use updraft_store::{DeliveryListing, DeliveryQuery, DeliveryState, Window};
 
 use crate::{
     commands::tasks::Shown,
@@ -63,10 +63,8 @@ impl<'a> Following<'a> {
         loop {
             let seen = self.snapshot().await?;
             self.tell(&seen).await?;
-            match seen.run.state {
-                RunState::Success => return Ok(true),
-                RunState::Failed => return Ok(false),
-                RunState::Queued | RunState::Running => {}
+            if seen.run.state.is_finished() && self.told_of_callbacks(&seen).await? {
+                return Ok(seen.run.state == RunState::Success);
             }
             if self.trial.has_failed() {
                 bail!("the worker could not go on");
@@ -107,7 +105,7 @@ impl<'a> Following<'a> {
         loop {
             let from = self.read.get(&(ti.key, try_number)).copied().unwrap_or(0);
             let page = self.trial.logs.read(&path, from, PAGE).await.context("can't read a log")?;
-            self.print(ti, &page.entries)?;
+            self.print(&self.prefix(ti), &page.entries)?;
             self.read.insert((ti.key, try_number), page.next);
             if page.at_end || page.next == from {
                 return Ok(());
@@ -115,14 +113,58 @@ impl<'a> Following<'a> {
         }
     }
 
-    fn print(&self, ti: &TiRow, entries: &[Entry]) -> Result<()> {
+    /// Shows what the DAG has called about the run, once all of it was; whether that is so.
+    async fn told_of_callbacks(&self, seen: &RunSnapshot) -> Result<bool> {
+        let called = self.deliveries(seen).await?;
+        let called = called.iter().filter_map(|listing| match &listing.row.channel {
+            AlertChannel::Callback(callback) => Some((listing, callback)),
+            _ => None,
+        });
+        let waits = |listing: &DeliveryListing| match listing.state {
+            DeliveryState::Pending => listing.attempts == 0,
+            state => state == DeliveryState::Sending,
+        };
+        if called.clone().any(|(listing, _)| waits(listing)) {
+            return Ok(false);
+        }
+        let prefix = format!("{:width$}", "(the run)", width = self.width);
+        for (listing, callback) in called {
+            let run = &seen.run;
+            let path = call_log_path(&run.dag.namespace, &run.dag.dag_id, &run.run_id, listing.row.id);
+            let (mut from, mut at_end) = (0, false);
+            while !at_end {
+                let page = self.trial.logs.read(&path, from, PAGE).await.context("can't read a log")?;
+                self.print(&prefix, &page.entries)?;
+                (at_end, from) = (page.at_end || page.next == from, page.next);
+            }
+            if let Some(error) = &listing.last_error {
+                eprintln!("{prefix} {}: {error}", callback.on.key());
+            }
+        }
+        Ok(true)
+    }
+
+    /// What the outbox has about the run, the first first.
+    async fn deliveries(&self, seen: &RunSnapshot) -> Result<Vec<DeliveryListing>> {
+        let of_it = DeliveryQuery {
+            run: Some(self.run),
+            namespace: seen.run.dag.namespace.clone(),
+            window: Window::ALL,
+            ..Default::default()
+        };
+        let mut rows = self.trial.store.deliveries(&of_it).await?.rows;
+        rows.reverse();
+        Ok(rows)
+    }
+
+    fn print(&self, prefix: &str, entries: &[Entry]) -> Result<()> {
         let mut text = String::new();
         for entry in entries {
             let said = match entry.stream {
                 Stream::Out | Stream::Err => entry.text.clone(),
                 Stream::Sys => Style::new().dim().apply_to(&entry.text).to_string(),
             };
-            text += &format!("{} | {said}\n", self.prefix(ti));
+            text += &format!("{prefix} | {said}\n");
         }
         let mut out: Box<dyn Write> = match self.logs_to_err {
             true => Box::new(stderr().lock()),
@@ -192,13 +234,8 @@ impl<'a> Following<'a> {
                 format.value(&json!({"dag_id": dag_id, "run_id": run_id, "state": state, "tasks": rows}))?;
             }
         }
-        let of_it = DeliveryQuery {
-            run: Some(self.run),
-            namespace: seen.run.dag.namespace.clone(),
-            window: Window::ALL,
-            ..Default::default()
-        };
-        for alert in self.trial.store.deliveries(&of_it).await?.rows.into_iter().rev() {
+        for alert in self.deliveries(&seen).await? {
+            let Some(way) = way(&alert.row.channel) else { continue };
             let task = seen.tis.iter().find(|ti| Some(ti.key) == alert.row.ti);
             let what = task.map_or_else(|| "the run".to_owned(), name);
             let became = match alert.row.on {
@@ -209,14 +246,15 @@ impl<'a> Following<'a> {
                 // A test has no ticks.
                 AlertOn::Missed => "was missed",
             };
-            eprintln!("not sent, as this is a test: {} that {what} {became}", way(&alert.row.channel));
+            eprintln!("not sent, as this is a test: {way} that {what} {became}");
         }
         Ok(())
     }
 }
 
-fn way(channel: &AlertChannel) -> String {
-    match channel {
+/// How a server would have told of it; `None` for what is called.
+fn way(channel: &AlertChannel) -> Option<String> {
+    Some(match channel {
         AlertChannel::Email { to } => format!("a mail to {}", to.join(", ")),
         AlertChannel::Slack { conn_id, channel: None } => format!("a message by the connection `{conn_id}`"),
         AlertChannel::Slack { conn_id, channel: Some(channel) } => {
@@ -227,7 +265,8 @@ fn way(channel: &AlertChannel) -> String {
             format!("word by the connection `{conn_id}`")
         }
         AlertChannel::Sms { to, .. } => format!("a short message to {to}"),
-    }
+        AlertChannel::Callback(_) => return None,
+    })
 }
 
 fn row(ti: &TiRow) -> Value {
