@@ -45,6 +45,7 @@ pub fn call_of_run(call: &Call, files: &Files) -> ProcessPlan {
         "exception": null,
         "reason": call.reason,
         "left": {},
+        "large": [],
         "run": {"state": call.run_state.as_str(), "end_date": isoformat(call.run_ended_at)},
     });
     process(&call.order, files, &call.callback, &told)
