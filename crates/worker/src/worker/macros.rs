@@ -56,7 +56,8 @@ pub(super) async fn call_macro(
     if end != AttemptEnd::Success {
         return Err(failed(&format!("failed: {}", message.unwrap_or_else(|| "it was ended".into()))));
     }
-    match xcoms.into_iter().next() {
+    // It may have been given `ti`, and have left other values: these are for nobody, as there is no result yet.
+    match xcoms.into_iter().find(|(name, _)| name == "return_value") {
         Some((_, XcomValue::Inline(value))) => Ok(Value::clone(&value)),
         Some((_, XcomValue::Blob { .. })) | None => Ok(Value::Null),
     }
