@@ -61,7 +61,7 @@ pub struct Blobs {
     lists: Mutex<Vec<(String, Arc<Items>)>>,
 }
 
-/// So much of lists is kept, in bytes: each copy of a mapped task wants an item of the same one.
+/// So much of lists is kept, in bytes, or the newest alone: each copy of a mapped task wants an item of the same one.
 const LISTS_BYTES: usize = 32 << 20;
 
 impl Blobs {
@@ -122,7 +122,8 @@ impl Blobs {
         let items = kept.1.clone();
         lists.push(kept);
         let mut bytes: usize = lists.iter().map(|(_, items)| items.bytes()).sum();
-        while bytes > LISTS_BYTES {
+        // The newest stays whatever its size, for the next who asks.
+        while bytes > LISTS_BYTES && lists.len() > 1 {
             bytes -= lists.remove(0).1.bytes();
         }
         Ok(items)

@@ -112,6 +112,19 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
+    /// The folder for tasks' files is one that they are kept out of, or has such a one in it.
+    #[error(
+        "the folder for tasks' files, {}, has {} in it, which tasks are kept out of: let UPDRAFT__WORKER__FILES name \
+         a folder of its own",
+        files.display(),
+        kept.display()
+    )]
+    Files {
+        /// The folder.
+        files: PathBuf,
+        /// What is in it.
+        kept: PathBuf,
+    },
     /// The guard can't be set up.
     #[error("can't keep tasks out of the server's folders: {0}")]
     Guard(#[from] crate::process::GuardError),
@@ -145,6 +158,10 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
         TaskApi::start(spawner.api_socket(), client.clone()).map_err(io("listen for what tasks ask"))?;
     std::fs::create_dir_all(&config.files).map_err(io("make the folder for tasks' files"))?;
     let own = config.files.canonicalize().map_err(io("use the folder for tasks' files"))?;
+    // Whoever may write in a folder may write in all that is below it.
+    if let Some(kept) = config.denied.iter().find(|kept| kept.starts_with(&own) || config.files == **kept) {
+        return Err(Error::Files { files: own, kept: kept.clone() });
+    }
     let guard = Guard::new(GuardPolicy {
         denied: config.denied.clone(),
         readable: config.readable.clone(),
@@ -290,7 +307,7 @@ impl Worker {
             }
             self.mind_lease();
             let lonely = self.config.alone_for.is_some_and(|limit| alone_since.elapsed() > limit);
-            if lonely && self.is_idle() {
+            if lonely && self.is_idle() && !self.calls.any_untold() {
                 info!("no server for a while, and nothing to do: going");
                 return Ok(());
             }

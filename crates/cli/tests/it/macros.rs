@@ -16,6 +16,7 @@ example_user_defined_macros:
     date_utils:
       shift: sample.add_days
     key_of: sample.key_of
+    looked_up: sample.looked_up
   tasks:
     - task_id: print_macros
       operator: airflow.providers.standard.operators.bash.BashOperator
@@ -27,6 +28,12 @@ example_user_defined_macros:
     - task_id: hides
       operator: bash
       bash_command: echo 'the key is {{ key_of(var.value.door_token) }}'
+    - task_id: hides_what_it_looked_up
+      operator: bash
+      bash_command: echo 'it found {{ looked_up(var) }}'
+    - task_id: fails_with_it
+      operator: bash
+      bash_command: echo '{{ add_days(looked_up(var), 1) }}'
     - task_id: fails
       operator: bash
       bash_command: echo '{{ add_days(ds, \"many\") }}'
@@ -38,6 +45,10 @@ from datetime import datetime, timedelta
 
 def add_days(ds, days):
     return (datetime.strptime(ds, '%Y-%m-%d') + timedelta(days=days)).strftime('%Y-%m-%d')
+
+
+def looked_up(var):
+    return var['value'].door_token
 
 
 def key_of(key):
@@ -60,6 +71,7 @@ fn dag_factorys_example_runs_and_secrets_stay_hidden() {
         "Run date: 2026-03-01 | Yesterday: 2026-02-28 | Tomorrow: 2026-03-02 | Nested yesterday: 2026-02-28";
     assert!(said.contains(dates), "{said}");
     assert!(said.contains("called with ***") && said.contains("the key is ***"), "{said}");
+    assert!(said.contains("it found ***") && said.contains("time data '***' does not match"), "{said}");
     assert!(!said.contains("s3cret"), "{said}");
     assert!(said.contains("the macro failed: TypeError: unsupported type for timedelta days"), "{said}");
     assert!(said.contains("Traceback"), "{said}");

@@ -14,7 +14,7 @@ use super::{
     macros::Args,
     object::{Airflow, Object},
     time::{At, DateTime, Delta},
-    value::Value,
+    value::{Value, Within},
 };
 use crate::operators::python::macro_call;
 
@@ -35,8 +35,9 @@ impl Machine<'_> {
     pub(super) fn call_own(&self, path: &str, args: Args) -> Result<Value> {
         // A process takes tens of milliseconds.
         self.charge(10_000)?;
-        let list = args.list.iter().map(sent).collect::<Result<Vec<_>>>()?;
-        let named = args.named.iter().map(|(name, value)| Ok((name.to_string(), sent(value)?)));
+        let within = &mut Within::default();
+        let list = args.list.iter().map(|value| sent(value, within)).collect::<Result<Vec<_>>>()?;
+        let named = args.named.iter().map(|(name, value)| Ok((name.to_string(), sent(value, within)?)));
         let named = named.collect::<Result<serde_json::Map<_, _>>>()?;
         let world = self.world;
         let plan = macro_call(world.order, world.host.files()?, path, list, named);
@@ -50,27 +51,34 @@ impl Machine<'_> {
 }
 
 /// A value as it goes to Python. An object says by its one key what it is.
-fn sent(value: &Value) -> Result<Json> {
-    Ok(match value {
-        Value::List(items) => items.borrow().iter().map(sent).collect::<Result<_>>()?,
-        Value::Tuple(items) | Value::View(_, items) => items.iter().map(sent).collect::<Result<_>>()?,
-        Value::Dict(dict) => {
-            let pairs = dict.borrow();
-            let pairs = pairs.0.iter().map(|(key, value)| Ok(json!([sent(key)?, sent(value)?])));
-            json!({"dict": pairs.collect::<Result<Vec<_>>>()?})
-        }
-        Value::DateTime(time) if time.pendulum => json!({"moment": time.isoformat('T')}),
-        Value::DateTime(time) => json!({"datetime": time.isoformat('T')}),
-        Value::Date(date) => json!({"date": date.to_string()}),
-        Value::Delta(delta) => match i64::try_from(delta.micros) {
-            Ok(micros) => json!({"microseconds": micros}),
-            Err(_) => return fault("a duration of so many years can't be passed"),
-        },
-        Value::Object(Object::Airflow(of)) => match in_context(*of) {
-            Some(way) => json!({"context": way}),
-            None => return fault(format!("a {} can't be passed", value.type_name())),
-        },
-        other => other.to_json()?,
+fn sent(value: &Value, within: &mut Within) -> Result<Json> {
+    within.enter(|within| {
+        Ok(match value {
+            Value::List(items) => {
+                items.borrow().iter().map(|item| sent(item, within)).collect::<Result<_>>()?
+            }
+            Value::Tuple(items) | Value::View(_, items) => {
+                items.iter().map(|item| sent(item, within)).collect::<Result<_>>()?
+            }
+            Value::Dict(dict) => {
+                let pairs = dict.borrow();
+                let pair =
+                    |(key, value): &(Value, Value)| Ok(json!([sent(key, within)?, sent(value, within)?]));
+                json!({"dict": pairs.0.iter().map(pair).collect::<Result<Vec<_>>>()?})
+            }
+            Value::DateTime(time) if time.pendulum => json!({"moment": time.isoformat('T')}),
+            Value::DateTime(time) => json!({"datetime": time.isoformat('T')}),
+            Value::Date(date) => json!({"date": date.to_string()}),
+            Value::Delta(delta) => match i64::try_from(delta.micros) {
+                Ok(micros) => json!({"microseconds": micros}),
+                Err(_) => return fault("a duration of so many years can't be passed"),
+            },
+            Value::Object(Object::Airflow(of)) => match in_context(*of) {
+                Some(way) => json!({"context": way}),
+                None => return fault(format!("a {} can't be passed", value.type_name())),
+            },
+            other => other.to_json_within(within)?,
+        })
     })
 }
 

@@ -2,7 +2,7 @@
 //! own, which a macro can keep, and in which what Jinja2 reads otherwise is refused. Everything that depends
 //! on the inner workings of minijinja, which it does not promise to keep, is in this file.
 
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
 use minijinja::{
     machinery::{Span, Token, ast, parse, tokenize},
@@ -120,7 +120,7 @@ pub(super) fn read(source: &str) -> Result<Body> {
         let reason = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
         Box::new(Fault { line, reason, host: None })
     })?;
-    let lower = Lower { source: &source };
+    let lower = Lower { source: &source, branches: Cell::new(0) };
     match root {
         ast::Stmt::Template(template) => lower.body(&template.children),
         other => lower.body(std::slice::from_ref(&other)),
@@ -191,6 +191,8 @@ pub(super) fn check_depth(source: &str) -> Result<()> {
 
 struct Lower<'a> {
     source: &'a str,
+    /// Within how many branches: what stands in one may never be carried out.
+    branches: Cell<u32>,
 }
 
 fn line(span: Span) -> u32 {
@@ -198,6 +200,14 @@ fn line(span: Span) -> u32 {
 }
 
 impl Lower<'_> {
+    /// What is in a branch.
+    fn in_branch<T>(&self, read: impl FnOnce(&Self) -> T) -> T {
+        self.branches.set(self.branches.get() + 1);
+        let read = read(self);
+        self.branches.set(self.branches.get() - 1);
+        read
+    }
+
     fn body(&self, stmts: &[ast::Stmt<'_>]) -> Result<Body> {
         stmts.iter().map(|stmt| self.stmt(stmt)).collect()
     }
@@ -217,8 +227,8 @@ impl Lower<'_> {
             },
             ast::Stmt::IfCond(node) => Stmt::If {
                 test: self.expr(&node.expr)?,
-                then: self.body(&node.true_body)?,
-                otherwise: self.body(&node.false_body)?,
+                then: self.in_branch(|lower| lower.body(&node.true_body))?,
+                otherwise: self.in_branch(|lower| lower.body(&node.false_body))?,
             },
             ast::Stmt::WithBlock(node) => {
                 let pairs = node.assignments.iter();
@@ -333,11 +343,17 @@ impl Lower<'_> {
             }
             ast::Expr::IfExpr(node) => Node::If {
                 test: self.boxed(&node.test_expr)?,
-                then: self.boxed(&node.true_expr)?,
-                otherwise: node.false_expr.as_ref().map(|expr| self.boxed(expr)).transpose()?,
+                then: self.in_branch(|lower| lower.boxed(&node.true_expr))?,
+                otherwise: {
+                    let otherwise = node.false_expr.as_ref();
+                    self.in_branch(|lower| otherwise.map(|expr| lower.boxed(expr)).transpose())?
+                },
             },
             ast::Expr::Filter(filter) => {
-                at(line, check_filter(filter.name))?;
+                // Jinja2 does so too where it reads a template, and in a branch where it comes to it.
+                if self.branches.get() == 0 {
+                    at(line, check_filter(filter.name))?;
+                }
                 Node::Filter {
                     name: filter.name.into(),
                     of: filter.expr.as_ref().map(|expr| self.boxed(expr)).transpose()?,

@@ -293,34 +293,71 @@ impl Value {
 
     /// The value as JSON, where it has one.
     pub(super) fn to_json(&self) -> Result<Json> {
-        Ok(match self {
-            Self::None => Json::Null,
-            Self::Bool(value) => Json::Bool(*value),
-            Self::Int(number) => match (i64::try_from(*number), u64::try_from(*number)) {
-                (Ok(number), _) => number.into(),
-                (_, Ok(number)) => number.into(),
-                (Err(_), Err(_)) => return fault(format!("the number {number} is too large")),
-            },
-            Self::Float(number) => match Number::from_f64(*number) {
-                Some(number) => Json::Number(number),
-                None => return fault("a number that is not finite is no JSON"),
-            },
-            Self::Str(text) | Self::Markup(text) => Json::String(text.to_string()),
-            Self::List(items) => items.borrow().iter().map(Self::to_json).collect::<Result<_>>()?,
-            Self::Tuple(items) => items.iter().map(Self::to_json).collect::<Result<_>>()?,
-            Self::Dict(dict) => {
-                let mut map = Map::new();
-                for (key, value) in &dict.borrow().0 {
-                    map.insert(json_key(key)?, value.to_json()?);
+        self.to_json_within(&mut Within::default())
+    }
+
+    pub(super) fn to_json_within(&self, within: &mut Within) -> Result<Json> {
+        within.enter(|within| {
+            Ok(match self {
+                Self::None => Json::Null,
+                Self::Bool(value) => Json::Bool(*value),
+                Self::Int(number) => match (i64::try_from(*number), u64::try_from(*number)) {
+                    (Ok(number), _) => number.into(),
+                    (_, Ok(number)) => number.into(),
+                    (Err(_), Err(_)) => return fault(format!("the number {number} is too large")),
+                },
+                Self::Float(number) => match Number::from_f64(*number) {
+                    Some(number) => Json::Number(number),
+                    None => return fault("a number that is not finite is no JSON"),
+                },
+                Self::Str(text) | Self::Markup(text) => Json::String(text.to_string()),
+                Self::List(items) => {
+                    items.borrow().iter().map(|item| item.to_json_within(within)).collect::<Result<_>>()?
                 }
-                Json::Object(map)
-            }
-            Self::Undefined(undefined) => return fault(&*undefined.why),
-            _ => {
-                let what = self.type_name();
-                return fault(format!("a {what} is no JSON; make a string of it, as with `| string`"));
-            }
+                Self::Tuple(items) => {
+                    items.iter().map(|item| item.to_json_within(within)).collect::<Result<_>>()?
+                }
+                Self::Dict(dict) => {
+                    let mut map = Map::new();
+                    for (key, value) in &dict.borrow().0 {
+                        map.insert(json_key(key)?, value.to_json_within(within)?);
+                    }
+                    Json::Object(map)
+                }
+                Self::Undefined(undefined) => return fault(&*undefined.why),
+                _ => {
+                    let what = self.type_name();
+                    return fault(format!("a {what} is no JSON; make a string of it, as with `| string`"));
+                }
+            })
         })
+    }
+}
+
+/// How far one goes into a value: lists and dicts may hold themselves, and many times the same.
+pub(super) struct Within {
+    deeper: u32,
+    more: u32,
+}
+
+impl Default for Within {
+    fn default() -> Self {
+        Self { deeper: 100, more: 1_000_000 }
+    }
+}
+
+impl Within {
+    /// Goes into one more, a level deeper.
+    pub(super) fn enter<T>(&mut self, go: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let (Some(deeper), Some(more)) = (self.deeper.checked_sub(1), self.more.checked_sub(1)) else {
+            return fault(
+                "a value that holds itself, is a hundred deep, or has a million items can't be passed on",
+            );
+        };
+        (self.deeper, self.more) = (deeper, more);
+        let gone = go(self);
+        self.deeper += 1;
+        gone
     }
 }
 

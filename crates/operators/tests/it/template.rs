@@ -235,7 +235,11 @@ fn a_dag_calls_functions_of_its_own() {
             2026-01-31 2026-01-02 03:00:00 [1]"
             .into())
     );
+    let doubled =
+        "{% set ns = namespace(l=[]) %}{% for i in range(40) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}";
     for (template, why) in [
+        ("{% set l = [] %}{{ l.append(l) }}{{ same(l) }}", "holds itself"),
+        (&*format!("{doubled}{{{{ same(ns.l) }}}}"), "a million items"),
         ("{{ breaks() }}", "ValueError: no such day"),
         ("{{ odd() }}", "what it returned, a object, is no JSON"),
         ("{{ gone() }}", "has no function 'gone'"),
@@ -247,4 +251,32 @@ fn a_dag_calls_functions_of_its_own() {
         let error = render(template).unwrap_err();
         assert!(error.contains(why), "{template}: {error}");
     }
+}
+
+#[test]
+fn a_value_without_an_end_is_no_result_of_a_template() {
+    let order = with_run(order("BashOperator", Value::Null), |run| {
+        run.template.insert("render_template_as_native_obj".into(), json!(true));
+    });
+    let world = World::default();
+    let render = |template: &str| Renderer::new(&order, &world).unwrap().render("env", &json!(template), &[]);
+    let itself = render("{% set l = [] %}{% set _ = l.append(l) %}{{ l }}").unwrap_err().to_string();
+    assert!(itself.contains("holds itself"), "{itself}");
+    let doubled = "{% set ns = namespace(l=[]) %}{% for i in range(40) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}";
+    assert!(render(doubled).unwrap_err().to_string().contains("a million items"));
+}
+
+#[test]
+fn an_unknown_filter_is_an_error_where_jinja2_has_one() {
+    use updraft_operators::template::check;
+    for (template, is_fine) in [
+        ("{{ 1 | nope }}", false),
+        ("{% for x in [] %}{{ x | nope }}{% endfor %}", false),
+        ("{% if false %}{{ 1 | nope }}{% endif %}", true),
+        ("{{ (1 | nope) if false else 2 }}", true),
+        ("{% if 1 | nope %}{% endif %}", false),
+    ] {
+        assert_eq!(check("env", &json!(template)).is_ok(), is_fine, "{template}");
+    }
+    assert!(error("{% if true %}{{ 1 | nope }}{% endif %}").contains("there is no filter `nope`"));
 }

@@ -98,7 +98,12 @@ impl Caller {
         let id = delivery.row.id;
         let (end, called_by) = match self.call(delivery).await {
             Ok(Some(call)) => match self.workers.call(call) {
-                Some((worker, outcome)) => (end(delivery, outcome.await.ok()), Some(worker)),
+                Some((worker, outcome)) => {
+                    let outcome = outcome.await.ok();
+                    // One of whom nothing was heard may still be asked.
+                    let heard_of = outcome.is_some().then_some(worker);
+                    (end(delivery, outcome), heard_of)
+                }
                 None => (again(delivery.attempts, "no worker is there".into(), None), None),
             },
             Ok(None) => (DeliveryEnd::Undeliverable("the run that it is about is gone".into()), None),

@@ -11,6 +11,7 @@ use std::{
 
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncSeekExt},
     sync::{Semaphore, mpsc, watch},
@@ -174,7 +175,7 @@ async fn run(
 ) -> Report {
     let log = log_file(order, tools);
     let prepared = tokio::select! {
-        prepared = prepared(order, tools) => prepared,
+        prepared = prepared(order, tools, masks) => prepared,
         outcome = stopped(order, wanted.clone()) => return Report::Ended(Box::new(outcome)),
     };
     let prepared = match prepared {
@@ -260,6 +261,7 @@ async fn comes(until: Timestamp) {
 async fn prepared(
     order: &Arc<Order>,
     tools: &Arc<Tools>,
+    masks: &Masks,
 ) -> Result<Result<Prepared, Box<Outcome>>, JoinError> {
     if is_literal(order) {
         let host = NoLookUps::default();
@@ -272,18 +274,34 @@ async fn prepared(
     let _turn = tools.preparing.acquire().await;
     // Dropped where this is: then nothing is asked for any more.
     let (_waiting, waited_for) = watch::channel(());
-    let host = AttemptHost::new(order.clone(), tools.clone(), waited_for);
-    let order = order.clone();
+    let host = AttemptHost::new(order.clone(), tools.clone(), masks.clone(), waited_for);
+    let (order, masks) = (order.clone(), masks.clone());
     let prepare = move || {
         let prepared = prepare(&order, &host);
-        prepared.map_err(|refused| Box::new(told(refused.into(), &masks_of(&host.secrets()))))
+        // None where there are gigabytes of them.
+        let _ = masks.add(host.secrets().into_iter().map(Secret::new));
+        match prepared {
+            Ok(prepared) if host.called() => Ok(shown(prepared, &masks)),
+            Ok(prepared) => Ok(prepared),
+            Err(refused) => Err(Box::new(told(refused.into(), &masks))),
+        }
     };
     tokio::task::spawn_blocking(prepare).await
 }
 
-/// Masks for these; none where there are gigabytes of them.
-pub(super) fn masks_of(secrets: &[String]) -> Masks {
-    Masks::new(secrets.iter().cloned().map(Secret::new)).unwrap_or_default()
+/// What is shown of an order, without what its macros looked up.
+fn shown(prepared: Prepared, masks: &Masks) -> Prepared {
+    fn hide(value: &mut Value, masks: &Masks) {
+        match value {
+            Value::String(text) => *text = hidden(text, masks),
+            Value::Array(items) => items.iter_mut().for_each(|item| hide(item, masks)),
+            Value::Object(map) => map.values_mut().for_each(|item| hide(item, masks)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    let Prepared { mut rendered, name, .. } = prepared;
+    hide(&mut rendered, masks);
+    Prepared { rendered, name: name.map(|name| name.map(|name| hidden(&name, masks))), ..prepared }
 }
 
 /// A text as everybody may see it.

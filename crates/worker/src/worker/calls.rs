@@ -99,6 +99,12 @@ impl Calls {
         self.known.values().any(|phase| matches!(phase, Phase::Running(_)))
     }
 
+    /// Whether no server may know what became of one: the next will ask.
+    pub fn any_untold(&self) -> bool {
+        let untold = |phase: &Phase| matches!(phase, Phase::Over(_, at) if at.elapsed() <= KEPT);
+        self.known.values().any(untold)
+    }
+
     /// Ends those that are being called.
     pub fn end_all(&self) {
         for phase in self.known.values() {

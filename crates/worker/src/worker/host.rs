@@ -22,11 +22,8 @@ use updraft_operators::{
     Asked, Files, Host, HostError, PreviousSuccess, Server, Smtp, Variable, secrets, work::ProcessPlan,
 };
 
-use super::{
-    attempt::{Tools, masks_of},
-    connection::Endpoint,
-    macros::call_macro,
-};
+use super::{attempt::Tools, connection::Endpoint, macros::call_macro};
+use crate::process::{Masks, Secret};
 
 /// A server that is there answers within this.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
@@ -166,20 +163,36 @@ pub(super) struct AttemptHost {
     order: Arc<Order>,
     tools: Arc<Tools>,
     runtime: Handle,
+    /// The attempt's: what macros look up is in them as well.
+    masks: Masks,
     /// Whoever prepares the attempt holds the other end.
     wanted: watch::Receiver<()>,
     secrets: Mutex<Vec<String>>,
+    called: AtomicBool,
 }
 
 impl AttemptHost {
     /// For as long as the other end of `wanted` is there.
-    pub fn new(order: Arc<Order>, tools: Arc<Tools>, wanted: watch::Receiver<()>) -> Self {
-        Self { order, tools, runtime: Handle::current(), wanted, secrets: Mutex::default() }
+    pub fn new(order: Arc<Order>, tools: Arc<Tools>, masks: Masks, wanted: watch::Receiver<()>) -> Self {
+        Self {
+            order,
+            tools,
+            runtime: Handle::current(),
+            masks,
+            wanted,
+            secrets: Mutex::default(),
+            called: AtomicBool::new(false),
+        }
     }
 
     /// The secrets among what was looked up.
     pub fn secrets(&self) -> Vec<String> {
         self.secrets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a macro was called, which may have looked up secrets of its own.
+    pub fn called(&self) -> bool {
+        self.called.load(Ordering::Relaxed)
     }
 
     fn note(&self, found: Vec<String>) {
@@ -240,8 +253,11 @@ impl Host for AttemptHost {
     }
 
     fn call(&self, plan: &ProcessPlan) -> Result<Value, HostError> {
-        let masks = masks_of(&self.secrets());
-        self.runtime.block_on(call_macro(&self.order, &self.tools, plan, masks, self.wanted.clone()))
+        self.called.store(true, Ordering::Relaxed);
+        let known = self.secrets().into_iter().map(Secret::new);
+        self.masks.add(known).map_err(|error| HostError(error.to_string()))?;
+        let (masks, wanted) = (self.masks.clone(), self.wanted.clone());
+        self.runtime.block_on(call_macro(&self.order, &self.tools, plan, masks, wanted))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a worker says to a server, and how it obeys: a real worker, and a test that plays the server.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
@@ -38,27 +38,11 @@ impl Conversation {
 
     /// The same, with a worker that is set up otherwise.
     pub async fn begin_with(change: impl FnOnce(&mut Config)) -> Self {
-        // As the program does before all else.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("server.sock");
         let listener = UnixListener::bind(&path).unwrap();
         let (stop, stopped) = watch::channel(false);
-        let mut config = Config {
-            id: "w".into(),
-            offer: Offer { slots: 1, queues: vec!["default".into()] },
-            endpoint: Endpoint::Unix(path),
-            token: "secret".into(),
-            logs: home.path().join("logs"),
-            scratch: home.path().join("scratch"),
-            installation: home.path().file_name().unwrap().to_str().unwrap().to_owned(),
-            guarding: Guarding::On,
-            denied: Vec::new(),
-            readable: Vec::new(),
-            files: home.path().join("files"),
-            callback_timeout: Duration::from_secs(60),
-            alone_for: None,
-        };
+        let mut config = config(&home, path);
         change(&mut config);
         let worker = tokio::spawn(run(config, stopped));
         let socket = Self::accept(&listener).await;
@@ -171,6 +155,27 @@ impl Conversation {
     }
 }
 
+/// How the worker is set up, with everything in this folder.
+fn config(home: &TempDir, server: PathBuf) -> Config {
+    // As the program does before all else.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Config {
+        id: "w".into(),
+        offer: Offer { slots: 1, queues: vec!["default".into()] },
+        endpoint: Endpoint::Unix(server),
+        token: "secret".into(),
+        logs: home.path().join("logs"),
+        scratch: home.path().join("scratch"),
+        installation: home.path().file_name().unwrap().to_str().unwrap().to_owned(),
+        guarding: Guarding::On,
+        denied: Vec::new(),
+        readable: Vec::new(),
+        files: home.path().join("files"),
+        callback_timeout: Duration::from_secs(60),
+        alone_for: None,
+    }
+}
+
 pub fn attempt(number: u32) -> AttemptId {
     format!("1.{number}.-1.1.1").parse().unwrap()
 }
@@ -243,4 +248,20 @@ async fn what_is_to_be_cancelled_and_is_not_here_has_ended() {
     assert_eq!(server.ends().await, (attempt(1), AttemptEnd::Cancelled));
     server.say(&FromServer::Acknowledge(vec![attempt(1)])).await;
     server.finish().await;
+}
+
+#[tokio::test]
+async fn a_folder_for_files_that_has_in_it_what_is_kept_from_tasks_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let kept = home.path().join("srv/home");
+    std::fs::create_dir_all(&kept).unwrap();
+    for files in [kept.clone(), home.path().join("srv")] {
+        let config = Config {
+            denied: vec![kept.clone()],
+            files: files.clone(),
+            ..config(&home, home.path().join("server.sock"))
+        };
+        let error = run(config, watch::channel(false).1).await.unwrap_err().to_string();
+        assert!(error.contains("UPDRAFT__WORKER__FILES"), "{}: {error}", files.display());
+    }
 }
