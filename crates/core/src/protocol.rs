@@ -114,7 +114,7 @@ pub struct Call {
     pub callback: Callback,
     /// The run, and the task instance that is shown with it: of a run that failed one that failed. Its attempt is over
     /// and held by nobody: [`AttemptId::of_call`].
-    pub order: Order,
+    pub order: Arc<Order>,
     /// The state of that task instance.
     pub ti_state: TiStateName,
     /// When its last attempt began.

@@ -7,13 +7,16 @@ use updraft_core::{MapSource, Mapping, TaskKind, WaitRule};
 
 pub use self::argument::Argument;
 use self::argument::BadArgument;
-use crate::{Refused, Work, nearest::did_you_mean, nearest::nearest, operators, prepare::Job, template};
+use crate::{
+    Refused, Work, nearest::did_you_mean, nearest::nearest, operators, operators::python::class,
+    prepare::Job, template,
+};
 
 /// An operator as a DAG file names it, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checked {
-    /// Its class name, as Airflow has it.
-    pub operator: &'static str,
+    /// Its class name, as Airflow has it; of a Python class that is not built in the dotted path.
+    pub operator: String,
     /// What the engine has to do for it.
     pub kind: TaskKind,
     /// Its own arguments, as given.
@@ -64,9 +67,11 @@ fn instead(name: &str, nearest: Option<&str>) -> String {
     }
     let names: Vec<_> = all().iter().map(|entry| entry.name).collect();
     // Whatever is called so is likely one of Airflow's, or of its providers'.
-    let of_airflow = name.starts_with("airflow.") || !parts(name).1.is_empty();
-    let yet = if of_airflow { " yet" } else { "" };
-    format!("{yet}: there are {}", names.join(", "))
+    let whole_path = match parts(name).1 {
+        "" => String::new(),
+        _ => format!(". A Python class is named by the whole path to it: `package.module.{name}`"),
+    };
+    format!(": there are {}{whole_path}", names.join(", "))
 }
 
 /// A class name in two: what it is about, and `operator` or `sensor`. As all end in one of these, only the first
@@ -167,18 +172,46 @@ pub fn all() -> &'static [Entry] {
     operators::ALL
 }
 
-/// The operator of this name: Airflow's class name, a dotted path, or a short alias.
+/// The one that is built in under this name.
+fn native(name: &str) -> Option<&'static Entry> {
+    all().iter().find(|entry| entry.name == name || entry.aliases.contains(&name))
+}
+
+/// The operator of this name: Airflow's class name, a dotted path, or a short alias; or what carries out a class.
 pub fn find(name: &str) -> Result<&'static Entry, BadOperator> {
-    all()
-        .iter()
-        .find(|entry| entry.name == name || entry.aliases.contains(&name))
+    native(name)
+        .or_else(|| class::is_named(name).then_some(&class::ENTRY))
         .ok_or_else(|| BadOperator::Unknown { name: name.into(), nearest: meant(name) })
 }
+
+/// Whether this names a Python class, of its author's or of Airflow's, that there is nothing native for. It takes what it
+/// takes: see [`CLASS_DEFAULTS`].
+pub fn is_class(name: &str) -> bool {
+    class::is_named(name) && native(name).is_none()
+}
+
+/// What is to be known of a class of Airflow's that there is nothing native for.
+pub fn needs_airflow(name: &str) -> Option<String> {
+    let near = || meant(name).map(|near| format!(" Did you mean `{near}`?")).unwrap_or_default();
+    (name.starts_with("airflow.") && is_class(name)).then(|| {
+        format!(
+            "`{name}` is not built in: it runs as in Airflow, in a process of its own, where the worker's python3 has \
+             Airflow and this class.{}",
+            near()
+        )
+    })
+}
+
+/// What such a name looks like, as an expression that editors read.
+pub const CLASS: &str = r"^[\p{L}_][\p{L}\p{N}_]*(\.[\p{L}_][\p{L}\p{N}_]*)+$";
+
+/// The argument with the `default_args` that a class is offered: it takes those that it knows.
+pub const CLASS_DEFAULTS: &str = "default_args";
 
 /// Checks an operator's name (Airflow's class name, its dotted path, or a short alias) and the arguments
 /// that are its own; what every task can have (`retries`, `pool`, …) is not among them.
 pub fn check(name: &str, args: &Map<String, Value>) -> Result<Checked, BadOperator> {
-    checked(find(name)?, Written { args, mapped: Mapped::Not })
+    checked(name, find(name)?, Written { args, mapped: Mapped::Not })
 }
 
 /// The same for a mapped task: the arguments that it is mapped over are not missed among `args`, and where
@@ -205,7 +238,7 @@ pub fn check_mapped(
             Mapped::Over(sources.iter().map(|(name, _)| base(name)).collect())
         }
     };
-    checked(entry, Written { args, mapped })
+    checked(name, entry, Written { args, mapped })
 }
 
 /// The argument that a name is of: that of `op_kwargs.number` is `op_kwargs`.
@@ -213,7 +246,7 @@ fn base(name: &str) -> &str {
     name.split_once('.').map_or(name, |(argument, _)| argument)
 }
 
-fn checked(entry: &'static Entry, written: Written<'_>) -> Result<Checked, BadOperator> {
+fn checked(name: &str, entry: &'static Entry, written: Written<'_>) -> Result<Checked, BadOperator> {
     for (name, value) in written.args {
         well_formed(entry, known(entry, name)?, value)?;
     }
@@ -223,12 +256,14 @@ fn checked(entry: &'static Entry, written: Written<'_>) -> Result<Checked, BadOp
         }
     }
     let kind = (entry.kind)(&written).map_err(|bad| entry.bad(bad))?;
-    Ok(Checked { operator: entry.name, kind, args: written.args.clone() })
+    let operator = if entry.name == class::ENTRY.name { name } else { entry.name };
+    Ok(Checked { operator: operator.into(), kind, args: written.args.clone() })
 }
 
 /// The argument of this name.
 pub(crate) fn known(entry: &Entry, name: &str) -> Result<&'static Argument, BadOperator> {
-    entry.arguments().find(|argument| argument.name == name).ok_or_else(|| {
+    let named = |name: &str| entry.arguments().find(|argument| argument.name == name);
+    named(name).or_else(|| named(Argument::ANY)).ok_or_else(|| {
         let names: Vec<_> = entry.arguments().map(|argument| argument.name).collect();
         let near = did_you_mean(name, names.iter().copied());
         let list = if names.is_empty() { "none".into() } else { names.join(", ") };

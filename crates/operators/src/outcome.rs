@@ -9,7 +9,10 @@ use updraft_core::{
     input::{AttemptEnd, Branch, Outcome},
 };
 
-use crate::work::{ProcessPlan, ResultRule};
+use crate::{
+    prepare::cut,
+    work::{ProcessPlan, ResultRule},
+};
 
 /// How a process ended and what it left.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,6 +45,9 @@ pub struct Envelope {
     /// Which tasks after it go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<EnvelopeBranch>,
+    /// Its arguments as it rendered them itself, a JSON object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendered: Option<Value>,
 }
 
 /// How a program ended, in an [`Envelope`].
@@ -93,7 +99,7 @@ impl From<EnvelopeEnd> for AttemptEnd {
 
 impl ProcessPlan {
     /// What the end of the process means for the attempt. Values in it are inline, whatever their size;
-    /// `rendered` is left to the caller.
+    /// `rendered` has what the process rendered itself, unmasked, and what was rendered before is left to the caller.
     pub fn outcome(&self, end: ProcessEnd) -> Outcome {
         let by_code = match (end.exit_code, end.signal) {
             (Some(code), _) if self.skip_exit_codes.contains(&code) => {
@@ -161,6 +167,7 @@ fn with_envelope(by_code: Outcome, file: &[u8]) -> Outcome {
         end: envelope.end.into(),
         message: envelope.message,
         branch: envelope.branch.map(Into::into),
+        rendered: envelope.rendered.map(|rendered| cut(&rendered)),
         ..by_code
     };
     outcome

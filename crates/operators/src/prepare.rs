@@ -391,7 +391,8 @@ const LONGEST_NAME: usize = 250;
 /// As much of a text as Airflow keeps of a rendered field (`core.max_templated_field_length`).
 const LONGEST_RENDERED: usize = 4096;
 
-fn cut(value: &Value) -> Value {
+/// As much of what was rendered as is shown.
+pub(crate) fn cut(value: &Value) -> Value {
     match value {
         Value::String(text) => match text.char_indices().nth(LONGEST_RENDERED) {
             Some((at, _)) => format!("{}… ({} bytes)", &text[..at], text.len()).into(),

@@ -12,6 +12,7 @@ mod held;
 mod host;
 mod macros;
 mod runs;
+mod templates;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

@@ -7,6 +7,7 @@ mod assets;
 mod backup;
 mod bad;
 mod callbacks;
+mod classes;
 mod commands;
 mod eztable;
 mod git;

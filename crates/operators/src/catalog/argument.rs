@@ -25,6 +25,11 @@ pub struct Argument {
     pub(crate) check: fn(&Value) -> Result<(), String>,
 }
 
+impl Argument {
+    /// In place of a name: any that is no other's.
+    pub(crate) const ANY: &'static str = "*";
+}
+
 /// A type that an argument can have.
 pub(crate) trait FromArgument: Sized {
     /// What it may be, for people.

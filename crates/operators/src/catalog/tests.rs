@@ -49,10 +49,14 @@ fn an_operator_is_found_by_its_class_its_old_and_new_paths_and_its_alias() {
         "airflow.providers.standard.operators.bash.BashOperator",
     ] {
         let checked = check(name, &args(json!({"bash_command": "true"}))).unwrap();
-        assert_eq!((checked.operator, checked.kind), ("BashOperator", TaskKind::Run));
+        assert_eq!((&*checked.operator, checked.kind), ("BashOperator", TaskKind::Run));
     }
-    let wrong = check("my.company.BashOperator", &Map::new()).unwrap_err();
-    assert!(matches!(wrong, BadOperator::Unknown { .. }), "{wrong}");
+    let own = check("my.company.BashOperator", &args(json!({"anything": [1]}))).unwrap();
+    assert_eq!((&*own.operator, own.kind), ("my.company.BashOperator", TaskKind::Run));
+    for name in ["my..Operator", ".Operator", "my.", "my.1st", "my.op erator"] {
+        let wrong = check(name, &Map::new()).unwrap_err();
+        assert!(matches!(wrong, BadOperator::Unknown { .. }), "{wrong}");
+    }
     assert_eq!(
         check("BashOperater", &Map::new()).unwrap_err().to_string(),
         "there is no operator `BashOperater`; did you mean `BashOperator`?"
@@ -71,13 +75,22 @@ fn only_a_name_that_is_near_is_a_hint() {
     ] {
         assert!(said(name).ends_with(&format!("did you mean `{meant}`?")), "{}", said(name));
     }
-    for name in ["ExternalPythonOperator", "BigQueryGetDataOperator", "airflow.operators.dagrun_operator.X"] {
+    for name in ["ExternalPythonOperator", "BigQueryGetDataOperator"] {
         let said = said(name);
         assert!(
-            said.contains(" yet: there are BashOperator, PythonOperator") && !said.contains("mean"),
+            said.contains(": there are BashOperator, PythonOperator") && !said.contains("mean"),
             "{said}"
         );
+        assert!(said.ends_with(&format!("by the whole path to it: `package.module.{name}`")), "{said}");
     }
+    let warned = |name| needs_airflow(name).unwrap_or_default();
+    let unlike = warned("airflow.operators.dagrun_operator.X");
+    assert!(unlike.ends_with("where the worker's python3 has Airflow and this class."), "{unlike}");
+    assert!(warned("airflow.operators.bash.BashOpertor").ends_with("Did you mean `BashOperator`?"));
+    assert_eq!(
+        (warned("airflow.operators.bash.BashOperator"), warned("my.Operator")),
+        ("".into(), "".into())
+    );
     assert!(
         said("nothing").starts_with("there is no operator `nothing`: there are Bash"),
         "{}",

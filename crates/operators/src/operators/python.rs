@@ -1,7 +1,8 @@
 //! `PythonOperator`, `BranchPythonOperator`, `ShortCircuitOperator`: a function of a Python file, called in
-//! a process of its own by the runner `python/runner.py`.
+//! a process of its own by the runner `python/runner.py`. Operators that are classes of their authors: [`class`].
 
 pub mod callback;
+pub(crate) mod class;
 
 use std::path::PathBuf;
 
@@ -55,7 +56,15 @@ arguments! {
     }
 }
 
-const RUNNER: &str = include_str!("python/runner.py");
+/// What calls a function, or carries out a class.
+const RUNNER: &str = concat!(
+    include_str!("python/runner.py"),
+    "\n\n",
+    include_str!("python/airflow.py"),
+    "\n\n",
+    include_str!("python/operators.py"),
+    "\n\nmain()\n"
+);
 const TAKES_RESULTS: Option<&str> = Some("positional arguments, behind `op_args`");
 
 pub(super) const PYTHON: Entry = Entry {

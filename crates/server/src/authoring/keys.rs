@@ -168,7 +168,7 @@ pub(super) fn of_dag(key: &str) -> Option<Fate> {
         "deadline" => Refused("write `alerts: [{on: deadline, after: 2 hours, email: who@example.com}]`"),
         "allowed_run_types" => Refused("runs of every type are allowed; take it out"),
         "rerun_with_latest_version" => Refused("a run stays on the version it began with; take it out"),
-        key if is_callback(key) => match key.split('_').nth(1) {
+        key if is_callback(key) && !callback::is_key_of_dag(key) => match key.split('_').nth(1) {
             Some("execute" | "retry" | "skipped") => NoEffect(CALLBACKS_OF_TASKS),
             _ => Refused(CALLBACKS_OF_RUNS),
         },

@@ -240,7 +240,10 @@ pub fn schema() -> Value {
     }
     let names =
         catalog::all().iter().flat_map(|entry| [entry.name].into_iter().chain(entry.aliases.iter().copied()));
-    let operator = json!({"enum": names.collect::<Vec<_>>(), "description": "What the task does."});
+    let operator = json!({
+        "anyOf": [{"enum": names.collect::<Vec<_>>()}, {"pattern": catalog::CLASS}],
+        "description": "What the task does. A dotted path that is none of these names a Python class of your own, or of an Airflow that is installed.",
+    });
     let task = json!({"type": "object", "properties": {"operator": operator}, "allOf": choices});
     definitions.insert("task".into(), task);
     json!({

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value as Json};
 use updraft_core::{Callback, EdgeSpec, GroupSpec, Mapping as TaskMapping, TaskId, TaskKind, TaskSpec};
-use updraft_operators::catalog::{BadOperator, Checked};
+use updraft_operators::catalog::{BadOperator, CLASS_DEFAULTS, Checked, is_class, needs_airflow};
 
 use super::{
     assets,
@@ -216,10 +216,13 @@ impl Reader<'_> {
             },
             (_, mapping) => mapping,
         };
+        if let Some(warning) = needs_airflow(&operator) {
+            problems.warn(place, warning);
+        }
         match self.checked(&operator, args, &defaults, mapping.as_ref(), problems) {
             Ok(checked) => {
                 let checked = checked.in_zone(self.zone);
-                spec.operator = checked.operator.into();
+                spec.operator = checked.operator;
                 spec.args = checked.args;
                 spec.kind = with_callbacks(checked.kind, &spec.callbacks);
             }
@@ -259,6 +262,9 @@ impl Reader<'_> {
         if defaults.is_empty() {
             return (self.check)(operator, &own, mapping);
         }
+        if is_class(operator) {
+            return self.offered(operator, own, defaults, mapping, problems);
+        }
         let mut args = own.clone();
         let mapped = |key: &str| mapping.is_some_and(|mapping| names_argument(mapping, key));
         let passed_over = self.passed_over.entry(operator.to_owned()).or_default();
@@ -286,6 +292,26 @@ impl Reader<'_> {
                 }
             }
         }
+    }
+
+    /// A class with the defaults: which of them it takes, only it knows.
+    fn offered(
+        &mut self,
+        operator: &str,
+        mut own: Map<String, Json>,
+        defaults: &[Entry],
+        mapping: Option<&TaskMapping>,
+        problems: &mut Problems,
+    ) -> Result<Checked, BadOperator> {
+        self.taken.extend(defaults.iter().map(|entry| entry.key.clone()));
+        let offered = defaults.iter().filter(|entry| !own.contains_key(&*entry.key));
+        let offered = offered
+            .filter_map(|entry| Some((entry.key.to_string(), field::json(&entry.node, problems).ok()?)));
+        let offered: Map<_, _> = offered.collect();
+        if !offered.is_empty() {
+            own.entry(CLASS_DEFAULTS).or_insert(offered.into());
+        }
+        (self.check)(operator, &own, mapping)
     }
 }
 

@@ -145,14 +145,14 @@ impl Caller {
             callbacks: Vec::new(),
             ..order_task(&run, &dag, &ti.row)
         };
-        let order = Order {
+        let order = Arc::new(Order {
             attempt: AttemptId::of_call(ti.row.key, ti.row.try_number),
             watch: false,
             operator: dag.task(ti.row.key.task).operator.clone(),
             args: Map::new(),
             task,
             run: Arc::new(order_run(&run, &dag, &source)),
-        };
+        });
         Ok(Some(Call {
             id: row.id,
             callback: Callback::clone(callback),

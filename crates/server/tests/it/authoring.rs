@@ -23,7 +23,7 @@ fn check(
     mapping: Option<&Mapping>,
 ) -> Result<Checked, BadOperator> {
     match operator {
-        "Anything" => Ok(Checked { operator: "Anything", kind: TaskKind::Run, args: args.clone() }),
+        "Anything" => Ok(Checked { operator: "Anything".into(), kind: TaskKind::Run, args: args.clone() }),
         _ => native(operator, args, mapping),
     }
 }

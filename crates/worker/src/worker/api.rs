@@ -1,5 +1,5 @@
 //! What a running task may ask of its worker: variables, connections and values of other tasks, at the moment
-//! it needs them, so that no secret lies about before.
+//! it needs them, so that no secret lies about before, and what templates come to.
 //!
 //! It asks by HTTP at a Unix socket (`$UPDRAFT_TASK_API`), with a token that is its attempt's alone and that it
 //! reads from the descriptor `$UPDRAFT_TASK_TOKEN_FD`. A socket with a path can be reached by every process of
@@ -22,13 +22,14 @@ use axum::{
 };
 use serde_json::json;
 use tokio::net::UnixListener;
-use updraft_core::{
-    AttemptId,
-    protocol::{Connection, XcomQuery},
-};
+use updraft_core::protocol::{Connection, Order, XcomQuery};
 use updraft_operators::{HostError, Variable, secrets};
 
-use super::host::Client;
+use super::{
+    attempt::Tools,
+    host::Client,
+    templates::{Template, rendered},
+};
 use crate::process::{Masks, Secret};
 
 /// The name under which the token's descriptor is in a task's environment, `_FD` behind it.
@@ -46,7 +47,8 @@ pub(super) struct TaskApi {
 /// What a token stands for.
 #[derive(Clone)]
 struct Grant {
-    attempt: AttemptId,
+    order: Arc<Order>,
+    tools: Arc<Tools>,
     masks: Masks,
 }
 
@@ -90,17 +92,24 @@ impl TaskApi {
             .route("/worker/v1/variables/{*key}", get(variable))
             .route("/worker/v1/connections/{conn_id}", get(connection))
             .route("/worker/v1/xcom", post(xcom))
+            .route("/worker/v1/render", post(render))
             .with_state(api.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         Ok(api)
     }
 
     /// Lets an attempt ask. What it gets is added to its masks.
-    pub fn grant(self: &Arc<Self>, attempt: AttemptId, masks: Masks) -> Result<Granted, getrandom::Error> {
+    pub fn grant(
+        self: &Arc<Self>,
+        order: &Arc<Order>,
+        tools: &Arc<Tools>,
+        masks: &Masks,
+    ) -> Result<Granted, getrandom::Error> {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes)?;
         let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.lock().insert(token.clone(), Grant { attempt, masks });
+        let grant = Grant { order: order.clone(), tools: tools.clone(), masks: masks.clone() };
+        self.lock().insert(token.clone(), grant);
         Ok(Granted { api: self.clone(), token })
     }
 
@@ -122,6 +131,7 @@ enum Refused {
     Nothing(String),
     Away(HostError),
     Unmaskable,
+    Template(String),
 }
 
 impl From<HostError> for Refused {
@@ -136,6 +146,7 @@ impl IntoResponse for Refused {
             Self::Stranger => (StatusCode::UNAUTHORIZED, "this token is no running attempt's".to_owned()),
             Self::Nothing(what) => (StatusCode::NOT_FOUND, format!("there is no {what}")),
             Self::Away(error) => (StatusCode::BAD_GATEWAY, error.to_string()),
+            Self::Template(why) => (StatusCode::BAD_REQUEST, why),
             Self::Unmaskable => (StatusCode::INTERNAL_SERVER_ERROR, "it can't be masked in the log".into()),
         };
         (status, Json(json!({"detail": why}))).into_response()
@@ -153,7 +164,7 @@ async fn variable(
     headers: HeaderMap,
 ) -> Result<Json<Variable>, Refused> {
     let grant = api.admit(&headers)?;
-    let found: Option<Variable> = api.client.get(grant.attempt, &["variables", &key]).await?;
+    let found: Option<Variable> = api.client.get(grant.order.attempt, &["variables", &key]).await?;
     let found = found.ok_or_else(|| Refused::Nothing(format!("variable `{key}`")))?;
     if found.secret {
         hide(&grant, secrets::of_variable(&found.value))?;
@@ -167,7 +178,7 @@ async fn connection(
     headers: HeaderMap,
 ) -> Result<Json<Connection>, Refused> {
     let grant = api.admit(&headers)?;
-    let found: Option<Connection> = api.client.get(grant.attempt, &["connections", &conn_id]).await?;
+    let found: Option<Connection> = api.client.get(grant.order.attempt, &["connections", &conn_id]).await?;
     let found = found.ok_or_else(|| Refused::Nothing(format!("connection `{conn_id}`")))?;
     hide(&grant, secrets::of_connection(&found))?;
     Ok(Json(found))
@@ -180,6 +191,17 @@ async fn xcom(
     Json(asked): Json<XcomQuery>,
 ) -> Result<Response, Refused> {
     let grant = api.admit(&headers)?;
-    let values = api.client.xcom(&XcomQuery { attempt: grant.attempt, ..asked }).await?;
+    let values = api.client.xcom(&XcomQuery { attempt: grant.order.attempt, ..asked }).await?;
     Ok(Json(json!({"values": values})).into_response())
+}
+
+/// What a template comes to that only the object of a Python class has.
+async fn render(
+    State(api): State<Arc<TaskApi>>,
+    headers: HeaderMap,
+    Json(template): Json<Template>,
+) -> Result<Response, Refused> {
+    let Grant { order, tools, masks } = api.admit(&headers)?;
+    let value = rendered(&order, &tools, &masks, template).await.map_err(Refused::Template)?;
+    Ok(Json(json!({"value": value})).into_response())
 }

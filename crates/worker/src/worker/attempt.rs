@@ -159,8 +159,8 @@ async fn carry_out(
 }
 
 fn callbacks<'a>(
-    order: &'a Order,
-    tools: &'a Tools,
+    order: &'a Arc<Order>,
+    tools: &'a Arc<Tools>,
     masks: &Masks,
     wanted: watch::Receiver<Wanted>,
 ) -> Callbacks<'a> {
@@ -237,7 +237,10 @@ async fn run(
         }
     };
     if let Report::Ended(outcome) = &mut report {
-        outcome.rendered = Some(rendered);
+        outcome.rendered = Some(match outcome.rendered.take() {
+            None => rendered,
+            Some(own) => with_own(rendered, own, masks),
+        });
         if let Err(error) = Box::pin(store_large(order, tools, outcome)).await {
             return ended(AttemptEnd::Failed, format!("its result could not be stored: {error}"));
         }
@@ -289,16 +292,27 @@ async fn prepared(
     tokio::task::spawn_blocking(prepare).await
 }
 
+/// The arguments as they are shown, where the attempt's process rendered some of them itself.
+fn with_own(mut rendered: Value, mut own: Value, masks: &Masks) -> Value {
+    hide(&mut own, masks);
+    if let (Value::Object(rendered), Value::Object(own)) = (&mut rendered, own) {
+        rendered.extend(own);
+    }
+    rendered
+}
+
+/// Hides what may not be seen in a value.
+fn hide(value: &mut Value, masks: &Masks) {
+    match value {
+        Value::String(text) => *text = hidden(text, masks),
+        Value::Array(items) => items.iter_mut().for_each(|item| hide(item, masks)),
+        Value::Object(map) => map.values_mut().for_each(|item| hide(item, masks)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 /// What is shown of an order, without what its macros looked up.
 fn shown(prepared: Prepared, masks: &Masks) -> Prepared {
-    fn hide(value: &mut Value, masks: &Masks) {
-        match value {
-            Value::String(text) => *text = hidden(text, masks),
-            Value::Array(items) => items.iter_mut().for_each(|item| hide(item, masks)),
-            Value::Object(map) => map.values_mut().for_each(|item| hide(item, masks)),
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
-    }
     let Prepared { mut rendered, name, .. } = prepared;
     hide(&mut rendered, masks);
     Prepared { rendered, name: name.map(|name| name.map(|name| hidden(&name, masks))), ..prepared }
@@ -363,8 +377,8 @@ fn timed_out(limit: Option<Duration>) -> String {
 }
 
 async fn run_process(
-    order: &Order,
-    tools: &Tools,
+    order: &Arc<Order>,
+    tools: &Arc<Tools>,
     plan: ProcessPlan,
     masks: &Masks,
     log: PathBuf,
@@ -423,8 +437,8 @@ pub(super) async fn steer(control: Control, mut wanted: watch::Receiver<Wanted>)
 
 /// How a process is started that is known by this name, should it outlive this worker.
 pub(super) fn process_spec(
-    order: &Order,
-    tools: &Tools,
+    order: &Arc<Order>,
+    tools: &Arc<Tools>,
     name: &str,
     plan: &ProcessPlan,
     masks: Masks,
@@ -469,7 +483,7 @@ pub(super) fn process_spec(
     if !plan.asks {
         return Ok((spec, None));
     }
-    let granted = tools.api.grant(order.attempt, spec.masked.clone()).map_err(|error| error.to_string())?;
+    let granted = tools.api.grant(order, tools, &spec.masked).map_err(|error| error.to_string())?;
     spec.env.insert(api::SOCKET.into(), granted.socket());
     spec.handed.insert(api::TOKEN.into(), granted.token());
     Ok((spec, Some(granted)))

@@ -4,6 +4,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,8 +30,8 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// What an attempt's callbacks are called with.
 pub(super) struct Callbacks<'a> {
-    pub order: &'a Order,
-    pub tools: &'a Tools,
+    pub order: &'a Arc<Order>,
+    pub tools: &'a Arc<Tools>,
     pub log: PathBuf,
     pub masks: Masks,
     pub wanted: watch::Receiver<Wanted>,
@@ -114,7 +115,7 @@ impl Callbacks<'_> {
 /// Calls a function about a run, unless it is to end before.
 pub(super) async fn call_about_run(
     call: &Call,
-    tools: &Tools,
+    tools: &Arc<Tools>,
     wanted: watch::Receiver<Wanted>,
 ) -> CallOutcome {
     let run = &call.order.run;

@@ -1,7 +1,7 @@
 //! The functions that a DAG has for its templates (`user_defined_macros`): each call is a process of its own, which is
 //! guarded, marked and masked as the attempt's. What it prints is in the attempt's log.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tokio::sync::watch;
@@ -23,8 +23,8 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Calls one and waits for what it returns, as long as the other end of `wanted` is there.
 pub(super) async fn call_macro(
-    order: &Order,
-    tools: &Tools,
+    order: &Arc<Order>,
+    tools: &Arc<Tools>,
     plan: &ProcessPlan,
     masks: Masks,
     mut wanted: watch::Receiver<()>,

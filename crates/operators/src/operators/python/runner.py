@@ -1,5 +1,8 @@
 """Calls one Python function for a task and says how it ended, or calls one about a task or a run: a callback.
 
+It is put together: behind this come `airflow.py`, what may be imported of Airflow; `operators.py`, which carries out
+operators that are classes; and then `main()`.
+
 What to call comes as one JSON object on the standard input. How it ended goes, as one JSON object, to the
 file that $UPDRAFT_RESULT names. Only Python's standard library is needed; Airflow's exceptions are known by
 their names, so that a function may import them where Airflow is installed.
@@ -11,8 +14,6 @@ $UPDRAFT_TASK_API names, with the token that is read from the file descriptor $U
 import datetime
 import http.client
 import importlib
-import importlib.abc
-import importlib.machinery
 import importlib.util
 import inspect
 import json
@@ -124,6 +125,7 @@ class TaskInstance:
         self._api = api
         self._attempt = context["attempt"]
         self.pushed = {}
+        self.rendered = None
         self.operator = context["operator"]
         for name in ("task_id", "dag_id", "run_id", "try_number", "max_tries", "map_index"):
             setattr(self, name, context[name])
@@ -288,72 +290,8 @@ def determine_kwargs(function, args, context, op_kwargs):
     return {name: value for name, value in everything.items() if name in names}
 
 
-def get_current_context():
-    """Airflow's, where Airflow is not installed."""
-    return OfAirflow.context
-
-
-def exception(name, base):
-    return type(name, (base,), {"__module__": "airflow.exceptions"})
-
-
-class OfAirflow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Lets `get_current_context()` give the context to whoever imports it: from the Airflow that is installed, or
-    else from a stand-in, which has little more than this. Neither costs anything where nothing imports it."""
-
-    # Where an Airflow keeps the contexts of what it executes: 3, and 2.
-    KEPT_IN = ("airflow.sdk.definitions._internal.contextmanager", "airflow.models.taskinstance")
-    context = None
-
-    def __init__(self):
-        failed = exception("AirflowException", Exception)
-        names = ("AirflowSkipException", "AirflowFailException")
-        exceptions = {"AirflowException": failed, **{name: exception(name, failed) for name in names}}
-        current = {"get_current_context": get_current_context}
-        self.is_installed = importlib.util.find_spec("airflow") is not None
-        self.stand_ins = {
-            "airflow": {},
-            "airflow.exceptions": exceptions,
-            "airflow.operators": {},
-            "airflow.operators.python": current,
-            "airflow.providers": {},
-            "airflow.providers.standard": {},
-            "airflow.providers.standard.operators": {},
-            "airflow.providers.standard.operators.python": current,
-            "airflow.sdk": {**current, "Context": dict},
-            "airflow.sdk.exceptions": exceptions,
-            "airflow.utils": {},
-            "airflow.utils.context": {"Context": dict},
-        }
-
-    def find_spec(self, name, path, target=None):
-        if not self.is_installed:
-            return name in self.stand_ins and importlib.util.spec_from_loader(name, self, is_package=True) or None
-        spec = importlib.machinery.PathFinder.find_spec(name, path) if name in self.KEPT_IN else None
-        if spec is not None:
-            execute = spec.loader.exec_module
-            spec.loader.exec_module = lambda module: (execute(module), self.keep_in(module))
-        return spec
-
-    def keep_in(self, module):
-        kept = getattr(module, "_CURRENT_CONTEXT", None)
-        if kept is not None:
-            kept.append(self.context)
-
-    def create_module(self, spec):
-        return None
-
-    def exec_module(self, module):
-        vars(module).update(self.stand_ins[module.__name__])
-
-
-def make_current(context):
-    OfAirflow.context = context
-    sys.meta_path.insert(0, OfAirflow())
-
-
-def load(callable_):
-    """The function, from a file or from a module that can be imported."""
+def load(callable_, kind="function"):
+    """The function or class, from a file or from a module that can be imported."""
     if "dotted" in callable_:
         module, _, name = callable_["dotted"].rpartition(".")
         loaded = importlib.import_module(module)
@@ -369,7 +307,7 @@ def load(callable_):
         spec.loader.exec_module(loaded)
     function = getattr(loaded, name, None)
     if not callable(function):
-        raise TypeError(f"{module} has no function {name!r}")
+        raise TypeError(f"{module} has no {kind} {name!r}")
     return function
 
 
@@ -482,6 +420,10 @@ def expand_macro(orders, api, ti):
     return {"end": "success", "return_value": for_template(function(*args, **kwargs))}
 
 
+# What it can be asked for, apart from callbacks.
+MODES = {"python": run, "branch": run, "short_circuit": run, "macro": expand_macro}
+
+
 def push_each(ti, value):
     """Leaves each entry of a dict under its own name, as Airflow does with `multiple_outputs`."""
     if not isinstance(value, dict):
@@ -494,7 +436,7 @@ def push_each(ti, value):
 
 def leave(ending, ti):
     """Writes how it ended, all at once."""
-    ending["xcoms"] = ti.pushed
+    ending.update(xcoms=ti.pushed, rendered=ti.rendered)
     path = os.environ["UPDRAFT_RESULT"]
     with open(path + ".part", "w") as file:
         json.dump({name: value for name, value in ending.items() if value is not None}, file)
@@ -513,7 +455,7 @@ def main():
         return call_back(orders, api, orders["told"])
     ti = TaskInstance(orders["context"], api)
     try:
-        ending = expand_macro(orders, api, ti) if orders["mode"] == "macro" else run(orders, api, ti)
+        ending = MODES[orders["mode"]](orders, api, ti)
     except Exception as error:
         end = ending_of(error)
         if end != "skipped":
@@ -521,6 +463,3 @@ def main():
         leave({"end": end, "message": f"{type(error).__name__}: {error}"}, ti)
         sys.exit(0 if end == "skipped" else 1)
     leave(ending, ti)
-
-
-main()

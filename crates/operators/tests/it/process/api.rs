@@ -80,6 +80,15 @@ fn find(route: &str, body: &[u8]) -> Option<Value> {
         "/worker/v1/connections/lake" => Some(
             json!({"conn_id": "lake", "conn_type": "x", "host": "lake.example.org", "extra": {"path": "/x"}}),
         ),
+        // As Python would: what a template is, and what it comes to, has tests of its own.
+        "/worker/v1/render" => {
+            let asked: Value = serde_json::from_slice(body).unwrap();
+            let text = asked["text"].as_str().unwrap();
+            let is_file =
+                asked["files"].as_array().unwrap().iter().any(|end| text.ends_with(end.as_str().unwrap()));
+            let text = if is_file { "select {{ ds }}" } else { text };
+            Some(json!({"value": text.replace("{{ ds }}", "2026-01-31")}))
+        }
         _ => None,
     }
 }
