@@ -99,7 +99,7 @@ impl From<EnvelopeEnd> for AttemptEnd {
 
 impl ProcessPlan {
     /// What the end of the process means for the attempt. Values in it are inline, whatever their size;
-    /// `rendered` has what the process rendered itself, unmasked, and what was rendered before is left to the caller.
+    /// `rendered` is what the process rendered itself, unmasked, and else left to the caller.
     pub fn outcome(&self, end: ProcessEnd) -> Outcome {
         let by_code = match (end.exit_code, end.signal) {
             (Some(code), _) if self.skip_exit_codes.contains(&code) => {

@@ -364,7 +364,7 @@ fn a_function_has_the_current_context_without_airflow() {
         message.contains("cannot import 'DagBag' from 'airflow.models': no Airflow is installed"),
         "{message}"
     );
-    assert!(message.contains("has Connection, Variable"), "{message}");
+    assert!(message.contains("has BaseOperator, Connection, Variable"), "{message}");
 }
 
 /// As Airflow 3 keeps what it executes, in as few lines.

@@ -237,10 +237,11 @@ async fn run(
         }
     };
     if let Report::Ended(outcome) = &mut report {
-        outcome.rendered = Some(match outcome.rendered.take() {
-            None => rendered,
-            Some(own) => with_own(rendered, own, masks),
-        });
+        match &mut outcome.rendered {
+            // What its process rendered itself.
+            Some(own) => hide(own, masks),
+            None => outcome.rendered = Some(rendered),
+        }
         if let Err(error) = Box::pin(store_large(order, tools, outcome)).await {
             return ended(AttemptEnd::Failed, format!("its result could not be stored: {error}"));
         }
@@ -290,15 +291,6 @@ async fn prepared(
         }
     };
     tokio::task::spawn_blocking(prepare).await
-}
-
-/// The arguments as they are shown, where the attempt's process rendered some of them itself.
-fn with_own(mut rendered: Value, mut own: Value, masks: &Masks) -> Value {
-    hide(&mut own, masks);
-    if let (Value::Object(rendered), Value::Object(own)) = (&mut rendered, own) {
-        rendered.extend(own);
-    }
-    rendered
 }
 
 /// Hides what may not be seen in a value.
