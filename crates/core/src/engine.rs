@@ -82,6 +82,8 @@ pub struct Engine {
     ready: BTreeMap<Lane, BTreeMap<Owner, BTreeSet<Ready>>>,
     /// Those that wait for a limit.
     parked: BTreeMap<Limit, BTreeMap<Group, BTreeSet<Ready>>>,
+    /// Limits that were changed in this step: who waits for one is told, once it is known who still does.
+    changed_limits: BTreeSet<Limit>,
     /// Worker slots that each owner's task instances hold.
     held_by_owner: BTreeMap<Owner, u32>,
     /// Tasks whose instances may have become decidable.
@@ -183,6 +185,7 @@ impl Engine {
             timers: BTreeSet::new(),
             ready: BTreeMap::new(),
             parked: BTreeMap::new(),
+            changed_limits: BTreeSet::new(),
             held_by_owner: BTreeMap::new(),
             todo: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -241,6 +244,9 @@ impl Engine {
                 Some(run) => self.conclude(now, run),
                 None => break,
             }
+        }
+        for limit in std::mem::take(&mut self.changed_limits) {
+            self.tell_parked(&limit);
         }
     }
 

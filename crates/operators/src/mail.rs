@@ -7,12 +7,17 @@ use std::time::Duration;
 
 use lettre::{
     Message,
-    address::Address,
+    address::{Address, Envelope},
     message::{
         Attachment, Mailbox, MultiPart, SinglePart,
         header::{ContentType, HeaderName, HeaderValue},
     },
-    transport::smtp::Error,
+    transport::smtp::{
+        Error,
+        client::AsyncSmtpConnection,
+        commands,
+        extension::{MailBodyParameter, MailParameter},
+    },
 };
 
 pub use self::server::{MailServer, Security};
@@ -168,33 +173,39 @@ pub fn is_address(text: &str) -> bool {
     text.parse::<Address>().is_ok()
 }
 
-/// Sends a mail. The server has taken it when this is over.
+/// Sends a mail. The server has taken it when this is over, for all but those that are returned: whom it refused, with
+/// its words, though it took others.
 ///
 /// # Errors
 ///
 /// Whether another try may do, and what the server said.
-pub async fn send(server: &MailServer, mail: &Mail) -> Result<(), MailError> {
+pub async fn send(server: &MailServer, mail: &Mail) -> Result<Vec<String>, MailError> {
     let message = mail.build()?;
     let bytes = message.formatted();
     let (patience, name) = (server.patience(bytes.len()), server.name());
     let told = |error: &Error| format!("{name} did not take the mail: {}", causes(error));
-    let mut connection = match tokio::time::timeout(patience, server.connect()).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) if error.is_permanent() || error.is_client() => {
-            return Err(MailError::Permanent(told(&error)));
-        }
-        Ok(Err(error)) => return Err(MailError::Temporary(told(&error))),
+    let not_taken = |error: Error| match error.is_permanent() || error.is_client() {
+        true => MailError::Permanent(told(&error)),
+        false => MailError::Temporary(told(&error)),
+    };
+    let offered = async {
+        let mut connection = server.connect().await?;
+        let refused = offer(&mut connection, message.envelope(), &bytes).await?;
+        Ok((connection, refused))
+    };
+    let (mut connection, refused) = match tokio::time::timeout(patience, offered).await {
+        Ok(offered) => offered.map_err(not_taken)?,
         Err(_) => return Err(MailError::Temporary(format!("{name} has not answered within {patience:?}"))),
     };
-    let sent = tokio::time::timeout(patience, connection.send(message.envelope(), &bytes)).await;
+    // From here on it may have it.
+    let sent = tokio::time::timeout(patience, connection.message(&bytes)).await;
     // Whether it hears our goodbye changes nothing any more.
     drop(tokio::time::timeout(GOODBYE, connection.abort()).await);
     match sent {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) if error.is_permanent() || error.is_client() => {
-            Err(MailError::Permanent(told(&error)))
+        Ok(Ok(_)) => Ok(refused),
+        Ok(Err(error)) if error.is_permanent() || error.is_transient() || error.is_client() => {
+            Err(not_taken(error))
         }
-        Ok(Err(error)) if error.is_transient() => Err(MailError::Temporary(told(&error))),
         Ok(Err(error)) => Err(MailError::Doubt(format!(
             "the connection to {name} broke with the mail on its way, and it may have been taken: {}",
             causes(&error)
@@ -202,6 +213,43 @@ pub async fn send(server: &MailServer, mail: &Mail) -> Result<(), MailError> {
         Err(_) => Err(MailError::Doubt(format!(
             "{name} has not said within {patience:?} that it takes the mail, and may have taken it"
         ))),
+    }
+}
+
+/// Says who the mail is from and to, until the server waits for the mail itself. Who was refused is returned, where
+/// others were not; with nobody left, that is the error.
+async fn offer(
+    connection: &mut AsyncSmtpConnection,
+    envelope: &Envelope,
+    bytes: &[u8],
+) -> Result<Vec<String>, Error> {
+    // What these say a server may have to know; one that does not refuses them.
+    let mut parameters = Vec::new();
+    let addresses = envelope.from().into_iter().chain(envelope.to());
+    if addresses.into_iter().any(|address| !AsRef::<str>::as_ref(address).is_ascii()) {
+        parameters.push(MailParameter::SmtpUtfEight);
+    }
+    if !bytes.is_ascii() {
+        parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
+    }
+    connection.command(commands::Mail::new(envelope.from().cloned(), parameters)).await?;
+    let (mut refused, mut why) = (Vec::new(), None);
+    for to in envelope.to() {
+        match connection.command(commands::Rcpt::new(to.clone(), Vec::new())).await {
+            Ok(_) => {}
+            Err(error) if error.is_permanent() || error.is_transient() => {
+                refused.push(format!("{to} ({})", causes(&error)));
+                // Where one was refused for now, another try may do.
+                if why.as_ref().is_none_or(Error::is_permanent) {
+                    why = Some(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match why {
+        Some(error) if refused.len() == envelope.to().len() => Err(error),
+        _ => connection.command(commands::Data).await.map(|_| refused),
     }
 }
 

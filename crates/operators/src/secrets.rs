@@ -1,17 +1,25 @@
 //! What must not show, and hiding it.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use updraft_core::protocol::Connection;
 
-/// What stands where a secret stood.
-const MASK: &str = "***";
+use crate::Variable;
 
-/// A field with one of these in its name holds a secret (Airflow's `DEFAULT_SENSITIVE_FIELDS`).
+/// What stands where a secret stood, as Airflow has it.
+pub const MASK: &str = "***";
+
+/// A name with one of these in it holds a secret: Airflow 3.3's `DEFAULT_SENSITIVE_FIELDS`.
 const SENSITIVE: &[&str] = &[
+    "access_key",
     "access_token",
     "api_key",
     "apikey",
+    "auth_header",
     "authorization",
+    "bearer",
+    "connection_string",
+    "dsn",
+    "keyfile_dict",
     "passphrase",
     "passwd",
     "password",
@@ -19,43 +27,76 @@ const SENSITIVE: &[&str] = &[
     "proxies",
     "proxy",
     "secret",
-    "token",
-    "keyfile_dict",
     "service_account",
+    "service_key",
+    "token",
+    "webhook_url",
 ];
 
-/// The secrets of a connection: its password, and what its extra fields keep under a telling name.
+/// Whether what has this name is hidden: a variable's key, a field of a connection's extra. In either case of
+/// letters, and whatever stands between the words (`API-Key`).
+pub fn is_sensitive(name: &str) -> bool {
+    let mut plain = String::with_capacity(name.len());
+    let mut between_words = false;
+    for letter in name.trim().to_lowercase().chars() {
+        let in_word = letter.is_alphanumeric() || letter == '_';
+        if in_word {
+            plain.push(letter);
+        } else if !between_words {
+            plain.push('_');
+        }
+        between_words = !in_word;
+    }
+    SENSITIVE.iter().any(|word| plain.contains(word))
+}
+
+/// The secrets of a connection: its password, also one that stands in its host's address, and what its extra fields keep
+/// under a telling name.
 pub fn of_connection(connection: &Connection) -> Vec<String> {
-    let mut found: Vec<String> = connection.password.iter().cloned().collect();
-    // Where it comes with spaces around it, what is said of it may have none.
-    found.extend(connection.password.iter().map(|password| password.trim().to_owned()));
-    of_extra(&connection.extra, &mut found);
+    let in_host = connection.host.as_deref().and_then(password_in);
+    let passwords: Vec<&str> = connection.password.as_deref().into_iter().chain(in_host).collect();
+    // Where one comes with spaces around it, what is said of it may have none.
+    let mut found: Vec<String> =
+        passwords.iter().flat_map(|password| [*password, password.trim()]).map(str::to_owned).collect();
+    connection.extra.iter().for_each(|(name, value)| under_telling_names(name, value, &mut found));
     found.retain(|secret| !secret.is_empty());
     found.dedup();
     found
 }
 
-fn of_extra(extra: &Map<String, Value>, found: &mut Vec<String>) {
-    for (name, value) in extra {
-        let name = name.to_lowercase();
-        match value {
-            Value::Object(inner) => of_extra(inner, found),
-            Value::String(text) if SENSITIVE.iter().any(|word| name.contains(word)) => {
-                found.push(text.clone());
-            }
-            Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {}
-        }
-    }
+/// The password in an address: `https://user:password@host`.
+pub fn password_in(address: &str) -> Option<&str> {
+    let (_, rest) = address.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (account, _) = authority.rsplit_once('@')?;
+    account.split_once(':').map(|(_, password)| password)
 }
 
-/// The texts in a secret variable: all of it, and the strings in it where it is JSON.
-pub fn of_variable(text: &str) -> Vec<String> {
-    let mut found = vec![text.to_owned()];
-    if let Ok(value) = serde_json::from_str(text) {
-        strings(&value, &mut found);
+/// The texts in a variable that are secret: where it is itself, all of it and the texts in it if it is JSON, and else
+/// what has a telling name in its JSON.
+pub fn of_variable(variable: &Variable) -> Vec<String> {
+    let text = &*variable.value;
+    let mut found = Vec::new();
+    let json =
+        text.trim_start().starts_with(['{', '[', '"']).then(|| serde_json::from_str::<Value>(text).ok());
+    let json = json.flatten();
+    if variable.secret {
+        found.push(text.to_owned());
+        json.iter().for_each(|value| strings(value, &mut found));
+    } else {
+        json.iter().for_each(|value| under_telling_names("", value, &mut found));
     }
     found.retain(|secret| !secret.is_empty());
     found
+}
+
+fn under_telling_names(name: &str, value: &Value, found: &mut Vec<String>) {
+    match value {
+        _ if is_sensitive(name) => strings(value, found),
+        Value::Object(map) => map.iter().for_each(|(name, value)| under_telling_names(name, value, found)),
+        Value::Array(items) => items.iter().for_each(|item| under_telling_names("", item, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn strings(value: &Value, found: &mut Vec<String>) {
@@ -102,9 +143,35 @@ mod tests {
     fn a_connection_keeps_its_password_and_what_has_a_telling_name_secret() {
         let connection = Connection {
             password: Some("p".into()),
-            extra: json!({"region": "eu", "aws": {"Secret_Key": "s"}}).as_object().unwrap().clone(),
+            host: Some("https://me:in%20host@example.org/a@b:c".into()),
+            extra: json!({
+                "region": "eu", "aws": {"Secret_Key": "s"}, "X-Api-Key": "x", "proxies": [{"url": "u"}, 1],
+                "nested": {"list": [{"token": "t", "page": "9"}]}
+            })
+            .as_object()
+            .unwrap()
+            .clone(),
             ..Connection::default()
         };
-        assert_eq!(of_connection(&connection), ["p", "s"]);
+        let mut found = of_connection(&connection);
+        found.sort_unstable();
+        found.dedup();
+        assert_eq!(found, ["in%20host", "p", "s", "t", "u", "x"]);
+    }
+
+    #[test]
+    fn a_variable_hides_what_has_a_telling_name_in_it_also_where_its_own_tells_nothing() {
+        let value = r#"{"db": {"password": "a"}, "api_key": "b", "region": "eu"}"#;
+        let variable = |secret| Variable { value: value.into(), secret };
+        assert_eq!(of_variable(&variable(false)), ["a", "b"]);
+        assert_eq!(of_variable(&variable(true)), [value, "a", "b", "eu"]);
+        assert!(of_variable(&Variable { value: "token: x".into(), secret: false }).is_empty());
+    }
+
+    #[test]
+    fn names_are_compared_without_case_and_separators() {
+        assert!(is_sensitive(" My--Api.Key "));
+        assert!(is_sensitive("SMTP_PASSWORD"));
+        assert!(!is_sensitive("region"));
     }
 }

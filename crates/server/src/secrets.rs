@@ -27,7 +27,7 @@ pub use self::{
 };
 pub(crate) use self::{
     keys::{random, write_private},
-    mask::{MASK, is_sensitive, mask, unmask},
+    mask::{MASK, is_sensitive, mask, mask_address, unmask, unmask_address},
 };
 
 /// So many secrets are read at once while they are encrypted anew.

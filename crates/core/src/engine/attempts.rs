@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Engine, upstream::left_out_by};
 use crate::{
-    AlertOn, AttemptId, End, MapIndex, Role, TiEvent, TiKey, TiState, TiStateName, Wait, WorkerId,
+    AlertOn, AttemptId, End, MapIndex, Role, TiEvent, TiKey, TiState, TiStateName, Wait, WorkerId, XcomValue,
     input::{AttemptEnd, Outcome, Report, ToWorker},
     record::{TaskStatsRow, XcomRow},
     retry::is_tried_again,
@@ -165,6 +165,9 @@ impl Engine {
         let failures = (ti.try_number + spec.retry.retries).saturating_sub(ti.max_tries).max(1);
         let next = spec.retry.next_at(now, failures, &run.row.dag, &run.row.run_id, &spec.task_id);
         let left_out = run.is_left_out(key).then(|| left_out_by(run, key));
+        // As in Airflow, what it pushed before it failed stays, until the next try begins.
+        let pushed = outcome.xcoms.iter().filter(|(name, _)| name != "return_value");
+        self.out.batch.xcoms.extend(xcoms_of(now, key, pushed));
         if !again {
             self.follow_conditions(now, key, outcome, TiStateName::Failed);
             let asked = outcome.end == AttemptEnd::FailedForGood;
@@ -245,9 +248,14 @@ impl Engine {
     }
 
     fn leave_xcoms(&mut self, now: Timestamp, key: TiKey, outcome: &Outcome) {
-        for (name, value) in &outcome.xcoms {
-            self.out.batch.xcoms.push(XcomRow { ti: key, key: name.clone(), value: value.clone(), at: now });
-        }
+        self.out.batch.xcoms.extend(xcoms_of(now, key, outcome.xcoms.iter()));
+    }
+
+    /// A new try begins without the values that one before it left.
+    pub(super) fn clear_xcoms(&mut self, key: TiKey) {
+        // Those of a step before that is still to be written go too: a batch clears before it writes.
+        self.out.batch.xcoms.retain(|xcom| xcom.ti != key);
+        self.out.batch.cleared_xcoms.insert(key);
     }
 
     /// Why the result can't be mapped over, where a task is mapped over it.
@@ -376,10 +384,16 @@ impl Engine {
             ti.name = None;
             ti.worker = None;
         }
-        // Those of a step before that is still to be written go too: a batch clears before it writes.
-        self.out.batch.xcoms.retain(|xcom| xcom.ti != key);
-        self.out.batch.cleared_xcoms.insert(key);
+        self.clear_xcoms(key);
     }
+}
+
+fn xcoms_of<'a>(
+    now: Timestamp,
+    ti: TiKey,
+    values: impl Iterator<Item = &'a (String, XcomValue)>,
+) -> impl Iterator<Item = XcomRow> {
+    values.map(move |(key, value)| XcomRow { ti, key: key.clone(), value: value.clone(), at: now })
 }
 
 /// Whether an attempt is under way.

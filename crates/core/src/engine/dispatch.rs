@@ -296,6 +296,21 @@ impl Engine {
         self.withdraw(key);
         self.pass_on(key);
         self.parked.entry(limit).or_default().entry(group).or_default().insert(ready);
+        self.held_up(key, reason);
+    }
+
+    /// Tells those that wait for a limit what stands in their way now that it is another.
+    pub(super) fn tell_parked(&mut self, limit: &Limit) {
+        let parked = self.parked.get(limit).into_iter().flat_map(|groups| groups.values().flatten());
+        let waiting: Vec<TiKey> = parked.map(|ready| ready.ti).collect();
+        for key in waiting {
+            if let Err(reason) = self.room(limit, key) {
+                self.held_up(key, reason.into());
+            }
+        }
+    }
+
+    fn held_up(&mut self, key: TiKey, reason: Arc<str>) {
         let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) else { return };
         if ti.reason.as_ref() != Some(&reason) {
             ti.reason = Some(reason);
@@ -321,6 +336,7 @@ impl Engine {
             return;
         }
         // A sensor that looks again goes on with its try; all else begins a new one.
+        let again = ti.started_at.is_none() && ti.try_number > 0;
         if ti.started_at.is_none() {
             ti.try_number += 1;
         }
@@ -333,6 +349,9 @@ impl Engine {
             _ => TiEvent::Assigned(assignment),
         };
         if self.transition(now, key, event, None) {
+            if again {
+                self.clear_xcoms(key);
+            }
             self.hold(&worker, attempt, slots, owner);
             if slots > 0 {
                 self.pace(now, key);

@@ -44,7 +44,9 @@ impl Engine {
             self.out.batch.pools.insert(key.clone(), pool.row.clone());
         }
         self.recount_pool(&key);
-        self.unpark(&Limit::Pool(key.0, key.1));
+        let limit = Limit::Pool(key.0, key.1);
+        self.unpark(&limit);
+        self.changed_limits.insert(limit);
         Ok(Reply::Done)
     }
 
@@ -62,7 +64,8 @@ impl Engine {
         match self.pools.remove(&key) {
             Some(_) => {
                 self.out.batch.pools.remove(&key);
-                self.out.batch.deleted_pools.insert(key);
+                self.out.batch.deleted_pools.insert(key.clone());
+                self.changed_limits.insert(Limit::Pool(key.0, key.1));
                 Ok(Reply::Done)
             }
             None => Err(CommandError::NotFound(format!("there is no pool `{}`", key.1))),
@@ -142,7 +145,12 @@ impl Engine {
             return Err(format!("it takes {} slots of pool `{name}`, which has {slots}", spec.pool_slots));
         }
         match slots.saturating_sub(pool.used) / spec.pool_slots.max(1) {
-            0 => Err(format!("pool `{name}` has {slots} slots, and {} are taken", pool.used)),
+            0 => {
+                let slots = if slots == 1 { "1 slot".into() } else { format!("{slots} slots") };
+                let taken =
+                    if pool.used == 1 { "1 is taken".into() } else { format!("{} are taken", pool.used) };
+                Err(format!("pool `{name}` has {slots}, and {taken}"))
+            }
             room => Ok(room.min(most)),
         }
     }

@@ -1,12 +1,13 @@
 //! What becomes of runs and task instances.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::SignedDuration;
 use serde_json::json;
 use updraft_core::{
     AlertChannel, AlertOn, AlertSpec, Condition, DagKey, DagSpec, EdgeSpec, End, MapIndex, MapSource,
     Mapping, Role, RunState, TaskIx, TaskKind, TaskSpec, TiKey, TiStateName as S, TriggerRule, WaitRule,
+    XcomValue,
     input::{AttemptEnd, Branch, Command, Outcome, Report, ToWorker, WorkerEvent},
     schedule::{Holidays, Schedule, Span, Zone},
 };
@@ -62,6 +63,31 @@ fn a_failed_task_is_tried_again_after_its_delay_and_then_fails_for_good() {
     assert_eq!(world.run_state(run), RunState::Failed);
     let told: Vec<AlertOn> = world.batches.iter().flat_map(|b| &b.deliveries).map(|d| d.on).collect();
     assert_eq!(told, [AlertOn::Retry, AlertOn::Failure]);
+}
+
+#[test]
+fn what_a_task_pushed_before_it_failed_stays_until_its_next_try_begins() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["a"], &[]);
+    spec.tasks[0].retry.retries = 1;
+    world.put(spec);
+    world.trigger("d");
+    let pushed = |end| Outcome {
+        xcoms: ["rows", "return_value"]
+            .map(|name| (name.to_owned(), XcomValue::Inline(Arc::new(json!(12)))))
+            .into(),
+        ..Outcome::new(end)
+    };
+    for end in [AttemptEnd::Failed, AttemptEnd::FailedForGood] {
+        let attempt = world.assigned()[0];
+        let cleared = world.batches.iter().any(|batch| batch.cleared_xcoms.contains(&attempt.ti));
+        assert_eq!(cleared, attempt.try_number == 2);
+        world.batches.clear();
+        world.report(attempt, Report::Ended(Box::new(pushed(end))));
+        let kept: Vec<_> = world.batches.iter().flat_map(|batch| &batch.xcoms).map(|row| &*row.key).collect();
+        assert_eq!(kept, ["rows"], "what a failed task returned is nothing");
+        world.pass(SignedDuration::from_secs(300));
+    }
 }
 
 #[test]

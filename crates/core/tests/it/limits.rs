@@ -99,6 +99,29 @@ fn a_pool_is_shared_by_owners_also_when_it_is_full() {
 }
 
 #[test]
+fn who_waits_for_a_pool_is_told_when_it_is_changed() {
+    let mut world = World::new(8);
+    world.command(pool("p", 1)).unwrap();
+    let mut spec = dag("d", &["a", "b", "c", "d"], &[]);
+    spec.tasks.iter_mut().for_each(|task| task.pool = "p".into());
+    world.put(spec);
+    world.trigger("d");
+    let told = |world: &World| -> Option<String> {
+        let last =
+            world.batches.iter().rev().find_map(|batch| batch.tis.values().rfind(|ti| &*ti.task_id == "d"));
+        last?.reason.as_deref().map(str::to_owned)
+    };
+    assert_eq!(told(&world).unwrap(), "pool `p` has 1 slot, and 1 is taken");
+    world.command(pool("p", 2)).unwrap();
+    assert_eq!(told(&world).unwrap(), "pool `p` has 2 slots, and 2 are taken");
+    world.command(pool("p", 0)).unwrap();
+    assert!(told(&world).unwrap().contains("takes 1 slots of pool `p`, which has 0"), "{:?}", told(&world));
+    let delete = Command::DeletePool("default".into(), "p".into());
+    world.command(delete).unwrap();
+    assert!(told(&world).unwrap().starts_with("there is no pool `p`"), "{:?}", told(&world));
+}
+
+#[test]
 fn a_sensor_that_is_cleared_takes_no_room_while_it_ends() {
     let mut world = World::new(8);
     world.command(pool("p", 1)).unwrap();

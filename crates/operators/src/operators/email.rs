@@ -160,8 +160,11 @@ impl NativeTask for SendMail {
     fn run(self: Box<Self>, context: TaskContext) -> TaskFuture {
         Box::pin(async move {
             let end = match send(&self.server, &self.mail).await {
-                Ok(()) => {
+                Ok(refused) => {
                     let to: Vec<_> = self.mail.to.iter().chain(&self.mail.cc).map(String::as_str).collect();
+                    if !refused.is_empty() {
+                        context.log.line(&format!("refused: {}", refused.join(", ")));
+                    }
                     context.log.line(&format!(
                         "sent to {}, Message-ID <{}>",
                         to.join(", "),

@@ -486,7 +486,8 @@ impl Machine<'_> {
         let mut values = Vec::new();
         for task in tasks {
             let task = text("a task's id", &task)?;
-            let found = self.world.xcoms(&task, &key, dag.as_deref(), run.as_deref())?;
+            let (found, bytes) = self.world.xcoms(&task, &key, dag.as_deref(), run.as_deref())?;
+            self.refuel(bytes);
             self.charge(found.len())?;
             match &indexes {
                 None if found.is_empty() => values.push(Value::None),

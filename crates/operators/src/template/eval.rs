@@ -21,6 +21,9 @@ use crate::nearest::did_you_mean;
 /// How much one argument's templates may do: each expression counts one, and so does each byte or item made.
 const FUEL: u64 = 5_000_000;
 
+/// What other tasks left may be gone through so many times besides, however large it is.
+const FUEL_OF_RESULTS: u64 = 16;
+
 /// How deep expressions, statements and macros may be within each other: each takes a part of the stack.
 const DEEPEST: u32 = 250;
 
@@ -94,8 +97,15 @@ impl<'a> Machine<'a> {
                 self.fuel.set(left);
                 Ok(())
             }
-            None => fault("takes too long, or makes too much: it was stopped"),
+            None => fault(format!(
+                "takes too long, or makes too much: it was stopped after {FUEL} steps and letters. Let the task itself do it"
+            )),
         }
+    }
+
+    /// Something of so many bytes was looked up, to be worked with.
+    pub(super) fn refuel(&self, bytes: usize) {
+        self.fuel.set(self.fuel.get().saturating_add(FUEL_OF_RESULTS * bytes as u64));
     }
 
     /// Fails where a value is undefined, in whatever mode.

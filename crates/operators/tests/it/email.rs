@@ -224,6 +224,40 @@ fn what_will_never_do_is_told_from_what_may_do_later() {
 }
 
 #[test]
+fn who_is_refused_keeps_nobody_else_from_getting_it() {
+    let mut server = Server::start(&["plain"]);
+    let plain = json!({"disable_ssl": true, "disable_tls": true});
+    let world = world(server.connection(plain));
+    let to = json!(["nobody@example.org", "ann@example.org", "later@example.org"]);
+    let ran = run_native(prepare(&order("EmailOperator", arguments(to)), &world).unwrap());
+    assert_eq!(ran.outcome.end, AttemptEnd::Success, "{:?}", ran.outcome.message);
+    assert_eq!(server.mail()["to"], json!(["ann@example.org"]));
+    let log = ran.log.join("\n");
+    assert!(log.contains("refused: nobody@example.org (permanent error (550): 5.1.1 no such user)"), "{log}");
+    assert!(log.contains("later@example.org (transient error (451)"), "{log}");
+    // With nobody left there is no mail; of whom one was refused for now, another try may do.
+    let to = json!(["nobody@example.org", "later@example.org"]);
+    let ran = run_native(prepare(&order("EmailOperator", arguments(to)), &world).unwrap());
+    assert_eq!(ran.outcome.end, AttemptEnd::Failed);
+    assert!(ran.outcome.message.unwrap().contains("come back later"));
+}
+
+#[test]
+fn a_connection_that_breaks_before_the_mail_is_on_its_way_leaves_no_doubt() {
+    let server = Server::start(&["plain"]);
+    let smtp = mail::MailServer::from_url(&format!("smtp://127.0.0.1:{}?tls=off", server.port)).unwrap();
+    let mail = mail::Mail {
+        from: "reports@example.org".into(),
+        to: vec!["away@example.org".into()],
+        message_id: "1@example.org".into(),
+        ..mail::Mail::default()
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let broken = runtime.block_on(mail::send(&smtp, &mail)).unwrap_err();
+    assert!(matches!(broken, mail::MailError::Temporary(_)), "{broken:?}");
+}
+
+#[test]
 fn without_a_connection_the_configurations_server_takes_it() {
     let mut server = Server::start(&["plain"]);
     let world = World {

@@ -303,6 +303,9 @@ def push(ti):
     ti.xcom_push("path", {"a": [1]})
     print("said")
     return sys.stdin.read()
+def own_push(ti):
+    ti.xcom_push("rows", 12)
+    raise ValueError(ti.xcom_pull(key="rows"), ti.xcom_pull("extract", key="rows"))
 def no_json(): return {1, 2}
 def not_a_number(): return float("nan")
 async def later(): return "awaited"
@@ -411,6 +414,9 @@ fn what_a_function_raises_says_how_it_ended() {
         "{}",
         broken.output
     );
+    let pushed = call("own_push");
+    assert_eq!(pushed.xcom("rows"), 12, "as in Airflow, it stays");
+    assert!(pushed.output.contains("ValueError: (12, 12)"), "{}", pushed.output);
     assert_eq!(call("leaves").outcome.message.unwrap(), "ended with exit code 3");
     assert!(call("missing").outcome.message.unwrap().contains("has no function 'missing'"));
     assert!(call("nothing.at_all").outcome.message.unwrap().contains("No module named"));

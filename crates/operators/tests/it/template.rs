@@ -104,6 +104,23 @@ fn only_what_a_template_names_is_looked_up() {
     assert_eq!(*world.asked.lock().unwrap(), ["xcom load.return_value"]);
 }
 
+/// Ten megabytes of text and a list of a million items.
+#[test]
+fn what_another_task_left_can_be_worked_with_however_large_it_is() {
+    let world = World::default()
+        .with_xcom("text.return_value", json!("x".repeat(10_000_000)))
+        .with_xcom("list.return_value", (0..1_000_000).collect());
+    let says = |template: &str| render(&world, &json!(template)).unwrap().as_str().unwrap().len();
+    assert_eq!(says("{{ ti.xcom_pull('text') }}"), 10_000_000);
+    assert_eq!(says("{{ ti.xcom_pull('text') | upper | length }}"), "10000000".len());
+    assert_eq!(says("{{ ti.xcom_pull('list') | tojson }}"), 7_888_890);
+    // It goes no further than that.
+    let endless = "{% for x in ti.xcom_pull('text') %}{% for y in ti.xcom_pull('text') %}{{ x ~ y }}{% endfor %}{% endfor %}";
+    let error =
+        render(&World::default().with_xcom("text.return_value", json!("x".repeat(100_000))), &json!(endless));
+    assert!(error.unwrap_err().to_string().contains("it was stopped after 5000000 steps and letters"));
+}
+
 #[test]
 fn a_look_up_that_fails_is_told_from_a_wrong_template() {
     let error = render(&World::default(), &json!("{{ ti.xcom_pull('unreachable') }}")).unwrap_err();

@@ -1,8 +1,9 @@
 """A mail server for the tests: prints its port, then each mail it takes as a line of JSON.
 
 Its first argument: `plain`, `starttls` (required) or `tls`. A recipient `nobody@…` is refused for good, `later@…`
-for now; the first mail to `hang@…` is taken and never answered, and at one to `break@…` the connection breaks. The account is `user` with the password `secret`, if
-`auth` is the second argument. The port is the variable PORT, or any that is free.
+for now, and at `away@…` the connection breaks; the first mail to `hang@…` is taken and never answered, and at one to
+`break@…` the connection breaks. The account is `user` with the password `secret`, if `auth` is the second argument. The
+port is the variable PORT, or any that is free.
 """
 
 import asyncio
@@ -25,6 +26,8 @@ class Handler:
             return "550 5.1.1 no such user"
         if address.startswith("later@"):
             return "451 4.3.0 come back later"
+        if address.startswith("away@"):
+            server.transport.abort()
         envelope.rcpt_tos.append(address)
         return "250 OK"
 

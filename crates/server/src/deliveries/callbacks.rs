@@ -110,7 +110,7 @@ impl Caller {
             Err(error) => (again(delivery.attempts, format!("the run can't be read: {error}"), None), None),
         };
         match &end {
-            DeliveryEnd::Sent => info!(%id, "a DAG's callback was called"),
+            DeliveryEnd::Sent | DeliveryEnd::SentInPart(_) => info!(%id, "a DAG's callback was called"),
             DeliveryEnd::Retry { at, error } => {
                 warn!(%id, %at, error, "a DAG's callback was not called; trying again");
             }

@@ -112,7 +112,8 @@ impl Deliverer {
             ..Mail::default()
         };
         match mail::send(server, &mail).await {
-            Ok(()) => DeliveryEnd::Sent,
+            Ok(refused) if refused.is_empty() => DeliveryEnd::Sent,
+            Ok(refused) => DeliveryEnd::SentInPart(format!("refused: {}", refused.join(", "))),
             Err(MailError::Permanent(error)) => DeliveryEnd::Failed(error),
             Err(MailError::Temporary(error)) => again(delivery.attempts, error, None),
             Err(MailError::Doubt(error)) => in_doubt(delivery, error),

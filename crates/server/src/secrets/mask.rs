@@ -1,51 +1,8 @@
 //! Hiding what a telling name says is secret.
 
 use serde_json::Value;
-
-/// What stands where a secret stood, as Airflow has it.
-pub(crate) const MASK: &str = "***";
-
-/// A name with one of these in it holds a secret: Airflow 3.3's `DEFAULT_SENSITIVE_FIELDS`.
-const SENSITIVE: &[&str] = &[
-    "access_key",
-    "access_token",
-    "api_key",
-    "apikey",
-    "auth_header",
-    "authorization",
-    "bearer",
-    "connection_string",
-    "dsn",
-    "keyfile_dict",
-    "passphrase",
-    "passwd",
-    "password",
-    "private_key",
-    "proxies",
-    "proxy",
-    "secret",
-    "service_account",
-    "service_key",
-    "token",
-    "webhook_url",
-];
-
-/// Whether what has this name is hidden: a variable's key, a field of a connection's extra. In either case of
-/// letters, and whatever stands between the words (`API-Key`).
-pub(crate) fn is_sensitive(name: &str) -> bool {
-    let mut plain = String::with_capacity(name.len());
-    let mut between_words = false;
-    for letter in name.trim().to_lowercase().chars() {
-        let in_word = letter.is_alphanumeric() || letter == '_';
-        if in_word {
-            plain.push(letter);
-        } else if !between_words {
-            plain.push('_');
-        }
-        between_words = !in_word;
-    }
-    SENSITIVE.iter().any(|word| plain.contains(word))
-}
+use updraft_operators::secrets::password_in;
+pub(crate) use updraft_operators::secrets::{MASK, is_sensitive};
 
 /// The value with everything hidden that stands under a telling name.
 pub(crate) fn mask(value: &Value) -> Value {
@@ -69,6 +26,22 @@ fn hide(value: &Value) -> Value {
         Value::Array(items) => items.iter().map(hide).collect(),
         Value::Null => Value::Null,
         Value::Bool(_) | Value::Number(_) | Value::String(_) => MASK.into(),
+    }
+}
+
+/// An address without the password in it.
+pub(crate) fn mask_address(address: String) -> String {
+    match password_in(&address) {
+        Some(password) => address.replacen(&format!(":{password}@"), &format!(":{MASK}@"), 1),
+        None => address,
+    }
+}
+
+/// What somebody wrote over the address `old`, as [`unmask`].
+pub(crate) fn unmask_address(new: String, old: Option<&str>) -> String {
+    match (password_in(&new), old.and_then(password_in)) {
+        (Some(MASK), Some(password)) => new.replacen(&format!(":{MASK}@"), &format!(":{password}@"), 1),
+        _ => new,
     }
 }
 
@@ -120,6 +93,17 @@ mod tests {
     }
 
     #[test]
+    fn the_password_in_an_address_is_hidden_and_comes_back() {
+        let address = "https://me:p@ss@example.org/x";
+        let masked = mask_address(address.into());
+        assert_eq!(masked, "https://me:***@example.org/x");
+        assert_eq!(unmask_address(masked, Some(address)), address);
+        let moved = unmask_address("https://me:***@example.net".into(), Some(address));
+        assert_eq!(moved, "https://me:p@ss@example.net");
+        assert_eq!(unmask_address("example.net".into(), Some(address)), "example.net");
+    }
+
+    #[test]
     fn what_comes_back_masked_stays_what_it_was() {
         let old = r#"{"token": "t", "region": "eu", "list": [{"secret": "s"}]}"#;
         let new = r#"{"token": "***", "region": "us", "list": [{"secret": "***"}], "new": "***"}"#;
@@ -128,12 +112,5 @@ mod tests {
         assert_eq!(restored, expected);
         assert_eq!(unmask(new.into(), None), new);
         assert_eq!(unmask(MASK.into(), Some("plain")), "plain");
-    }
-
-    #[test]
-    fn names_are_compared_without_case_and_separators() {
-        assert!(is_sensitive(" My--Api.Key "));
-        assert!(is_sensitive("SMTP_PASSWORD"));
-        assert!(!is_sensitive("region"));
     }
 }

@@ -104,6 +104,7 @@ impl Tables {
         row.changed_at = now;
         (row.state, row.last_error) = match end.clone() {
             DeliveryEnd::Sent => (DeliveryState::Sent, None),
+            DeliveryEnd::SentInPart(error) => (DeliveryState::Sent, Some(error)),
             DeliveryEnd::Retry { at, error } => {
                 row.next_at = at;
                 (DeliveryState::Pending, Some(error))

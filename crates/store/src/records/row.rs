@@ -214,6 +214,8 @@ pub struct Claimed {
 pub enum DeliveryEnd {
     /// Who carries it on has it.
     Sent,
+    /// The same, but not for all that it is to; for whom not, and why.
+    SentInPart(String),
     /// Not this time; again at this time.
     Retry {
         /// When.

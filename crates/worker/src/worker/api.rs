@@ -166,9 +166,7 @@ async fn variable(
     let grant = api.admit(&headers)?;
     let found: Option<Variable> = api.client.get(grant.order.attempt, &["variables", &key]).await?;
     let found = found.ok_or_else(|| Refused::Nothing(format!("variable `{key}`")))?;
-    if found.secret {
-        hide(&grant, secrets::of_variable(&found.value))?;
-    }
+    hide(&grant, secrets::of_variable(&found))?;
     Ok(Json(found))
 }
 

@@ -18,8 +18,8 @@ use tokio::{
     task::JoinError,
 };
 use updraft_core::{
-    CallbackOn, XcomValue,
-    input::{AttemptEnd, Outcome, Report},
+    CallbackOn, TaskId, XcomValue,
+    input::{AttemptEnd, Branch, Outcome, Report},
     protocol::{Order, log_path},
 };
 use updraft_operators::{
@@ -233,7 +233,7 @@ async fn run(
             if let Some(message) = &outcome.message {
                 log.line(message);
             }
-            Report::Ended(Box::new(told(outcome, masks)))
+            Report::Ended(Box::new(told(order, outcome, masks)))
         }
     };
     if let Report::Ended(outcome) = &mut report {
@@ -287,7 +287,7 @@ async fn prepared(
         match prepared {
             Ok(prepared) if host.called() => Ok(shown(prepared, &masks)),
             Ok(prepared) => Ok(prepared),
-            Err(refused) => Err(Box::new(told(refused.into(), &masks))),
+            Err(refused) => Err(Box::new(told(&order, refused.into(), &masks))),
         }
     };
     tokio::task::spawn_blocking(prepare).await
@@ -316,7 +316,7 @@ fn hidden(text: &str, masks: &Masks) -> String {
 }
 
 /// An outcome as everybody may see it.
-fn told(outcome: Outcome, masks: &Masks) -> Outcome {
+fn told(order: &Order, outcome: Outcome, masks: &Masks) -> Outcome {
     let shown = |message: String| {
         let shown = hidden(&message, masks);
         match shown.char_indices().nth(MESSAGE_CHARS) {
@@ -324,7 +324,18 @@ fn told(outcome: Outcome, masks: &Masks) -> Outcome {
             None => shown,
         }
     };
-    Outcome { message: outcome.message.map(shown), ..outcome }
+    // A branch is shown where it leads nowhere.
+    let branch = outcome.branch.map(|branch| match branch {
+        Branch::Follow(tasks) => {
+            let hide = |task: TaskId| match order.task.downstream.contains(&task) {
+                true => task,
+                false => (&*hidden(&task, masks)).into(),
+            };
+            Branch::Follow(tasks.into_iter().map(hide).collect())
+        }
+        Branch::SkipDownstream | Branch::SkipAllDownstream => branch,
+    });
+    Outcome { message: outcome.message.map(shown), branch, ..outcome }
 }
 
 fn ended(end: AttemptEnd, message: String) -> Report {
@@ -402,7 +413,7 @@ async fn run_process(
                 if outcome.end == AttemptEnd::Failed {
                     explain_refusal(tools, &log).await;
                 }
-                told(outcome, masks)
+                told(order, outcome, masks)
             }
             Err(error) => Outcome { message: Some(error.to_string()), ..Outcome::new(AttemptEnd::Lost) },
         },

@@ -222,8 +222,7 @@ impl Host for AttemptHost {
 
     fn variable(&self, key: &str) -> Result<Option<Variable>, HostError> {
         let found: Option<Variable> = self.get(&["variables", key])?;
-        let secret = found.iter().filter(|variable| variable.secret);
-        secret.for_each(|variable| self.note(secrets::of_variable(&variable.value)));
+        found.iter().for_each(|variable| self.note(secrets::of_variable(variable)));
         Ok(found)
     }
 

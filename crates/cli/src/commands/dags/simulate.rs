@@ -86,6 +86,10 @@ fn not_foreseen(spec: &DagSpec) -> impl Iterator<Item = &'static str> {
         (*schedule == Schedule::Continuous, "runs continuously: when depends on how long its runs take"),
         (*schedule == Schedule::AtBoot, "runs after each start of the machine, which nobody knows before"),
         (spec.assets.is_some(), "runs for what happens to assets, which nobody knows before"),
+        (
+            matches!(schedule, Schedule::DeltaTrigger { .. }) && !spec.catchup,
+            "does not catch up: its runs count from when a server first sees it, and here from its start date",
+        ),
     ];
     whys.into_iter().filter(|(is_so, _)| *is_so).map(|(_, why)| why)
 }

@@ -150,7 +150,12 @@ class TaskInstance:
         tasks = [task_ids or self.task_id] if one_task else list(task_ids)
         indexes = [map_indexes] if map_indexes is None or isinstance(map_indexes, int) else map_indexes
         values = []
+        own = dag_id in (None, self.dag_id) and run_id in (None, self.run_id) and key in self.pushed
         for task_id in tasks:
+            if own and task_id == self.task_id and map_indexes in (..., None, self.map_index):
+                # What it pushed itself nobody else has yet.
+                values.append(self.pushed[key])
+                continue
             query = {"attempt": self._attempt, "task_id": task_id, "key": key, "dag_id": dag_id, "run_id": run_id}
             found = self._api.ask("POST", "/worker/v1/xcom", query)
             found = found["values"] if found else []

@@ -19,14 +19,14 @@ use crate::{
 };
 
 impl World<'_> {
-    /// The values that a task's copies left, in their order.
+    /// The values that a task's copies left, in their order, and about how many bytes they are.
     pub(super) fn xcoms(
         &self,
         task: &str,
         key: &str,
         dag: Option<&str>,
         run: Option<&str>,
-    ) -> Result<Vec<(MapIndex, Value)>> {
+    ) -> Result<(Vec<(MapIndex, Value)>, usize)> {
         let found = self.host.xcom(&XcomQuery {
             item: None,
             attempt: self.order.attempt,
@@ -36,7 +36,8 @@ impl World<'_> {
             map_index: None,
             key: key.into(),
         })?;
-        Ok(found.iter().map(|found| (found.map_index, Value::from(&found.value))).collect())
+        let bytes = found.iter().map(|found| bytes_of(&found.value)).sum();
+        Ok((found.iter().map(|found| (found.map_index, Value::from(&found.value))).collect(), bytes))
     }
 
     /// `var.value.key` and `var.json.key`.
@@ -51,9 +52,7 @@ impl World<'_> {
                 Ok,
             );
         };
-        if found.secret {
-            self.secrets.borrow_mut().extend(secrets::of_variable(&found.value));
-        }
+        self.secrets.borrow_mut().extend(secrets::of_variable(&found));
         if !json {
             return Ok(Value::str(found.value));
         }
@@ -105,5 +104,15 @@ impl World<'_> {
             }
         }
         Ok(None)
+    }
+}
+
+/// About how many bytes a value is.
+fn bytes_of(value: &serde_json::Value) -> usize {
+    match value {
+        serde_json::Value::String(text) => text.len(),
+        serde_json::Value::Array(items) => items.iter().map(|item| 1 + bytes_of(item)).sum(),
+        serde_json::Value::Object(map) => map.iter().map(|(key, item)| key.len() + bytes_of(item)).sum(),
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => 1,
     }
 }

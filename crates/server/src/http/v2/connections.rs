@@ -19,7 +19,7 @@ use super::{
     },
     pools::refuse_team,
 };
-use crate::secrets::{MASK, mask, unmask};
+use crate::secrets::{MASK, mask, mask_address, unmask, unmask_address};
 
 const LONGEST_ID: usize = 200;
 
@@ -58,7 +58,7 @@ impl ConnectionResponse {
             connection_id: row.conn_id,
             conn_type: row.conn_type,
             description: row.description,
-            host: row.host,
+            host: row.host.map(mask_address),
             login: row.login,
             schema: row.schema,
             port: row.port,
@@ -217,9 +217,10 @@ fn apply(call: &Call, row: &mut ConnectionRow, body: ConnectionBody, mask: &[Str
     if counts("conn_type") {
         row.conn_type = body.conn_type;
     }
+    let host = body.host.map(|host| host.map(|host| unmask_address(host, row.host.as_deref())));
     let texts = [
         ("description", body.description, &mut row.description),
-        ("host", body.host, &mut row.host),
+        ("host", host, &mut row.host),
         ("login", body.login, &mut row.login),
         ("schema", body.schema, &mut row.schema),
     ];

@@ -125,6 +125,7 @@ pub(super) async fn finish(
 ) -> Result<bool, Error> {
     let (state, error, next_at) = match end {
         DeliveryEnd::Sent => (DeliveryState::Sent, None, None),
+        DeliveryEnd::SentInPart(error) => (DeliveryState::Sent, Some(error), None),
         DeliveryEnd::Retry { at, error } => (DeliveryState::Pending, Some(error), Some(*at)),
         DeliveryEnd::Failed(error) => (DeliveryState::Failed, Some(error), None),
         DeliveryEnd::Undeliverable(error) => (DeliveryState::Undeliverable, Some(error), None),
