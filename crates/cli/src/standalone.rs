@@ -145,6 +145,8 @@ async fn serve(home: Home, config: Config) -> Result<()> {
     let socket = listen_for_workers(&home.socket())?;
     let state = state(&home, &config, store.clone(), handle.clone(), workers, logs)?;
     tokio::spawn(deliverer(&config, &state, mail, address).run(to_deliver));
+    let secrets = state.secrets.clone();
+    tokio::spawn(async move { secrets.rotate().await });
     if let Some(git) = state.git.clone() {
         tokio::spawn(git.run());
     }

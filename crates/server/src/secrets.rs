@@ -15,6 +15,7 @@ pub mod vault;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use tracing::{error, info, warn};
 use updraft_core::{Namespace, protocol};
 use updraft_store::{ConnectionRow, SecretId, Store};
 
@@ -148,20 +149,52 @@ impl Secrets {
         })
     }
 
-    /// Encrypts everything anew that is not under the first key. Returns how much that was. What somebody
+    /// Encrypts everything anew that is not under the first key, and says so: for the start of a server. What somebody
     /// writes meanwhile is under the first key already and is left alone.
-    pub async fn rotate(&self) -> Result<u64, Error> {
-        let (mut after, mut changed) = (None, 0);
+    pub async fn rotate(&self) {
+        match self.encrypt_anew().await {
+            Ok((0, lost)) if lost.is_empty() => {}
+            Ok((changed, lost)) if lost.is_empty() => info!(
+                changed,
+                "all secrets are encrypted with the first key of the key file now: it needs the others no more"
+            ),
+            Ok((changed, lost)) => error!(
+                changed,
+                lost = lost.join(", "),
+                "there are secrets that no key in the key file decrypts: put the key back that they were encrypted with, \
+                 or set them anew"
+            ),
+            Err(error) => {
+                warn!(%error, "secrets could not be encrypted with the first key; the next start tries again")
+            }
+        }
+    }
+
+    /// How much was encrypted anew, and what can't be decrypted.
+    async fn encrypt_anew(&self) -> Result<(u64, Vec<String>), Error> {
+        let (mut after, mut changed, mut lost) = (None, 0, Vec::new());
         loop {
             let rows = self.store.secrets(after.as_ref(), ROTATE_AT_ONCE).await?;
-            let Some(last) = rows.last() else { return Ok(changed) };
+            let Some(last) = rows.last() else { return Ok((changed, lost)) };
             after = Some(last.id.clone());
             for row in rows.iter().filter(|row| !self.keys.is_current(&row.value)) {
-                let text = self.open(&row.id, &row.value, true)?;
+                let Ok(text) = self.open(&row.id, &row.value, true) else {
+                    lost.push(shown(&row.id));
+                    continue;
+                };
                 let sealed = self.seal(&row.id, &text)?;
                 changed += u64::from(self.store.replace_secret(&row.id, &row.value, &sealed).await?);
             }
         }
+    }
+}
+
+/// What a secret is, for people.
+fn shown(id: &SecretId) -> String {
+    match id {
+        SecretId::Password(namespace, name) => format!("the password of connection {namespace}/{name}"),
+        SecretId::Extra(namespace, name) => format!("`extra` of connection {namespace}/{name}"),
+        SecretId::Variable(namespace, name) => format!("variable {namespace}/{name}"),
     }
 }
 

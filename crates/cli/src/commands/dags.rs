@@ -210,7 +210,7 @@ impl Ask for Command {
                 let path = ["v1", "dags", &dag_id, "ticks"];
                 format.list(&client.list(&path, &query, "ticks", limit.rows()).await?, TICKS)
             }
-            Self::Check { paths } => check::check(&session.home, &paths),
+            Self::Check { paths } => check::check(&session.home, session.format, &paths),
         }
     }
 }

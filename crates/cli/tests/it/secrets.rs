@@ -116,3 +116,48 @@ async fn a_vault_that_is_away_fails_the_attempt_and_the_next_one_finds_it_back()
     assert!(told.contains("Vault at 127.0.0.1") && told.contains("unseal it"), "{told}");
     assert!(!told.contains(TOKEN), "{told}");
 }
+
+/// Waits until the server has said this.
+async fn said(system: &System, what: &str) {
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    for _ in 0..500 {
+        tick.tick().await;
+        if system.said().contains(what) {
+            return;
+        }
+    }
+    panic!("it never said {what:?}:\n{}", system.said());
+}
+
+#[tokio::test]
+async fn a_new_key_takes_over_everything_and_the_old_one_can_go() {
+    let mut system = System::new(&[]);
+    system.start(1);
+    system.until(&["variables", "set", "region", "north"], |done| done.code == 0).await;
+    let connection = ["connections", "add", "shop", "--type", "http", "--host", "h", "--password", "p4ss"];
+    system.run(&connection).good();
+    system.stop_server();
+    let file = system.home().join("key");
+    let old = std::fs::read_to_string(&file).unwrap();
+    let new = format!("{}=\n", "A".repeat(43));
+    std::fs::write(&file, format!("{new}{old}")).unwrap();
+    system.start(1);
+    said(&system, "all secrets are encrypted with the first key").await;
+    system.stop_server();
+    std::fs::write(&file, &new).unwrap();
+    system.start(1);
+    let kept = system.until(&["variables", "get", "region"], |done| done.code == 0).await;
+    assert_eq!(kept.out.trim(), "north");
+    assert!(!system.said().contains("that no key in the key file decrypts"));
+    // With a key that encrypted nothing, what is lost is named.
+    system.stop_server();
+    std::fs::write(&file, &old).unwrap();
+    system.start(1);
+    said(&system, "that no key in the key file decrypts").await;
+    let said = system.said();
+    assert!(
+        said.contains("variable default/region") && said.contains("the password of connection default/shop")
+    );
+    let refused = ["variables", "get", "region"];
+    system.until(&refused, |done| done.err.contains("put that key back into the key file")).await;
+}

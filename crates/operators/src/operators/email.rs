@@ -79,12 +79,12 @@ pub(super) const ENTRY: Entry = Entry {
 fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     let args = job.read(EmailArgs::read)?;
     let server = server(job, &args.conn_id)?;
-    let from = args.from_email.or_else(|| server.from.clone()).ok_or_else(|| {
-        job.bad((
-            Some("from_email"),
-            "is required: neither the connection nor the configuration says it".into(),
-        ))
-    })?;
+    let from = match args.from_email.or_else(|| server.from.clone()) {
+        None => job.host.smtp()?.and_then(|smtp| smtp.from),
+        from => from,
+    };
+    let missing = "is required: neither the connection nor the configuration says it";
+    let from = from.ok_or_else(|| job.bad((Some("from_email"), missing.into())))?;
     let list =
         |OneOrMore(texts): OneOrMore| texts.iter().flat_map(|text| addresses(text)).collect::<Vec<_>>();
     let (run, task) = (&job.order.run, &job.order.task);

@@ -487,7 +487,7 @@ impl Machine<'_> {
         for task in tasks {
             let task = text("a task's id", &task)?;
             let (found, bytes) = self.world.xcoms(&task, &key, dag.as_deref(), run.as_deref())?;
-            self.refuel(bytes);
+            self.refuel(format!("{dag:?} {run:?} {task} {key}"), bytes);
             self.charge(found.len())?;
             match &indexes {
                 None if found.is_empty() => values.push(Value::None),

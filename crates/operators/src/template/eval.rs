@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeSet,
     rc::Rc,
 };
 
@@ -31,6 +32,8 @@ const DEEPEST: u32 = 250;
 pub(super) struct Machine<'a> {
     pub(super) world: &'a World<'a>,
     fuel: Cell<u64>,
+    /// The results that it has been given fuel for.
+    looked_up: RefCell<BTreeSet<String>>,
     /// How many expressions and statements are being carried out within each other.
     depth: Cell<u32>,
     /// The scopes that macros see. A macro is in one of them itself, so they have to be emptied to go.
@@ -87,7 +90,13 @@ impl Scope {
 
 impl<'a> Machine<'a> {
     pub(super) fn new(world: &'a World<'a>) -> Self {
-        Self { world, fuel: Cell::new(FUEL), depth: Cell::new(0), seen_by_macros: RefCell::default() }
+        Self {
+            world,
+            fuel: Cell::new(FUEL),
+            looked_up: RefCell::default(),
+            depth: Cell::new(0),
+            seen_by_macros: RefCell::default(),
+        }
     }
 
     /// Takes so much fuel.
@@ -103,9 +112,11 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Something of so many bytes was looked up, to be worked with.
-    pub(super) fn refuel(&self, bytes: usize) {
-        self.fuel.set(self.fuel.get().saturating_add(FUEL_OF_RESULTS * bytes as u64));
+    /// What has this name was looked up, so many bytes, to be worked with. Looked up again it gives no more.
+    pub(super) fn refuel(&self, name: String, bytes: usize) {
+        if self.looked_up.borrow_mut().insert(name) {
+            self.fuel.set(self.fuel.get().saturating_add(FUEL_OF_RESULTS * bytes as u64));
+        }
     }
 
     /// Fails where a value is undefined, in whatever mode.

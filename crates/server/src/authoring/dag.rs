@@ -47,8 +47,9 @@ pub(super) fn read(
             "fail_stop" => set_option(&mut fail_fast[1], field::boolean(node, problems)),
             "dag_id" => {
                 if node.text() != Some(&id.key) {
-                    let message = format!("this DAG stands under the name `{}`: take its dag_id out", id.key);
-                    problems.error(node.place, message);
+                    let message =
+                        format!("has no effect, as in dag-factory: this DAG is called `{}`", id.key);
+                    problems.warn(node.place, message);
                 }
             }
             key => setting(key, entry, &mut spec, problems),

@@ -48,7 +48,7 @@ const DAG: &[Key] = &[
     ),
     ("concurrency", Count, "An older name of `max_active_tasks`."),
     ("dag_display_name", Text, "A name for people, in place of the DAG's id."),
-    ("dag_id", Text, "The DAG's id, where it is not the name of its entry."),
+    ("dag_id", Text, "The DAG's id. It is the name of its entry, and another has no effect."),
     ("dagrun_timeout", Duration, "A run that takes longer fails."),
     ("dagrun_timeout_sec", Number, "An older form of `dagrun_timeout`, in seconds."),
     ("default_args", Defined("default_args"), "What all tasks have that do not say it themselves."),

@@ -143,7 +143,8 @@ impl From<Refusal> for Error {
 
 impl From<secrets::KeyError> for Error {
     fn from(error: secrets::KeyError) -> Self {
-        Self::Internal(error.to_string())
+        // It says what to mend, and nothing of the secret.
+        Self::Status(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     }
 }
 

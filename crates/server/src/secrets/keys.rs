@@ -54,7 +54,8 @@ pub enum KeyError {
     },
     /// It was encrypted with a key that the key file does not have, or it was changed, or moved.
     #[error(
-        "a secret can't be decrypted: it was encrypted with a key that is not in the key file, or it was changed or moved in the database"
+        "a secret can't be decrypted: it was encrypted with a key that is not in the key file, or it was changed or moved \
+         in the database; put that key back into the key file, or set the secret anew"
     )]
     Sealed,
     /// It opens, and is no text.

@@ -7,15 +7,16 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use serde_json::{Value, json};
 use updraft_core::DagId;
 use updraft_server::authoring::{Event, ImportError, Read, read_file, read_folder};
 
-use crate::{config::Config, dag_files};
+use crate::{config::Config, dag_files, output::Format};
 
 /// Reads DAG files as a server with this home folder would, and says what is wrong with them.
-pub fn check(home: &Path, paths: &[PathBuf]) -> Result<()> {
+pub fn check(home: &Path, format: Format, paths: &[PathBuf]) -> Result<()> {
     let root = dag_files::folder_of(home, &Config::read(home)?)?;
-    let mut told = Told::default();
+    let mut told = Told { as_table: format == Format::Table, ..Told::default() };
     let mut seen = BTreeSet::new();
     for path in paths {
         if path.is_dir() {
@@ -31,11 +32,16 @@ pub fn check(home: &Path, paths: &[PathBuf]) -> Result<()> {
             told.take(&path.to_string_lossy().into(), &reading.dags, &reading.errors);
         }
     }
-    let Told { good, wrong, files, .. } = told;
+    let Told { as_table, good, wrong, files, found, .. } = told;
+    if !as_table {
+        format.value(&found)?;
+    }
     if wrong > 0 {
         bail!("{} in {}; {} good", many(wrong, "error"), many(files, "file"), are(good));
     }
-    println!("{} good, in {}", are(good), many(files, "file"));
+    if as_table {
+        println!("{} good, in {}", are(good), many(files, "file"));
+    }
     Ok(())
 }
 
@@ -54,6 +60,24 @@ struct Told {
     good: usize,
     wrong: usize,
     known: BTreeMap<DagId, Arc<str>>,
+    /// Whether it is told as it is found; else all of it at the end.
+    as_table: bool,
+    found: Found,
+}
+
+/// What was found, for programs.
+#[derive(Default, serde::Serialize)]
+struct Found {
+    dags: Vec<Value>,
+    errors: Vec<Value>,
+    warnings: Vec<Value>,
+}
+
+fn as_json(problem: &ImportError) -> Value {
+    let ImportError { file, dag_id, line, column, path, message } = problem;
+    json!({
+        "file": file, "dag_id": dag_id, "line": line, "column": column, "path": path, "message": message,
+    })
 }
 
 impl Told {
@@ -63,17 +87,39 @@ impl Told {
             let dag_id = &read.spec.dag_id;
             // A DAG is in one file, also where several folders are looked at.
             if let Some(first) = self.known.get(dag_id) {
-                self.wrong += 1;
-                let mend = "give one of the two another name";
-                eprintln!("error: {source}: the DAG `{dag_id}` is in {first} as well: {mend}");
+                let twice = ImportError {
+                    file: source.clone(),
+                    dag_id: Some(dag_id.clone()),
+                    line: None,
+                    column: None,
+                    path: String::new(),
+                    message: format!(
+                        "the DAG `{dag_id}` is in {first} as well: give one of the two another name"
+                    ),
+                };
+                self.take_error(&twice);
                 continue;
             }
             self.known.insert(dag_id.clone(), source.clone());
             self.good += 1;
-            println!("{dag_id}: {}", many(read.spec.tasks.len(), "task"));
-            read.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+            let tasks = read.spec.tasks.len();
+            if self.as_table {
+                println!("{dag_id}: {}", many(tasks, "task"));
+                read.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+            } else {
+                self.found.dags.push(json!({"dag_id": dag_id, "file": source, "tasks": tasks}));
+                self.found.warnings.extend(read.warnings.iter().map(as_json));
+            }
         }
-        self.wrong += errors.len();
-        errors.iter().for_each(|error| eprintln!("error: {error}"));
+        errors.iter().for_each(|error| self.take_error(error));
+    }
+
+    fn take_error(&mut self, error: &ImportError) {
+        self.wrong += 1;
+        if self.as_table {
+            eprintln!("error: {error}");
+        } else {
+            self.found.errors.push(as_json(error));
+        }
     }
 }

@@ -95,6 +95,12 @@ bills:
     assert_eq!(checked.code, 1, "{checked:?}");
     let told = format!("{}{}", checked.out, checked.err);
     assert!(told.contains("the calendar file `calendars/company.ics` is not there: put it into"), "{told}");
+    let checked = system.run(&["dags", "check", dags.to_str().unwrap(), "-o", "json"]);
+    assert_eq!(checked.code, 1, "{checked:?}");
+    let found: Value = serde_json::from_str(&checked.out).unwrap();
+    let error = &found["errors"][0];
+    assert!(error["message"].as_str().unwrap().contains("calendars/company.ics"), "{found}");
+    assert!(error["line"].is_u64() && found["dags"].is_array() && found["warnings"].is_array(), "{found}");
 }
 
 #[test]

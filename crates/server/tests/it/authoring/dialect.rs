@@ -251,3 +251,16 @@ fn an_error_hides_neither_the_other_dags_nor_the_other_errors() {
     assert_eq!(&*reading.dags[0].spec.dag_id, "b");
     assert_eq!(reading.named, Some(vec!["a".into(), "b".into()]));
 }
+
+/// As in dag-factory, what stands in a mapping is called by its name there.
+#[test]
+fn an_id_beside_a_name_has_no_effect() {
+    let reading = read("d:\n  dag_id: e\n  tasks:\n    t: {operator: empty, task_id: u}\n");
+    assert_eq!(reading.dags.len(), 1, "{:?}", reading.errors);
+    let spec = &reading.dags[0].spec;
+    assert_eq!((&*spec.dag_id, &*spec.tasks[0].task_id), ("d", "t"));
+    let warnings = messages(&reading.dags[0].warnings);
+    assert!(
+        warnings[0].contains("this DAG is called `d`") && warnings[1].contains("this task is called `t`")
+    );
+}
