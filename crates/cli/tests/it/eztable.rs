@@ -68,7 +68,8 @@ fn what_fails_is_tried_once_more_and_then_reported_by_mail() {
     let printed = printed(&run(&["--fast", "--fail", "sms"]));
     assert_eq!(lines(&printed, &["text refused"]), 4, "{printed}");
     assert_eq!(lines(&printed, &["step sms ", "failed, attempt 2"]), 2, "{printed}");
-    let told = ["mail on failure", "to luffy@example.com", "[Updraft] task sms of MCWork failed"];
+    let told =
+        ["mail on failure", "to luffy@example.com", "[Updraft] task sms[+886900000", "] of MCWork failed"];
     assert_eq!(lines(&printed, &told), 2, "{printed}");
     assert_eq!(lines(&printed, &[" mail ", " via EZTABLE"]), 4, "{printed}");
 }

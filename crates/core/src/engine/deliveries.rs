@@ -23,6 +23,7 @@ impl Engine {
         context.extend(object(json!({
             "task_id": ti.task_id,
             "map_index": key.map_index,
+            "rendered_map_index": ti.name,
             "try_number": ti.try_number,
             "max_tries": ti.max_tries,
             "state": ti.state.name(),

@@ -1,7 +1,7 @@
 //! What an alert says.
 
 use serde_json::{Map, Value};
-use updraft_core::{AlertChannel, AlertOn, record::DeliveryRow};
+use updraft_core::{AlertChannel, AlertOn, MapIndex, record::DeliveryRow};
 
 use super::{Nowhere, order};
 use crate::{
@@ -115,8 +115,15 @@ fn usual(row: &DeliveryRow, url: &str) -> Words {
             format!("[Updraft] a test: this is how alerts of {} on {} come", said("dag_id"), on(row.on));
         return Words { text: format!("{subject}\n{url}\n"), subject, html: false };
     }
+    let copy = row.ti.map(|ti| ti.map_index).filter(|index| *index != MapIndex::NONE);
     let what = match (row.run, row.ti) {
-        (_, Some(_)) => format!("task {} of {}", said("task_id"), said("dag_id")),
+        (_, Some(_)) => {
+            // By its name, where its task gives its copies names.
+            let name = Some(said("rendered_map_index")).filter(|name| !name.is_empty());
+            let copy =
+                copy.map(|index| format!("[{}]", name.unwrap_or(index.to_string()))).unwrap_or_default();
+            format!("task {}{copy} of {}", said("task_id"), said("dag_id"))
+        }
         (Some(_), None) => format!("run {} of {}", said("run_id"), said("dag_id")),
         (None, None) => format!("{} of {}", ticks(&row.context), said("dag_id")),
     };
@@ -131,9 +138,18 @@ fn usual(row: &DeliveryRow, url: &str) -> Words {
     let text = match row.channel {
         AlertChannel::Email { .. } => {
             let told = TOLD.map(|name| (name, said(name)));
-            let told = told.iter().filter(|(_, value)| !value.is_empty());
+            let told = told.iter().filter(|(name, _)| *name != "map_index" || copy.is_some());
+            let told = told.filter(|(_, value)| !value.is_empty());
             let told: String = told.map(|(name, value)| format!("{name}: {value}\n")).collect();
-            format!("{told}\n{url}\n")
+            let words = [said("dag_id"), said("run_id"), said("task_id")];
+            let is_plain = |word: &String| {
+                !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "_.:+-".contains(c))
+            };
+            let log = row.ti.filter(|_| words.iter().all(is_plain)).map(|_| {
+                let copy = copy.map(|index| format!(" --map-index {index}")).unwrap_or_default();
+                format!("log: updraft tasks logs {}{copy}\n", words.join(" "))
+            });
+            format!("{told}{}\n{url}\n", log.unwrap_or_default())
         }
         AlertChannel::Slack { .. }
         | AlertChannel::Webhook(_)
@@ -150,7 +166,7 @@ fn usual(row: &DeliveryRow, url: &str) -> Words {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use updraft_core::{AlertWords, DagKey, DeliveryId, MapIndex, OnDoubt, RunKey, TaskIx, TiKey};
+    use updraft_core::{AlertWords, DagKey, DeliveryId, OnDoubt, RunKey, TaskIx, TiKey};
 
     use super::*;
 
@@ -188,6 +204,21 @@ mod tests {
             "etl.load try 3 of 2026-01-01 in r: it failed (3, 2026) FAILURE http://here/dags/etl/runs/r";
         assert_eq!(said.text, expected);
         assert_eq!(said.subject, "[Updraft] task load of etl failed");
+        let mail = row(AlertChannel::Email { to: Vec::new() }, None, None);
+        let said = words(&mail, URL).0.text;
+        assert!(
+            said.contains("\nlog: updraft tasks logs etl r load\n") && !said.contains("map_index"),
+            "{said}"
+        );
+        let mut copy = mail;
+        copy.ti = copy.ti.map(|ti| TiKey { map_index: MapIndex(3), ..ti });
+        copy.context["map_index"] = json!(3);
+        let said = words(&copy, URL).0;
+        assert_eq!(said.subject, "[Updraft] task load[3] of etl failed");
+        assert!(
+            said.text.contains("map_index: 3\n") && said.text.contains(" load --map-index 3\n"),
+            "{said:?}"
+        );
         let mail = row(AlertChannel::Email { to: Vec::new() }, Some("{{ dag_id }}\nBcc: x"), None);
         let said = words(&mail, URL).0;
         assert_eq!(said.subject, "etl Bcc: x");

@@ -303,7 +303,8 @@ proptest! {
         // Asked again and again as time passes, and after a pause, it says the same.
         let restriction = TimeRestriction { earliest: Some(start), latest: None, catchup: false };
         let fixed = !kind.contains("delta");
-        for now in expected.iter().copied().chain([end]).filter(|_| fixed) {
+        // Where all ticks until then are on holidays, the first lies beyond.
+        for now in expected.iter().copied().chain([end]).filter(|_| fixed && !expected.is_empty()) {
             let tick = left.next_tick(None, &restriction, now).unwrap();
             let passed = expected.iter().rev().find(|at| **at <= now);
             prop_assert_eq!(Some(&tick.run_after), passed.or(expected.first()));
