@@ -253,6 +253,24 @@ async fn offer(
     }
 }
 
+/// Logs in at a server and says goodbye. Where that is.
+///
+/// # Errors
+///
+/// What the server said, or that it is not there.
+pub async fn log_in(server: &MailServer) -> Result<String, MailError> {
+    let (patience, name) = (server.patience(0), server.name());
+    let told = |error: &Error| MailError::Temporary(format!("{name} lets nobody in: {}", causes(error)));
+    match tokio::time::timeout(patience, server.connect()).await {
+        Ok(connected) => {
+            let mut connection = connected.map_err(|error| told(&error))?;
+            drop(tokio::time::timeout(GOODBYE, connection.quit()).await);
+            Ok(format!("{name} lets us in"))
+        }
+        Err(_) => Err(MailError::Temporary(format!("{name} has not answered within {patience:?}"))),
+    }
+}
+
 /// So long a server may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 

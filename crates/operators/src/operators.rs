@@ -2,6 +2,7 @@
 
 mod bash;
 mod branch;
+mod connection;
 mod dag_run;
 #[cfg(feature = "email")]
 mod email;
@@ -46,6 +47,7 @@ pub(crate) const ALL: &[Entry] = &[
     dag_run::LATEST_ONLY,
     dag_run::TRIGGER,
     script::ENTRY,
+    connection::TEST,
     #[cfg(feature = "email")]
     email::ENTRY,
     #[cfg(feature = "slack")]

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 use updraft_server::secrets::parse_connection;
 
-use super::{Ask, Limit, Session};
+use super::{Ask, Limit, Session, dags};
 use crate::{
     failure::{Exit, Failure},
     output::{Columns, secret},
@@ -32,6 +32,12 @@ pub enum Command {
                             updraft connections add warehouse --uri 'postgres://me@db.example.com:5432/shop'"
     )]
     Add(Box<Add>),
+    /// Try a connection from this machine, without a server: log in where it leads, and change nothing there.
+    #[command(after_help = "Example:\n  updraft connections test warehouse")]
+    Test {
+        /// The connection: the home folder's, or one of this environment or its secrets' backends.
+        conn_id: String,
+    },
     /// Delete a connection.
     #[command(after_help = "Example:\n  updraft connections delete warehouse")]
     Delete {
@@ -113,6 +119,7 @@ impl Ask for Command {
                 eprintln!("`{}` is made", add.conn_id);
                 session.echo(&made)
             }
+            Self::Test { conn_id } => dags::test::connection(session, &conn_id).await,
             Self::Delete { conn_id } => {
                 client.delete(&["v2", "connections", &conn_id]).await?;
                 eprintln!("`{conn_id}` is deleted");

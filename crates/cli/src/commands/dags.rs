@@ -3,7 +3,7 @@
 mod check;
 mod find;
 mod simulate;
-mod test;
+pub(super) mod test;
 pub(super) mod time;
 pub(super) mod trigger;
 

@@ -28,7 +28,9 @@ pub(super) use self::{
     table_check::{COLUMN_CHECK, TABLE_CHECK},
     transfer::ENTRY as TRANSFER,
 };
+use super::connection::Trying;
 use crate::{
+    Refused,
     catalog::{Entry, argument::FromArgument},
     prepare::Job,
 };
@@ -55,6 +57,17 @@ impl FromArgument for Parameters {
             other => Err(format!("must be {}; {}", Self::EXPECTS, crate::catalog::argument::found(other))),
         }
     }
+}
+
+/// Logs in and asks for a number.
+pub(super) fn tried(job: &Job<'_>, conn_id: &str) -> Result<Trying, Refused> {
+    let server = server::Server::of(job, conn_id, None)?;
+    Ok(Box::pin(async move {
+        let mut session = session::Session::open(&server).await.map_err(|fault| fault.to_string())?;
+        session.run("SELECT 1").await.map_err(|fault| fault.to_string())?;
+        session.close().await;
+        Ok(format!("{} answers", server.shown))
+    }))
 }
 
 /// The database that is asked for in place of the connection's own.

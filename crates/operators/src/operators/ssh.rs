@@ -14,3 +14,15 @@ mod sftp;
 mod transfer;
 
 pub(super) use self::{command::ENTRY as COMMAND, sensor::ENTRY as SENSOR, transfer::ENTRY as TRANSFER};
+use super::connection::Trying;
+use crate::{Refused, prepare::Job};
+
+/// Logs in and says good-bye.
+pub(super) fn tried(job: &Job<'_>, conn_id: &str) -> Result<Trying, Refused> {
+    let server = server::Server::of(job, conn_id, None)?;
+    Ok(Box::pin(async move {
+        let session = session::Session::open(&server).await.map_err(|fault| fault.to_string())?;
+        session.close().await;
+        Ok(format!("logged in at {}", server.shown()))
+    }))
+}

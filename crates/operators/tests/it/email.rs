@@ -292,3 +292,21 @@ fn what_can_t_be_sent_is_refused_before_anything_is_tried() {
     files["files"] = json!(["/nowhere/at/all.csv"]);
     assert!(refused(&world, files).contains("/nowhere/at/all.csv"));
 }
+
+#[test]
+fn a_connection_is_tried_without_a_mail() {
+    let server = Server::start(&["plain", "auth"]);
+    let tried = |login: Option<&str>| {
+        let mut connection = server.connection(json!({"disable_ssl": true, "disable_tls": true}));
+        connection.login = login.map(|_| "user".into());
+        connection.password = login.map(Into::into);
+        let order = order("ConnectionTestOperator", json!({"conn_id": "smtp_default"}));
+        run_native(prepare(&order, &world(connection)).unwrap())
+    };
+    let ran = tried(Some("secret"));
+    assert_eq!(ran.outcome.end, AttemptEnd::Success, "{:?}", ran.outcome.message);
+    assert!(ran.log[0].contains("the connection `smtp_default` works: 127.0.0.1:"), "{:?}", ran.log);
+    let refused = tried(Some("wrong")).outcome;
+    assert_eq!(refused.end, AttemptEnd::Failed);
+    assert!(refused.message.unwrap().contains("lets nobody in"));
+}

@@ -7,9 +7,12 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use glob::Pattern;
 use jiff::Timestamp;
-use serde_json::{Map, Value};
-use updraft_core::{DagSpec, TaskKind, input::Trigger, record::RunType};
-use updraft_server::params;
+use serde_json::{Map, Value, json};
+use updraft_core::{DagSpec, Namespace, TaskKind, input::Trigger, record::RunType};
+use updraft_server::{
+    authoring::{self, Format, Options, read_document},
+    params,
+};
 
 use self::follow::Following;
 use super::{super::Session, find, time, trigger::object};
@@ -82,6 +85,43 @@ pub async fn test(session: &Session, args: Test) -> Result<()> {
     };
     let trial = Trial::begin(&home, &config, &found.readable, queues).await?;
     let done = run(session, &trial, spec, &found.source, trigger, args.timeout).await;
+    let ended = trial.end().await;
+    done.and(ended)
+}
+
+/// Tries a connection in a task of its own.
+pub async fn connection(session: &Session, conn_id: &str) -> Result<()> {
+    let home = Home::open(session.home.clone())?;
+    let config = Config::read(&home.0)?;
+    let task = json!({"operator": "ConnectionTestOperator", "conn_id": conn_id});
+    let text = json!({conn_id: {"schedule": null, "default_args": {"retries": 0}, "tasks": {"test": task}}});
+    let folder = dag_files::folder_of(&home.0, &config)?;
+    let options = Options {
+        namespace: Namespace::default(),
+        check: &authoring::native,
+        variable: &|_| None,
+        now: Timestamp::now(),
+    };
+    let reading = read_document("connection", &text.to_string(), Format::Json, &options);
+    let Some(read) = reading.dags.into_iter().next() else {
+        let why = reading.errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        return Err(Failure::new(Exit::Usage, why).into());
+    };
+    let spec = (*read.spec).clone();
+    let queues = spec.tasks.iter().map(|task| task.queue.clone()).collect();
+    let trigger = Trigger {
+        dag: key_of(&spec),
+        run_id: None,
+        logical_date: Some(Timestamp::now()),
+        data_interval: None,
+        run_after: None,
+        conf: Arc::new(json!({})),
+        tasks: Vec::new(),
+        run_type: RunType::Manual,
+        triggered_by: "test",
+    };
+    let trial = Trial::begin(&home, &config, &folder, queues).await?;
+    let done = run(session, &trial, spec, "", trigger, None).await;
     let ended = trial.end().await;
     done.and(ended)
 }

@@ -371,3 +371,30 @@ def total(numbers, more, ds): print('total', sum(numbers) + more['low'], more['h
     let out = system.run(&["dags", "test", "flow", "-e", "2026-01-31"]).good();
     assert!(out.contains("total     | total 22 {{ ds }} 2026-01-31\n"), "{out}");
 }
+
+#[test]
+fn a_connection_is_tried_without_a_server() {
+    let system = System::new(&[]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut asked = [0; 1024];
+            let _ = std::io::Read::read(&mut stream, &mut asked);
+            let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            let _ = std::io::Write::write_all(&mut stream, answer);
+        }
+    });
+    let tried = |uri: &str| {
+        let mut command = system.command(&["connections", "test", "one"]);
+        let output = command.env("AIRFLOW_CONN_ONE", uri).output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), said)
+    };
+    let (code, said) = tried(&format!("http://{address}"));
+    assert!(code == Some(0) && said.contains("the connection `one` works: GET http://127"), "{said}");
+    let (code, said) = tried("postgres://me:p4ssw0rd@127.0.0.1:1/shop");
+    assert!(code == Some(1) && said.contains("no server answers") && !said.contains("p4ssw0rd"), "{said}");
+    let (code, said) = tried("slack://x");
+    assert!(code == Some(1) && said.contains("is of type `slack`"), "{said}");
+}
