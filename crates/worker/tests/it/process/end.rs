@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use updraft_core::log::Stream;
 use updraft_worker::process::{Exit, NotRunning, Outcome};
 
-use super::{Lab, entries, eventually, inline, is_alive, lines, state};
+use super::{Lab, alone, entries, eventually, inline, is_alive, lines, state};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -114,6 +114,61 @@ async fn a_double_fork_into_another_session_is_found_and_ended() {
     assert_eq!(ended.outcome, Outcome::Failed { code: 4 });
     assert!(!is_alive(daemon));
     assert_eq!(ended.left_behind.ended, 1);
+}
+
+/// What no environment, session, group, parent or descriptor leads to its task.
+#[tokio::test]
+async fn a_daemon_that_has_wiped_its_environment_is_found_and_ended() {
+    let lab = Lab::new();
+    // Of a length of its own, by which it is told from another test's.
+    let sleep = format!("1000.{}", std::process::id());
+    let nohup =
+        "(env -i setsid nohup sleep 3334 </dev/null >/dev/null 2>&1 &); echo done".replace("3334", &sleep);
+    let python = "
+import os, sys
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.closerange(0, 1024)
+        os.execve('/bin/sleep', ['sleep', sys.argv[1]], {})
+    os._exit(0)
+os.wait()
+print('done')";
+    for spec in [lab.argv(&["bash", "-c", &nohup]), lab.argv(&["python3", "-c", python, &sleep])] {
+        let ended = lab.run(spec).await;
+        assert_eq!((inline(&ended).as_str(), ended.left_behind.ended), ("done", 1));
+        assert_eq!(sleeping(&sleep), [0; 0]);
+    }
+}
+
+/// The processes that sleep so long.
+fn sleeping(seconds: &str) -> Vec<u32> {
+    let wanted = format!("sleep\0{seconds}\0");
+    let pids = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted)
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn an_orphan_of_which_nobody_can_tell_whose_it_is_is_ended_in_the_end() {
+    // It would end other tests' orphans.
+    if !alone("process::end::an_orphan_of_which_nobody_can_tell_whose_it_is_is_ended_in_the_end") {
+        return;
+    }
+    let lab = Lab::new();
+    let bell = lab.bell("bell");
+    let text = "(env -i setsid bash -c 'ulimit -S -x 7; echo $$ > BELL; trap \"\" TERM; while :; do sleep 1; done' \
+        </dev/null >/dev/null 2>&1 &) ; exit 0";
+    let ended = lab.spawn(lab.argv(&["bash", "-c", &text.replace("BELL", bell.path())])).await;
+    let daemon = bell.rung().await.parse().unwrap();
+    ended.wait().await.unwrap();
+    assert!(is_alive(daemon));
+    let left = lab.spawner.end_orphans(Duration::from_millis(100)).await.unwrap();
+    assert!(left.ended >= 1 && left.surviving.is_empty(), "{left:?}");
+    assert!(!is_alive(daemon));
 }
 
 #[tokio::test]
