@@ -27,7 +27,10 @@ async fn a_kill_is_gentle_first() {
     let ended = running.wait().await.unwrap();
     assert_eq!((ended.outcome, ended.exit), (Outcome::Killed, Exit::Code(3)));
     assert_eq!(inline(&ended), "cleaned up");
-    assert_eq!(lines(&lab.log(), Stream::Sys), ["Ending the task, as asked."]);
+    assert_eq!(
+        lines(&lab.log(), Stream::Sys),
+        ["Ending the task, as asked: it is told to (SIGTERM), and has 60s for it."]
+    );
 }
 
 #[tokio::test]
@@ -49,6 +52,13 @@ async fn who_does_not_listen_is_killed_with_the_whole_group_after_the_grace() {
         (Outcome::Killed, Exit::Signal { signal: 9, core_dumped: false })
     );
     assert!(!pids.iter().any(|pid| is_alive(*pid)));
+    assert_eq!(
+        lines(&lab.log(), Stream::Sys),
+        [
+            "Ending the task, as asked: it is told to (SIGTERM), and has 300ms for it.",
+            "Its time to end is over: killing it and all it has started (SIGKILL)."
+        ]
+    );
 }
 
 #[tokio::test]
@@ -260,7 +270,10 @@ async fn a_timeout_ends_the_task_and_says_so() {
     let ended = lab.run(spec).await;
     assert_eq!((ended.outcome, ended.exit), (Outcome::TimedOut, Exit::Code(0)));
     assert!(ended.active >= Duration::from_millis(100));
-    assert_eq!(lines(&lab.log(), Stream::Sys), ["Timed out after 100ms: ending the task."]);
+    assert_eq!(
+        lines(&lab.log(), Stream::Sys),
+        ["Timed out after 100ms, and ending the task: it is told to (SIGTERM), and has 60s for it."]
+    );
     let mut spec = lab.sh("trap '' TERM; while :; do sleep 1; done");
     spec.timeout = Some(Duration::from_millis(100));
     spec.kill_grace = Duration::from_millis(100);
