@@ -18,6 +18,7 @@ mod folder;
 mod guard;
 mod harden;
 pub mod log;
+mod mark;
 mod mask;
 mod output;
 mod prepare;
@@ -46,7 +47,7 @@ pub use spec::{
     DEFAULT_KILL_GRACE, DEFAULT_LOG_LIMIT_BYTES, DEFAULT_RESULT_LIMIT_BYTES, DEFAULT_SKIP_CODE,
     MAX_HANDED_SECRETS, Marker, MarkerError, ProcessSpec, Program, ResultRule, Secret, Stdin, Streams,
 };
-pub use survivors::{Survivor, end_survivor, survivors};
+pub use survivors::{Survivor, survivors};
 
 /// Asks a process, not one of a task, to end (SIGTERM). One that is gone already needs no asking.
 pub fn ask_to_end(pid: i32) -> std::io::Result<()> {

@@ -36,7 +36,7 @@ use self::{
     host::Client,
     runs::Runs,
 };
-use crate::process::{Guard, GuardPolicy, GuardStatus, Spawner, end_survivor, survivors};
+use crate::process::{Guard, GuardPolicy, GuardStatus, Spawner, survivors};
 
 /// How often a worker says that it is there.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
@@ -202,7 +202,9 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
         awake: std::time::Instant::now(),
     };
     worker.take_over_survivors().await?;
-    worker.serve(&mut stop).await
+    worker.serve(&mut stop).await?;
+    worker.end_orphans().await;
+    Ok(())
 }
 
 /// The guard, as far as it is wanted and the kernel has what it needs.
@@ -261,14 +263,15 @@ impl Worker {
         let prefix = format!("{}/", self.config.installation);
         let found = survivors(&prefix)
             .map_err(|source| Error::Io { doing: "look for processes that were left behind", source })?;
-        let ends = found.iter().map(|survivor| end_survivor(&survivor.attempt, SURVIVOR_GRACE));
+        let ends = found.iter().map(|survivor| survivor.end(SURVIVOR_GRACE));
         for (survivor, ended) in found.iter().zip(join_all(ends).await) {
             let pids = survivor.pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-            warn!(attempt = survivor.attempt, pids, "ended what an earlier worker left behind");
+            let attempt = survivor.attempt.as_deref().unwrap_or("unknown: they have wiped its name");
+            warn!(attempt, pids, "ended what an earlier worker left behind");
             if let Err(error) = ended {
-                warn!(%error, attempt = survivor.attempt, "could not end it");
+                warn!(%error, attempt, "could not end it");
             }
-            let Ok(attempt) = survivor.attempt.trim_start_matches(&prefix).parse::<AttemptId>() else {
+            let Ok(attempt) = attempt.trim_start_matches(&prefix).parse::<AttemptId>() else {
                 continue;
             };
             let message = format!("its worker was killed; its processes ({pids}) were ended");
@@ -281,6 +284,15 @@ impl Worker {
             Err(error) => warn!(%error, "can't remove what an earlier worker left in its folder"),
         }
         Ok(())
+    }
+
+    /// Ends what tasks have left behind unseen.
+    async fn end_orphans(&self) {
+        match self.tools.spawner.end_orphans(SURVIVOR_GRACE).await {
+            Ok(left) if left.ended == 0 && left.surviving.is_empty() => {}
+            Ok(left) => warn!(?left, "ended what tasks had left behind"),
+            Err(error) => warn!(%error, "can't end what tasks have left behind"),
+        }
     }
 
     /// Ends what runs where this process has not acted for longer than its lease: a server that was there

@@ -12,6 +12,7 @@ use rustix::process::{Gid, Uid};
 use super::env::{BaseEnv, ChildEnv, RESULT_VARIABLE};
 use super::error::SpawnError;
 use super::folder::{Folder, Scratch};
+use super::mark::Mark;
 use super::mask::Masks;
 use super::output::output_pipe;
 use super::script::{self, c_string};
@@ -34,6 +35,7 @@ pub(super) struct Prepared {
     err: Option<(OwnedFd, OwnedFd)>,
     handed: Vec<OwnedFd>,
     is_guarded: bool,
+    mark: Mark,
     identity: Option<Identity>,
     folder: Folder,
     masks: Masks,
@@ -88,6 +90,7 @@ impl Prepared {
             err: if spec.streams == Streams::Apart { Some(pipe()?) } else { None },
             handed,
             is_guarded: spec.guard.is_some(),
+            mark: Mark::of(spec.marker.as_str()),
             identity,
             folder,
             masks: spec.masked.clone(),
@@ -125,6 +128,7 @@ impl Prepared {
                 credentials: self.identity.as_ref().map(|identity| &identity.credentials),
                 ruleset: ruleset.first().copied(),
                 open_files,
+                file_locks: self.mark.limit(),
             };
             sys::launch(stack, &launch)
         });

@@ -11,6 +11,7 @@ use rustix::process::{Signal, WaitOptions, kill_process_group, waitpid};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
+use super::ended::LeftBehind;
 use super::env::BaseEnv;
 use super::error::SpawnError;
 use super::folder::Scratch;
@@ -23,6 +24,7 @@ use super::running::{Control, Running};
 use super::slots::{Slots, raise_file_limit};
 use super::spec::ProcessSpec;
 use super::supervise::{Supervisor, Watched};
+use super::survivors::end_all;
 use super::sys::{self, Stack};
 use super::tree::Orphans;
 
@@ -100,6 +102,12 @@ impl Spawner {
     /// tells how many. Only once its [`survivors`](super::survivors) are ended: they may be at work there.
     pub fn clear_former(&self) -> io::Result<usize> {
         self.shared.scratch.clear_former()
+    }
+
+    /// Ends every orphan there is (SIGTERM, the grace, SIGKILL): those that are no running task's as far as one
+    /// can tell, and those of tasks that run. For when this program ends, and its tasks have.
+    pub async fn end_orphans(&self, grace: Duration) -> io::Result<LeftBehind> {
+        end_all(|| Ok(self.orphans().all()), grace).await
     }
 
     /// A path for the socket at which tasks ask this program: beside their folders, where each can connect to

@@ -181,7 +181,10 @@ impl Supervisor {
             // It was in time, if only just.
             Phase::Running if self.has_ended() => self.watched.timeout = None,
             Phase::Running => self.end(Why::TimedOut, self.watched.kill_grace),
-            Phase::Ending { why, .. } => self.kill_now(why),
+            Phase::Ending { why, .. } => {
+                self.output.remark("Its time to end is over: killing it and all it has started (SIGKILL).");
+                self.kill_now(why);
+            }
             // It has no deadline.
             Phase::Paused { .. } => {}
         }
@@ -239,14 +242,16 @@ impl Supervisor {
         if let Phase::Paused { since } = self.phase {
             self.paused += since.elapsed();
         }
-        self.output.remark(&match (why, self.watched.timeout) {
-            (Why::TimedOut, Some(timeout)) => format!("Timed out after {timeout:?}: ending the task."),
-            (Why::TimedOut, None) | (Why::Killed, _) => "Ending the task, as asked.".to_owned(),
-        });
+        let reason = match (why, self.watched.timeout) {
+            (Why::TimedOut, Some(timeout)) => format!("Timed out after {timeout:?}, and ending the task"),
+            (Why::TimedOut, None) | (Why::Killed, _) => "Ending the task, as asked".to_owned(),
+        };
         if grace.is_zero() {
+            self.output.remark(&format!("{reason}, at once (SIGKILL)."));
             self.kill_now(why);
             return;
         }
+        self.output.remark(&format!("{reason}: it is told to (SIGTERM), and has {grace:?} for it."));
         self.phase = Phase::Ending { why, kill_at: Some(after(Instant::now(), grace)) };
         self.signal_all(Signal::TERM);
         // A stopped process acts on no signal but SIGKILL until it goes on.

@@ -8,8 +8,9 @@ use rustix::process::Signal;
 use tokio::time::timeout_at;
 
 use super::ended::LeftBehind;
+use super::mark::Mark;
 use super::supervise::after;
-use super::tree::{self, Member};
+use super::tree::{self, Marked, Member};
 
 /// How long to wait for what SIGKILL has hit: it ends at once, but for uninterruptible sleep in the kernel.
 pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(10);
@@ -17,48 +18,69 @@ pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(10);
 /// An attempt of which processes are running.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survivor {
-    /// The id that its processes carry in their environment.
-    pub attempt: String,
+    /// The id that its processes carry in their environment; `None` where they have all wiped it, and only a
+    /// limit of theirs still tells whose installation's they are.
+    pub attempt: Option<String>,
     /// The processes, by process id.
     pub pids: Vec<u32>,
     /// Whether the attempt's first process, the leader of a session, is among them.
     pub has_leader: bool,
+    mark: Mark,
 }
 
 /// Finds every process on this machine whose attempt's id begins with `prefix`, and whatever shares a session
-/// with one. Give ids a prefix that is this installation's own. Processes of other users are seen only by
-/// root.
+/// with one. Give ids a prefix that is this installation's own and ends in `/`. Processes of other users are
+/// seen only by root.
 pub fn survivors(prefix: &str) -> io::Result<Vec<Survivor>> {
-    let mut attempts: BTreeMap<String, Survivor> = BTreeMap::new();
-    for (member, stat, attempt) in tree::marked(|marker| marker.starts_with(prefix))? {
-        let survivor = attempts.entry(attempt).or_insert_with_key(|attempt| Survivor {
-            attempt: attempt.clone(),
+    let own = Mark::of(prefix);
+    let wanted = |mark: Mark, attempt: Option<&str>| {
+        attempt.map_or_else(|| mark.is_of_installation(own), |attempt| attempt.starts_with(prefix))
+    };
+    let mut attempts: BTreeMap<Mark, Survivor> = BTreeMap::new();
+    for Marked { member, stat, mark, attempt } in tree::marked(wanted)? {
+        let survivor = attempts.entry(mark).or_insert_with(|| Survivor {
+            attempt: None,
             pids: Vec::new(),
             has_leader: false,
+            mark,
         });
         let pid = member.pid.as_raw_nonzero().get();
+        survivor.attempt = survivor.attempt.take().or(attempt);
         survivor.pids.push(pid.unsigned_abs());
         survivor.has_leader |= stat.session == pid;
     }
     Ok(attempts.into_values().collect())
 }
 
-/// Ends all processes of one surviving attempt: SIGTERM, the grace, SIGKILL.
-pub async fn end_survivor(attempt: &str, grace: Duration) -> io::Result<LeftBehind> {
+impl Survivor {
+    /// Ends all processes of this attempt: SIGTERM, the grace, SIGKILL.
+    pub async fn end(&self, grace: Duration) -> io::Result<LeftBehind> {
+        let of_it = || {
+            let marked = tree::marked(|mark, _| mark == self.mark)?;
+            Ok(marked.into_iter().map(|marked| marked.member).collect())
+        };
+        end_all(of_it, grace).await
+    }
+}
+
+/// Ends whatever `find` finds, until that is nothing: SIGTERM, the grace, SIGKILL.
+pub(super) async fn end_all(
+    find: impl Fn() -> io::Result<Vec<Member>>,
+    grace: Duration,
+) -> io::Result<LeftBehind> {
     let mut left = LeftBehind::default();
     for (signal, patience) in [(Signal::TERM, grace), (Signal::KILL, KILL_PATIENCE)] {
         let deadline = after(Instant::now(), patience);
         loop {
-            let members = tree::marked(|marker| marker == attempt)?;
+            let members = find()?;
             left.surviving =
-                members.iter().map(|(member, ..)| member.pid.as_raw_nonzero().get().unsigned_abs()).collect();
+                members.iter().map(|member| member.pid.as_raw_nonzero().get().unsigned_abs()).collect();
             if members.is_empty() {
                 return Ok(left);
             }
             if signal == Signal::TERM {
                 left.ended = left.ended.max(members.len());
             }
-            let members: Vec<_> = members.into_iter().map(|(member, ..)| member).collect();
             members.iter().for_each(|member| send(member, signal));
             if timeout_at(deadline.into(), all_gone(members)).await.is_err() {
                 break;

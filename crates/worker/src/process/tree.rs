@@ -5,9 +5,10 @@
 //! - descent, while the chain of parents is alive;
 //! - orphanhood: this program is a "child subreaper", so whatever loses its parent becomes our child, and
 //!   shows in our own short list of children however it got away;
-//! - session, group or marker, which tell whose such an orphan is.
+//! - session, group, marker (in the environment) or [`Mark`] (a limit), which tell whose such an orphan is.
 //!
-//! Out of sight is only what left its session, wiped the marker from its environment *and* lost its parent.
+//! Whose it is stays unknown only of what left its session, wiped its environment, lost its parent *and* set the
+//! limit that is the mark. It is an orphan still, and ended with this program ([`Orphans::all`]).
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,6 +18,7 @@ use std::os::unix::fs::FileExt;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
 
 use super::env::MARKER_VARIABLE;
+use super::mark::Mark;
 use super::sys;
 
 /// A living process. Its id cannot come to mean another one while this exists.
@@ -141,10 +143,12 @@ impl Orphans {
     /// left running.
     pub(super) fn left_by(&self, leader: Pid, marker: &str) -> Vec<Member> {
         let leader = leader.as_raw_nonzero().get();
+        let mark = Mark::of(marker);
         let mut left = Vec::new();
         for (member, stat) in self.living() {
             if stat.session == leader
                 || stat.group == leader
+                || Mark::of_process(member.pid) == Some(mark)
                 || marker_of(member.pid).as_deref() == Some(marker)
             {
                 let pid = member.pid;
@@ -153,6 +157,17 @@ impl Orphans {
             }
         }
         left
+    }
+
+    /// All orphans and their descendants, of whichever task.
+    pub(super) fn all(&self) -> Vec<Member> {
+        let mut all = Vec::new();
+        for (member, _) in self.living() {
+            let pid = member.pid;
+            all.push(member);
+            add_descendants(pid, &mut all);
+        }
+        all
     }
 }
 
@@ -201,10 +216,20 @@ pub(super) fn marker_of(pid: Pid) -> Option<String> {
     environment.split(|byte| *byte == 0).find_map(is_marker)
 }
 
-/// Every process of this machine that carries a marker for which `wanted` holds, and what shares its session.
-pub(super) fn marked(wanted: impl Fn(&str) -> bool) -> io::Result<Vec<(Member, Stat, String)>> {
+/// A process that was found to be of an attempt.
+pub(super) struct Marked {
+    pub(super) member: Member,
+    pub(super) stat: Stat,
+    pub(super) mark: Mark,
+    /// The attempt's id, where a process carries it.
+    pub(super) attempt: Option<String>,
+}
+
+/// Every process of this machine that carries a mark or a marker for which `wanted` holds, and what shares its
+/// session.
+pub(super) fn marked(wanted: impl Fn(Mark, Option<&str>) -> bool) -> io::Result<Vec<Marked>> {
     let own_session = own_session()?;
-    let mut marked: Vec<(Member, Stat, String)> = Vec::new();
+    let mut marked: Vec<Marked> = Vec::new();
     let mut unmarked = Vec::new();
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
@@ -213,16 +238,18 @@ pub(super) fn marked(wanted: impl Fn(&str) -> bool) -> io::Result<Vec<(Member, S
         else {
             continue;
         };
-        match marker_of(member.pid).filter(|marker| wanted(marker)) {
-            Some(marker) => marked.push((member, stat, marker)),
+        let attempt = marker_of(member.pid);
+        let mark = attempt.as_deref().map(Mark::of).or_else(|| Mark::of_process(member.pid));
+        match mark.filter(|mark| wanted(*mark, attempt.as_deref())) {
+            Some(mark) => marked.push(Marked { member, stat, mark, attempt }),
             None => unmarked.push((member, stat)),
         }
     }
     // A session cannot be entered from outside, so all in it come from the one who opened it.
     for (member, stat) in unmarked {
-        if let Some((_, _, marker)) = marked.iter().find(|(_, marked, _)| marked.session == stat.session) {
-            let marker = marker.clone();
-            marked.push((member, stat, marker));
+        if let Some(found) = marked.iter().find(|marked| marked.stat.session == stat.session) {
+            let (mark, attempt) = (found.mark, found.attempt.clone());
+            marked.push(Marked { member, stat, mark, attempt });
         }
     }
     Ok(marked)

@@ -63,6 +63,8 @@ pub(in crate::process) struct Launch<'a> {
     pub(in crate::process) ruleset: Option<RawFd>,
     /// The child's soft limit of open files.
     pub(in crate::process) open_files: u64,
+    /// The child's soft limit of file locks.
+    pub(in crate::process) file_locks: u64,
 }
 
 /// What a child was about to do when the kernel refused.
@@ -94,6 +96,7 @@ struct ChildPlan {
     credentials: *const Credentials,
     ruleset: RawFd,
     open_files: u64,
+    file_locks: u64,
     failed: Option<(Step, c_int)>,
 }
 
@@ -115,6 +118,7 @@ pub(in crate::process) fn launch(
         credentials: launch.credentials.map_or(ptr::null(), ptr::from_ref),
         ruleset: launch.ruleset.unwrap_or(-1),
         open_files: launch.open_files,
+        file_locks: launch.file_locks,
         failed: None,
     };
     let mut pidfd: RawFd = -1;
@@ -194,7 +198,9 @@ unsafe fn steps(plan: &ChildPlan) -> Step {
         if libc::setsid() < 0 {
             return Step::Session;
         }
-        lower_file_limit(plan.open_files);
+        // Programs that close every possible descriptor, or use `select`, need it low.
+        lower_limit(libc::RLIMIT_NOFILE, plan.open_files);
+        lower_limit(libc::RLIMIT_LOCKS, plan.file_locks);
         if let Some(credentials) = plan.credentials.as_ref()
             && !become_user(credentials)
         {
@@ -253,19 +259,18 @@ unsafe fn take_descriptors(plan: &ChildPlan) -> Result<(), Step> {
     Ok(())
 }
 
-/// Sets the soft limit of open files. Programs that close every possible descriptor, or use `select`, need it
-/// low.
+/// Sets a soft limit, no higher than the hard one.
 ///
 /// # Safety
 /// As `steps`.
-unsafe fn lower_file_limit(open_files: u64) {
+unsafe fn lower_limit(resource: libc::__rlimit_resource_t, soft: u64) {
     // SAFETY: the structure is valid for reads and writes. A limit that cannot be set stays as it is, and
     // harms nothing.
     unsafe {
         let mut limit: libc::rlimit = std::mem::zeroed();
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
-            limit.rlim_cur = open_files.min(limit.rlim_max);
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        if libc::getrlimit(resource, &raw mut limit) == 0 {
+            limit.rlim_cur = soft.min(limit.rlim_max);
+            libc::setrlimit(resource, &raw const limit);
         }
     }
 }

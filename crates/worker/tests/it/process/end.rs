@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use updraft_core::log::Stream;
 use updraft_worker::process::{Exit, NotRunning, Outcome};
 
-use super::{Lab, entries, eventually, inline, is_alive, lines, state};
+use super::{Lab, alone, entries, eventually, inline, is_alive, lines, state};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -27,7 +27,10 @@ async fn a_kill_is_gentle_first() {
     let ended = running.wait().await.unwrap();
     assert_eq!((ended.outcome, ended.exit), (Outcome::Killed, Exit::Code(3)));
     assert_eq!(inline(&ended), "cleaned up");
-    assert_eq!(lines(&lab.log(), Stream::Sys), ["Ending the task, as asked."]);
+    assert_eq!(
+        lines(&lab.log(), Stream::Sys),
+        ["Ending the task, as asked: it is told to (SIGTERM), and has 60s for it."]
+    );
 }
 
 #[tokio::test]
@@ -49,6 +52,13 @@ async fn who_does_not_listen_is_killed_with_the_whole_group_after_the_grace() {
         (Outcome::Killed, Exit::Signal { signal: 9, core_dumped: false })
     );
     assert!(!pids.iter().any(|pid| is_alive(*pid)));
+    assert_eq!(
+        lines(&lab.log(), Stream::Sys),
+        [
+            "Ending the task, as asked: it is told to (SIGTERM), and has 300ms for it.",
+            "Its time to end is over: killing it and all it has started (SIGKILL)."
+        ]
+    );
 }
 
 #[tokio::test]
@@ -114,6 +124,61 @@ async fn a_double_fork_into_another_session_is_found_and_ended() {
     assert_eq!(ended.outcome, Outcome::Failed { code: 4 });
     assert!(!is_alive(daemon));
     assert_eq!(ended.left_behind.ended, 1);
+}
+
+/// What no environment, session, group, parent or descriptor leads to its task.
+#[tokio::test]
+async fn a_daemon_that_has_wiped_its_environment_is_found_and_ended() {
+    let lab = Lab::new();
+    // Of a length of its own, by which it is told from another test's.
+    let sleep = format!("1000.{}", std::process::id());
+    let nohup =
+        "(env -i setsid nohup sleep 3334 </dev/null >/dev/null 2>&1 &); echo done".replace("3334", &sleep);
+    let python = "
+import os, sys
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.closerange(0, 1024)
+        os.execve('/bin/sleep', ['sleep', sys.argv[1]], {})
+    os._exit(0)
+os.wait()
+print('done')";
+    for spec in [lab.argv(&["bash", "-c", &nohup]), lab.argv(&["python3", "-c", python, &sleep])] {
+        let ended = lab.run(spec).await;
+        assert_eq!((inline(&ended).as_str(), ended.left_behind.ended), ("done", 1));
+        assert_eq!(sleeping(&sleep), [0; 0]);
+    }
+}
+
+/// The processes that sleep so long.
+fn sleeping(seconds: &str) -> Vec<u32> {
+    let wanted = format!("sleep\0{seconds}\0");
+    let pids = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted)
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn an_orphan_of_which_nobody_can_tell_whose_it_is_is_ended_in_the_end() {
+    // It would end other tests' orphans.
+    if !alone("process::end::an_orphan_of_which_nobody_can_tell_whose_it_is_is_ended_in_the_end") {
+        return;
+    }
+    let lab = Lab::new();
+    let bell = lab.bell("bell");
+    let text = "(env -i setsid bash -c 'ulimit -S -x 7; echo $$ > BELL; trap \"\" TERM; while :; do sleep 1; done' \
+        </dev/null >/dev/null 2>&1 &) ; exit 0";
+    let ended = lab.spawn(lab.argv(&["bash", "-c", &text.replace("BELL", bell.path())])).await;
+    let daemon = bell.rung().await.parse().unwrap();
+    ended.wait().await.unwrap();
+    assert!(is_alive(daemon));
+    let left = lab.spawner.end_orphans(Duration::from_millis(100)).await.unwrap();
+    assert!(left.ended >= 1 && left.surviving.is_empty(), "{left:?}");
+    assert!(!is_alive(daemon));
 }
 
 #[tokio::test]
@@ -205,7 +270,10 @@ async fn a_timeout_ends_the_task_and_says_so() {
     let ended = lab.run(spec).await;
     assert_eq!((ended.outcome, ended.exit), (Outcome::TimedOut, Exit::Code(0)));
     assert!(ended.active >= Duration::from_millis(100));
-    assert_eq!(lines(&lab.log(), Stream::Sys), ["Timed out after 100ms: ending the task."]);
+    assert_eq!(
+        lines(&lab.log(), Stream::Sys),
+        ["Timed out after 100ms, and ending the task: it is told to (SIGTERM), and has 60s for it."]
+    );
     let mut spec = lab.sh("trap '' TERM; while :; do sleep 1; done");
     spec.timeout = Some(Duration::from_millis(100));
     spec.kill_grace = Duration::from_millis(100);

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use updraft_worker::process::{MARKER_VARIABLE, end_survivor, survivors};
+use updraft_worker::process::{MARKER_VARIABLE, survivors};
 
 use super::{Lab, is_alive};
 
@@ -28,11 +28,11 @@ async fn survivors_are_found_by_the_beginning_of_their_marker_and_ended() {
 
     let found = survivors(&prefix).unwrap();
     assert_eq!(found.len(), 1, "{found:?}");
-    assert_eq!((found[0].attempt.as_str(), found[0].has_leader), (format!("{prefix}7").as_str(), true));
+    assert_eq!((found[0].attempt.clone(), found[0].has_leader), (Some(format!("{prefix}7")), true));
     assert!(pids.iter().all(|pid| found[0].pids.contains(pid)), "{found:?} has {pids:?}");
 
     let waited = tokio::task::spawn_blocking(move || child.wait().unwrap());
-    let left = end_survivor(&found[0].attempt, Duration::from_secs(20)).await.unwrap();
+    let left = found[0].end(Duration::from_secs(20)).await.unwrap();
     assert!(left.ended >= 2 && left.surviving.is_empty(), "{left:?}");
     waited.await.unwrap();
     assert!(!pids.iter().any(|pid| is_alive(*pid)));
@@ -51,7 +51,8 @@ async fn a_survivor_that_does_not_listen_is_killed() {
         leave(&marker, &format!("trap '' TERM; echo > {}; while :; do sleep 1; done", bell.path()));
     bell.rung().await;
     let waited = tokio::task::spawn_blocking(move || child.wait().unwrap());
-    end_survivor(&marker, Duration::from_millis(100)).await.unwrap();
+    let found = survivors(&marker).unwrap();
+    found[0].end(Duration::from_millis(100)).await.unwrap();
     assert!(survivors(&marker).unwrap().is_empty());
     waited.await.unwrap();
 }
@@ -67,6 +68,32 @@ async fn a_running_tasks_processes_carry_its_marker() {
     assert_eq!((found[0].pids.as_slice(), found[0].has_leader), ([running.pid()].as_slice(), true));
     done.ring().await;
     running.wait().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_survivor_that_has_wiped_its_name_is_found_and_ended() {
+    let lab = Lab::new();
+    let (bell, done) = (lab.bell("bell"), lab.bell("done"));
+    let text =
+        "(env -i setsid sh -c 'echo $$ > BELL; exec sleep 1000' </dev/null >/dev/null 2>&1 &); read x < DONE";
+    let text = text.replace("BELL", bell.path()).replace("DONE", done.path());
+    let running = lab.spawn(lab.sh(&text)).await;
+    let daemon: u32 = bell.rung().await.parse().unwrap();
+    let found = survivors(lab.marker("").as_str()).unwrap();
+    assert_eq!((found.len(), found[0].pids.contains(&daemon)), (1, true), "of the attempt: {found:?}");
+    // As if this program were gone, and another in its place: nobody waits for the attempt.
+    rustix::process::kill_process(pid_of(running.pid()), rustix::process::Signal::KILL).unwrap();
+    super::eventually("the first process has ended", || !is_alive(running.pid())).await;
+    let found = survivors(lab.marker("").as_str()).unwrap();
+    assert!(found.len() <= 1 && found.iter().all(|survivor| survivor.attempt.is_none()), "{found:?}");
+    for survivor in found {
+        survivor.end(Duration::from_secs(20)).await.unwrap();
+    }
+    assert!(!is_alive(daemon));
+}
+
+fn pid_of(pid: u32) -> rustix::process::Pid {
+    rustix::process::Pid::from_raw(pid.cast_signed()).unwrap()
 }
 
 #[tokio::test]
