@@ -25,7 +25,7 @@ arguments! {
         templated sql: String,
         /// The connection, of type postgres, mysql or sqlite.
         templated conn_id: String,
-        /// What is bound to `sql`, as in SQLExecuteQueryOperator.
+        /// Values for `sql`, as in SQLExecuteQueryOperator.
         templated parameters: Parameters = Parameters::None,
         /// The database, in place of the connection's own.
         templated database: Option<String>,

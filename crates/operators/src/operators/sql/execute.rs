@@ -33,14 +33,14 @@ arguments! {
         /// The statement, several in a list, or the name of a file that ends in `.sql`, which is read and rendered as
         /// a template.
         templated sql: OneOrMore,
-        /// What is bound to the statement, and never becomes part of its text: a list for `%s`, or a map for
-        /// `%(name)s`; in SQLite for `?` or `:name`. Without it a `%` means nothing.
+        /// Values for the statement, whatever is in them: a list for `%s`, or a map for `%(name)s`; in SQLite for `?` or
+        /// `:name`. Without it a `%` means nothing.
         templated parameters: Parameters = Parameters::None,
         /// Whether each statement counts at once. Otherwise all count together at the end, or none does. What can't
         /// be in a transaction (`VACUUM`) needs it.
         plain autocommit: bool = false,
-        /// Whether a text of several statements is parted at its semicolons, which `parameters` need. Otherwise the
-        /// server parts it.
+        /// Whether a text of several statements is parted at its semicolons, which `parameters` need in MySQL. Otherwise
+        /// the server parts it.
         plain split_statements: bool = false,
         /// With a text of several statements: whether only the last one's rows are the result.
         plain return_last: bool = true,

@@ -40,7 +40,7 @@ arguments! {
         templated path: String,
         /// The connection, of type postgres, mysql or sqlite.
         templated sql_conn_id: String,
-        /// What is bound to `query`, as in SQLExecuteQueryOperator.
+        /// Values for `query`, as in SQLExecuteQueryOperator.
         templated parameters: Parameters = Parameters::None,
         /// Whether a file that is there is replaced; otherwise it is an error.
         plain replace: bool = false,

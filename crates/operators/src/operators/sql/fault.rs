@@ -77,11 +77,6 @@ impl Server {
             (Some("42P01"), _) | (_, Some(1146)) => {
                 ": check the table's name, its schema, and which database the connection leads to".into()
             }
-            (Some("42601"), None)
-                if error.message().contains("multiple commands into a prepared statement") =>
-            {
-                ": with `parameters`, set `split_statements: true`".into()
-            }
             (Some("25001"), _) => ": set `autocommit: true`".into(),
             _ if error.message().contains("within a transaction") => ": set `autocommit: true`".into(),
             (Some("25006"), _) => ": the database, or what is asked for, is read-only".into(),

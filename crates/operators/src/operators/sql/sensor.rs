@@ -24,7 +24,7 @@ arguments! {
         templated conn_id: String,
         /// The statement whose first row is looked at, or the name of a file that ends in `.sql`.
         templated sql: String,
-        /// What is bound to `sql`, as in SQLExecuteQueryOperator.
+        /// Values for `sql`, as in SQLExecuteQueryOperator.
         templated parameters: Parameters = Parameters::None,
         /// A Jinja expression that says whether it has waited enough; it sees `value` (what is selected) and `row`
         /// (the first row, a list): `value > 100`. Without it, a value that is not 0, `'0'`, empty or null is enough.

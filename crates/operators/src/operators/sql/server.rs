@@ -8,6 +8,7 @@ use std::{
 
 use serde_json::Value;
 use sqlx::{
+    ConnectOptions,
     mysql::{MySqlConnectOptions, MySqlSslMode},
     postgres::{PgConnectOptions, PgSslMode},
     sqlite::SqliteConnectOptions,
@@ -149,7 +150,9 @@ impl Given<'_> {
             .username(&self.login())
             .password(self.connection.password.as_deref().unwrap_or_default())
             .application_name("updraft")
-            .ssl_mode(PgSslMode::Prefer);
+            .ssl_mode(PgSslMode::Prefer)
+            // There may be secrets in statements, which are for the task's log alone, if at all.
+            .disable_statement_logging();
         options = if self.host().starts_with('/') {
             options.socket(self.host())
         } else {
@@ -188,7 +191,8 @@ impl Given<'_> {
         let mut options = MySqlConnectOptions::new()
             .host(self.host())
             .port(self.connection.port.unwrap_or(3306))
-            .username(&self.login());
+            .username(&self.login())
+            .disable_statement_logging();
         if let Some(password) = self.connection.password.as_deref().filter(|password| !password.is_empty()) {
             options = options.password(password);
         }
@@ -260,7 +264,8 @@ impl Given<'_> {
             .filename(path)
             .read_only(place == Place::Readable)
             .create_if_missing(place == Place::Free)
-            .busy_timeout(Duration::from_secs(5));
+            .busy_timeout(Duration::from_secs(5))
+            .disable_statement_logging();
         Ok(Way::Sqlite { options: Box::new(options), files: Box::new(files.clone()) })
     }
 }

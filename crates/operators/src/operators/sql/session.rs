@@ -1,7 +1,7 @@
 //! An open connection to a database, which takes what it was doing with it when it is dropped.
 
 pub(super) mod mysql;
-mod postgres;
+pub(super) mod postgres;
 pub(super) mod sqlite;
 
 use std::{
@@ -17,8 +17,7 @@ use futures_util::{StreamExt, stream::BoxStream};
 use serde_json::Value;
 use sqlx::{
     AssertSqlSafe, Column, ConnectOptions, Connection as _, Either, Executor, MySqlConnection, PgConnection,
-    SqlSafeStr, SqliteConnection, Statement, TypeInfo, mysql::MySqlArguments, postgres::PgArguments,
-    sqlite::SqliteArguments,
+    SqlSafeStr, SqliteConnection, Statement, mysql::MySqlArguments, sqlite::SqliteArguments,
 };
 
 use super::{
@@ -76,7 +75,6 @@ pub(super) enum Item {
 /// A statement with what is bound to it.
 enum Bound {
     Plain(String),
-    Postgres(String, PgArguments),
     MySql(String, MySqlArguments),
     Sqlite(String, SqliteArguments),
 }
@@ -128,20 +126,18 @@ impl Session {
             sqlite::check(text).map_err(|why| self.server.fault(format!("the SQL {why}")))?;
         }
         let working = self.end.begins();
-        let bound = self.bind(text, parameters).await.inspect_err(|_| working.ended())?;
+        let bound = self.bind(text, parameters).inspect_err(|_| working.ended())?;
         Ok(self.carry_out(bound, working))
     }
 
-    async fn bind(&mut self, text: &str, parameters: &Parameters) -> Result<Bound, Fault> {
+    fn bind(&self, text: &str, parameters: &Parameters) -> Result<Bound, Fault> {
         if *parameters == Parameters::None {
             return Ok(Bound::Plain(text.to_owned()));
         }
         let (text, values): (String, Vec<Value>) = place(text, self.dialect(), parameters)
             .map_err(|why| self.server.fault(format!("the SQL {why}")))?;
-        let bound = match &mut self.link {
-            Link::Postgres(connection) => postgres::bind(connection, text, values)
-                .await
-                .map(|postgres::Bound { text, arguments }| Bound::Postgres(text, arguments)),
+        let bound = match &self.link {
+            Link::Postgres(_) => Ok(Bound::Plain(text)),
             Link::MySql(_) => mysql::bind(values).map(|arguments| Bound::MySql(text, arguments)),
             Link::Sqlite(_) => sqlite::bind(values).map(|arguments| Bound::Sqlite(text, arguments)),
         };
@@ -165,10 +161,6 @@ impl Session {
         }
         let ended = Arc::clone(&working.flag);
         let items = match (&mut self.link, bound) {
-            (Link::Postgres(connection), Bound::Postgres(text, arguments)) => {
-                let query = sqlx::query_with(AssertSqlSafe(text), arguments).persistent(false);
-                stream!(connection, query, postgres::cells)
-            }
             (Link::Postgres(connection), bound) => {
                 stream!(connection, sqlx::raw_sql(AssertSqlSafe(bound.text())), postgres::cells)
             }
@@ -232,7 +224,7 @@ impl Session {
                 $connection.prepare(text).await.map(|statement| {
                     let columns = statement.columns().iter().map(|column| cell::Column {
                         name: column.name().to_owned(),
-                        kind: $kind(column.type_info().name()),
+                        kind: $kind(column.type_info()),
                     });
                     columns.collect()
                 })
@@ -269,9 +261,7 @@ impl Session {
 impl Bound {
     fn text(self) -> String {
         match self {
-            Self::Plain(text) | Self::Postgres(text, _) | Self::MySql(text, _) | Self::Sqlite(text, _) => {
-                text
-            }
+            Self::Plain(text) | Self::MySql(text, _) | Self::Sqlite(text, _) => text,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::session::postgres::literal;
+
 /// Whose SQL it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
@@ -162,8 +164,8 @@ pub(super) enum Parameters {
     Named(Map<String, Value>),
 }
 
-/// A text with the placeholders of its database, and the values for these in their order. They are written as
-/// Airflow's own drivers have it: `%s` and `%(name)s` (and `%%` for a `%`) in PostgreSQL and MySQL, `?` and `:name`
+/// A text with the placeholders of its database, and the values for these in their order; in PostgreSQL with literals
+/// in their place. They are written as Airflow's own drivers have it: `%s` and `%(name)s` (and `%%` for a `%`) in PostgreSQL and MySQL, `?` and `:name`
 /// in SQLite. The error says what does not fit.
 pub(super) fn place(
     text: &str,
@@ -260,8 +262,7 @@ impl Placing<'_> {
                 return Err("has placeholders without a name, and `parameters` is a map: give a list".into());
             }
         };
-        self.put(value);
-        Ok(())
+        self.put(value)
     }
 
     fn named(&mut self, name: &str) -> Result<(), String> {
@@ -273,16 +274,16 @@ impl Placing<'_> {
         };
         let value =
             value.ok_or_else(|| format!("has the placeholder `{name}`, which `parameters` does not have"))?;
-        self.put(value);
-        Ok(())
+        self.put(value)
     }
 
-    fn put(&mut self, value: Value) {
-        self.values.push(value);
+    fn put(&mut self, value: Value) -> Result<(), String> {
         match self.dialect {
-            Dialect::Postgres => self.out.push_str(&format!("${}", self.values.len())),
+            Dialect::Postgres => self.out.push_str(&literal(&value)?),
             Dialect::MySql | Dialect::Sqlite => self.out.push('?'),
         }
+        self.values.push(value);
+        Ok(())
     }
 }
 
@@ -356,12 +357,12 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_bound_and_never_part_of_the_text() {
+    fn parameters_are_values_and_never_more() {
         let list = Parameters::List(vec![json!("a'; drop table t; --"), json!(5)]);
         let (text, values) =
             place("select %s, '100%%', a %% 2 from t where b = %s", Dialect::Postgres, &list).unwrap();
-        assert_eq!(text, "select $1, '100%', a % 2 from t where b = $2");
-        assert_eq!(values, [json!("a'; drop table t; --"), json!(5)]);
+        assert_eq!(text, "select  E'a''; drop table t; --', '100%', a % 2 from t where b = 5");
+        assert_eq!(values.len(), 2);
         let named = Parameters::Named(json!({"a": 1, "b": 2}).as_object().unwrap().clone());
         let (text, values) = place("select %(b)s, %(a)s, %(b)s", Dialect::MySql, &named).unwrap();
         assert_eq!((&*text, values), ("select ?, ?, ?", vec![json!(2), json!(1), json!(2)]));

@@ -42,7 +42,7 @@ arguments! {
         /// `target_fields`: the columns that the rows go into, in their order; all of the table's, where none is
         /// named.
         templated insert_args: InsertArgs = InsertArgs::default(),
-        /// What is bound to `sql`, as in SQLExecuteQueryOperator.
+        /// Values for `sql`, as in SQLExecuteQueryOperator.
         templated parameters: Parameters = Parameters::None,
         /// So many rows go at once into MySQL and SQLite; into PostgreSQL they flow.
         plain rows_chunk: usize = ROWS_AT_ONCE,

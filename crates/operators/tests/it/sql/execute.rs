@@ -32,18 +32,49 @@ fn values_of_postgresql_are_json_with_and_without_parameters() {
         json!({"sql": format!("select {columns} where 1 = %s"), "parameters": [1]}),
     );
     assert_eq!(ended.result(), wanted, "{:?}", ended.outcome.message);
-    // What is read in one way only is refused in the other with the mend.
-    assert_eq!(sql(&world, "warehouse", "select '1 day'::interval"), json!([["1 day"]]));
-    let ended = execute(
-        &world,
-        "warehouse",
-        json!({"sql": "select '1 day'::interval as length where 1 = %s", "parameters": [1]}),
-    );
-    assert!(ended.failure().contains("write `CAST(length AS text)`"), "{}", ended.failure());
+}
+
+/// Types that have no counterpart in JSON are what PostgreSQL prints.
+#[test]
+fn any_type_of_postgresql_is_read_with_and_without_parameters() {
+    let server = Postgres::start();
+    let world = world([server.connection()]);
+    let columns = "'1 day 02:00'::interval, '10.0.0.1'::inet, '10.0.0.0/8'::cidr, '1.50'::money, '(1,2)'::point, \
+                   '[1,5)'::int4range, '<a/>'::xml, '101'::bit(3), '08:00:2b:01:02:03'::macaddr, \
+                   'a b'::tsvector, row(1, 'x'), '18:30:00+02'::timetz, '0/16'::pg_lsn, 'infinity'::date, \
+                   '-infinity'::timestamp, 'infinity'::timestamptz, array['1 day'::interval], array['::1'::inet], \
+                   '[2026-01-31,2026-02-02)'::daterange, array['sad'::mood]";
+    sql(&world, "warehouse", "create type mood as enum ('sad', 'glad')");
+    let wanted = json!([[
+        "1 day 02:00:00",
+        "10.0.0.1",
+        "10.0.0.0/8",
+        "$1.50",
+        "(1,2)",
+        "[1,5)",
+        "<a/>",
+        "101",
+        "08:00:2b:01:02:03",
+        "'a' 'b'",
+        "(1,x)",
+        "18:30:00+02",
+        "0/16",
+        "infinity",
+        "-infinity",
+        "infinity",
+        ["1 day"],
+        ["::1"],
+        "[2026-01-31,2026-02-02)",
+        "{sad}"
+    ]]);
+    assert_eq!(sql(&world, "warehouse", &format!("select {columns}")), wanted);
+    let text = format!("select {columns} where 1 = %s");
+    let ended = execute(&world, "warehouse", json!({"sql": text, "parameters": [1]}));
+    assert_eq!(ended.result(), wanted, "{:?}", ended.outcome.message);
 }
 
 #[test]
-fn parameters_take_the_type_of_their_place_and_are_never_part_of_the_text() {
+fn parameters_take_the_type_of_their_place_and_are_never_sql() {
     let server = Postgres::start();
     let world = world([server.connection()]);
     sql(
@@ -85,6 +116,11 @@ fn parameters_take_the_type_of_their_place_and_are_never_part_of_the_text() {
     assert_eq!(find("name is distinct from %s", json!(null)), 1);
     assert_eq!(find("name = %s", json!("x'; drop table t; --")), 0);
     assert_eq!(find("%s = 'a'", json!("b")), 0);
+    assert_eq!(find("name = %s", json!("\\' or true --")), 0);
+    assert_eq!(find("id -%s = 8", json!(-1)), 1);
+    assert_eq!(find("at < now() + interval %s", json!("100 years")), 1);
+    sql(&world, "warehouse", "alter role updraft set standard_conforming_strings = off");
+    assert_eq!(find("name = %s", json!("\\' or true --")), 0);
     assert_eq!(sql(&world, "warehouse", "select count(*) from t"), json!([[1]]));
 }
 
@@ -133,6 +169,37 @@ fn values_of_mariadb_are_json_with_and_without_parameters() {
     assert_eq!(sql(&world, "shop", "call p()"), json!([[6]]));
     let ended = run(&world, "mysql", json!({"mysql_conn_id": "shop", "sql": "select 1"}));
     assert_eq!(ended.result(), json!([[1]]));
+}
+
+/// That a text is compared byte by byte makes no bytes of it.
+#[test]
+fn texts_of_mariadb_are_texts_whatever_their_collation() {
+    let server = MariaDb::start();
+    let warehouse = Postgres::start();
+    let world = world([server.connection(), warehouse.connection()]);
+    sql(
+        &world,
+        "shop",
+        "create table t (a varchar(9) collate utf8mb4_bin, b text collate utf8mb4_bin, c json, \
+         d enum('x') collate utf8mb4_bin, e char(2) collate latin1_bin, f binary(2), g blob, h varbinary(2)); \
+         insert into t values ('é', 'é', '{\"k\": 1}', 'x', 'ü', 'ab', 'ab', 'ab')",
+    );
+    let columns =
+        "select a, b, c, d, e, concat(a, b), group_concat(b), json_extract(c, '$.k'), f, g, h from t";
+    let wanted = json!([["é", "é", "{\"k\": 1}", "x", "ü", "éé", "é", "1", "YWI=", "YWI=", "YWI="]]);
+    assert_eq!(sql(&world, "shop", columns), wanted);
+    let bound = json!({"sql": format!("{columns} where a = %s"), "parameters": ["é"]});
+    assert_eq!(execute(&world, "shop", bound).result(), wanted);
+    let check = json!({"conn_id": "shop", "sql": "select b from t", "pass_value": "é"});
+    let ended = run(&world, "SQLValueCheckOperator", check);
+    assert_eq!(ended.outcome.end, AttemptEnd::Success, "{:?}", ended.outcome.message);
+    sql(&world, "warehouse", "create table t (c jsonb)");
+    let transfer = json!({
+        "source_conn_id": "shop", "destination_conn_id": "warehouse", "sql": "select c from t", "destination_table": "t"
+    });
+    let ended = run(&world, "GenericTransfer", transfer);
+    assert_eq!(ended.outcome.end, AttemptEnd::Success, "{:?}", ended.outcome.message);
+    assert_eq!(sql(&world, "warehouse", "select c from t"), json!([[{"k": 1}]]));
 }
 
 #[test]
@@ -276,8 +343,10 @@ fn what_goes_wrong_is_told_with_the_connection_and_the_mend() {
         );
     }
     let failure = |more: Value| execute(&world, "warehouse", more).failure().to_owned();
-    let two = json!({"sql": "select %s; select 1", "parameters": ["a"]});
-    assert!(failure(two).contains("set `split_statements: true`"));
+    assert!(
+        failure(json!({"sql": "select %s", "parameters": ["a\0"]}))
+            .contains("a parameter with the character 0")
+    );
     assert!(failure(json!({"sql": " "})).contains("`sql` has no statement"));
     let large = failure(json!({"sql": "select repeat('x', 1000000) from generate_series(1, 20)"}));
     assert!(large.contains("16 MiB") && large.contains("GenericTransfer"), "{large}");

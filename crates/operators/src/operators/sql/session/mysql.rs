@@ -2,9 +2,9 @@
 
 use jiff::{Timestamp, civil, tz::TimeZone};
 use serde_json::Value;
-use sqlx::mysql::{MySqlArguments, MySqlRow};
+use sqlx::mysql::{MySqlArguments, MySqlRow, MySqlTypeInfo};
 use sqlx::{
-    Arguments as _, Column, Decode, MySql, MySqlConnection, Row, TypeInfo, ValueRef, error::BoxDynError,
+    Arguments as _, Column, Decode, MySql, MySqlConnection, Row, Type, TypeInfo, ValueRef, error::BoxDynError,
 };
 
 use super::super::cell::{Cell, Kind};
@@ -24,7 +24,7 @@ fn cells(row: &MySqlRow, binary: bool) -> Result<Vec<Cell>, String> {
     row.columns()
         .iter()
         .map(|column| {
-            let (name, kind) = (column.name(), column.type_info().name());
+            let (name, kind) = (column.name(), type_of(column.type_info()));
             cell(row, column.ordinal(), kind, binary).map_err(|error| {
                 format!("column `{name}`: a value of type {kind} can't be read here: {error}")
             })
@@ -32,9 +32,15 @@ fn cells(row: &MySqlRow, binary: bool) -> Result<Vec<Cell>, String> {
         .collect()
 }
 
+/// The type of a column. A text whose collation ends in `_bin` is flagged as a binary one is, as MariaDB's JSON and
+/// what `concat` makes of it are: the collation alone tells that it is text.
+fn type_of(column: &MySqlTypeInfo) -> &str {
+    if <str as Type<MySql>>::compatible(column) { "TEXT" } else { column.name() }
+}
+
 /// What the values of a column of this type are.
-pub(super) fn kind(name: &str) -> Option<Kind> {
-    Some(match name {
+pub(super) fn kind(column: &MySqlTypeInfo) -> Option<Kind> {
+    Some(match type_of(column) {
         "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" | "TINYINT UNSIGNED"
         | "SMALLINT UNSIGNED" | "MEDIUMINT UNSIGNED" | "INT UNSIGNED" | "YEAR" => Kind::Int,
         "BIGINT UNSIGNED" | "BIT" => Kind::Unsigned,

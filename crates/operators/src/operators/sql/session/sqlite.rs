@@ -4,7 +4,7 @@ use serde_json::Value;
 use sqlx::{
     Arguments as _, Column, Decode, Row, Sqlite, TypeInfo, ValueRef,
     error::BoxDynError,
-    sqlite::{SqliteArguments, SqliteRow},
+    sqlite::{SqliteArguments, SqliteRow, SqliteTypeInfo},
 };
 
 use super::super::cell::{Cell, Kind};
@@ -22,8 +22,8 @@ pub(super) fn cells(row: &SqliteRow) -> Result<Vec<Cell>, String> {
 
 /// What the values of a column of this type are, where they are that almost always. Of others, as of dates, only
 /// the values tell.
-pub(super) fn kind(name: &str) -> Option<Kind> {
-    match name {
+pub(super) fn kind(column: &SqliteTypeInfo) -> Option<Kind> {
+    match column.name() {
         "INTEGER" => Some(Kind::Int),
         "REAL" => Some(Kind::Float),
         "TEXT" => Some(Kind::Text),
