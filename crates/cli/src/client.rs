@@ -3,6 +3,7 @@
 mod address;
 mod answer;
 mod login;
+mod patience;
 
 use std::{
     net::IpAddr,
@@ -15,7 +16,10 @@ use reqwest::{Method, RequestBuilder, Response, Url, header::ACCEPT};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-pub use self::address::Published;
+pub use self::{
+    address::Published,
+    patience::{Followed, patiently},
+};
 use crate::{
     commands::tell_of_more,
     config::Home,
@@ -149,7 +153,7 @@ impl Client {
     }
 
     /// An answer that comes bit by bit, for as long as it takes.
-    pub async fn follow(&self, path: &[&str], query: Query<'_>, accept: &str) -> Result<Response> {
+    async fn follow(&self, path: &[&str], query: Query<'_>, accept: &str) -> Result<Response> {
         self.send(self.http.get(self.api(path)).query(query).header(ACCEPT, accept)).await
     }
 

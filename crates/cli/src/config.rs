@@ -18,7 +18,7 @@ use figment::{
 };
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use serde::{Deserialize, Serialize};
-use updraft_worker::worker::Guarding;
+use updraft_worker::{process::DEFAULT_LOG_LIMIT_BYTES, worker::Guarding};
 
 pub use self::{secrets::Secrets, show::Show};
 
@@ -109,6 +109,9 @@ pub struct Worker {
     /// Seconds that a callback of a task or a DAG may take (`on_failure_callback` and its like). One that takes
     /// longer is ended.
     pub callback_timeout_s: u64,
+    /// MiB that are kept of what a process of an attempt writes, with the time of each line: of more, the middle is
+    /// cut, and a line in the log says so.
+    pub log_limit_mb: u64,
 }
 
 impl Default for Worker {
@@ -120,6 +123,7 @@ impl Default for Worker {
             files: None,
             guard: Guarding::On,
             callback_timeout_s: 60,
+            log_limit_mb: DEFAULT_LOG_LIMIT_BYTES / MIB,
         }
     }
 }
@@ -286,6 +290,18 @@ impl TryFrom<String> for Age {
 /// A shorter lease is lost by a worker that is only slow for a moment: it takes three signs of life to be missed.
 const LEASES_S: RangeInclusive<u64> = 15..=24 * 60 * 60;
 
+const MIB: u64 = 1 << 20;
+
+/// Up to a tebibyte.
+const LOG_LIMITS_MB: RangeInclusive<u64> = 1..=MIB;
+
+impl Worker {
+    /// So many bytes are kept of a log.
+    pub fn log_limit_bytes(&self) -> u64 {
+        self.log_limit_mb * MIB
+    }
+}
+
 impl Config {
     /// What of it is the engine's.
     pub fn engine(&self) -> updraft_core::Config {
@@ -312,6 +328,13 @@ impl Config {
         ensure!(
             config.worker.callback_timeout_s > 0,
             "worker.callback_timeout_s is 0: set it to the seconds that a callback may take"
+        );
+        ensure!(
+            LOG_LIMITS_MB.contains(&config.worker.log_limit_mb),
+            "worker.log_limit_mb is {}: set it to {} to {} MiB that are kept of a log",
+            config.worker.log_limit_mb,
+            LOG_LIMITS_MB.start(),
+            LOG_LIMITS_MB.end()
         );
         if let Some(base_url) = &config.server.base_url {
             ensure!(
@@ -507,6 +530,23 @@ mod tests {
                 Err(error) => assert!(!good && error.to_string().contains("lease_s"), "{error:#}"),
             }
         }
+    }
+
+    #[test]
+    fn a_log_that_could_have_nothing_in_it_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        for (limit, bytes) in [("1", Some(1 << 20)), ("1024", Some(1 << 30)), ("0", None), ("1048577", None)]
+        {
+            std::fs::write(home.path().join("updraft.toml"), format!("[worker]\nlog_limit_mb = {limit}\n"))
+                .unwrap();
+            match Config::read(home.path()) {
+                Ok(config) => assert_eq!(Some(config.worker.log_limit_bytes()), bytes),
+                Err(error) => {
+                    assert!(bytes.is_none() && error.to_string().contains("log_limit_mb"), "{error:#}");
+                }
+            }
+        }
+        assert_eq!(Worker::default().log_limit_bytes(), 1 << 30);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use reqwest::Url;
+use updraft_server::accounts::{Reset, reset_password};
 use updraft_store::{SqlStore, Upkeep, restore};
 
 use crate::config::{Config, Home};
@@ -47,6 +48,14 @@ pub enum Command {
         #[arg(long)]
         beside: bool,
     },
+    /// Give an account a new random password, where the old one is lost; its tokens and logins end. A server may be
+    /// at work.
+    #[command(after_help = "Examples:\n  updraft db password\n  updraft db password ana")]
+    Password {
+        /// The account; the password of `admin` is kept in the home folder.
+        #[arg(default_value = "admin")]
+        user: String,
+    },
     /// Delete what is over since long ago: runs with their logs, and records. No server may be at work; one that
     /// is cleans by itself (UPDRAFT__RETENTION__RUNS).
     #[command(after_help = "Examples:\n  updraft db clean --older-than 30d --dry-run\n  \
@@ -56,9 +65,18 @@ pub enum Command {
 
 /// Runs a command.
 pub fn main(home: PathBuf, command: Command) -> Result<()> {
-    let home = Home::open(home)?;
+    let mut home = Home(home);
     let config = Config::read(&home.0)?;
     let url = config.database.url.unwrap_or_else(|| home.database_url());
+    match command {
+        Command::Migrate | Command::Restore { .. } | Command::Backup { beside: true, .. } => {}
+        Command::Version | Command::Backup { .. } | Command::Password { .. } | Command::Clean(_) => {
+            expect_database(&url)?;
+        }
+    }
+    if !matches!(command, Command::Version) {
+        home = Home::open(home.0)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
@@ -72,11 +90,47 @@ pub fn main(home: PathBuf, command: Command) -> Result<()> {
                 let store = SqlStore::open(&url).await?;
                 println!("{}", store.schema_version().await?);
             }
+            Command::Password { user } => password(&home, &url, &user).await?,
             Command::Backup { to, beside } => backup(&home, &url, &to, beside).await?,
             Command::Restore { from, beside } => put_back(&home, &url, &from, beside).await?,
         }
         Ok(())
     })
+}
+
+/// Refuses to make a database where one is to be there.
+fn expect_database(url: &str) -> Result<()> {
+    match sqlite_file(url) {
+        Some(path) if !path.try_exists().with_context(|| format!("can't look for {}", path.display()))? => {
+            bail!(
+                "there is no database at {}: name the home folder that has one with --home; `updraft standalone` makes a \
+             new one, `updraft db restore` one of a backup",
+                path.display()
+            )
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Gives an account a new password, and says it.
+async fn password(home: &Home, url: &str, user: &str) -> Result<()> {
+    let store = SqlStore::open(url).await?;
+    store.check_schema().await?;
+    let Reset { password, kept, tokens, disabled } = reset_password(&store, &home.0, user).await?;
+    println!("The password of `{user}` is now {password}");
+    if let Some(path) = kept {
+        println!("(kept in {})", path.display());
+    }
+    let mend = "make another with `updraft tokens create`";
+    match tokens {
+        0 => {}
+        1 => eprintln!("1 token of `{user}` has ended: {mend}"),
+        more => eprintln!("{more} tokens of `{user}` have ended: {mend}"),
+    }
+    if disabled {
+        eprintln!("`{user}` is disabled, and can't log in until an administrator changes that");
+    }
+    Ok(())
 }
 
 /// The file of an SQLite database.

@@ -41,6 +41,9 @@ pub struct Args {
     /// Seconds that a callback may take.
     #[arg(long, value_name = "SECONDS")]
     callback_timeout: u64,
+    /// Bytes that are kept of a log.
+    #[arg(long, value_name = "BYTES")]
+    log_limit: u64,
 }
 
 fn guarding(text: &str) -> Result<Guarding, serde_json::Error> {
@@ -74,6 +77,7 @@ pub fn main(home: &Path, args: Args) -> Result<()> {
         readable: args.readable,
         files: args.files,
         callback_timeout: Duration::from_secs(args.callback_timeout),
+        log_limit_bytes: args.log_limit,
         alone_for: Some(ALONE_FOR),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -133,6 +137,8 @@ pub struct Supervisor {
     pub guarding: Guarding,
     /// Seconds that a callback may take.
     pub callback_timeout_s: u64,
+    /// Bytes that are kept of a log.
+    pub log_limit_bytes: u64,
 }
 
 impl Supervisor {
@@ -182,6 +188,7 @@ impl Supervisor {
             .arg("--guard")
             .arg(serde_json::to_value(self.guarding)?.as_str().unwrap_or_default())
             .args(["--callback-timeout", &self.callback_timeout_s.to_string()])
+            .args(["--log-limit", &self.log_limit_bytes.to_string()])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -181,6 +181,7 @@ async fn serve(home: Home, config: Config) -> Result<()> {
         files: config.worker.files.clone().unwrap_or_else(|| home.files()),
         guarding: config.worker.guard,
         callback_timeout_s: config.worker.callback_timeout_s,
+        log_limit_bytes: config.worker.log_limit_bytes(),
     };
     let supervising = tokio::spawn(supervisor.run());
     let serving = async {
@@ -361,6 +362,13 @@ fn state(
 ) -> Result<http::State> {
     let git = dag_files::repository(&home.0, config)?;
     let git = git.map(|settings| Mirror::new(settings, store.clone(), leader.clone())).transpose()?;
+    if Keys::tighten(&home.0) {
+        warn!(
+            key = %home.0.join("key").display(),
+            "others could read the key file, and can no more. If somebody may have read it, put a new key in as its \
+             first line, start the server again, which encrypts all secrets anew, and delete the old line"
+        );
+    }
     let keys = Keys::of_home(&home.0).context("can't read or make the key file")?;
     let accounts = Accounts::new(store.clone(), &keys);
     let secrets = Secrets::new(store.clone(), keys, Environment::of_process());

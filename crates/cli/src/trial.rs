@@ -103,6 +103,7 @@ impl Trial {
             readable: vec![dags.to_owned()],
             files: config.worker.files.clone().unwrap_or_else(|| home.files()),
             callback_timeout: Duration::from_secs(config.worker.callback_timeout_s),
+            log_limit_bytes: config.worker.log_limit_bytes(),
             alone_for: None,
         };
         let worker = tokio::spawn(worker::run(worker, stopped));

@@ -5,6 +5,7 @@
 
 mod first;
 mod password;
+mod reset;
 mod throttle;
 mod token;
 
@@ -18,8 +19,11 @@ use updraft_core::{Namespace, record::AuditRow};
 use updraft_store::{AccountId, AccountRow, NewToken, Store, TokenId, TokenKind};
 use utoipa::ToSchema;
 
-pub use self::first::{FirstError, ensure_admin};
 pub(crate) use self::password::{Hashing, MIN_PASSWORD};
+pub use self::{
+    first::{FirstError, ensure_admin},
+    reset::{Reset, ResetError, reset_password},
+};
 use self::{throttle::Throttle, token::Signer};
 use crate::{
     leader::now,

@@ -85,6 +85,8 @@ pub struct Config {
     pub files: PathBuf,
     /// A callback that takes longer is ended.
     pub callback_timeout: Duration,
+    /// So many bytes are kept of what a process writes: see [`crate::process::ProcessSpec::log_limit_bytes`].
+    pub log_limit_bytes: u64,
     /// An idle worker that has not reached a server for so long goes.
     pub alone_for: Option<Duration>,
 }
@@ -184,6 +186,7 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
         logs: config.logs.clone(),
         installation: config.installation.clone(),
         callback_timeout: config.callback_timeout,
+        log_limit_bytes: config.log_limit_bytes,
         happened: sender,
     });
     let mut worker = Worker {

@@ -39,9 +39,11 @@ impl Client {
         if !is_of_this_machine(&self.base) {
             return Err(not_allowed(format!("{} needs a token: {mend} there", self.server())).into());
         }
+        let anew = "have `updraft db password` make a new password, as the server's user and with its --home";
         let path = Home::admin_password_in(&self.home);
         let password = std::fs::read_to_string(&path).map_err(|error| {
-            not_allowed(format!("no token, and {} can't be read ({error}): {mend}", path.display()))
+            let path = path.display();
+            not_allowed(format!("no token, and {path} can't be read ({error}): {mend}, or {anew}"))
         })?;
         let body = json!({ "username": "admin", "password": password.trim() });
         let request = self.http.post(self.url(["auth", "token", "cli"].into_iter())).json(&body);
@@ -49,7 +51,10 @@ impl Client {
         let response = response.map_err(|error| match Failure::is(&error, Exit::NotAllowed) {
             true => {
                 let (server, path) = (self.server(), path.display());
-                not_allowed(format!("{server} does not take the password in {path} ({error}): {mend}")).into()
+                not_allowed(format!(
+                    "{server} does not take the password in {path} ({error}): {mend}, or {anew}"
+                ))
+                .into()
             }
             false => error,
         })?;

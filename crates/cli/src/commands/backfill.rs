@@ -13,12 +13,10 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Ask, Limit, Session,
-    dags::{
-        time,
-        trigger::{object, patiently},
-    },
+    dags::{time, trigger::object},
 };
 use crate::{
+    client::patiently,
     failure::{Exit, Failure},
     output::{Columns, confirm},
 };
@@ -229,7 +227,8 @@ async fn until_over(session: &Session, id: i64) -> Result<()> {
     });
     let mut told = String::new();
     loop {
-        let backfill = patiently(&session.client, &["v1", "backfills", &id.to_string()]).await?;
+        let path = ["v1", "backfills", &id.to_string()];
+        let backfill = patiently(async || session.client.get(&path).await).await?;
         let count = |what: &str| backfill[what].as_u64().unwrap_or_default();
         let states = ["waiting", "active", "success", "failed", "passed_over", "deleted"];
         let done = states[2..].iter().map(|state| count(state)).sum::<u64>();

@@ -98,3 +98,53 @@ async fn of_an_installation_on_postgres_all_but_the_database_is_backed_up_and_it
     assert_eq!(std::fs::read_to_string(system.home().join("key")).unwrap(), "one\n");
     assert_eq!(std::fs::read_to_string(system.home().join("blobs/xcom/1/a")).unwrap(), "large");
 }
+
+#[tokio::test]
+async fn a_password_that_is_lost_is_made_anew_without_a_login() {
+    let mut system = System::new(&[]);
+    system.start(1);
+    system.until(&["health"], |done| done.code == 0).await;
+    system.run_with(&["users", "create", "ana", "--role", "user"], "correct horse\n").good();
+    let token = system.run(&["tokens", "create", "ci"]).good();
+    let with_token = ["dags", "list", "--token", token.trim()];
+    system.run(&with_token).good();
+    // As on another machine.
+    let file = system.home().join("admin-password");
+    std::fs::remove_file(&file).unwrap();
+    let locked_out = system.run(&["dags", "list"]);
+    assert!(locked_out.code == 4 && locked_out.err.contains("`updraft db password`"), "{locked_out:?}");
+    let unknown = system.run(&["db", "password", "anna"]);
+    assert!(unknown.code == 1, "{unknown:?}");
+    assert!(unknown.err.contains("no account `anna`: there is `admin`, `ana`"), "{unknown:?}");
+
+    let said = system.run(&["db", "password"]);
+    assert!(said.err.contains("1 token of `admin` has ended"), "{said:?}");
+    let kept = std::fs::read_to_string(&file).unwrap();
+    assert!(said.good().contains(kept.trim()));
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    system.run(&["dags", "list"]).good();
+    assert_eq!(system.run(&with_token).code, 4);
+
+    let said = system.run(&["db", "password", "ana"]).good();
+    system.log_in("ana", said.split_whitespace().last().unwrap()).await;
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), kept, "it is not hers");
+}
+
+#[test]
+fn where_no_database_is_none_is_made_by_a_look() {
+    let system = System::new(&[]);
+    let backup = system.shared().join("backup");
+    std::fs::remove_dir_all(system.home()).unwrap();
+    for command in [
+        &["version"][..],
+        &["clean", "--older-than", "1d", "--yes"],
+        &["backup", backup.to_str().unwrap()],
+        &["password"],
+    ] {
+        let refused = system.run(&[&["db"], command].concat());
+        let path = system.home().join("updraft.db");
+        let said = format!("there is no database at {}", path.display());
+        assert!(refused.code == 1 && refused.err.contains(&said), "{refused:?}");
+        assert!(!system.home().exists() && !backup.exists(), "{command:?}");
+    }
+}

@@ -65,6 +65,25 @@ def main(conn):
 }
 
 #[tokio::test]
+async fn a_log_keeps_as_much_as_is_set_and_its_end() {
+    let dag = "
+talks:
+  schedule: '@once'
+  default_args: {start_date: 2024-01-01, retries: 0}
+  tasks:
+    much: {operator: bash, bash_command: 'yes | head -n 100000; echo the end'}
+";
+    let mut system = System::new(&[("talks.yaml", dag)]);
+    system.set("UPDRAFT__WORKER__LOG_LIMIT_MB", "1");
+    system.start(1);
+    system.runs_over(1, Duration::from_secs(30)).await;
+    let log = system.log(&system.tis().await[0]);
+    assert!((1_000_000..(1 << 20) + 1000).contains(&log.len()), "{}", log.len());
+    assert!(log.contains("its limit of 1048576 bytes (UPDRAFT__WORKER__LOG_LIMIT_MB)"));
+    assert!(log.contains("are cut here") && log.trim_end().ends_with("the end"));
+}
+
+#[tokio::test]
 async fn a_last_line_that_is_no_result_fails_nothing() {
     let dag = "
 line:

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -160,4 +161,24 @@ async fn a_new_key_takes_over_everything_and_the_old_one_can_go() {
     );
     let refused = ["variables", "get", "region"];
     system.until(&refused, |done| done.err.contains("put that key back into the key file")).await;
+}
+
+#[tokio::test]
+async fn a_key_file_that_others_can_read_is_closed_at_the_start_and_that_is_told() {
+    let mut system = System::new(&[]);
+    let files = ["key", "updraft.db", "updraft.db-wal", "updraft.db-shm"];
+    let path = |name| system.home().join(name);
+    let (key, paths) = (path("key"), files.map(path));
+    system.start(1);
+    system.until(&["health"], |done| done.code == 0).await;
+    // The folder was there before, and others may look into it.
+    for path in &paths {
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
+    }
+    system.stop_server();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    system.start(1);
+    system.until(&["health"], |done| done.code == 0).await;
+    assert_eq!(key.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(system.said().contains("others could read the key file"), "{}", system.said());
 }

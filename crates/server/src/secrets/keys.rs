@@ -1,7 +1,7 @@
 //! The key file, and what is encrypted with its keys.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -45,7 +45,7 @@ pub enum KeyError {
         line: usize,
     },
     /// Others may read the key file.
-    #[error("the key file {path} can be read by others (mode {mode:o}): run `chmod 600` on it")]
+    #[error("the key file {path} can be read by others (mode {mode:o}): run `chmod 600` on it as its owner")]
     Open {
         /// Which.
         path: PathBuf,
@@ -109,6 +109,14 @@ impl Keys {
             Err(error) => return Err(failed(error)),
         }
         Self::read(&path, &fs::read_to_string(&path).map_err(failed)?)
+    }
+
+    /// Makes the key file its owner's alone again, where others may read it and this user may change that;
+    /// whether it did.
+    pub fn tighten(home: &Path) -> bool {
+        let path = home.join("key");
+        let is_open = fs::metadata(&path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0);
+        is_open && fs::set_permissions(&path, Permissions::from_mode(0o600)).is_ok()
     }
 
     fn read(path: &Path, text: &str) -> Result<Self, KeyError> {
@@ -234,9 +242,11 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         keys(home.path());
         let path = home.path().join("key");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(Keys::of_home(home.path()), Err(KeyError::Open { mode: 0o644, .. })));
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(Keys::tighten(home.path()));
+        keys(home.path());
+        assert!(!Keys::tighten(home.path()), "it is tight");
         fs::write(&path, "bm90IGEga2V5\n").unwrap();
         assert!(matches!(Keys::of_home(home.path()), Err(KeyError::BadLine { line: 1, .. })));
     }

@@ -1,6 +1,12 @@
 //! Opening a SQLite file, copying it, putting a copy back.
 
-use std::{path::Path, time::Duration};
+use std::{
+    fs::{self, File, Permissions},
+    io,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sqlx::{
     Connection as _, SqlitePool,
@@ -13,7 +19,7 @@ use super::{
     migrate,
     statement::Sql,
 };
-use crate::Error;
+use crate::{Error, Outage};
 
 /// Connections that read. There is one that writes.
 const READERS: u32 = 4;
@@ -22,8 +28,9 @@ const READERS: u32 = 4;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl SqlStore {
-    /// Opens, or makes, a SQLite file.
+    /// Opens, or makes, a SQLite file; for its owner alone, in both cases.
     pub async fn sqlite(path: &Path) -> Result<Self, Error> {
+        keep_private(path).map_err(|error| failing(path, error))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -63,6 +70,39 @@ impl SqlStore {
     }
 }
 
+/// The database, and the files that SQLite has beside it.
+fn files(path: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|suffix| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        name.into()
+    })
+}
+
+/// Makes the file where it is not there, so that SQLite gives the files beside it the mode that this one has; and
+/// takes from others what they may do with the files that are there. Those of another owner stay as they are.
+fn keep_private(path: &Path) -> io::Result<()> {
+    match private(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(_) | Err(_) => {}
+    }
+    for file in files(path) {
+        if fs::metadata(&file).is_ok_and(|file| file.permissions().mode() & 0o077 != 0) {
+            let _ = fs::set_permissions(&file, Permissions::from_mode(0o600));
+        }
+    }
+    Ok(())
+}
+
+/// Makes a file for its owner alone.
+fn private(path: &Path) -> io::Result<File> {
+    File::options().write(true).create_new(true).mode(0o600).open(path)
+}
+
+fn failing(path: &Path, error: io::Error) -> Error {
+    Error::Unavailable { outage: Outage::Failing, message: format!("{}: {error}", path.display()) }
+}
+
 fn opening(path: &Path, error: sqlx::Error) -> Error {
     match classify("opening the database", error) {
         Error::Unavailable { outage, message } => {
@@ -87,17 +127,18 @@ pub(super) async fn copy(read: &SqlitePool, to: &Path) -> Result<(), Error> {
         )));
     }
     let mut connection = read.acquire().await.map_err(|error| classify("making a backup", error))?;
-    let done = sqlx::query("VACUUM INTO $1").bind(name).execute(&mut *connection).await;
-    done.map_err(|error| classify("making a backup", error))?;
+    // SQLite writes into an empty file, and leaves its mode.
+    private(to).map_err(|error| failing(to, error))?;
+    if let Err(error) = sqlx::query("VACUUM INTO $1").bind(name).execute(&mut *connection).await {
+        let _ = fs::remove_file(to);
+        return Err(classify("making a backup", error));
+    }
     sync(to).await
 }
 
 /// Has a file and its name on the disk.
 async fn sync(path: &Path) -> Result<(), Error> {
-    let failing = |error: std::io::Error| Error::Unavailable {
-        outage: crate::Outage::Failing,
-        message: format!("{}: {error}", path.display()),
-    };
+    let failing = |error| failing(path, error);
     tokio::fs::File::open(path).await.map_err(failing)?.sync_all().await.map_err(failing)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     tokio::fs::File::open(folder).await.map_err(failing)?.sync_all().await.map_err(failing)
@@ -107,13 +148,12 @@ async fn sync(path: &Path) -> Result<(), Error> {
 /// that this program knows. No server may be running on `to`, and nothing may be there: whoever restores
 /// moves the old file away, with its `-wal` and `-shm`, and can move it back.
 pub async fn restore(backup: &Path, to: &Path) -> Result<u32, Error> {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut name = to.as_os_str().to_owned();
-        name.push(suffix);
-        if Path::new(&name).exists() {
-            let name = Path::new(&name).display();
-            return Err(Error::Invalid(format!("{name} exists: stop the server and move it away first")));
-        }
+    if let Some(file) = files(to).into_iter().find(|file| file.exists()) {
+        let (file, to) = (file.display(), to.display());
+        let mend = format!("mkdir {to}.old && mv {to} {to}-* {to}.old");
+        return Err(Error::Invalid(format!(
+            "{file} exists: move the database away first, such as by `{mend}`"
+        )));
     }
     if !backup.is_file() {
         return Err(Error::Invalid(format!("there is no backup at {}", backup.display())));

@@ -159,7 +159,8 @@ fn a_backup_is_made_while_the_server_goes_on_and_can_be_restored() {
         let again = SqlStore::open(&format!("sqlite://{}", restored.display())).await.unwrap();
         again.migrate().await.unwrap();
         assert_eq!(updraft_store::Ledger::load(&again).await.unwrap(), before);
-        assert!(matches!(restore(&backup, &restored).await.unwrap_err(), Error::Invalid(_)));
+        let taken = restore(&backup, &restored).await.unwrap_err();
+        assert!(matches!(&taken, Error::Invalid(text) if text.contains("move the database away")), "{taken}");
 
         let other = folder.path().join("other.db");
         let missing = restore(&folder.path().join("missing.db"), &other).await.unwrap_err();
@@ -167,6 +168,35 @@ fn a_backup_is_made_while_the_server_goes_on_and_can_be_restored() {
         std::fs::write(folder.path().join("text.db"), "not a database, but long enough to be read").unwrap();
         assert!(restore(&folder.path().join("text.db"), &other).await.is_err());
         assert!(!other.exists());
+    });
+}
+
+#[test]
+fn a_database_and_its_backup_are_for_their_owner_alone() {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+    fixture::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("updraft.db");
+        let is_private = |names: &[&str]| {
+            for name in names {
+                let mode = fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+                assert_eq!(mode, 0o600, "{name} has {mode:o}");
+            }
+        };
+        let all = ["updraft.db", "updraft.db-wal", "updraft.db-shm"];
+        let store = SqlStore::sqlite(&path).await.unwrap();
+        store.migrate().await.unwrap();
+        is_private(&all);
+        store.backup(&folder.path().join("backup.db")).await.unwrap();
+        is_private(&["backup.db"]);
+        // As another program made it, or opened it up.
+        for name in all {
+            fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        let again = SqlStore::sqlite(&path).await.unwrap();
+        is_private(&all);
+        again.close().await;
+        store.close().await;
     });
 }
 

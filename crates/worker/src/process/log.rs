@@ -142,7 +142,8 @@ impl LogWriter {
         render(&mut self.buffer, stamp, stream, goes_on, text);
         if self.written + self.buffer.len() as u64 > self.limit.saturating_sub(self.tail_bytes()) {
             let text = format!(
-                "The log has reached its limit of {} bytes: from here on only its end is kept.",
+                "The log has reached its limit of {} bytes (UPDRAFT__WORKER__LOG_LIMIT_MB): from here on only its \
+                 end is kept.",
                 self.limit
             );
             render(&mut self.buffer, stamp, Stream::Sys, false, text.as_bytes());

@@ -80,6 +80,8 @@ pub(super) struct Tools {
     pub installation: String,
     /// So long a callback may take.
     pub callback_timeout: Duration,
+    /// So many bytes are kept of what a process writes.
+    pub log_limit_bytes: u64,
     pub happened: mpsc::UnboundedSender<Happened>,
 }
 
@@ -483,6 +485,7 @@ pub(super) fn process_spec(
     spec.timeout = order.task.execution_timeout.and_then(|limit| Duration::try_from(limit).ok());
     spec.masked = masks;
     spec.guard = tools.guard.clone();
+    spec.log_limit_bytes = tools.log_limit_bytes;
     if !plan.asks {
         return Ok((spec, None));
     }

@@ -172,6 +172,7 @@ fn config(home: &TempDir, server: PathBuf) -> Config {
         readable: Vec::new(),
         files: home.path().join("files"),
         callback_timeout: Duration::from_secs(60),
+        log_limit_bytes: 1 << 30,
         alone_for: None,
     }
 }

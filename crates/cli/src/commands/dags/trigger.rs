@@ -12,15 +12,12 @@ use serde_json::{Map, Value, json};
 
 use super::super::{Session, runs};
 use crate::{
-    client::Client,
+    client::patiently,
     failure::{Exit, Failure},
 };
 
 /// Between two looks at a run: short at first, so that a short run is over here as soon as it is there.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
-
-/// A server that is being started anew is back within this.
-const BACK_WITHIN: Duration = Duration::from_secs(120);
 
 /// The run that is wanted.
 #[derive(clap::Args)]
@@ -80,7 +77,7 @@ pub async fn trigger(session: &Session, args: Trigger) -> Result<()> {
             Failure::new(Exit::TimedOut, message)
         })??,
     }
-    let run = patiently(client, &["v2", "dags", dag_id, "dagRuns", run_id]).await?;
+    let run = patiently(async || client.get(&["v2", "dags", dag_id, "dagRuns", run_id]).await).await?;
     session.format.show(&run, runs::SHOWN)?;
     match run["state"].as_str() {
         Some("success") => Ok(()),
@@ -93,34 +90,14 @@ async fn until_over(session: &Session, dag_id: &str, run_id: &str) -> Result<()>
     let mut shown = Shown::new(dag_id, run_id);
     let mut wait = LOOK_EVERY.0;
     loop {
-        let progress =
-            patiently(&session.client, &["v1", "dags", dag_id, "dagRuns", run_id, "progress"]).await?;
+        let path = ["v1", "dags", dag_id, "dagRuns", run_id, "progress"];
+        let progress = patiently(async || session.client.get(&path).await).await?;
         shown.update(&progress);
         if matches!(progress["state"].as_str(), Some("success" | "failed")) {
             return Ok(());
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LOOK_EVERY.1);
-    }
-}
-
-/// Asks again while the server is away: the run goes on, and an upgrade should not end who waits for it.
-pub async fn patiently(client: &Client, path: &[&str]) -> Result<Value> {
-    let mut away_since = None;
-    loop {
-        match client.get(path).await {
-            Err(error) if Failure::is_away(&error) => {
-                let since: Instant = *away_since.get_or_insert_with(|| {
-                    eprintln!("{error}; waiting for it to come back");
-                    Instant::now()
-                });
-                if since.elapsed() > BACK_WITHIN {
-                    return Err(error);
-                }
-                tokio::time::sleep(LOOK_EVERY.1).await;
-            }
-            answer => return answer,
-        }
     }
 }
 

@@ -14,14 +14,13 @@ use serde_json::{Value, json};
 pub use self::shown::Shown;
 use super::{super::Session, Ti};
 use crate::{
+    client::{Followed, patiently},
     failure::{Exit, Failure},
     output::{Format, yaml},
 };
 
 /// Between two looks for an attempt that has not begun.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-
-const BROKE_OFF: &str = "the server broke off while the log was read";
 
 /// Which log.
 #[derive(clap::Args)]
@@ -57,9 +56,9 @@ pub async fn logs(session: &Session, args: Logs) -> Result<()> {
 
 /// For people: the server's text as it comes. It is long at times, and nothing is to be done with it.
 pub async fn text(session: &Session, path: &[&str], query: &[(&str, String)]) -> Result<()> {
-    let mut response = session.client.follow(path, query, "text/plain").await?;
+    let mut followed = Followed::new(&session.client, path, query, "text/plain").await?;
     let mut shown = stdout().is_terminal().then(Shown::default);
-    while let Some(bytes) = response.chunk().await.context(BROKE_OFF)? {
+    while let Some(bytes) = followed.next().await? {
         match &mut shown {
             Some(shown) => write(&shown.of(&bytes))?,
             None => write(&bytes)?,
@@ -93,7 +92,8 @@ async fn last_try(session: &Session, args: &Logs) -> Result<u32> {
     let path = [&args.ti.path()[..], &["tries"]].concat();
     let mut told = false;
     loop {
-        let tries = session.client.call(Method::GET, &path, &args.ti.query(), None).await?;
+        let ask = async || session.client.call(Method::GET, &path, &args.ti.query(), None).await;
+        let tries = if told { patiently(ask).await? } else { ask().await? };
         let tries = tries["task_instances"].as_array().map(Vec::as_slice).unwrap_or_default();
         let begun = |row: &&Value| !row["start_date"].is_null();
         if let Some(number) = tries.iter().rev().find(begun).and_then(|row| row["try_number"].as_u64()) {
@@ -115,9 +115,10 @@ async fn last_try(session: &Session, args: &Logs) -> Result<u32> {
 
 /// For programs: entry by entry.
 async fn follow(session: &Session, path: &[&str], args: &Logs) -> Result<()> {
-    let mut response = session.client.follow(path, &args.ti.query(), "application/x-ndjson").await?;
+    let query = args.ti.query();
+    let mut followed = Followed::new(&session.client, path, &query, "application/x-ndjson").await?;
     let mut rest = Vec::new();
-    while let Some(bytes) = response.chunk().await.context(BROKE_OFF)? {
+    while let Some(bytes) = followed.next().await? {
         rest.extend_from_slice(&bytes);
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = rest.drain(..=end).collect();

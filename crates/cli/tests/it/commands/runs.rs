@@ -98,11 +98,14 @@ fn state(system: &System, dag_id: &str, task_id: &str) -> Value {
     ti.unwrap()["state"].clone()
 }
 
+fn port(system: &System) -> u16 {
+    system.address().rsplit_once(':').unwrap().1.parse().unwrap()
+}
+
 #[tokio::test]
 async fn who_waits_for_a_run_waits_on_while_the_server_is_started_anew() {
     let mut system = started().await;
-    let address = std::fs::read_to_string(system.home().join("run/address")).unwrap();
-    let port: u16 = address.trim().rsplit_once(':').unwrap().1.parse().unwrap();
+    let port = port(&system);
     let mut waiting = system.command(&["dags", "trigger", "slow", "--run-id", "one", "--wait"]);
     let mut waiting = waiting.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(waiting.stderr.take().unwrap()).lines();
@@ -137,6 +140,35 @@ async fn a_log_is_followed_until_the_attempt_is_over() {
     let entries: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let yaml = system.run(&["tasks", "logs", "-f", "slow", "one", "work", "-o", "yaml"]).good();
     assert_eq!(serde_saphyr::from_str::<Vec<Value>>(&yaml).unwrap(), entries);
+}
+
+#[tokio::test]
+async fn who_follows_a_log_follows_on_from_where_he_was_when_the_server_is_started_anew() {
+    let mut system = started().await;
+    let port = port(&system);
+    system.run(&["dags", "trigger", "slow", "--run-id", "one"]).good();
+    let arguments = |format| ["tasks", "logs", "-f", "slow", "one", "work", "-o", format];
+    let mut following = ["table", "json"].map(|format| {
+        let mut command = system.command(&arguments(format));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let said = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (mut out, mut read) = (BufReader::new(child.stdout.take().unwrap()), String::new());
+        while !read.contains("began") {
+            assert_ne!(out.read_line(&mut read).unwrap(), 0, "{read}");
+        }
+        (child, said, out, read)
+    });
+    system.stop_server();
+    for (_, said, ..) in &mut following {
+        while !said.next().unwrap().unwrap().contains("waiting for it to come back") {}
+    }
+    system.start_on(port, 4);
+    std::fs::write(system.shared().join("go"), "").unwrap();
+    for ((mut child, _said, mut out, mut read), format) in following.into_iter().zip(["table", "json"]) {
+        out.read_to_string(&mut read).unwrap();
+        assert!(child.wait().unwrap().success() && read.contains("ended"), "{read}");
+        assert_eq!(read, system.run(&arguments(format)).good());
+    }
 }
 
 #[tokio::test]
