@@ -165,8 +165,8 @@ pub(super) enum Parameters {
 }
 
 /// A text with the placeholders of its database, and the values for these in their order; in PostgreSQL with literals
-/// in their place. They are written as Airflow's own drivers have it: `%s` and `%(name)s` (and `%%` for a `%`) in PostgreSQL and MySQL, `?` and `:name`
-/// in SQLite. The error says what does not fit.
+/// in their place. They are written as Airflow's own drivers have it: `%s` and `%(name)s` (and `%%` for a `%`) in
+/// PostgreSQL and MySQL, `?` and `:name` in SQLite. The error says what does not fit.
 pub(super) fn place(
     text: &str,
     dialect: Dialect,

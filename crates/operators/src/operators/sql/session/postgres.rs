@@ -158,9 +158,10 @@ fn array_literal(items: &[Value]) -> String {
 }
 
 /// The number of the server's process for this connection. Where the server can, it is told to look now and then
-/// whether we are still there while it works.
+/// whether we are still there while it works. And quotes mean to it what they mean to whom finds the placeholders.
 pub(super) async fn process(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
-    let text = "SELECT pg_backend_pid(), (SELECT set_config(name, '10s', false) FROM pg_settings \
+    let text = "SELECT pg_backend_pid(), set_config('standard_conforming_strings', 'on', false), \
+                (SELECT set_config(name, '10s', false) FROM pg_settings \
                 WHERE name = 'client_connection_check_interval')";
     let row = sqlx::query(text).persistent(false).fetch_one(connection).await?;
     row.try_get(0)
