@@ -131,9 +131,9 @@ async fn a_double_fork_into_another_session_is_found_and_ended() {
 async fn a_daemon_that_has_wiped_its_environment_is_found_and_ended() {
     let lab = Lab::new();
     // Of a length of its own, by which it is told from another test's.
-    let sleep = format!("1000.{}", std::process::id());
+    let seconds = format!("1000.{}", std::process::id());
     let nohup =
-        "(env -i setsid nohup sleep 3334 </dev/null >/dev/null 2>&1 &); echo done".replace("3334", &sleep);
+        "(env -i setsid nohup sleep 3334 </dev/null >/dev/null 2>&1 &); echo done".replace("3334", &seconds);
     let python = "
 import os, sys
 if os.fork() == 0:
@@ -144,15 +144,15 @@ if os.fork() == 0:
     os._exit(0)
 os.wait()
 print('done')";
-    for spec in [lab.argv(&["bash", "-c", &nohup]), lab.argv(&["python3", "-c", python, &sleep])] {
+    for spec in [lab.argv(&["bash", "-c", &nohup]), lab.argv(&["python3", "-c", python, &seconds])] {
         let ended = lab.run(spec).await;
         assert_eq!((inline(&ended).as_str(), ended.left_behind.ended), ("done", 1));
-        assert_eq!(sleeping(&sleep), [0; 0]);
+        assert_eq!(that_lasts(&seconds), [0; 0]);
     }
 }
 
 /// The processes that sleep so long.
-fn sleeping(seconds: &str) -> Vec<u32> {
+fn that_lasts(seconds: &str) -> Vec<u32> {
     let wanted = format!("sleep\0{seconds}\0");
     let pids = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
