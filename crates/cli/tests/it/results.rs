@@ -43,6 +43,7 @@ told:
     raises: {operator: python, python_callable_file: raises.py, python_callable_name: main}
     refused: {operator: bash, bash_command: [], cwd: "/nowhere/{{ conn.shop.password }}"}
     misplaced: {operator: bash, bash_command: "true", cwd: "/nowhere/{{ conn.shop.password }}"}
+    branches: {operator: branch, expression: conn.shop.password}
 "#;
     let function = "
 def main(conn):
@@ -54,13 +55,15 @@ def main(conn):
     system.start(3);
     let runs = system.runs_over(1, Duration::from_secs(30)).await;
     let run_id = &runs[0].run_id;
-    for task in ["raises", "refused", "misplaced"] {
+    for task in ["raises", "refused", "misplaced", "branches"] {
         let why = system.run(&["tasks", "explain", "told", run_id, task]).good();
         let log = system.run(&["tasks", "logs", "told", run_id, task]).good();
         assert!(!why.contains("correct-horse") && !log.contains("correct-horse"), "{task}: {why}\n{log}");
     }
     let why = system.run(&["tasks", "explain", "told", run_id, "raises"]).good();
     assert!(why.contains("login failed for ***"), "{why}");
+    let why = system.run(&["tasks", "explain", "told", run_id, "branches"]).good();
+    assert!(why.contains("it branches to `***`"), "{why}");
     assert_eq!(json!(runs[0].state), "failed");
 }
 

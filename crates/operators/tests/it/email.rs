@@ -275,6 +275,23 @@ fn without_a_connection_the_configurations_server_takes_it() {
 }
 
 #[test]
+fn where_a_connection_names_no_sender_the_configuration_does() {
+    let mut server = Server::start(&["plain"]);
+    let mut connection = server.connection(json!({"disable_ssl": true, "disable_tls": true}));
+    connection.conn_id = "elsewhere".into();
+    let world = World {
+        connections: [("elsewhere".to_owned(), connection)].into(),
+        smtp: Some(Smtp { url: "smtp://127.0.0.1:1".into(), from: Some("updraft@example.org".into()) }),
+        ..World::default()
+    };
+    let mut args = arguments(json!("ann@example.org"));
+    args["conn_id"] = json!("elsewhere");
+    args.as_object_mut().unwrap().remove("from_email");
+    assert_eq!(send(&world, args).end, AttemptEnd::Success);
+    assert_eq!(server.mail()["from"], "updraft@example.org");
+}
+
+#[test]
 fn what_can_t_be_sent_is_refused_before_anything_is_tried() {
     let refused =
         |world: &World, args| prepare(&order("EmailOperator", args), world).unwrap_err().to_string();

@@ -47,9 +47,8 @@ pub(super) fn read(
             "fail_stop" => set_option(&mut fail_fast[1], field::boolean(node, problems)),
             "dag_id" => {
                 if node.text() != Some(&id.key) {
-                    let message =
-                        format!("has no effect, as in dag-factory: this DAG is called `{}`", id.key);
-                    problems.warn(node.place, message);
+                    // As in dag-factory, the entry's name counts.
+                    problems.warn(node.place, format!("has no effect: this DAG is called `{}`", id.key));
                 }
             }
             key => setting(key, entry, &mut spec, problems),

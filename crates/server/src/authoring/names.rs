@@ -99,15 +99,8 @@ fn named_by_key(entry: &Entry, name_key: &str, what: &str, problems: &mut Proble
     if let Some(name) = map.get(name_key)
         && name.text() != Some(&entry.key)
     {
-        // dag-factory takes a group's id from either, and a task's from its entry alone.
-        if what == "task" {
-            let message = format!("has no effect, as in dag-factory: this task is called `{}`", entry.key);
-            problems.warn(name.place, message);
-        } else {
-            let message =
-                format!("this {what} stands under the name `{}`: take its {name_key} out", entry.key);
-            problems.error(name.place, message);
-        }
+        // As in dag-factory, the entry's name counts.
+        problems.warn(name.place, format!("has no effect: this {what} is called `{}`", entry.key));
     }
     Some(entry.clone())
 }

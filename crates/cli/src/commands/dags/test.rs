@@ -2,7 +2,7 @@
 
 mod follow;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use glob::Pattern;
@@ -68,25 +68,14 @@ pub async fn test(session: &Session, args: Test) -> Result<()> {
     let spec = prepared((*found.read.spec).clone(), &args)?;
     let conf = args.conf.unwrap_or_default();
     params::check(&spec, &conf).map_err(|bad| Failure::new(Exit::Usage, bad.to_string()))?;
-    let mut queues: Vec<_> = spec.tasks.iter().map(|task| task.queue.clone()).collect();
-    queues.sort();
-    queues.dedup();
-    let now = Timestamp::now();
     let trigger = Trigger {
-        dag: key_of(&spec),
-        run_id: None,
-        logical_date: Some(args.logical_date.unwrap_or(now)),
-        data_interval: None,
-        run_after: None,
+        logical_date: Some(args.logical_date.unwrap_or_else(Timestamp::now)),
         conf: Arc::new(Value::Object(conf)),
         tasks: args.tasks.iter().map(|task| task.as_str().into()).collect(),
-        run_type: RunType::Manual,
-        triggered_by: "test",
+        ..trigger_of(&spec)
     };
-    let trial = Trial::begin(&home, &config, &found.readable, queues).await?;
-    let done = run(session, &trial, spec, &found.source, trigger, args.timeout).await;
-    let ended = trial.end().await;
-    done.and(ended)
+    let installation = (&home, &config, &*found.readable);
+    once(session, installation, spec, &found.source, trigger, args.timeout).await
 }
 
 /// Tries a connection in a task of its own.
@@ -108,9 +97,14 @@ pub async fn connection(session: &Session, conn_id: &str) -> Result<()> {
         return Err(Failure::new(Exit::Usage, why).into());
     };
     let spec = (*read.spec).clone();
-    let queues = spec.tasks.iter().map(|task| task.queue.clone()).collect();
-    let trigger = Trigger {
-        dag: key_of(&spec),
+    let trigger = trigger_of(&spec);
+    once(session, (&home, &config, &folder), spec, "", trigger, None).await
+}
+
+/// A run of now, of all tasks and with nothing said.
+fn trigger_of(spec: &DagSpec) -> Trigger {
+    Trigger {
+        dag: key_of(spec),
         run_id: None,
         logical_date: Some(Timestamp::now()),
         data_interval: None,
@@ -119,9 +113,23 @@ pub async fn connection(session: &Session, conn_id: &str) -> Result<()> {
         tasks: Vec::new(),
         run_type: RunType::Manual,
         triggered_by: "test",
-    };
-    let trial = Trial::begin(&home, &config, &folder, queues).await?;
-    let done = run(session, &trial, spec, "", trigger, None).await;
+    }
+}
+
+/// One run in an installation of its own, beside this one, whose tasks may read this folder.
+async fn once(
+    session: &Session,
+    (home, config, readable): (&Home, &Config, &Path),
+    spec: DagSpec,
+    source: &str,
+    trigger: Trigger,
+    timeout: Option<u64>,
+) -> Result<()> {
+    let mut queues: Vec<_> = spec.tasks.iter().map(|task| task.queue.clone()).collect();
+    queues.sort();
+    queues.dedup();
+    let trial = Trial::begin(home, config, readable, queues).await?;
+    let done = run(session, &trial, spec, source, trigger, timeout).await;
     let ended = trial.end().await;
     done.and(ended)
 }

@@ -117,6 +117,10 @@ pulse:
     let runs = |from: &str| {
         let done =
             system.run(&["dags", "simulate", "--from", from, "--to", "2026-12-25T12:00:00", "-o", "json"]);
+        assert!(
+            done.err.contains("count from when a server first sees it, and here from its start"),
+            "{done:?}"
+        );
         let local = |run: &Value| run["local"].as_str().unwrap().to_owned();
         done.json().as_array().unwrap().iter().map(local).collect::<Vec<_>>()
     };

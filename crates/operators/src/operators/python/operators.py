@@ -1,4 +1,4 @@
-"""Carries out operators that are classes of their authors, as Airflow does. Stands behind `runner.py` and `airflow.py`."""
+"""Carries out operators that are Python classes, as Airflow does. Stands behind `runner.py` and `airflow.py`."""
 
 import signal
 import time
@@ -135,27 +135,24 @@ def apply_defaults(function):
     return function
 
 
-def stand_ins():
-    operator = {"BaseOperator": BaseOperator}
-    sensor = {"BaseSensorOperator": BaseSensorOperator, "PokeReturnValue": PokeReturnValue}
-    branch = {"BaseBranchOperator": BaseBranchOperator}
-    return {
-        "airflow.models": operator,
-        "airflow.models.baseoperator": operator,
-        "airflow.operators.branch": branch,
-        "airflow.providers.standard.operators.branch": branch,
-        "airflow.sdk": {**operator, **sensor},
-        "airflow.sdk.bases.branch": branch,
-        "airflow.sdk.bases.operator": operator,
-        "airflow.sdk.bases.sensor": sensor,
-        "airflow.sensors.base": sensor,
-        "airflow.sensors.base_sensor_operator": sensor,
-        "airflow.utils.decorators": {"apply_defaults": apply_defaults},
-    }
+OPERATOR = {"BaseOperator": BaseOperator}
+SENSOR = {"BaseSensorOperator": BaseSensorOperator, "PokeReturnValue": PokeReturnValue}
+BRANCH = {"BaseBranchOperator": BaseBranchOperator}
 
-
-for of_airflow, names in stand_ins().items():
-    OfAirflow.STAND_INS[of_airflow] = {**OfAirflow.STAND_INS.get(of_airflow, {}), **names}
+for of_airflow, names in (
+    ("airflow.models", OPERATOR),
+    ("airflow.models.baseoperator", OPERATOR),
+    ("airflow.operators.branch", BRANCH),
+    ("airflow.providers.standard.operators.branch", BRANCH),
+    ("airflow.sdk", {**OPERATOR, **SENSOR}),
+    ("airflow.sdk.bases.branch", BRANCH),
+    ("airflow.sdk.bases.operator", OPERATOR),
+    ("airflow.sdk.bases.sensor", SENSOR),
+    ("airflow.sensors.base", SENSOR),
+    ("airflow.sensors.base_sensor_operator", SENSOR),
+    ("airflow.utils.decorators", {"apply_defaults": apply_defaults}),
+):
+    OfAirflow.STAND_INS.setdefault(of_airflow, {}).update(names)
 
 
 def taken(cls, defaults):

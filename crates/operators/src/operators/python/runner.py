@@ -175,7 +175,8 @@ class TaskInstanceOfCallback(TaskInstance):
 
     def __init__(self, context, api, told):
         super().__init__(context, api)
-        self._left = told["left"]
+        # These are what it pushed, and its result.
+        self.pushed = told["left"]
         self._large = told["large"]
         self.state = told["state"]
         self.start_date = moment(told["start_date"])
@@ -187,8 +188,6 @@ class TaskInstanceOfCallback(TaskInstance):
 
     def xcom_pull(self, task_ids=None, dag_id=None, key=RETURN_KEY, *args, run_id=None, **kwargs):
         own = task_ids in (None, self.task_id) and dag_id is None and run_id is None and not args and not kwargs
-        if own and key in self._left:
-            return self._left[key]
         if own and key in self._large:
             raise NotImplementedError(f"xcom_pull({key!r}): so large a value of its own a callback can't have")
         return super().xcom_pull(task_ids, dag_id, key, *args, run_id=run_id, **kwargs)

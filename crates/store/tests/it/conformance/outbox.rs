@@ -57,6 +57,13 @@ pub async fn a_delivery_is_claimed_once_and_ends(on: TestStore) {
     }
     assert_eq!(ids(&claim(&on, at(70), 1).await), [2]);
     assert_eq!(ids(&claim(&on, at(70), 1).await), [3]);
+    // Sent, though not to everybody: for whom not is kept.
+    let in_part = DeliveryEnd::SentInPart("refused: a@example.com".into());
+    assert!(store.finish_delivery(third, 2, &in_part, at(71)).await.unwrap());
+    let sent = DeliveryQuery { states: vec![DeliveryState::Sent], ..DeliveryQuery::default() };
+    let sent = store.deliveries(&sent).await.unwrap().rows;
+    let of_third = sent.iter().find(|listing| listing.row.id == third).unwrap();
+    assert_eq!(of_third.last_error.as_deref(), Some("refused: a@example.com"));
     // The engine writing a row once more does not send it once more.
     three(&on).await;
     assert_eq!(claim(&on, at(99), 10).await, []);
