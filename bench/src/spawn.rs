@@ -43,7 +43,7 @@ pub fn run() -> Result<Table> {
     let bash = bare::bash()?;
     let home = tempfile::tempdir()?;
     let runtime = Runtime::new()?;
-    let spawner = Spawner::new(&home.path().join("scratch"))?;
+    let spawner = Spawner::new(&home.path().join("scratch"), None)?;
     let policy = GuardPolicy { denied: vec![home.path().to_owned()], ..GuardPolicy::default() };
     let guard = Arc::new(Guard::new(policy)?);
     let title = format!(

@@ -96,8 +96,9 @@ pub struct Worker {
     pub slots: u32,
     /// From which queues.
     pub queues: Vec<String>,
-    /// The folder for the folders in which tasks run; within the home folder, where nothing is said. Where
-    /// tasks run as other users (`run_as_user`), these must be able to pass through all folders above it.
+    /// The folder for the folders in which tasks run; where nothing is said, within the home folder, and for tasks that
+    /// run as other users (`run_as_user`) below `/var/cache`. These users must be able to pass through all folders
+    /// above one that is set.
     pub scratch: Option<PathBuf>,
     /// The folder for what tasks write, which all may use; `files` in the home folder, where nothing is said. Tasks
     /// find it by `$UPDRAFT_FILES`, and operators that write files begin relative paths there.
@@ -460,6 +461,12 @@ impl Home {
     /// The folders of attempts that run.
     pub fn scratch(&self) -> PathBuf {
         self.run().join("scratch")
+    }
+
+    /// The folders of attempts that run as other users, who can't enter this one: where root alone makes folders and
+    /// all may pass through. Only root can run any.
+    pub fn scratch_of_others(&self) -> Option<PathBuf> {
+        nix::unistd::geteuid().is_root().then(|| Path::new("/var/cache").join(self.installation()))
     }
 
     /// What tasks write, where no other folder is set.

@@ -32,6 +32,9 @@ pub struct Args {
     /// The folder for the folders in which tasks run.
     #[arg(long, value_name = "DIR")]
     scratch: PathBuf,
+    /// The folder for those of tasks that run as other users.
+    #[arg(long, value_name = "DIR")]
+    scratch_of_others: Option<PathBuf>,
     /// The folder for what tasks write.
     #[arg(long, value_name = "DIR")]
     files: PathBuf,
@@ -71,6 +74,7 @@ pub fn main(home: &Path, args: Args) -> Result<()> {
         token,
         logs: home.logs(),
         scratch: args.scratch.clone(),
+        scratch_of_others: args.scratch_of_others,
         installation: home.installation(),
         guarding: args.guard,
         denied: vec![home.0.clone(), args.scratch],
@@ -131,6 +135,8 @@ pub struct Supervisor {
     pub readable: Vec<PathBuf>,
     /// The folder for the folders in which tasks run.
     pub scratch: PathBuf,
+    /// The folder for those of tasks that run as other users, if it is another one.
+    pub scratch_of_others: Option<PathBuf>,
     /// The folder for what tasks write.
     pub files: PathBuf,
     /// Whether tasks are guarded.
@@ -179,6 +185,9 @@ impl Supervisor {
         command.arg("--home").arg(&self.home).arg("keeper");
         for folder in &self.readable {
             command.arg("--readable").arg(folder);
+        }
+        if let Some(folder) = &self.scratch_of_others {
+            command.arg("--scratch-of-others").arg(folder);
         }
         command
             .arg("--scratch")

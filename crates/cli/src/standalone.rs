@@ -178,6 +178,7 @@ async fn serve(home: Home, config: Config) -> Result<()> {
         lock: home.keeper_lock(),
         readable,
         scratch: config.worker.scratch.clone().unwrap_or_else(|| home.scratch()),
+        scratch_of_others: if config.worker.scratch.is_none() { home.scratch_of_others() } else { None },
         files: config.worker.files.clone().unwrap_or_else(|| home.files()),
         guarding: config.worker.guard,
         callback_timeout_s: config.worker.callback_timeout_s,

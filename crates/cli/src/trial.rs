@@ -97,6 +97,7 @@ impl Trial {
             token,
             logs: inner.logs(),
             scratch: inner.scratch(),
+            scratch_of_others: inner.scratch_of_others(),
             installation: inner.installation(),
             guarding: config.worker.guard,
             denied: vec![home.0.clone()],

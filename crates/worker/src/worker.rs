@@ -73,6 +73,9 @@ pub struct Config {
     pub logs: PathBuf,
     /// The folder for attempts' private folders.
     pub scratch: PathBuf,
+    /// The folder for those of attempts that run as other users, if it is another one: tasks are kept out of it. It
+    /// is made when the first of them comes, and removed at the end.
+    pub scratch_of_others: Option<PathBuf>,
     /// What tells this installation's processes from another's on the same machine.
     pub installation: String,
     /// Whether tasks are kept out of `denied`.
@@ -155,20 +158,25 @@ struct Happened {
 /// Runs a worker until it is told to stop, has nothing to do and nobody to do it for, or is refused.
 pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
     let io = |doing| move |source| Error::Io { doing, source };
-    let spawner = Spawner::new(&config.scratch).map_err(io("start processes"))?;
+    let of_others = config.scratch_of_others.clone();
+    let spawner = Spawner::new(&config.scratch, of_others).map_err(io("start processes"))?;
     let client = Client::new(&config.endpoint, &config.token).map_err(Error::Client)?;
-    let api =
-        TaskApi::start(spawner.api_socket(), client.clone()).map_err(io("listen for what tasks ask"))?;
+    let api = TaskApi::new(client.clone());
+    api.listen(&spawner.api_socket()).map_err(io("listen for what tasks ask"))?;
     std::fs::create_dir_all(&config.files).map_err(io("make the folder for tasks' files"))?;
     let own = config.files.canonicalize().map_err(io("use the folder for tasks' files"))?;
     // Whoever may write in a folder may write in all that is below it.
     if let Some(kept) = config.denied.iter().find(|kept| kept.starts_with(&own) || config.files == **kept) {
         return Err(Error::Files { files: own, kept: kept.clone() });
     }
+    let of_others = config.scratch_of_others.iter();
     let guard = Guard::new(GuardPolicy {
-        denied: config.denied.clone(),
+        denied: config.denied.iter().chain(of_others.clone()).cloned().collect(),
         readable: config.readable.clone(),
-        writable: vec![spawner.api_socket(), own.clone()],
+        writable: of_others
+            .map(|folder| Spawner::api_socket_in(folder))
+            .chain([spawner.api_socket(), own.clone()])
+            .collect(),
     })?;
     // What the worker reads for a task is kept from it as what the task reads itself.
     let files = Files::new(guard.policy().denied.clone(), guard.policy().readable.clone()).with_own(own);
@@ -207,6 +215,7 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
     worker.take_over_survivors().await?;
     worker.serve(&mut stop).await?;
     worker.end_orphans().await;
+    worker.tools.spawner.leave();
     Ok(())
 }
 

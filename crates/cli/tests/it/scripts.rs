@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use updraft_core::{RunState, TiStateName, XcomValue};
 use updraft_store::{Queries, TiListing};
 
-use crate::system::System;
+use crate::system::{System, signal};
 
 const PASSWORD: &str = "correct-horse";
 
@@ -57,7 +57,11 @@ def main(ti, var, conn):
 fn script(path: &Path, text: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    set_mode(path, 0o755);
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
 async fn result(system: &System, ti: &TiListing) -> Value {
@@ -187,29 +191,113 @@ async fn the_keeper_steals_nothing_for_a_task() {
     }
 }
 
+/// As root runs Updraft: in a home folder that only root can enter, with folders on its `PATH` that are no less so.
+const ANOTHER: &str = r##"
+another:
+  schedule: "@once"
+  default_args: {start_date: 2024-01-01, retries: 0, run_as_user: nobody}
+  tasks:
+    bash: {operator: bash, bash_command: "pwd | tee where && id -un"}
+    script: {operator: script, script: "#!/bin/sh\nid -un > $UPDRAFT_RESULT", result: file}
+    asks:
+      operator: python
+      python_callable_name: main
+      python_callable_file: OPEN/asks.py
+    barred:
+      operator: script
+      script: echo hello
+      interpreter: [PRIVATE/only-root]
+    closed: {operator: python, python_callable_name: main, python_callable_file: asks.py}
+    caught: {operator: empty, run_as_user: null, trigger_rule: all_done, dependencies: [barred, closed]}
+    spies:
+      operator: bash
+      dependencies: [bash]
+      bash_command: |
+        cat KEY && echo STOLEN
+        cd ..; find .. -type f -not -path "../$(basename "$(pwd)")/*" -exec cat {} + && echo STOLEN
+        id -un
+"##;
+
+const ASKS_AS_ANOTHER: &str = r#"
+import getpass, os
+
+def main(ti, var):
+    ti.xcom_push("colour", var["value"].colour)
+    return getpass.getuser()
+"#;
+
 /// Only root can make a process another user's.
 #[tokio::test]
-async fn a_task_runs_as_the_user_it_names() {
+async fn a_task_runs_as_the_user_it_names_though_the_home_folder_is_closed_to_that_user() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let mut system = System::new(&[]);
+    let (private, open) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for closed in [&system.home(), private.path()] {
+        set_mode(closed, 0o700);
+    }
+    set_mode(open.path(), 0o755);
+    for name in ["bash", "sh", "python3", "only-root"] {
+        script(&private.path().join(name), "#!/bin/sh\necho it ran what its user cannot reach; exit 1\n");
+    }
+    for folder in [open.path(), &system.home().join("dags")] {
+        std::fs::write(folder.join("asks.py"), ASKS_AS_ANOTHER).unwrap();
+    }
+    let dag = ANOTHER
+        .replace("PRIVATE", &private.path().display().to_string())
+        .replace("OPEN", &open.path().display().to_string())
+        .replace("KEY", &system.home().join("key").display().to_string());
+    std::fs::write(system.home().join("dags/another.yaml"), dag).unwrap();
+    system.set("PATH", format!("{}:{}", private.path().display(), std::env::var("PATH").unwrap()));
+    system.set("AIRFLOW_VAR_COLOUR", "blue");
+    system.start(4);
+    let tis = ended(&system).await;
+    let of = |task: &str| tis.iter().find(|ti| &*ti.row.task_id == task).unwrap();
+    for task in ["bash", "script", "asks", "spies"] {
+        assert_eq!(result(&system, of(task)).await, json!("nobody"), "{task}: {}", system.log(of(task)));
+    }
+    let log = system.log(of("barred"));
+    assert!(log.contains("only-root cannot be executed by the user \"nobody\": Permission denied"), "{log}");
+    let log = system.log(of("closed"));
+    assert!(log.contains("PermissionError") && log.contains("dags.folder can name"), "{log}");
+    let log = system.log(of("spies"));
+    assert!(!log.contains("STOLEN") && log.contains("Permission denied"), "{log}");
+
+    // What the keeper has made for these goes with it.
+    let log = system.log(of("bash"));
+    let folder = log.lines().find_map(|line| line.split_once("\tout\t")).unwrap().1;
+    let made = Path::new(folder).parent().and_then(Path::parent).unwrap();
+    assert!(made.starts_with("/var/cache") && made.is_dir(), "{folder}");
+    for keeper in system.processes("keeper") {
+        signal(keeper, "-TERM");
+    }
+    system.until(&["version"], |_| !made.exists()).await;
+}
+
+#[tokio::test]
+async fn a_scratch_folder_that_another_user_cannot_enter_is_named() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
     let dag = "
-other:
+closed:
   schedule: '@once'
   default_args: {start_date: 2024-01-01, retries: 0, run_as_user: nobody}
   tasks:
-    who: {operator: bash, bash_command: 'id -un; pwd > where; cat where > /dev/null; id -un'}
-    script: {operator: script, script: \"#!/bin/sh\\nid -un > $UPDRAFT_RESULT\", result: file}
+    who: {operator: bash, bash_command: id -un}
 ";
-    let mut system = System::new(&[("other.yaml", dag)]);
-    // Whoever a task runs as has to be able to get to where it runs.
-    let open = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(open.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
-    system.set("UPDRAFT__WORKER__SCRATCH", open.path().join("scratch").display().to_string());
+    let mut system = System::new(&[("closed.yaml", dag)]);
+    set_mode(&system.home(), 0o700);
+    let scratch = system.home().join("scratch");
+    system.set("UPDRAFT__WORKER__SCRATCH", scratch.display().to_string());
     system.start(4);
-    for ti in ended(&system).await {
-        assert_eq!(result(&system, &ti).await, json!("nobody"), "{}", system.log(&ti));
-    }
+    let (_, tis) = over(&system).await;
+    let log = system.log(&tis[0]);
+    assert!(
+        log.contains("cannot be entered by the user \"nobody\"") && log.contains("worker.scratch"),
+        "{log}"
+    );
 }
 
 /// Beside the home folder, where a guarded task can make nothing; and a list of what is there.

@@ -31,6 +31,16 @@ pub enum SpawnError {
         /// What the system said.
         source: io::Error,
     },
+    /// It is there but cannot be executed by the user that the task runs as.
+    #[error("the program {} cannot be executed by the user {user:?}: {source}; install it where this user can reach it, or name one there", path.display())]
+    NotExecutableBy {
+        /// The file, the first of those that the name stands for.
+        path: PathBuf,
+        /// Who tried.
+        user: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A script's interpreter is not on this machine.
     #[error(
         "the script's interpreter {interpreter:?} (from its line {line:?}) was not found ({searched}): install it on this worker or correct the line"
@@ -79,6 +89,16 @@ pub enum SpawnError {
     /// The working folder cannot be entered.
     #[error("the working folder {} cannot be entered by {user}: {source}; create it or give {user} the right to enter it and the folders above", path.display())]
     Cwd {
+        /// The folder.
+        path: PathBuf,
+        /// Who tried.
+        user: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The private folder cannot be entered by the user that the task runs as.
+    #[error("the attempt's private folder {} cannot be entered by the user {user:?}: {source}; let worker.scratch name a folder below such that all users may enter, or leave it out", path.display())]
+    OutOfReach {
         /// The folder.
         path: PathBuf,
         /// Who tried.

@@ -8,18 +8,79 @@ use std::fs::{DirBuilder, File, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::error::SpawnError;
 use super::guard::Ruleset;
 
 const PRIVATE: u32 = 0o700;
+/// Others may pass through it, but not look into it.
+const PASSABLE: u32 = 0o711;
 /// The socket at which tasks ask the worker.
-const API_SOCKET: &str = "api";
+pub(super) const API_SOCKET: &str = "api";
 /// More than these are removed rather than kept.
 const MOST_KEPT: usize = 1024;
 
-/// Where attempts get their private folders.
+/// Where attempts get their private folders: those of other users (`run_as_user`) somewhere else, since the usual
+/// place is within a folder that only this program's user can enter.
+#[derive(Debug)]
+pub(super) struct Scratches {
+    pub(super) own: Scratch,
+    /// Where that is, if it is somewhere else. Nothing is made there before the first one comes.
+    of_others: Option<PathBuf>,
+    made: OnceLock<Scratch>,
+}
+
+impl Scratches {
+    pub(super) fn new(own: &Path, of_others: Option<PathBuf>) -> io::Result<Self> {
+        Ok(Self { own: Scratch::new(own)?, of_others, made: OnceLock::new() })
+    }
+
+    /// Those of other users.
+    pub(super) fn of_others(&self) -> Result<&Scratch, SpawnError> {
+        let Some(path) = &self.of_others else { return Ok(&self.own) };
+        self.at(path).map_err(|source| SpawnError::Scratch { path: path.clone(), source })
+    }
+
+    fn at(&self, path: &Path) -> io::Result<&Scratch> {
+        if let Some(made) = self.made.get() {
+            return Ok(made);
+        }
+        match DirBuilder::new().mode(PASSABLE).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        // It is where others may have made something, too.
+        let found = path.symlink_metadata()?;
+        if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0
+        {
+            return Err(io::Error::other("somebody else has made it, or may write in it: remove it"));
+        }
+        let made = Scratch::new(path)?;
+        Ok(self.made.get_or_init(|| made))
+    }
+
+    /// Removes what former programs have left, and tells how many entries that were.
+    pub(super) fn clear_former(&self) -> io::Result<usize> {
+        let mut removed = self.own.clear_former()?;
+        if let Some(path) = self.of_others.as_ref().filter(|path| path.symlink_metadata().is_ok()) {
+            removed += self.at(path)?.clear_former()?;
+        }
+        Ok(removed)
+    }
+
+    /// Removes the folder for others, if nothing is in it any more but the socket.
+    pub(super) fn leave(&self) {
+        if let Some(made) = self.made.get() {
+            // Whatever is left there is removed at the next start.
+            let _ = std::fs::remove_file(made.api_socket());
+            let _ = std::fs::remove_dir(made.root());
+        }
+    }
+}
+
+/// A folder for private folders.
 #[derive(Debug)]
 pub(super) struct Scratch {
     root: PathBuf,
@@ -35,11 +96,10 @@ struct Folders {
 }
 
 impl Scratch {
-    /// Makes the folder if it is missing. Others may pass through it (`run_as_user` needs that) but not look
-    /// into it.
+    /// Makes the folder if it is missing.
     pub(super) fn new(root: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(root)?;
-        std::fs::set_permissions(root, Permissions::from_mode(0o711))?;
+        std::fs::set_permissions(root, Permissions::from_mode(PASSABLE))?;
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let prefix = format!("{}-{}", std::process::id(), since_1970.as_micros());
         Ok(Self { root: root.canonicalize()?, prefix, folders: Mutex::default() })
@@ -70,8 +130,7 @@ impl Scratch {
         Ok(folder)
     }
 
-    /// Removes what former programs have left, and tells how many entries that were.
-    pub(super) fn clear_former(&self) -> io::Result<usize> {
+    fn clear_former(&self) -> io::Result<usize> {
         let mut removed = 0;
         for entry in std::fs::read_dir(&self.root)? {
             let entry = entry?;
@@ -95,7 +154,7 @@ impl Scratch {
     /// Gives it back if it is not as it was. Its former users could reach it again only through a Landlock
     /// domain that has died with them.
     pub(super) fn take_back(&self, folder: Folder) -> Option<Folder> {
-        if !folder.is_as_made() {
+        if folder.path().parent() != Some(&self.root) || !folder.is_as_made() {
             return Some(folder);
         }
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);

@@ -119,11 +119,11 @@ pub struct Guard {
     rules: Mutex<Option<Arc<Rules>>>,
 }
 
-/// The allowed paths, opened once, and the state of the folders they were found in.
+/// The allowed paths, opened once, and the state of the folders they were found in. What is not there has none.
 #[derive(Debug)]
 struct Rules {
     allowed: Vec<(OwnedFd, BitFlags<AccessFs>)>,
-    folders: Vec<(PathBuf, Option<Seen>)>,
+    depends_on: Vec<(PathBuf, Option<Seen>)>,
 }
 
 type Seen = (u64, i64, i64);
@@ -220,11 +220,11 @@ impl Guard {
         Ok(())
     }
 
-    /// The rules, found anew if one of the folders they depend on has changed.
+    /// The rules, found anew if something that they depend on has changed.
     fn rules(&self) -> Result<Arc<Rules>, GuardError> {
         let mut cached = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(rules) = &*cached
-            && rules.folders.iter().all(|(folder, seen)| state_of(folder) == *seen)
+            && rules.depends_on.iter().all(|(folder, seen)| state_of(folder) == *seen)
         {
             return Ok(Arc::clone(rules));
         }
@@ -235,11 +235,11 @@ impl Guard {
 
     fn find_rules(&self) -> Result<Rules, GuardError> {
         let full = AccessFs::from_all(NEWEST);
-        let mut rules = Rules { allowed: Vec::new(), folders: Vec::new() };
+        let mut rules = Rules { allowed: Vec::new(), depends_on: Vec::new() };
         let folders = self.narrowed_folders();
         for folder in &folders {
             // Looked at before it is read: a change in between makes the next task read it again.
-            rules.folders.push((folder.clone(), state_of(folder)));
+            rules.depends_on.push((folder.clone(), state_of(folder)));
             let entries = match std::fs::read_dir(folder) {
                 Ok(entries) => entries,
                 // A folder that we cannot list, or that is not there yet, has no neighbours to allow.
@@ -258,11 +258,13 @@ impl Guard {
         // Names, not contents: it can't be allowed for a folder and not for those below, and without it `ls ~`
         // and `ls /` would fail.
         rules.allow(Path::new("/"), AccessFs::ReadDir.into());
-        for path in &self.policy.readable {
-            rules.allow(path, AccessFs::from_read(NEWEST));
-        }
-        for path in &self.policy.writable {
-            rules.allow(path, full);
+        let readable = self.policy.readable.iter().map(|path| (path, AccessFs::from_read(NEWEST)));
+        for (path, access) in readable.chain(self.policy.writable.iter().map(|path| (path, full))) {
+            // One that comes to be later is to be found then.
+            if state_of(path).is_none() {
+                rules.depends_on.push((path.clone(), None));
+            }
+            rules.allow(path, access);
         }
         Ok(rules)
     }

@@ -11,7 +11,7 @@ use rustix::process::{Gid, Uid};
 
 use super::env::{BaseEnv, ChildEnv, RESULT_VARIABLE};
 use super::error::SpawnError;
-use super::folder::{Folder, Scratch};
+use super::folder::{Folder, Scratches};
 use super::mark::Mark;
 use super::mask::Masks;
 use super::output::output_pipe;
@@ -26,7 +26,8 @@ pub(super) const SLOTS: usize = 3 + 1 + MAX_HANDED_SECRETS;
 
 /// A process that can be started without any further question.
 pub(super) struct Prepared {
-    program: PathBuf,
+    /// The first that its user may execute is the one.
+    programs: Vec<PathBuf>,
     args: Vec<CString>,
     env: Vec<CString>,
     cwd: PathBuf,
@@ -52,11 +53,10 @@ pub(super) struct Started {
 }
 
 impl Prepared {
-    pub(super) fn new(spec: &ProcessSpec, scratch: &Scratch, base: &BaseEnv) -> Result<Self, SpawnError> {
+    pub(super) fn new(spec: &ProcessSpec, scratches: &Scratches, base: &BaseEnv) -> Result<Self, SpawnError> {
         if spec.handed.len() > MAX_HANDED_SECRETS {
             return Err(SpawnError::TooManySecrets { count: spec.handed.len() });
         }
-        let in_scratch = |source| SpawnError::Scratch { path: scratch.root().to_owned(), source };
         let identity = spec.run_as_user.as_deref().map(Identity::of).transpose()?;
         spec.masked.add(spec.handed.values().cloned())?;
         let mut env = base.with(&spec.env, spec.inherit_env)?;
@@ -69,7 +69,11 @@ impl Prepared {
             }
         }
         // Before anything is made on disk: what is wrong with a request should cost nothing.
-        let argv = Argv::of(&spec.program, &env.path())?;
+        // Which of them another user may execute shows only as this user.
+        let most = if identity.is_some() { usize::MAX } else { 1 };
+        let argv = Argv::of(&spec.program, &env.path(), most)?;
+        let scratch = if identity.is_some() { scratches.of_others()? } else { &scratches.own };
+        let in_scratch = |source| SpawnError::Scratch { path: scratch.root().to_owned(), source };
         let mut folder = scratch.folder().map_err(in_scratch)?;
         let cwd = furnish(spec, &folder, identity.as_ref()).map_err(in_scratch)?;
         let handed = hand_over(spec, &mut env)?;
@@ -82,7 +86,7 @@ impl Prepared {
         let pipe = || owned_pipe(identity.as_ref()).map_err(system("make a pipe"));
         Ok(Self {
             args: argv.with_script(&folder.script())?,
-            program: argv.program,
+            programs: argv.programs,
             env: env.block(spec.marker.as_str())?,
             cwd,
             stdin: stdin(&spec.stdin)?,
@@ -104,7 +108,8 @@ impl Prepared {
         stack: &mut Stack,
         open_files: u64,
     ) -> Result<Started, SpawnError> {
-        let program = c_string(&self.program, "the program's path")?;
+        let programs = self.programs.iter().map(|program| c_string(program, "the program's path"));
+        let programs = programs.collect::<Result<Vec<_>, _>>()?;
         let cwd = c_string(&self.cwd, "the working folder's path")?;
         let out = self.out.1.as_fd();
         let err = self.err.as_ref().map_or(out, |(_, writer)| writer.as_fd());
@@ -119,7 +124,7 @@ impl Prepared {
         let launched = slots.fill(&sources, |numbers| {
             let (descriptors, ruleset) = numbers.split_at(descriptor_count);
             let launch = Launch {
-                program: &program,
+                programs: &programs,
                 args: &self.args,
                 env: &self.env,
                 cwd: &cwd,
@@ -149,8 +154,17 @@ impl Prepared {
             Step::Credentials => "become the task's user",
             Step::Guard => "put the task under Landlock",
             Step::Cwd => {
-                let user =
-                    self.identity.as_ref().map_or("this worker's user", |identity| &identity.name).to_owned();
+                if let Some(identity) = &self.identity
+                    && self.cwd.starts_with(self.folder.path())
+                {
+                    return SpawnError::OutOfReach {
+                        path: self.cwd.clone(),
+                        user: identity.name.clone(),
+                        source,
+                    };
+                }
+                let user = self.identity.as_ref().map(|identity| format!("the user {:?}", identity.name));
+                let user = user.unwrap_or_else(|| "this worker's user".to_owned());
                 return SpawnError::Cwd { path: self.cwd.clone(), user, source };
             }
             Step::Exec => return self.explain_exec(source),
@@ -159,15 +173,18 @@ impl Prepared {
     }
 
     fn explain_exec(&self, source: io::Error) -> SpawnError {
-        let path = self.cwd.join(&self.program);
+        let path = self.cwd.join(self.programs.first().map_or(Path::new(""), PathBuf::as_path));
         match source.kind() {
             io::ErrorKind::NotFound => {
                 script::explain_not_found(&path).unwrap_or_else(|| SpawnError::ProgramMissing {
-                    program: self.program.display().to_string(),
+                    program: path.display().to_string(),
                     searched: format!("no such file as {}", path.display()),
                 })
             }
             io::ErrorKind::ArgumentListTooLong => SpawnError::TooLong,
+            io::ErrorKind::PermissionDenied if let Some(identity) = &self.identity => {
+                SpawnError::NotExecutableBy { path, user: identity.name.clone(), source }
+            }
             _ => SpawnError::NotExecutable { path, source },
         }
     }
@@ -175,27 +192,27 @@ impl Prepared {
 
 /// The program to execute and the words it gets.
 struct Argv<'a> {
-    program: PathBuf,
+    programs: Vec<PathBuf>,
     before: Vec<String>,
     is_script: bool,
     after: &'a [String],
 }
 
 impl<'a> Argv<'a> {
-    fn of(program: &'a Program, path: &OsStr) -> Result<Self, SpawnError> {
+    fn of(program: &'a Program, path: &OsStr, most: usize) -> Result<Self, SpawnError> {
         match program {
             Program::Argv(words) => {
                 let first = words.first().ok_or(SpawnError::NoProgram)?;
-                let program = script::find(first, path)?;
-                Ok(Self { program, before: words.clone(), is_script: false, after: &[] })
+                let programs = script::find(first, path, most)?;
+                Ok(Self { programs, before: words.clone(), is_script: false, after: &[] })
             }
             Program::Script { body, interpreter, args } => {
                 let before = match interpreter {
                     Some(words) => words.clone(),
                     None => script::interpreter(&script::normalised(body), path)?,
                 };
-                let program = script::find(before.first().ok_or(SpawnError::NoProgram)?, path)?;
-                Ok(Self { program, before, is_script: true, after: args })
+                let programs = script::find(before.first().ok_or(SpawnError::NoProgram)?, path, most)?;
+                Ok(Self { programs, before, is_script: true, after: args })
             }
         }
     }

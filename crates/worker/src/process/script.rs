@@ -36,7 +36,7 @@ pub(super) fn interpreter(body: &str, path: &OsStr) -> Result<Vec<String>, Spawn
         return Err(bad("it names no interpreter; write one, such as #!/bin/sh"));
     }
     let missing = |program: &str, error| missing_interpreter(program, line, error);
-    find(interpreter, path).map_err(|error| missing(interpreter, error))?;
+    find(interpreter, path, 1).map_err(|error| missing(interpreter, error))?;
     if Path::new(interpreter).file_name() == Some(OsStr::new("env")) {
         if !argument.starts_with('-') && argument.contains(blank) {
             return Err(bad(
@@ -44,7 +44,7 @@ pub(super) fn interpreter(body: &str, path: &OsStr) -> Result<Vec<String>, Spawn
             ));
         }
         if let Some(program) = program_of_env(argument) {
-            find(program, path).map_err(|error| missing(program, error))?;
+            find(program, path, 1).map_err(|error| missing(program, error))?;
         }
     }
     let argument = (!argument.is_empty()).then(|| argument.to_owned());
@@ -79,19 +79,19 @@ fn missing_interpreter(program: &str, line: &str, error: SpawnError) -> SpawnErr
     }
 }
 
-/// The file that a program's name stands for. A relative name with a slash is left to the child, whose folder
-/// it is relative to.
-pub(super) fn find(program: &str, path: &OsStr) -> Result<PathBuf, SpawnError> {
+/// The files that a program's name may stand for, at most so many: the first that a user may execute is the one.
+/// Never none. A relative name with a slash is left to the child, whose folder it is relative to.
+pub(super) fn find(program: &str, path: &OsStr, most: usize) -> Result<Vec<PathBuf>, SpawnError> {
     if program.is_empty() {
         return Err(SpawnError::NoProgram);
     }
     if program.contains('/') {
         let file = PathBuf::from(program);
         if file.is_relative() {
-            return Ok(file);
+            return Ok(vec![file]);
         }
         return match executable(&file) {
-            Ok(()) => Ok(file),
+            Ok(()) => Ok(vec![file]),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(SpawnError::ProgramMissing {
                 program: program.to_owned(),
                 searched: "no such file".to_owned(),
@@ -99,16 +99,21 @@ pub(super) fn find(program: &str, path: &OsStr) -> Result<PathBuf, SpawnError> {
             Err(source) => Err(SpawnError::NotExecutable { path: file, source }),
         };
     }
+    let mut found = Vec::new();
     let mut refused = None;
     for folder in std::env::split_paths(path).filter(|folder| folder.is_absolute()) {
         let file = folder.join(program);
         match executable(&file) {
-            Ok(()) => return Ok(file),
+            Ok(()) => found.push(file),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => refused = Some((file, error)),
             Err(_) => {}
         }
+        if found.len() == most {
+            break;
+        }
     }
     match refused {
+        _ if !found.is_empty() => Ok(found),
         Some((path, source)) => Err(SpawnError::NotExecutable { path, source }),
         None => {
             let searched = format!("PATH is {}", path.display());

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::ended::LeftBehind;
 use super::env::BaseEnv;
 use super::error::SpawnError;
-use super::folder::Scratch;
+use super::folder::{API_SOCKET, Scratch, Scratches};
 use super::guard::{Guard, GuardStatus};
 use super::log::LogWriter;
 use super::output::{Capture, Output};
@@ -42,7 +42,7 @@ pub struct Spawner {
 }
 
 struct Shared {
-    scratch: Scratch,
+    scratches: Scratches,
     base_env: BaseEnv,
     orphans: Orphans,
     /// The soft limit of open files that tasks get.
@@ -59,13 +59,14 @@ struct Job {
 
 impl Spawner {
     /// Makes the scratch folder, for attempts' private folders, and the launching threads. Tasks that run as other
-    /// users must be able to pass through the folders above it. What a former program left in it stays until
-    /// [`Spawner::clear_former`]: its processes may be alive. Call it early: the lower the descriptors it gets,
-    /// the better.
-    pub fn new(scratch: &Path) -> io::Result<Self> {
+    /// users must be able to pass through the folders above theirs: if these are to be somewhere else than in the
+    /// scratch folder, `of_others` says where; it is made when the first comes, in a folder that is there. What a
+    /// former program left in them stays until [`Spawner::clear_former`]: its processes may be alive. Call it early:
+    /// the lower the descriptors it gets, the better.
+    pub fn new(scratch: &Path, of_others: Option<PathBuf>) -> io::Result<Self> {
         sys::keep_child_statuses();
         let shared = Arc::new(Shared {
-            scratch: Scratch::new(scratch)?,
+            scratches: Scratches::new(scratch, of_others)?,
             base_env: BaseEnv::new(std::env::vars_os()),
             orphans: Orphans::adopt()?,
             open_files: raise_file_limit()?,
@@ -98,10 +99,10 @@ impl Spawner {
         answer.await.map_err(|_| gone())?
     }
 
-    /// Removes the private folders and results that a former program has left in the scratch folder, and
+    /// Removes the private folders and results that a former program has left in the scratch folders, and
     /// tells how many. Only once its [`survivors`](super::survivors) are ended: they may be at work there.
     pub fn clear_former(&self) -> io::Result<usize> {
-        self.shared.scratch.clear_former()
+        self.shared.scratches.clear_former()
     }
 
     /// Ends every orphan there is (SIGTERM, the grace, SIGKILL): those that are no running task's as far as one
@@ -110,14 +111,28 @@ impl Spawner {
         end_all(|| Ok(self.orphans().all()), grace).await
     }
 
-    /// A path for the socket at which tasks ask this program: beside their folders, where each can connect to
-    /// it, whichever user it runs as.
+    /// A path for the socket at which tasks ask this program: beside their folders.
     pub fn api_socket(&self) -> PathBuf {
-        self.shared.scratch.api_socket()
+        self.shared.scratches.own.api_socket()
     }
 
-    pub(super) fn scratch(&self) -> &Scratch {
-        &self.shared.scratch
+    /// A path for such a socket in a scratch folder that may not have been made yet.
+    pub fn api_socket_in(scratch: &Path) -> PathBuf {
+        scratch.join(API_SOCKET)
+    }
+
+    /// The same for tasks that run as other users: beside the folders of these, which are made ready by this.
+    pub fn api_socket_of_others(&self) -> Result<PathBuf, SpawnError> {
+        self.shared.scratches.of_others().map(Scratch::api_socket)
+    }
+
+    /// Removes the folder for tasks that run as other users, if none is left. For when this program ends.
+    pub fn leave(&self) {
+        self.shared.scratches.leave();
+    }
+
+    pub(super) fn scratches(&self) -> &Scratches {
+        &self.shared.scratches
     }
 
     pub(super) fn orphans(&self) -> &Orphans {
@@ -149,7 +164,7 @@ fn start(
     stack: &mut Stack,
 ) -> Result<Running, SpawnError> {
     let shared = &spawner.shared;
-    let prepared = Prepared::new(&spec, &shared.scratch, &shared.base_env)?;
+    let prepared = Prepared::new(&spec, &shared.scratches, &shared.base_env)?;
     let own_max_rss_bytes = sys::own_max_rss_bytes();
     let Started { launched, out, err, folder, masks, uid } =
         prepared.start(slots, stack, shared.open_files)?;

@@ -112,7 +112,7 @@ impl Supervisor {
         let outcome = self.outcome(exit);
         let (log, result, folder) = self.output.finish(self.watched.uid);
         let is_deserted = self.spawner.orphans().is_empty();
-        let unfit = if is_deserted { self.spawner.scratch().take_back(folder) } else { Some(folder) };
+        let unfit = if is_deserted { self.spawner.scratches().own.take_back(folder) } else { Some(folder) };
         if let Some(folder) = unfit {
             // What the task has put there may be a large tree.
             let _ = tokio::task::spawn_blocking(move || drop(folder)).await;

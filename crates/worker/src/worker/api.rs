@@ -40,7 +40,7 @@ pub(super) const SOCKET: &str = "UPDRAFT_TASK_API";
 /// The tasks' way to ask.
 pub(super) struct TaskApi {
     client: Client,
-    socket: PathBuf,
+    sockets: Mutex<Vec<PathBuf>>,
     grants: Mutex<HashMap<String, Grant>>,
 }
 
@@ -55,6 +55,7 @@ struct Grant {
 /// The right of one attempt to ask, for as long as this lives.
 pub(super) struct Granted {
     api: Arc<TaskApi>,
+    socket: PathBuf,
     token: String,
 }
 
@@ -66,7 +67,7 @@ impl Granted {
 
     /// Where the task asks.
     pub fn socket(&self) -> String {
-        self.api.socket.to_string_lossy().into_owned()
+        self.socket.to_string_lossy().into_owned()
     }
 }
 
@@ -77,30 +78,40 @@ impl Drop for Granted {
 }
 
 impl TaskApi {
-    /// Listens at this socket from now on.
-    pub fn start(socket: PathBuf, client: Client) -> std::io::Result<Arc<Self>> {
+    /// Nobody can ask before it listens.
+    pub fn new(client: Client) -> Arc<Self> {
+        Arc::new(Self { client, sockets: Mutex::default(), grants: Mutex::default() })
+    }
+
+    /// Listens at this socket from now on, if it does not yet.
+    pub fn listen(self: &Arc<Self>, socket: &std::path::Path) -> std::io::Result<()> {
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        if sockets.iter().any(|known| known == socket) {
+            return Ok(());
+        }
         // What an earlier worker left.
-        match std::fs::remove_file(&socket) {
+        match std::fs::remove_file(socket) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let listener = UnixListener::bind(&socket)?;
+        let listener = UnixListener::bind(socket)?;
         // Tasks may run as other users; what opens it is the token.
-        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o666))?;
-        let api = Arc::new(Self { client, socket, grants: Mutex::default() });
+        std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o666))?;
         let routes = Router::new()
             .route("/worker/v1/variables/{*key}", get(variable))
             .route("/worker/v1/connections/{conn_id}", get(connection))
             .route("/worker/v1/xcom", post(xcom))
             .route("/worker/v1/render", post(render))
-            .with_state(api.clone());
+            .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        Ok(api)
+        sockets.push(socket.to_owned());
+        Ok(())
     }
 
-    /// Lets an attempt ask. What it gets is added to its masks.
+    /// Lets an attempt ask, at a socket that is listened at. What it gets is added to its masks.
     pub fn grant(
         self: &Arc<Self>,
+        socket: PathBuf,
         order: &Arc<Order>,
         tools: &Arc<Tools>,
         masks: &Masks,
@@ -110,7 +121,7 @@ impl TaskApi {
         let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let grant = Grant { order: order.clone(), tools: tools.clone(), masks: masks.clone() };
         self.lock().insert(token.clone(), grant);
-        Ok(Granted { api: self.clone(), token })
+        Ok(Granted { api: self.clone(), socket, token })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Grant>> {

@@ -413,7 +413,7 @@ async fn run_process(
             Ok(end) => {
                 let outcome = judge(order, &plan, end, &log).await;
                 if outcome.end == AttemptEnd::Failed {
-                    explain_refusal(tools, &log).await;
+                    explain_refusal(order, tools, &log).await;
                 }
                 told(order, outcome, masks)
             }
@@ -489,29 +489,47 @@ pub(super) fn process_spec(
     if !plan.asks {
         return Ok((spec, None));
     }
-    let granted = tools.api.grant(order, tools, &spec.masked).map_err(|error| error.to_string())?;
+    let socket = match spec.run_as_user {
+        Some(_) => tools.spawner.api_socket_of_others().map_err(|error| error.to_string())?,
+        None => tools.spawner.api_socket(),
+    };
+    let listening = tools.api.listen(&socket);
+    listening.map_err(|error| format!("can't listen for what it asks at {}: {error}", socket.display()))?;
+    let granted = tools.api.grant(socket, order, tools, &spec.masked).map_err(|error| error.to_string())?;
     spec.env.insert(api::SOCKET.into(), granted.socket());
     spec.handed.insert(api::TOKEN.into(), granted.token());
     Ok((spec, Some(granted)))
 }
 
-/// Says in the log, where a task's last words are that something was refused, what else than the rights of its
-/// user may have refused it.
-pub(super) async fn explain_refusal(tools: &Tools, log: &Path) {
-    let Some(guard) = tools.guard.as_deref().filter(|guard| guard.is_active()) else { return };
+/// Says in the log, where a task's last words are that something was refused, what may have refused it: another
+/// user's rights, or else what there is besides rights.
+pub(super) async fn explain_refusal(order: &Order, tools: &Tools, log: &Path) {
+    let guard = tools.guard.as_deref().filter(|guard| guard.is_active());
+    let user = order.task.run_as_user.as_deref();
+    if guard.is_none() && user.is_none() {
+        return;
+    }
     let words = last_of(log).await.unwrap_or_default();
     if !["Permission denied", "PermissionError", "no new privileges"].iter().any(|said| words.contains(said))
     {
         return;
     }
+    let files = tools.files.own().unwrap_or(Path::new("which is not set")).display();
+    if let Some(user) = user {
+        TaskLogFile::new(log.to_owned()).line(&format!(
+            "this ran as the user {user:?}, to whom what it uses has to be open, with all folders above it. Updraft's \
+             home folder is closed to that user: the setting dags.folder can name another place for Python files, and \
+             worker.files one for $UPDRAFT_FILES, {files}"
+        ));
+    }
+    let Some(guard) = guard else { return };
     let folders = guard.narrowed_folders();
     let folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
     TaskLogFile::new(log.to_owned()).line(&format!(
         "the guard that keeps tasks off Updraft's own files may have refused this: under it no task makes files \
-         directly in {} (folders below these are free, and so is $UPDRAFT_FILES, {}), or uses sudo. Whoever runs \
+         directly in {} (folders below these are free, and so is $UPDRAFT_FILES, {files}), or uses sudo. Whoever runs \
          this installation can turn it off: UPDRAFT__WORKER__GUARD=off",
         folders.join(", "),
-        tools.files.own().unwrap_or(Path::new("which is not set")).display()
     ));
 }
 

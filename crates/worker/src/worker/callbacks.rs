@@ -67,7 +67,7 @@ impl Callbacks<'_> {
                 CallOutcome::Broken(why) => format!("{why}, since the attempt is to end"),
             };
             self.line(&format!("{name} {why}. This changes nothing about the task."));
-            explain_refusal(self.tools, &self.log).await;
+            explain_refusal(self.order, self.tools, &self.log).await;
         }
     }
 
@@ -132,7 +132,7 @@ pub(super) async fn call_about_run(
     };
     let said = last_error(&called.log).await.map(|said| format!(": {said}")).unwrap_or_default();
     called.line(&format!("{name} {why}. This changes nothing about the run."));
-    explain_refusal(tools, &called.log).await;
+    explain_refusal(&call.order, tools, &called.log).await;
     match outcome {
         CallOutcome::Failed(why) => CallOutcome::Failed(why + &said),
         other => other,

@@ -166,6 +166,7 @@ fn config(home: &TempDir, server: PathBuf) -> Config {
         token: "secret".into(),
         logs: home.path().join("logs"),
         scratch: home.path().join("scratch"),
+        scratch_of_others: None,
         installation: home.path().file_name().unwrap().to_str().unwrap().to_owned(),
         guarding: Guarding::On,
         denied: Vec::new(),

@@ -25,7 +25,7 @@ struct Lab {
 impl Lab {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let spawner = Spawner::new(&home.path().join("scratch")).unwrap();
+        let spawner = Spawner::new(&home.path().join("scratch"), None).unwrap();
         Self { home, spawner }
     }
 

@@ -301,8 +301,10 @@ def load(callable_, kind="function"):
         loaded = importlib.import_module(module)
     else:
         path, name = callable_["file"], callable_["name"]
-        if not os.path.isfile(path):
-            raise FileNotFoundError(f"there is no file {path}, in which {name} was to be found")
+        try:
+            os.stat(path)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"there is no file {path}, in which {name} was to be found") from None
         module = os.path.splitext(os.path.basename(path))[0]
         sys.path.insert(0, os.path.dirname(path))
         spec = importlib.util.spec_from_file_location(module, path)

@@ -51,7 +51,8 @@ pub(in crate::process) struct Credentials {
 
 /// Everything a child needs, made ready beforehand, since it may not allocate.
 pub(in crate::process) struct Launch<'a> {
-    pub(in crate::process) program: &'a CStr,
+    /// Tried one after the other, as execvp(3) does, until one can be executed.
+    pub(in crate::process) programs: &'a [CString],
     pub(in crate::process) args: &'a [CString],
     pub(in crate::process) env: &'a [CString],
     pub(in crate::process) cwd: &'a CStr,
@@ -86,7 +87,8 @@ pub(in crate::process) struct Launched {
 }
 
 struct ChildPlan {
-    program: *const c_char,
+    /// Null behind the last.
+    programs: *const *const c_char,
     args: *const *const c_char,
     env: *const *const c_char,
     cwd: *const c_char,
@@ -105,10 +107,11 @@ pub(in crate::process) fn launch(
     stack: &mut Stack,
     launch: &Launch<'_>,
 ) -> Result<Launched, (Step, io::Error)> {
+    let programs = pointers(launch.programs);
     let args = pointers(launch.args);
     let env = pointers(launch.env);
     let mut plan = ChildPlan {
-        program: launch.program.as_ptr(),
+        programs: programs.as_ptr(),
         args: args.as_ptr(),
         env: env.as_ptr(),
         cwd: launch.cwd.as_ptr(),
@@ -228,7 +231,14 @@ unsafe fn steps(plan: &ChildPlan) -> Step {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
-        libc::execve(plan.program, plan.args, plan.env);
+        let mut program = plan.programs;
+        while !(*program).is_null() {
+            libc::execve(*program, plan.args, plan.env);
+            if ![libc::EACCES, libc::ENOENT, libc::ENOTDIR].contains(&*libc::__errno_location()) {
+                break;
+            }
+            program = program.add(1);
+        }
         Step::Exec
     }
 }

@@ -317,7 +317,7 @@ async fn another_user_is_refused_unless_root_asks() {
     }
     rustix::fs::chmod(lab.home.path(), 0o700.into()).unwrap();
     let refusal = lab.refusal(spec.clone()).await;
-    assert!(matches!(&refusal, SpawnError::Cwd { user, .. } if user == "nobody"), "{refusal}");
+    assert!(matches!(&refusal, SpawnError::OutOfReach { user, .. } if user == "nobody"), "{refusal}");
     rustix::fs::chmod(lab.home.path(), 0o711.into()).unwrap();
     lab.run(spec).await;
     assert_eq!(lines(&lab.log(), Stream::Out), ["nobody", "nogroup", "/nonexistent nobody", "nobody"]);

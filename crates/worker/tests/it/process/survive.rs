@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use updraft_worker::process::{MARKER_VARIABLE, survivors};
+use updraft_worker::process::{MARKER_VARIABLE, Spawner, survivors};
 
 use super::{Lab, is_alive};
 
@@ -105,6 +105,41 @@ async fn what_a_former_program_left_in_the_scratch_folder_can_be_removed() {
     lab.run(lab.sh("true")).await;
     assert_eq!(lab.spawner.clear_former().unwrap(), 2);
     assert_eq!(std::fs::read_dir(&scratch).unwrap().count(), 1, "what is ours has stayed");
+}
+
+#[tokio::test]
+async fn the_folder_for_other_users_is_made_when_one_comes_and_goes_at_the_end() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let others = lab.path("others");
+    let spawner = || Spawner::new(&lab.path("scratch"), Some(others.clone())).unwrap();
+    let mut spec = lab.sh("pwd; id -un");
+    spec.run_as_user = Some("nobody".into());
+    rustix::fs::chmod(lab.home.path(), 0o711.into()).unwrap();
+
+    let former = spawner();
+    lab.run(lab.sh("true")).await;
+    former.leave();
+    assert!(!others.exists(), "nobody has come");
+    former.spawn(spec.clone()).await.unwrap().wait().await.unwrap();
+    let said = std::fs::read_to_string(lab.log()).unwrap();
+    assert!(said.contains(others.to_str().unwrap()) && said.contains("nobody"), "{said}");
+    // As if it had been killed amid an attempt.
+    std::fs::create_dir_all(others.join("1-1-0/work/tree")).unwrap();
+    std::os::unix::net::UnixListener::bind(former.api_socket_of_others().unwrap()).unwrap();
+
+    let next = spawner();
+    next.clear_former().unwrap();
+    assert!(!others.join("1-1-0").exists());
+    next.leave();
+    assert!(!others.exists(), "{:?}", std::fs::read_dir(&others).map(Iterator::count));
+
+    // In the place of a folder may be what another user has made.
+    std::os::unix::fs::symlink(lab.home.path(), &others).unwrap();
+    let refusal = spawner().spawn(spec).await.unwrap_err();
+    assert!(refusal.to_string().contains("somebody else has made it"), "{refusal}");
 }
 
 /// As in a sandbox whose first process has not opened a session: ours is then one that has no number here.
