@@ -27,8 +27,8 @@ arguments! {
     pub(crate) struct SensorArgs {
         /// How long between two looks.
         plain poke_interval: Duration = Duration(SignedDuration::from_secs(60)),
-        /// It fails, and is not tried again, when it has waited for so long; 7 days, where nothing is said. A
-        /// wait whose end is known when it begins has no use for it.
+        /// It fails, and is not tried again, when it has waited for so long, also amid a look; 7 days, where
+        /// nothing is said. A wait whose end is known when it begins has no use for it.
         plain timeout: Duration = Duration(SignedDuration::from_hours(7 * 24)),
         /// It is skipped where it would fail by its timeout.
         plain soft_fail: bool = false,
@@ -47,6 +47,9 @@ arguments! {
         deferrable: bool,
     }
 }
+
+/// A look has so long, be its sensor's timeout ever so near.
+const LEAST_PATIENCE: SignedDuration = SignedDuration::from_secs(5);
 
 /// What a sensor does each time.
 pub(crate) trait Look: Send + Sync + fmt::Debug {
@@ -137,7 +140,11 @@ impl Sensor {
             let wait = self.wait_before(looks).min(left).max(SignedDuration::ZERO);
             // Where no wait is wanted, others still get their turn.
             tokio::time::sleep(wait.unsigned_abs()).await;
-            match self.look.look(&context).await {
+            // What it asks may never answer.
+            let left = self.args.timeout.0 - Timestamp::now().duration_since(self.began);
+            let patience = left.max(LEAST_PATIENCE).unsigned_abs();
+            let seen = tokio::time::timeout(patience, self.look.look(&context)).await;
+            match seen.unwrap_or(Ok(Seen::NotYet)) {
                 Ok(Seen::There) => return Outcome::new(AttemptEnd::Success),
                 Ok(Seen::NotYet) => {}
                 Ok(Seen::Skip(why)) => {

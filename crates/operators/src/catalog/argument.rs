@@ -181,6 +181,24 @@ impl FromArgument for Map<String, Value> {
     }
 }
 
+/// A map, which may come as JSON: so it does from a template that makes it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct MapOrJson(pub(crate) Map<String, Value>);
+
+impl FromArgument for MapOrJson {
+    const EXPECTS: &'static str = "a map, or JSON of one";
+    const TYPES: &'static [&'static str] = &["object", "string"];
+    const MISSING: Option<fn() -> Self> = Some(|| Self(Map::new()));
+    fn from_argument(value: &Value) -> Result<Self, String> {
+        let read = value.as_str().map(serde_json::from_str::<Value>);
+        let map = match &read {
+            Some(read) => read.as_ref().ok().and_then(Value::as_object),
+            None => value.as_object(),
+        };
+        map.cloned().map(Self).ok_or_else(|| wrong::<Self>(value))
+    }
+}
+
 impl FromArgument for Vec<Value> {
     const EXPECTS: &'static str = "a list";
     const TYPES: &'static [&'static str] = &["array"];

@@ -17,6 +17,8 @@ use super::Files;
 pub(crate) enum Unwritable {
     #[error("{} can't be written: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
+    #[error("{} can't be written: there is no such folder: have a task make it first, or set create_intermediate_dirs where the operator has it", .0.display())]
+    NoFolder(PathBuf),
     #[error(
         "{} can't be written: it is out of tasks' reach, as all that is the server's own; name a folder elsewhere, or a relative path, which begins in the folder for tasks' files",
         .0.display()
@@ -41,8 +43,10 @@ impl Files {
         let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::IsADirectory.into()))?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder =
-            rustix::fs::openat(CWD, parent, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
+        let folder = rustix::fs::openat(CWD, parent, flags, Mode::empty()).map_err(|error| match error {
+            rustix::io::Errno::NOENT => Unwritable::NoFolder(path.to_owned()),
+            other => failed(other.into()),
+        })?;
         let real = std::fs::read_link(format!("/proc/self/fd/{}", folder.as_raw_fd())).map_err(failed)?;
         let of_the_system = ["/proc", "/sys"].iter().any(|folder| real.starts_with(folder));
         if of_the_system || !real.is_absolute() || self.keeps(&real) || self.keeps(&real.join(name)) {

@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use updraft_core::{
     AttemptId, DagId, GroupId, RunId, RunState, TaskId, TaskKind, TiStateName, XcomValue,
     input::{AttemptEnd, Outcome},
@@ -17,7 +17,7 @@ use crate::{
     HostError, Refused, Work,
     catalog::{
         Entry, Written,
-        argument::{BadArgument, Duration, OneOrMore, arguments},
+        argument::{BadArgument, Duration, MapOrJson, OneOrMore, arguments},
     },
     prepare::Job,
     sensor::{Look, Looking, Seen, Sensor, SensorArgs},
@@ -31,8 +31,8 @@ arguments! {
         templated trigger_dag_id: String,
         /// The run's name; made from the time where none is given.
         templated trigger_run_id: Option<String>,
-        /// The run's parameters.
-        templated conf: Map<String, Value>,
+        /// The run's parameters; a text is read as JSON.
+        templated conf: MapOrJson,
         /// The run's logical date.
         templated logical_date: Option<Timestamp>,
         /// The old name of `logical_date`.
@@ -90,7 +90,7 @@ pub(super) const TRIGGER: Entry = Entry {
             run_id: args.trigger_run_id.filter(|run_id| !run_id.is_empty()).map(Into::into),
             logical_date: args.logical_date.or(args.execution_date),
             run_after: args.run_after,
-            conf: args.conf,
+            conf: args.conf.0,
             reset: args.reset_dag_run,
             unless_paused: args.fail_when_dag_is_paused,
         };

@@ -86,6 +86,17 @@ fn a_run_is_made_as_it_is_written() {
 }
 
 #[test]
+fn its_parameters_may_come_as_json_from_a_template() {
+    let conf = |conf: &str| order("trigger", json!({"trigger_dag_id": "other", "conf": conf}));
+    let given = || Says { given: Some(RunGiven::Made("r".into())), ..Says::default() };
+    let (_, says) = run(&conf("{{ {'day': ds, 'n': [1]} | tojson }}"), given());
+    let wanted = says.wanted.lock().unwrap()[0].clone();
+    assert_eq!(Value::Object(wanted.conf), json!({"day": "2026-01-31", "n": [1]}));
+    let refused = prepare(&conf("[1]"), &World::default()).unwrap_err().to_string();
+    assert!(refused.contains("`conf` must be a map, or JSON of one"), "{refused}");
+}
+
+#[test]
 fn it_waits_for_a_run_and_fails_with_it() {
     let order = order(
         "TriggerDagRunOperator",

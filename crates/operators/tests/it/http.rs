@@ -129,6 +129,10 @@ fn when_its_time_is_up_it_fails_for_good_or_is_skipped() {
     let outcome = watch(&server, json!({"timeout": 0.1}));
     assert_eq!(outcome.end, AttemptEnd::FailedForGood);
     assert_eq!(watch(&server, json!({"timeout": 0.1, "soft_fail": true})).end, AttemptEnd::Skipped);
+    // Nor does it wait longer for an answer that does not come.
+    let silent = Server::start(&["silence"]);
+    let outcome = watch(&silent, json!({"timeout": 0.1, "extra_options": {"timeout": 3600}}));
+    assert_eq!(outcome.end, AttemptEnd::FailedForGood);
     // The time counts from the first attempt's begin, whoever looks now.
     let mut late = order("HttpSensor", arguments(json!({"timeout": 3600, "poke_interval": 100_000})));
     late.task.first_started_at = Some("2026-01-01T00:00:00Z".parse().unwrap());

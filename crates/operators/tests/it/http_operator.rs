@@ -47,7 +47,9 @@ fn data_goes_where_airflow_puts_it() {
     ask(&server, json!({"method": "GET", "endpoint": "x?a=1", "data": "b=2"}));
     ask(&server, json!({"method": "HEAD", "endpoint": "x", "data": {"b": 2}}));
     ask(&server, json!({"method": "PUT", "endpoint": "x", "data": {"b c": "d&e"}}));
-    ask(&server, json!({"endpoint": null, "request_kwargs": {"json": {"a": [1]}}}));
+    ask(&server, json!({"endpoint": null, "request_kwargs": {"json": {"day": ["{{ ds }}"]}}}));
+    let json = json!({"Content-Type": "application/json; charset=utf-8"});
+    ask(&server, json!({"endpoint": null, "headers": json, "data": {"n": [1], "day": "{{ ds }}"}}));
     let asked = server.asked();
     let lines: Vec<_> = asked.iter().map(|asked| &*asked.line).collect();
     assert_eq!(
@@ -57,10 +59,12 @@ fn data_goes_where_airflow_puts_it() {
             "GET /x?a=1&b=2 HTTP/1.1",
             "HEAD /x HTTP/1.1",
             "PUT /x HTTP/1.1",
+            "POST / HTTP/1.1",
             "POST / HTTP/1.1"
         ]
     );
-    assert_eq!((&*asked[3].body, &*asked[4].body), ("b+c=d%26e", "{\"a\":[1]}"));
+    let bodies: Vec<_> = asked[3..].iter().map(|asked| &*asked.body).collect();
+    assert_eq!(bodies, ["b+c=d%26e", r#"{"day":["2026-01-31"]}"#, r#"{"n":[1],"day":"2026-01-31"}"#]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use jiff::{
     SignedDuration, Timestamp,
-    civil::{DateTime, Time},
+    civil::{Date, DateTime, ISOWeekDate, Time, Weekday},
     tz::TimeZone,
 };
 
@@ -76,15 +76,37 @@ pub(super) fn is_written(node: &Node) -> bool {
 
 /// A date as text, and whether it had an offset.
 fn written(text: &str) -> Option<(DateTime, bool)> {
-    if !text.is_ascii() || text.len() < 8 {
+    if !text.is_ascii() || text.len() < 7 {
         return None;
     }
     let separator = text.as_bytes()[4];
     let text = if separator == b'/' { text.replace('/', "-") } else { text.to_owned() };
+    let (date, clock) = text.split_at(text.find(['T', ' ']).unwrap_or(text.len()));
+    let text = match of_week(date).or_else(|| of_year(date)) {
+        Some(date) => format!("{date}{clock}"),
+        None => text,
+    };
     let without_z = text.strip_suffix('Z').unwrap_or(&text);
     let time: DateTime = without_z.parse().ok()?;
     let clock = text.get(10..).unwrap_or_default();
     Some((time, text.ends_with('Z') || clock.contains(['+', '-'])))
+}
+
+/// A day of a week of ISO 8601, which pendulum reads for dag-factory: `2024-W05-1`, or `2024-W05` for its Monday.
+fn of_week(text: &str) -> Option<Date> {
+    let (year, week) = text.split_once("-W").or_else(|| text.split_once('W'))?;
+    let (week, day) = week.split_at_checked(2)?;
+    let day = day.strip_prefix('-').unwrap_or(day);
+    let day = if day.is_empty() { 1 } else { day.parse().ok()? };
+    let day = Weekday::from_monday_one_offset(day).ok()?;
+    Some(ISOWeekDate::new(year.parse().ok()?, week.parse().ok()?, day).ok()?.date())
+}
+
+/// A day of a year, likewise: `2024-032`.
+fn of_year(text: &str) -> Option<Date> {
+    let (year, day) = text.split_once('-').filter(|(year, day)| year.len() == 4 && day.len() == 3)?;
+    let first = Date::new(year.parse().ok()?, 1, 1).ok()?;
+    first.with().day_of_year(day.parse().ok()?).build().ok()
 }
 
 /// dag-factory's relative dates: hours, minutes, seconds or days, back from the beginning of today. What

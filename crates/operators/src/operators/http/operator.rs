@@ -39,8 +39,8 @@ arguments! {
         templated http_conn_id: String = DEFAULT_CONNECTION.to_owned(),
         /// The method.
         plain method: String = "POST".to_owned(),
-        /// With GET what stands behind `?`, otherwise the body: a text as it is, a map as a form. For JSON give a
-        /// text and the header `Content-Type: application/json`, or `request_kwargs`.
+        /// With GET what stands behind `?`, otherwise the body: a text as it is, a map as a form, or as JSON under
+        /// the header `Content-Type: application/json`.
         templated data: Option<Value>,
         /// Headers.
         templated headers: Strings = Strings::new(),
@@ -58,7 +58,7 @@ arguments! {
         /// takes their place. The result is then the list of all answers' texts.
         plain pagination_function: Option<String>,
         /// `json`: a value that is sent as the body.
-        plain request_kwargs: Map<String, Value>,
+        templated request_kwargs: Map<String, Value>,
         /// `timeout`: how many seconds one answer may take (60). `check_response`: whether a status from 400 on
         /// is an error. `allow_redirects`: whether redirections are followed.
         plain extra_options: Map<String, Value>,

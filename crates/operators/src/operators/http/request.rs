@@ -69,7 +69,8 @@ pub(crate) struct Site(Connection);
 pub(crate) struct Call {
     pub(crate) method: String,
     pub(crate) endpoint: String,
-    /// With GET what stands behind `?`, otherwise the body: a map is sent as a form.
+    /// With GET what stands behind `?`, otherwise the body: a map is sent as a form, or as JSON where the headers say
+    /// so, as dag-factory has it.
     pub(crate) data: Option<Value>,
     pub(crate) headers: Strings,
     pub(crate) extra_options: Map<String, Value>,
@@ -87,11 +88,9 @@ impl Site {
     /// The server that this connection leads to.
     pub(super) fn of(job: &Job<'_>, conn_id: &str, endpoint: &str) -> Result<Self, Refused> {
         match job.connection_if_any(conn_id)? {
+            // A whole address needs no connection; one that nobody has named is not meant.
+            _ if conn_id == DEFAULT_CONNECTION && is_whole(endpoint) => Ok(Self(Connection::default())),
             Some(connection) => Ok(Self(connection)),
-            // A whole address needs no connection.
-            None if conn_id == DEFAULT_CONNECTION && endpoint.contains("://") => {
-                Ok(Self(Connection::default()))
-            }
             None => Err(no_connection(conn_id)),
         }
     }
@@ -141,7 +140,7 @@ impl Site {
                 let before = url.query().map(|query| format!("{query}&")).unwrap_or_default();
                 url.set_query(Some(&format!("{before}{query}")));
             }
-            Some(Value::Object(params)) => {
+            Some(Value::Object(params)) if !says_json(&headers) => {
                 body = Some(form(params)?.into_bytes().into());
                 let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
                 headers.entry(CONTENT_TYPE).or_insert(kind);
@@ -161,6 +160,13 @@ impl Site {
         let Options { timeout, follow } = options;
         Ok(Request { method, url, headers, account, body, timeout, follow, shown })
     }
+}
+
+/// Whether these headers say of the body that it is JSON.
+fn says_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind == "application/json" || kind.ends_with("+json")
 }
 
 /// An address as everybody may see it.
@@ -196,9 +202,21 @@ pub(crate) fn form(params: &Map<String, Value>) -> Result<String, BadArgument> {
     Ok(form.query().unwrap_or_default().to_owned())
 }
 
+/// Whether an endpoint is a whole address.
+fn is_whole(endpoint: &str) -> bool {
+    let is_scheme =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    endpoint.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme))
+}
+
 /// The connection's address with the endpoint behind it, as Airflow's `HttpHook` puts them together.
 pub(crate) fn address(connection: &Connection, endpoint: &str) -> Result<Url, String> {
     let host = connection.host.as_deref().unwrap_or_default();
+    if !host.is_empty() && is_whole(endpoint) {
+        return Err(format!(
+            "is a whole address, {endpoint}, and its connection names a host too: leave one of them out"
+        ));
+    }
     let base = if host.is_empty() && endpoint.contains("://") {
         String::new()
     } else if host.is_empty() {
@@ -306,6 +324,12 @@ mod tests {
             "https://a.org/api/x?y=1"
         );
         assert_eq!(whole(&Connection::default(), "http://b.org/z").unwrap(), "http://b.org/z");
+        let both = whole(&connection("a.org", None, None), "https://b.org/z").unwrap_err();
+        assert!(both.contains("leave one of them out"), "{both}");
+        assert_eq!(
+            whole(&connection("a.org", None, None), "to?u=http://b").unwrap(),
+            "http://a.org/to?u=http://b"
+        );
         assert!(whole(&Connection::default(), "x").is_err());
         assert!(whole(&connection("ftp://a.org", None, None), "x").is_err());
     }

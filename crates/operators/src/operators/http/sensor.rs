@@ -32,7 +32,7 @@ arguments! {
         /// With GET what stands behind `?`, otherwise the body: a map is sent as a form.
         templated request_params: Option<Value>,
         /// `json`: a value that is sent as the body.
-        plain request_kwargs: Map<String, Value>,
+        templated request_kwargs: Map<String, Value>,
         /// Headers.
         templated headers: Strings = Strings::new(),
         /// A Jinja expression that says whether the answer is as wished. It sees `response.status_code`,

@@ -166,6 +166,16 @@ impl fmt::Debug for Bucket {
     }
 }
 
+/// What the server has said, where that is an error of S3's: XML, with a code and a message.
+fn said_by_server(error: &str) -> Option<String> {
+    let between = |name: &str| {
+        let (_, rest) = error.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once(&format!("</{name}>"))?.0.trim())
+    };
+    let (code, message) = (between("Code")?, between("Message").filter(|message| !message.is_empty()));
+    Some(message.map_or_else(|| code.to_owned(), |message| format!("{code}: {message}")))
+}
+
 impl Bucket {
     pub(super) fn fault(&self, why: impl fmt::Display) -> Fault {
         Fault(format!("{}: {why}", self.shown))
@@ -178,11 +188,18 @@ impl Bucket {
             Error::NotFound { path, .. } => {
                 self.fault(format!("{what} failed: there is no {path}, or no such bucket"))
             }
-            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => self.fault(format!(
-                "{what} failed: the account may not do that: check the connection's login (access key id) and password \
-                 (secret access key), and what they may do"
-            )),
-            error => self.fault(format!("{what} failed: {error}")),
+            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+                let said =
+                    said_by_server(&error.to_string()).map(|said| format!(" ({said})")).unwrap_or_default();
+                self.fault(format!(
+                    "{what} failed: the account may not do that{said}: check the connection's login (access key id) \
+                     and password (secret access key), and what they may do"
+                ))
+            }
+            error => {
+                let said = error.to_string();
+                self.fault(format!("{what} failed: {}", said_by_server(&said).unwrap_or(said)))
+            }
         }
     }
 
@@ -205,5 +222,19 @@ impl Bucket {
             Err(object_store::Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(self.failed(&format!("looking at {key}"), error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_answer_in_xml_the_code_and_the_message_are_told() {
+        let answer = "Server returned non-2xx status code: 403: <?xml version=\"1.0\"?><Error><Code>RequestTimeTooSkewed\
+                      </Code><Message>The clock is wrong.</Message><RequestId>1</RequestId></Error>";
+        assert_eq!(said_by_server(answer).unwrap(), "RequestTimeTooSkewed: The clock is wrong.");
+        assert_eq!(said_by_server("<Code>SlowDown</Code>").unwrap(), "SlowDown");
+        assert_eq!(said_by_server("connection refused"), None);
     }
 }

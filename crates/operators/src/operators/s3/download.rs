@@ -24,8 +24,8 @@ arguments! {
         templated source_key: String,
         /// The bucket, unless `source_key` names it.
         templated source_bucket: Option<String>,
-        /// The file. It is written beside its place and put there when it is whole. A relative path starts at the DAG
-        /// file's folder.
+        /// The file. It is written beside its place and put there when it is whole. A relative path starts at the
+        /// folder for what tasks write (`UPDRAFT_FILES`).
         templated filename: String,
         /// The connection, of type aws.
         templated aws_conn_id: String = "aws_default".to_owned(),

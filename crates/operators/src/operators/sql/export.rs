@@ -35,8 +35,8 @@ arguments! {
     struct ExportArgs {
         /// The statement whose rows are written, or the name of a file that ends in `.sql`.
         templated query: String,
-        /// The file. It is written beside its place and put there when it is whole. A relative path starts at the DAG
-        /// file's folder.
+        /// The file. It is written beside its place and put there when it is whole. A relative path starts at the
+        /// folder for what tasks write (`UPDRAFT_FILES`).
         templated path: String,
         /// The connection, of type postgres, mysql or sqlite.
         templated sql_conn_id: String,

@@ -84,7 +84,7 @@ fn folders_are_made_where_that_is_wanted_and_missed_where_it_is_not() {
     assert_eq!(names(&server.path("there/2026/01")), ["a"]);
     let back = json!(server.path("here/x/y/a"));
     let missing = transfer(&world, "get", back.clone(), remote.clone(), json!({}));
-    assert!(missing.failure().contains("can't be written: No such file"), "{:?}", missing.outcome);
+    assert!(missing.failure().contains("can't be written: there is no such folder"), "{:?}", missing.outcome);
     succeeds(&transfer(&world, "get", back, remote, made));
     assert_eq!(server.text("here/x/y/a"), "a");
 }

@@ -28,8 +28,8 @@ fn name_of(event: &Event) -> Option<&Arc<str>> {
     }
 }
 
-/// Reads one file, with the `defaults.yml` of its folder, and of those above it up to `folder.root` where it is
-/// below that. A file without DAGs is an error here. Blocks.
+/// Reads one file, with the `defaults.yml` of its folder, and of those above it: up to `folder.root` where it is
+/// below that, or else up to where its git repository begins, if it is in one. A file without DAGs is an error here. Blocks.
 pub fn read_file(folder: &Folder, path: &Path) -> Reading {
     let wrong = |message: String| {
         let errors = vec![ImportError::of_file(source(path), message)];
@@ -44,7 +44,8 @@ pub fn read_file(folder: &Folder, path: &Path) -> Reading {
     let mut folders: Vec<&Path> =
         around.ancestors().take_while(|above| above.starts_with(&folder.root)).collect();
     if folders.is_empty() {
-        folders.push(around);
+        let repository = around.ancestors().find(|above| above.join(".git").exists()).unwrap_or(around);
+        folders = around.ancestors().take_while(|above| above.starts_with(repository)).collect();
     }
     let defaults = folders.iter().rev().filter_map(|folder| defaults_in(folder)).collect();
     let found = Found { own, defaults, used: Vec::new() };

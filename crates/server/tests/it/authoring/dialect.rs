@@ -190,6 +190,24 @@ fn relative_dates_count_from_the_beginning_of_today_in_their_zone() {
 }
 
 #[test]
+fn dates_may_be_days_of_weeks_or_of_years() {
+    for (written, day) in [
+        ("2024-W05-1", "2024-01-29T00:00:00Z"),
+        ("2024-W05", "2024-01-29T00:00:00Z"),
+        ("2024W057T06:30", "2024-02-04T06:30:00Z"),
+        ("2024-032", "2024-02-01T00:00:00Z"),
+        ("2024-366 06:30:00", "2024-12-31T06:30:00Z"),
+    ] {
+        let dag = dag(&format!("d: {{start_date: '{written}', tasks: {{t: {{operator: empty}}}}}}"));
+        assert_eq!(dag.start_date.unwrap().to_string(), day, "{written}");
+    }
+    for none in ["2024-W53-1", "2024-W05-8", "2023-366", "2024-W05-x"] {
+        let text = format!("d: {{start_date: '{none}', tasks: {{t: {{operator: empty}}}}}}");
+        assert!(errors(&text)[0].contains("expected a date"), "{none}");
+    }
+}
+
+#[test]
 fn anchors_may_be_kept_in_entries_of_their_own() {
     let dag = dag("x-common: &common {operator: empty, retries: 2}\nd: {tasks: {t: *common}}\n");
     assert_eq!(task(&dag, "t").retry.retries, 2);

@@ -12,7 +12,9 @@ use std::{
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use updraft_core::{DagId, Namespace};
-use updraft_server::authoring::{Event, Folder, watch};
+use updraft_server::authoring::{Event, Folder, read_file, watch};
+
+use super::holidays::folder;
 
 /// A folder that is watched, and what was told of it.
 struct Watched {
@@ -290,6 +292,24 @@ async fn a_dag_stays_with_the_file_it_came_from_before() {
     assert_eq!(watched.errors.len(), 1);
     let watched = Watched::with(fill, BTreeMap::from([("x".into(), "gone.yml".into())])).await;
     assert!(watched.dags["x"].ends_with("a.yml"));
+}
+
+#[test]
+fn a_file_elsewhere_has_the_defaults_of_its_repository() {
+    let dir = TempDir::new().unwrap();
+    let repository = dir.path().join("checkout");
+    fs::create_dir_all(repository.join("dags/team")).unwrap();
+    let file = repository.join("dags/team/d.yml");
+    fs::write(&file, "d: {tasks: {t: {operator: empty}}}").unwrap();
+    let retries = |above: &Path| {
+        fs::write(above.join("defaults.yml"), "default_args: {retries: 4}\n").unwrap();
+        let reading = read_file(&folder(&dir.path().join("elsewhere")), &file);
+        fs::remove_file(above.join("defaults.yml")).unwrap();
+        reading.dags[0].spec.tasks[0].retry.retries
+    };
+    assert_eq!(retries(&repository), 0, "it is in no repository");
+    fs::create_dir(repository.join(".git")).unwrap();
+    assert_eq!([retries(&repository), retries(&repository.join("dags")), retries(dir.path())], [4, 4, 0]);
 }
 
 #[tokio::test]
