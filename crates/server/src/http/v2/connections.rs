@@ -347,8 +347,7 @@ struct ConnectionTestResponse {
     message: String,
 }
 
-/// Says that connections can't be tested here: a server opens no connections on behalf of whoever asks, and
-/// has no hooks that could.
+/// Says where connections are tested: where tasks run. A server opens none on behalf of whoever asks.
 #[utoipa::path(
     post, path = "/api/v2/connections/test", tag = "Connection", request_body = ConnectionBody,
     responses((status = 200, body = ConnectionTestResponse), Writes),
@@ -359,8 +358,9 @@ async fn test_connection(
 ) -> Result<Json<ConnectionTestResponse>, Error> {
     body.check()?;
     let message = format!(
-        "nothing was tested: Updraft has no test for a connection of type `{}`; run a task that uses it",
-        body.conn_type
+        "nothing was tested: a server opens no connections for whoever asks. Where tasks run, `updraft connections test \
+         {}` tests it, and so does a task with ConnectionTestOperator",
+        body.connection_id
     );
     Ok(Json(ConnectionTestResponse { status: false, message }))
 }
