@@ -118,7 +118,7 @@ pub enum SpawnError {
     #[error(transparent)]
     Guard(#[from] GuardError),
     /// The private folder or what belongs into it cannot be made.
-    #[error("the attempt's private folder under {} cannot be made ready: {source}; free space there or correct its permissions", path.display())]
+    #[error("the attempt's private folder under {} cannot be made ready: {source}; free space there, correct its permissions, or let worker.scratch name another folder", path.display())]
     Scratch {
         /// The scratch folder.
         path: PathBuf,
