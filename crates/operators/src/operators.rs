@@ -107,6 +107,8 @@ pub(crate) const ALL: &[Entry] = &[
     #[cfg(feature = "s3")]
     s3::SENSOR,
     file::ENTRY,
+    bash::sensor::ENTRY,
+    python::sensor::ENTRY,
     #[cfg(feature = "http")]
     http::OPERATOR,
     #[cfg(feature = "http")]

@@ -26,7 +26,7 @@ arguments! {
         /// Whether `**` stands for any number of folders.
         plain recursive: bool = false,
     } accepted {
-        /// No difference here: no sensor holds a slot.
+        /// No difference here.
         start_from_trigger: bool,
     }
 }
