@@ -73,9 +73,13 @@ pub(crate) const ALL: &[Entry] = &[
     #[cfg(feature = "sql")]
     sql::THRESHOLD_CHECK,
     #[cfg(feature = "sql")]
+    sql::INTERVAL_CHECK,
+    #[cfg(feature = "sql")]
     sql::COLUMN_CHECK,
     #[cfg(feature = "sql")]
     sql::TABLE_CHECK,
+    #[cfg(feature = "sql")]
+    sql::BRANCH,
     #[cfg(feature = "sql")]
     sql::SENSOR,
     #[cfg(feature = "ssh")]
