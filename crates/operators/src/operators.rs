@@ -14,7 +14,6 @@ mod file;
 mod ftp;
 #[cfg(feature = "http")]
 pub(crate) mod http;
-#[cfg(any(feature = "ftp", feature = "s3", feature = "ssh"))]
 mod local;
 pub(crate) mod python;
 #[cfg(feature = "s3")]
@@ -110,6 +109,10 @@ pub(crate) const ALL: &[Entry] = &[
     s3::DELETE,
     #[cfg(feature = "s3")]
     s3::SENSOR,
+    file::write::ENTRY,
+    file::read::ENTRY,
+    file::delete::ENTRY,
+    file::transfer::ENTRY,
     file::ENTRY,
     bash::sensor::ENTRY,
     python::sensor::ENTRY,

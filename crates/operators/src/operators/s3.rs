@@ -6,6 +6,7 @@ mod bucket;
 mod copy;
 mod download;
 mod keys;
+mod object;
 mod sensor;
 mod upload;
 
@@ -22,6 +23,7 @@ pub(super) use self::{
     copy::ENTRY as COPY,
     download::ENTRY as DOWNLOAD,
     keys::{DELETE, LIST},
+    object::Object,
     sensor::ENTRY as SENSOR,
     upload::{CREATE, UPLOAD},
 };

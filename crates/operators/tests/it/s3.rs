@@ -220,6 +220,44 @@ fn objects_are_made_listed_copied_and_deleted() {
 }
 
 #[test]
+fn a_file_is_transferred_to_a_bucket_and_back_and_from_one_to_another() {
+    let server = Server::start();
+    let own = Connection { conn_id: "own".into(), ..server.connection() };
+    let mut world = world(server.connection());
+    world.connections.insert("own".into(), own);
+    let copy = |src: &str, dst: &str, overwrite: bool| {
+        run(&world, "FileTransferOperator", json!({"src": src, "dst": dst, "overwrite": overwrite}))
+    };
+    let large: Vec<u8> = (0..20_000_000_u32).map(|n| n.to_le_bytes()[1]).collect();
+    fs::write(server.path("large"), &large).unwrap();
+    let (from, back) = (server.path("large"), server.path("new/back"));
+    let (from, back) = (from.to_str().unwrap(), back.to_str().unwrap());
+    for (src, dst) in [
+        (from, "s3://lake/in/{{ ds }}"),
+        ("s3://lake/in/2026-01-31", "s3://lake/beside"),
+        ("s3://own@lake/beside", "s3://lake/again"),
+        ("s3://lake/again", "s3://attic/elsewhere"),
+        ("s3://own@attic/elsewhere", back),
+    ] {
+        let ended = copy(src, dst, false);
+        let shown = dst.replace("{{ ds }}", "2026-01-31").replace("own@", "");
+        assert_eq!(ended.result(), json!(shown), "{src}: {:?}", ended.outcome);
+    }
+    assert!(fs::read(back).unwrap() == large);
+    for (src, dst) in [(from, "s3://lake/again"), ("s3://lake/beside", "s3://own@lake/again")] {
+        let refused = copy(src, dst, false);
+        assert!(refused.failure().contains("again is there already: set `overwrite: true`"), "{src}");
+        succeeds(&copy(src, dst, true));
+    }
+    let missing = copy("s3://lake/nothing", back, true);
+    assert!(missing.failure().contains("there is no nothing"), "{:?}", missing.outcome);
+    assert_eq!(names(&server.path("new")), ["back"], "nothing half is left");
+    let args = json!({"src": from, "dst": "s3://nobody@lake/x", "dest_conn_id": "own"});
+    succeeds(&run(&world, "file_transfer", args));
+    assert_eq!(server.keys("lake"), json!(["again", "beside", "in/2026-01-31", "x"]));
+}
+
+#[test]
 fn wrong_keys_a_missing_bucket_and_a_missing_object_are_told_with_the_mend() {
     let server = Server::start();
     fs::write(server.path("a"), "a").unwrap();
