@@ -51,6 +51,8 @@ pub(crate) const ALL: &[Entry] = &[
     email::ENTRY,
     #[cfg(feature = "slack")]
     slack::ENTRY,
+    #[cfg(feature = "slack")]
+    slack::post::ENTRY,
     #[cfg(feature = "sms")]
     sms::ENTRY,
     #[cfg(feature = "sql")]
@@ -107,6 +109,10 @@ pub(crate) const ALL: &[Entry] = &[
     s3::LIST,
     #[cfg(feature = "s3")]
     s3::DELETE,
+    #[cfg(feature = "s3")]
+    s3::CREATE_BUCKET,
+    #[cfg(feature = "s3")]
+    s3::DELETE_BUCKET,
     #[cfg(feature = "s3")]
     s3::SENSOR,
     file::write::ENTRY,

@@ -3,6 +3,7 @@
 //! Other than there, the account is never taken from the worker's own environment or machine: it is in the connection.
 
 mod bucket;
+mod buckets;
 mod copy;
 mod download;
 mod keys;
@@ -20,6 +21,7 @@ use updraft_core::{
 
 use self::bucket::Fault;
 pub(super) use self::{
+    buckets::{CREATE as CREATE_BUCKET, DELETE as DELETE_BUCKET},
     copy::ENTRY as COPY,
     download::ENTRY as DOWNLOAD,
     keys::{DELETE, LIST},
