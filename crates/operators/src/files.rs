@@ -3,11 +3,9 @@
 //! The worker reads them itself, as its own user and under no guard. So what its tasks are kept from is refused
 //! here too, and so is what has no end or may never come: devices and pipes.
 
-#[cfg(any(feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
 mod written;
 
-#[cfg(any(feature = "ftp", feature = "s3", feature = "ssh"))]
-pub(crate) use written::NewFile;
+pub(crate) use written::{NewFile, Unwritable};
 
 use std::{
     fs::File,

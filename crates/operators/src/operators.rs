@@ -14,7 +14,6 @@ mod file;
 mod ftp;
 #[cfg(feature = "http")]
 pub(crate) mod http;
-#[cfg(any(feature = "ftp", feature = "s3", feature = "ssh"))]
 mod local;
 pub(crate) mod python;
 #[cfg(feature = "s3")]
@@ -52,6 +51,8 @@ pub(crate) const ALL: &[Entry] = &[
     email::ENTRY,
     #[cfg(feature = "slack")]
     slack::ENTRY,
+    #[cfg(feature = "slack")]
+    slack::post::ENTRY,
     #[cfg(feature = "sms")]
     sms::ENTRY,
     #[cfg(feature = "sql")]
@@ -73,9 +74,13 @@ pub(crate) const ALL: &[Entry] = &[
     #[cfg(feature = "sql")]
     sql::THRESHOLD_CHECK,
     #[cfg(feature = "sql")]
+    sql::INTERVAL_CHECK,
+    #[cfg(feature = "sql")]
     sql::COLUMN_CHECK,
     #[cfg(feature = "sql")]
     sql::TABLE_CHECK,
+    #[cfg(feature = "sql")]
+    sql::BRANCH,
     #[cfg(feature = "sql")]
     sql::SENSOR,
     #[cfg(feature = "ssh")]
@@ -105,8 +110,18 @@ pub(crate) const ALL: &[Entry] = &[
     #[cfg(feature = "s3")]
     s3::DELETE,
     #[cfg(feature = "s3")]
+    s3::CREATE_BUCKET,
+    #[cfg(feature = "s3")]
+    s3::DELETE_BUCKET,
+    #[cfg(feature = "s3")]
     s3::SENSOR,
+    file::write::ENTRY,
+    file::read::ENTRY,
+    file::delete::ENTRY,
+    file::transfer::ENTRY,
     file::ENTRY,
+    bash::sensor::ENTRY,
+    python::sensor::ENTRY,
     #[cfg(feature = "http")]
     http::OPERATOR,
     #[cfg(feature = "http")]

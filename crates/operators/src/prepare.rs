@@ -163,7 +163,6 @@ impl Job<'_> {
 
     /// Where a file that is read is: a relative path starts at the DAG file's folder or, where there is none, at the
     /// folder for what tasks write.
-    #[cfg(any(feature = "email", feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
     pub(crate) fn found(&self, path: impl AsRef<Path>) -> Result<PathBuf, Refused> {
         let beside = self.folder().join(path.as_ref());
         if beside.symlink_metadata().is_ok() {
@@ -224,7 +223,6 @@ impl Job<'_> {
     }
 
     /// The attempt in letters, digits and dashes: a part of the names of files that are not whole yet.
-    #[cfg(any(feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
     pub(crate) fn mark(&self) -> String {
         self.order.attempt.to_string().replace(|letter: char| !letter.is_alphanumeric(), "-")
     }

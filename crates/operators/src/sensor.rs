@@ -1,5 +1,6 @@
 //! What all sensors have in common: look, wait, look again. A sensor that waits is a timer and a few hundred
-//! bytes, whatever `mode` says.
+//! bytes, whatever `mode` says. Those whose look is a process wait in that one: they take the same arguments, and no more is
+//! theirs of this.
 
 #[cfg(any(feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
 use std::{
@@ -41,9 +42,9 @@ arguments! {
         /// No wait is longer.
         plain max_wait: Option<Duration>,
     } accepted {
-        /// `poke` or `reschedule`. No difference here: no sensor holds a slot.
+        /// `poke` or `reschedule`. No difference here.
         mode: String,
-        /// No difference here: no sensor holds a slot.
+        /// No difference here.
         deferrable: bool,
     }
 }

@@ -17,8 +17,8 @@ can have (`retries`, `pool`, `trigger_rule` and others) is on the page of [keys]
 const OF_SENSORS: &str = "
 ## Every sensor
 
-A sensor looks again and again until what it waits for is there. Between two looks it holds no process and no slot. These
-are parameters of each of them:
+A sensor looks again and again until what it waits for is there. Between two looks it holds no process and no slot; only
+`BashSensor` and `PythonSensor`, which look by a process, hold theirs. These are parameters of each of them:
 ";
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use reqwest::{
     Method, StatusCode, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use serde_json::{Map, Value, json};
 use updraft_core::{protocol::Connection, record::DeliveryRow};
@@ -205,25 +205,8 @@ fn by_slacks_api(
             "`{conn_id}` has a token of Slack's API, which has to be told the channel: write `channel`"
         ));
     };
-    let (url, token) = slack::api(connection, "chat.postMessage")
-        .map_err(|why| format!("`{conn_id}` is a connection {why}"))?;
-    let mut bearer = HeaderValue::from_str(&format!("Bearer {token}"))
-        .map_err(|_| format!("the password of `{conn_id}` is no token of Slack's"))?;
-    bearer.set_sensitive(true);
-    let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8")),
-        (AUTHORIZATION, bearer),
-    ];
-    let request = Request {
-        method: Method::POST,
-        url,
-        headers: headers.into_iter().collect(),
-        account: None,
-        body: Some(json!({"channel": channel, "text": text}).to_string().into_bytes().into()),
-        timeout: Duration::from_secs(30),
-        follow: false,
-        shown: format!("Slack's API, asked with the connection `{conn_id}`,").into(),
-    };
+    let body = json!({"channel": channel, "text": text});
+    let request = slack::to_api(connection, "chat.postMessage", &body, slack::PATIENCE)?;
     Ok((request, Some("response.json.ok".into())))
 }
 

@@ -1,14 +1,18 @@
-//! A file that a task has the worker write: beside its place first, and into it when it is whole.
+//! A file that a task has the worker write: beside its place first, and into it when it is whole. One that it has it add
+//! to, or delete.
 
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
-    io,
+    io::{self, Write},
     os::fd::{AsRawFd, OwnedFd},
     path::{Component, Path, PathBuf},
 };
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::{
+    fs::{AtFlags, CWD, FileType, Mode, OFlags},
+    io::Errno,
+};
 
 use super::Files;
 
@@ -24,6 +28,12 @@ pub(crate) enum Unwritable {
         .0.display()
     )]
     Denied(PathBuf),
+    #[error("{} can't be added to: it is no regular file, but a link, a device or a pipe; name a regular file", .0.display())]
+    Irregular(PathBuf),
+    #[error("{} can't be deleted: {source}", path.display())]
+    Undeleted { path: PathBuf, source: io::Error },
+    #[error("{} can't be deleted: it is out of tasks' reach, as all that is the server's own", .0.display())]
+    Kept(PathBuf),
 }
 
 /// A file in the making. Where it is dropped before its end, nothing is left of it.
@@ -36,27 +46,77 @@ pub(crate) struct NewFile {
 
 impl Files {
     /// Begins a file that takes the place of what is at this path; `mark` is in the name that it has until then.
-    ///
-    /// The folder is first found, then judged, and only then used, by what was found.
     pub(crate) fn write(&self, path: &Path, mark: &str) -> Result<(NewFile, File), Unwritable> {
         let failed = |source: io::Error| Unwritable::Io { path: path.to_owned(), source };
-        let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::IsADirectory.into()))?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = rustix::fs::openat(CWD, parent, flags, Mode::empty()).map_err(|error| match error {
-            rustix::io::Errno::NOENT => Unwritable::NoFolder(path.to_owned()),
-            other => failed(other.into()),
+        let place = self.folder_of(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Unwritable::NoFolder(path.to_owned()),
+            _ => failed(error),
         })?;
-        let real = std::fs::read_link(format!("/proc/self/fd/{}", folder.as_raw_fd())).map_err(failed)?;
-        let of_the_system = ["/proc", "/sys"].iter().any(|folder| real.starts_with(folder));
-        if of_the_system || !real.is_absolute() || self.keeps(&real) || self.keeps(&real.join(name)) {
-            return Err(Unwritable::Denied(path.to_owned()));
-        }
+        let (folder, name) = place.ok_or_else(|| Unwritable::Denied(path.to_owned()))?;
         let half = half_name(name, mark);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
-        let file = rustix::fs::openat(&folder, &half, flags, mode).map_err(|error| failed(error.into()))?;
+        let file = rustix::fs::openat(&folder, &half, flags, FILE).map_err(|error| failed(error.into()))?;
         Ok((NewFile { folder, half: Some(half), path: path.to_owned() }, file.into()))
+    }
+
+    /// Adds to a file, which is made where it is missing, as are the folders that it is in. Blocks.
+    pub(crate) fn append(&self, path: &Path, content: &[u8]) -> Result<(), Unwritable> {
+        let failed = |source: io::Error| Unwritable::Io { path: path.to_owned(), source };
+        if let Some(folder) = path.parent() {
+            self.make_folders(folder)?;
+        }
+        let place = self.folder_of(path).map_err(failed)?;
+        let (folder, name) = place.ok_or_else(|| Unwritable::Denied(path.to_owned()))?;
+        // Neither does a link lead elsewhere, nor does a pipe without a reader hold the worker up.
+        let how = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | how;
+        let file = rustix::fs::openat(&folder, name, flags, FILE).map_err(|error| match error {
+            Errno::LOOP | Errno::NXIO => Unwritable::Irregular(path.to_owned()),
+            error => failed(error.into()),
+        })?;
+        let stat = rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Unwritable::Irregular(path.to_owned()));
+        }
+        let mut file = File::from(file);
+        file.write_all(content).and_then(|()| file.sync_all()).map_err(failed)
+    }
+
+    /// Deletes a file, or a link; whether there was one. Blocks.
+    pub(crate) fn delete(&self, path: &Path) -> Result<bool, Unwritable> {
+        let failed = |source: io::Error| Unwritable::Undeleted { path: path.to_owned(), source };
+        let (folder, name) = match self.folder_of(path) {
+            Ok(place) => place.ok_or_else(|| Unwritable::Kept(path.to_owned()))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(failed(error)),
+        };
+        match rustix::fs::unlinkat(&folder, name, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    /// Whether files in this folder may be written and deleted.
+    pub(crate) fn may_be_changed(&self, folder: &Path) -> io::Result<bool> {
+        let real = folder.canonicalize()?;
+        Ok(!is_of_the_system(&real) && !self.keeps(&real))
+    }
+
+    /// The folder that a path is in, and its name there; none where that is out of tasks' reach.
+    ///
+    /// The folder is first found, then judged, and only then used, by what was found.
+    fn folder_of<'a>(&self, path: &'a Path) -> io::Result<Option<(OwnedFd, &'a OsStr)>> {
+        let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::openat(CWD, parent, flags, Mode::empty())?;
+        let real = std::fs::read_link(format!("/proc/self/fd/{}", folder.as_raw_fd()))?;
+        let is_denied = is_of_the_system(&real)
+            || !real.is_absolute()
+            || self.keeps(&real)
+            || self.keeps(&real.join(name));
+        Ok((!is_denied).then_some((folder, name)))
     }
 
     /// Makes a folder and those above it, where they are not there.
@@ -81,7 +141,7 @@ impl Files {
         }
         for part in missing.components() {
             match rustix::fs::mkdirat(&folder, part.as_os_str(), Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Ok(()) | Err(Errno::EXIST) => {}
                 Err(error) => return Err(failed(error.into())),
             }
             folder = rustix::fs::openat(&folder, part.as_os_str(), flags | OFlags::NOFOLLOW, Mode::empty())
@@ -89,6 +149,13 @@ impl Files {
         }
         Ok(())
     }
+}
+
+/// How a new file may be used.
+const FILE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP).union(Mode::ROTH);
+
+fn is_of_the_system(real: &Path) -> bool {
+    ["/proc", "/sys"].iter().any(|folder| real.starts_with(folder))
 }
 
 fn half_name(name: &OsStr, mark: &str) -> OsString {
@@ -124,8 +191,6 @@ impl Drop for NewFile {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]
@@ -179,6 +244,42 @@ mod tests {
         half.finish(&file).unwrap();
         assert_eq!(std::fs::read(home.join("key")).unwrap(), b"the key");
         assert!(files.write(&folder.path().join("nowhere/x"), "1").is_err());
+    }
+
+    #[test]
+    fn a_file_is_added_to_and_deleted_where_tasks_may_write_and_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().canonicalize().unwrap().join("home");
+        std::fs::create_dir_all(home.join("dags")).unwrap();
+        std::fs::write(home.join("key"), "the key").unwrap();
+        std::fs::write(home.join("dags/d.yaml"), "a DAG").unwrap();
+        std::os::unix::fs::symlink(&home, folder.path().join("way")).unwrap();
+        std::os::unix::fs::symlink(home.join("key"), folder.path().join("link")).unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let files = Files::new(vec![home.clone()], vec![home.join("dags")]);
+        let path = folder.path().join("new/log");
+        files.append(&path, b"one ").unwrap();
+        files.append(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"one two");
+        for name in ["home/key", "way/key", "home/dags/d.yaml", "way/new"] {
+            let path = folder.path().join(name);
+            let error = files.append(&path, b"x").unwrap_err().to_string();
+            assert!(error.contains("can't be written: it is out of tasks' reach"), "{name}: {error}");
+            let error = files.delete(&path).unwrap_err().to_string();
+            assert!(error.contains("can't be deleted: it is out of tasks' reach"), "{name}: {error}");
+        }
+        for name in ["link", "pipe"] {
+            let error = files.append(&folder.path().join(name), b"x").unwrap_err().to_string();
+            assert!(error.contains("no regular file"), "{name}: {error}");
+        }
+        assert!(files.delete(&folder.path().join("link")).unwrap(), "a link goes, and not what it leads to");
+        assert_eq!(std::fs::read(home.join("key")).unwrap(), b"the key");
+        assert!(files.delete(&path).unwrap() && !files.delete(&path).unwrap());
+        assert!(!files.delete(&folder.path().join("nowhere/x")).unwrap());
+        assert!(files.delete(&folder.path().join("new")).is_err(), "a folder stays");
+        let may = |name: &str| files.may_be_changed(&folder.path().join(name)).unwrap();
+        assert!(may("new") && !may("way") && !may("home/dags") && !may("/proc/self"));
     }
 
     #[test]

@@ -1,12 +1,14 @@
-//! `BashOperator`, as Airflow documents it.
+//! `BashOperator`, as Airflow documents it. [`sensor`] waits until a command says so.
+
+pub(super) mod sensor;
 
 use updraft_core::TaskKind;
 
 use crate::{
     Refused, Work,
     catalog::{
-        Entry,
-        argument::{ExitCodes, Strings, arguments},
+        Entry, Written,
+        argument::{BadArgument, ExitCodes, Strings, arguments},
     },
     prepare::Job,
     work::{Command, ProcessPlan, ResultRule},
@@ -51,14 +53,18 @@ pub(super) const ENTRY: Entry = Entry {
     takes_results: Some("positional parameters: `$1`, `$2`, …"),
     arguments: &[BashArgs::LIST],
     template_ext: &[".sh", ".bash"],
-    kind: |written| match written.literal("output_encoding").and_then(|value| value.as_str()) {
+    kind: |written| only_utf_8(written).map(|()| TaskKind::Run),
+    plan,
+};
+
+fn only_utf_8(written: &Written<'_>) -> Result<(), BadArgument> {
+    match written.literal("output_encoding").and_then(|value| value.as_str()) {
         Some(encoding) if !matches!(&*encoding.to_lowercase(), "utf-8" | "utf8") => {
             Err((Some("output_encoding"), format!("can only be utf-8; found {encoding:?}")))
         }
-        _ => Ok(TaskKind::Run),
-    },
-    plan,
-};
+        _ => Ok(()),
+    }
+}
 
 fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     let args = job.read(BashArgs::read)?;

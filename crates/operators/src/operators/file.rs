@@ -1,4 +1,9 @@
-//! `FileSensor`, as Airflow documents it: waits until there is a file.
+//! `FileSensor`, as Airflow documents it: waits until there is a file. Operators that work on files of this machine.
+
+pub(super) mod delete;
+pub(super) mod read;
+pub(super) mod transfer;
+pub(super) mod write;
 
 use std::path::Path;
 
@@ -26,7 +31,7 @@ arguments! {
         /// Whether `**` stands for any number of folders.
         plain recursive: bool = false,
     } accepted {
-        /// No difference here: no sensor holds a slot.
+        /// No difference here.
         start_from_trigger: bool,
     }
 }
@@ -48,6 +53,14 @@ pub(super) const ENTRY: Entry = Entry {
     kind: |_| Ok(TaskKind::Watch),
     plan,
 };
+
+/// Refuses a path that names no file.
+fn named(path: &str) -> Result<(), String> {
+    match path.is_empty() || path.ends_with('/') {
+        true => Err(format!("is {path:?}, which names no file: write the file's name behind it")),
+        false => Ok(()),
+    }
+}
 
 fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     let args = job.read(FileArgs::read)?;

@@ -1,8 +1,10 @@
 //! `PythonOperator`, `BranchPythonOperator`, `ShortCircuitOperator`: a function of a Python file, called in
-//! a process of its own by the runner `python/runner.py`. Operators that are classes of their authors: [`class`].
+//! a process of its own by the runner `python/runner.py`. Operators that are classes of their authors: [`class`]. One that
+//! waits until a function says so: [`sensor`].
 
 pub mod callback;
 pub(crate) mod class;
+pub(super) mod sensor;
 
 use std::path::PathBuf;
 
@@ -22,8 +24,8 @@ use crate::{
 };
 
 arguments! {
-    /// What all three take.
-    struct PythonArgs {
+    /// The function, and what it is called with.
+    struct FunctionArgs {
         /// The function with the dotted path to it: `package.module.function`, looked for in the DAG file's
         /// folder and in that of all DAG files too. Either this, or `python_callable_name` and `python_callable_file`.
         plain python_callable: Option<String>,
@@ -37,13 +39,19 @@ arguments! {
         templated op_kwargs: Map<String, Value>,
         /// Rendered, and in the context as `templates_dict`.
         templated templates_dict: Option<Map<String, Value>>,
+        /// Secrets, handed over where no other process sees them: for `PASSWORD: "{{ conn.db.password }}"` the
+        /// function reads the text from the descriptor whose number is in `PASSWORD_FD` of its environment.
+        templated secrets: Strings = Strings::new(),
+    }
+}
+
+arguments! {
+    /// What is done with what it returns.
+    struct ReturnArgs {
         /// Whether each entry of what it returns, a dict, is left under a name of its own, too.
         plain multiple_outputs: bool = false,
         /// Whether its result is shown in the log.
         plain show_return_value_in_logs: bool = true,
-        /// Secrets, handed over where no other process sees them: for `PASSWORD: "{{ conn.db.password }}"` the
-        /// function reads the text from the descriptor whose number is in `PASSWORD_FD` of its environment.
-        templated secrets: Strings = Strings::new(),
     }
 }
 
@@ -77,7 +85,7 @@ pub(super) const PYTHON: Entry = Entry {
     ],
     doc: "Calls a Python function in a process of its own. What it returns, as JSON, is its result.",
     takes_results: TAKES_RESULTS,
-    arguments: &[PythonArgs::LIST],
+    arguments: &[FunctionArgs::LIST, ReturnArgs::LIST],
     template_ext: &[],
     kind,
     plan: |job| plan(job, "python", false),
@@ -94,7 +102,7 @@ pub(super) const BRANCH: Entry = Entry {
     doc: "Calls a Python function that returns the id of the task to follow, or a list of ids; of the tasks \
           directly after it, the others are skipped.",
     takes_results: TAKES_RESULTS,
-    arguments: &[PythonArgs::LIST],
+    arguments: &[FunctionArgs::LIST, ReturnArgs::LIST],
     template_ext: &[],
     kind,
     plan: |job| plan(job, "branch", false),
@@ -110,7 +118,7 @@ pub(super) const SHORT_CIRCUIT: Entry = Entry {
     ],
     doc: "Calls a Python function; where what it returns is false or empty, the tasks after it are skipped.",
     takes_results: TAKES_RESULTS,
-    arguments: &[PythonArgs::LIST, ShortCircuitArgs::LIST],
+    arguments: &[FunctionArgs::LIST, ReturnArgs::LIST, ShortCircuitArgs::LIST],
     template_ext: &[],
     kind,
     plan: |job| {
@@ -150,7 +158,18 @@ fn kind(written: &Written<'_>) -> Result<TaskKind, BadArgument> {
 }
 
 fn plan(job: &Job<'_>, mode: &str, skip_all: bool) -> Result<Work, Refused> {
-    let args = job.read(PythonArgs::read)?;
+    let args = job.read(ReturnArgs::read)?;
+    let own = json!({
+        "skip_all": skip_all,
+        "show_return_value": args.show_return_value_in_logs,
+        "multiple_outputs": args.multiple_outputs,
+    });
+    call(job, mode, own)
+}
+
+/// The process that calls the function that the arguments name; `own` is what only this mode has of orders.
+fn call(job: &Job<'_>, mode: &str, own: Value) -> Result<Work, Refused> {
+    let args = job.read(FunctionArgs::read)?;
     let callable = match (args.python_callable, args.python_callable_name, args.python_callable_file) {
         (Some(dotted), _, _) => json!({"dotted": dotted}),
         (None, Some(name), Some(file)) => json!({"name": name, "file": job.folder().join(file)}),
@@ -161,19 +180,19 @@ fn plan(job: &Job<'_>, mode: &str, skip_all: bool) -> Result<Work, Refused> {
     };
     let mut op_args = args.op_args;
     op_args.extend(job.results.iter().cloned());
-    let orders = json!({
+    let mut orders = json!({
         "callable": callable,
         "folders": folders(job.order, job.host.files()?),
         "mode": mode,
-        "skip_all": skip_all,
         "op_args": op_args,
         "op_kwargs": args.op_kwargs,
         "templates_dict": args.templates_dict,
-        "show_return_value": args.show_return_value_in_logs,
         "do_xcom_push": job.order.task.do_xcom_push,
-        "multiple_outputs": args.multiple_outputs,
         "context": context(job.order),
     });
+    if let (Value::Object(orders), Value::Object(own)) = (&mut orders, own) {
+        orders.extend(own);
+    }
     let plan = runner(job.order, &orders, ResultRule::Envelope);
     Ok(Work::Process(ProcessPlan { secrets: job.secrets(args.secrets), ..plan }))
 }

@@ -3,9 +3,11 @@
 //! Other than there, the account is never taken from the worker's own environment or machine: it is in the connection.
 
 mod bucket;
+mod buckets;
 mod copy;
 mod download;
 mod keys;
+mod object;
 mod sensor;
 mod upload;
 
@@ -19,9 +21,11 @@ use updraft_core::{
 
 use self::bucket::Fault;
 pub(super) use self::{
+    buckets::{CREATE as CREATE_BUCKET, DELETE as DELETE_BUCKET},
     copy::ENTRY as COPY,
     download::ENTRY as DOWNLOAD,
     keys::{DELETE, LIST},
+    object::Object,
     sensor::ENTRY as SENSOR,
     upload::{CREATE, UPLOAD},
 };

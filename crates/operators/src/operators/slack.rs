@@ -1,10 +1,13 @@
-//! `SlackWebhookOperator`, as Airflow's Slack provider documents it: a message by an incoming webhook.
+//! `SlackWebhookOperator`, as Airflow's Slack provider documents it: a message by an incoming webhook. [`post`] sends one
+//! by Slack's API.
+
+pub(super) mod post;
 
 use std::time::Duration;
 
 use reqwest::{
     Method, Url,
-    header::{CONTENT_TYPE, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
 use serde_json::{Map, Value};
 use updraft_core::{
@@ -60,7 +63,7 @@ arguments! {
 }
 
 /// How long an answer may take where nothing is said: what Slack's own client has it to be.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is said in an answer is a word or two, in bytes.
 const LONGEST_ANSWER: usize = 200;
@@ -81,13 +84,19 @@ pub(super) const ENTRY: Entry = Entry {
     plan,
 };
 
-fn kind(written: &Written<'_>) -> Result<TaskKind, BadArgument> {
+/// Refuses what Slack's client in Python can have and this one can't.
+fn refuse(written: &Written<'_>) -> Result<(), BadArgument> {
     if written.literal("proxy").is_some() {
         return Err((Some("proxy"), "can't be had: start the worker with HTTPS_PROXY set".into()));
     }
     if written.literal("retry_handlers").is_some() {
         return Err((Some("retry_handlers"), "can't be had: give the task `retries`".into()));
     }
+    Ok(())
+}
+
+fn kind(written: &Written<'_>) -> Result<TaskKind, BadArgument> {
+    refuse(written)?;
     if ["message", "blocks", "attachments"].iter().any(|name| written.may_have(name)) {
         Ok(TaskKind::Run)
     } else {
@@ -103,17 +112,7 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     let url = address(&connection).map_err(|why| bad(format!("leads to a connection {why}")))?;
     job.keep_secret(url.as_str());
     job.keep_secret(url.path().trim_start_matches('/'));
-    let timeout = match args.timeout {
-        Some(timeout) => Some(timeout),
-        None => of_extra(&connection, "timeout")
-            .map(Length::from_argument)
-            .transpose()
-            .map_err(|wrong| bad(format!("leads to a connection whose `timeout` {wrong}")))?,
-    };
-    if of_extra(&connection, "proxy").is_some() {
-        return Err(bad("leads to a connection with a proxy: start the worker with HTTPS_PROXY set".into()));
-    }
-    let timeout = timeout.map_or(PATIENCE, |Length(timeout)| timeout.unsigned_abs());
+    let timeout = patience(&connection, args.timeout).map_err(bad)?;
     let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))].into_iter().collect();
     let shown = format!("the webhook of the connection `{conn_id}`").into();
     let body = message(args);
@@ -125,6 +124,19 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     let follow = false;
     let request = Request { method: Method::POST, url, headers, account: None, body, timeout, follow, shown };
     Ok(Work::Native(Box::new(Posting { request, hold: job.order.task.hold_doubts })))
+}
+
+/// How long Slack may take to answer. The error goes on after the name of the argument with the connection.
+fn patience(connection: &Connection, given: Option<Length>) -> Result<Duration, String> {
+    if of_extra(connection, "proxy").is_some() {
+        return Err("leads to a connection with a proxy: start the worker with HTTPS_PROXY set".into());
+    }
+    let of_connection = || of_extra(connection, "timeout").map(Length::from_argument).transpose();
+    let length = match given {
+        Some(given) => Some(given),
+        None => of_connection().map_err(|wrong| format!("leads to a connection whose `timeout` {wrong}"))?,
+    };
+    Ok(length.map_or(PATIENCE, |Length(length)| length.unsigned_abs()))
 }
 
 /// What Slack is told.
@@ -183,7 +195,7 @@ pub(crate) fn is_of_api(connection: &Connection) -> bool {
 
 /// The address of a method of Slack's API, and the token to ask it with. As Airflow's `SlackHook` has it, the extra
 /// field `base_url` leads elsewhere.
-pub(crate) fn api(connection: &Connection, method: &str) -> Result<(Url, String), &'static str> {
+fn api(connection: &Connection, method: &str) -> Result<(Url, String), &'static str> {
     let token = connection.password.as_deref().unwrap_or_default().trim();
     if token.is_empty() {
         return Err("without a password: it is a token of Slack's API");
@@ -193,6 +205,34 @@ pub(crate) fn api(connection: &Connection, method: &str) -> Result<(Url, String)
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok((url, token.to_owned())),
         Ok(_) | Err(_) => Err("whose `base_url` is no address of a web server"),
     }
+}
+
+/// A request to a method of Slack's API.
+pub(crate) fn to_api(
+    connection: &Connection,
+    method: &str,
+    body: &Value,
+    timeout: Duration,
+) -> Result<Request, String> {
+    let conn_id = &connection.conn_id;
+    let (url, token) = api(connection, method).map_err(|why| format!("`{conn_id}` is a connection {why}"))?;
+    let mut bearer = HeaderValue::from_str(&format!("Bearer {token}"))
+        .map_err(|_| format!("the password of `{conn_id}` is no token of Slack's"))?;
+    bearer.set_sensitive(true);
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8")),
+        (AUTHORIZATION, bearer),
+    ];
+    Ok(Request {
+        method: Method::POST,
+        url,
+        headers: headers.into_iter().collect(),
+        account: None,
+        body: Some(body.to_string().into_bytes().into()),
+        timeout,
+        follow: false,
+        shown: format!("Slack's API, asked with the connection `{conn_id}`,").into(),
+    })
 }
 
 /// A field of the connection's extras, also under the name that old versions of Airflow gave it.

@@ -1,11 +1,13 @@
 //! The operators that do SQL, as Airflow's common SQL provider documents them, on PostgreSQL, MySQL, MariaDB and
 //! SQLite.
 
+mod branch;
 mod cell;
 mod check;
 mod execute;
 mod export;
 mod fault;
+mod interval_check;
 mod load;
 mod number;
 mod parquet;
@@ -21,9 +23,11 @@ use updraft_core::TaskKind;
 
 use self::text::Parameters;
 pub(super) use self::{
+    branch::ENTRY as BRANCH,
     check::{CHECK, THRESHOLD_CHECK, VALUE_CHECK},
     execute::{ENTRY as EXECUTE, MYSQL, POSTGRES, SQLITE},
     export::ENTRY as EXPORT,
+    interval_check::ENTRY as INTERVAL_CHECK,
     sensor::ENTRY as SENSOR,
     table_check::{COLUMN_CHECK, TABLE_CHECK},
     transfer::ENTRY as TRANSFER,

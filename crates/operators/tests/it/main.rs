@@ -10,6 +10,7 @@ mod files;
 mod ftp;
 mod http;
 mod http_operator;
+mod local_files;
 mod memory;
 mod oracle;
 mod owner;

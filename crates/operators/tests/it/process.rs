@@ -2,6 +2,7 @@
 
 mod api;
 mod class;
+mod sensor;
 
 use std::{
     io::{Read, Write},

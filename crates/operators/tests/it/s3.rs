@@ -111,14 +111,28 @@ s3 = boto3.client('s3', endpoint_url=url, region_name='us-east-1', aws_access_ke
 print(len(s3.list_multipart_uploads(Bucket='lake').get('Uploads', [])))
 ";
 
+/// Prints the buckets with their regions.
+const BUCKETS: &str = "
+import boto3, sys
+url, key, secret = sys.argv[1:]
+s3 = boto3.client('s3', endpoint_url=url, region_name='us-east-1', aws_access_key_id=key, aws_secret_access_key=secret)
+for bucket in sorted(s3.list_buckets()['Buckets'], key=lambda bucket: bucket['Name']):
+    print(bucket['Name'], s3.get_bucket_location(Bucket=bucket['Name']).get('LocationConstraint'))
+";
+
 impl Server {
-    fn begun(&self) -> u32 {
+    /// What boto3 says.
+    fn boto(&self, script: &str) -> String {
         let python = std::env::var_os("UPDRAFT_TEST_PYTHON").unwrap();
         let url = format!("http://127.0.0.1:{}", self.port);
         let said =
-            Command::new(python).args(["-c", UPLOADS, &url, &self.key_id, &self.secret]).output().unwrap();
-        let number = String::from_utf8(said.stdout).unwrap().trim().parse();
-        number.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&said.stderr)))
+            Command::new(python).args(["-c", script, &url, &self.key_id, &self.secret]).output().unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        String::from_utf8(said.stdout).unwrap()
+    }
+
+    fn begun(&self) -> u32 {
+        self.boto(UPLOADS).trim().parse().unwrap()
     }
 }
 
@@ -217,6 +231,98 @@ fn objects_are_made_listed_copied_and_deleted() {
     assert_eq!(list(json!({})), json!(["a/1", "a/2", "a/b/3", "c"]));
     delete(json!({"prefix": "a/"}));
     assert_eq!((server.keys("lake"), server.keys("attic")), (json!(["c"]), json!(["copy"])));
+}
+
+#[test]
+fn a_file_is_transferred_to_a_bucket_and_back_and_from_one_to_another() {
+    let server = Server::start();
+    let own = Connection { conn_id: "own".into(), ..server.connection() };
+    let mut world = world(server.connection());
+    world.connections.insert("own".into(), own);
+    let copy = |src: &str, dst: &str, overwrite: bool| {
+        run(&world, "FileTransferOperator", json!({"src": src, "dst": dst, "overwrite": overwrite}))
+    };
+    let large: Vec<u8> = (0..20_000_000_u32).map(|n| n.to_le_bytes()[1]).collect();
+    fs::write(server.path("large"), &large).unwrap();
+    let (from, back) = (server.path("large"), server.path("new/back"));
+    let (from, back) = (from.to_str().unwrap(), back.to_str().unwrap());
+    for (src, dst) in [
+        (from, "s3://lake/in/{{ ds }}"),
+        ("s3://lake/in/2026-01-31", "s3://lake/beside"),
+        ("s3://own@lake/beside", "s3://lake/again"),
+        ("s3://lake/again", "s3://attic/elsewhere"),
+        ("s3://own@attic/elsewhere", back),
+    ] {
+        let ended = copy(src, dst, false);
+        let shown = dst.replace("{{ ds }}", "2026-01-31").replace("own@", "");
+        assert_eq!(ended.result(), json!(shown), "{src}: {:?}", ended.outcome);
+    }
+    assert!(fs::read(back).unwrap() == large);
+    for (src, dst) in [(from, "s3://lake/again"), ("s3://lake/beside", "s3://own@lake/again")] {
+        let refused = copy(src, dst, false);
+        assert!(refused.failure().contains("again is there already: set `overwrite: true`"), "{src}");
+        succeeds(&copy(src, dst, true));
+    }
+    let missing = copy("s3://lake/nothing", back, true);
+    assert!(missing.failure().contains("there is no nothing"), "{:?}", missing.outcome);
+    assert_eq!(names(&server.path("new")), ["back"], "nothing half is left");
+    let args = json!({"src": from, "dst": "s3://nobody@lake/x", "dest_conn_id": "own"});
+    succeeds(&run(&world, "file_transfer", args));
+    assert_eq!(server.keys("lake"), json!(["again", "beside", "in/2026-01-31", "x"]));
+}
+
+#[test]
+fn buckets_are_made_where_there_are_none_and_deleted_where_there_are() {
+    let server = Server::start();
+    let create = |more: Value| {
+        let ended = server.run("S3CreateBucketOperator", more);
+        succeeds(&ended);
+        ended.log.join("\n")
+    };
+    assert_eq!(create(json!({"bucket_name": "{{ dag.dag_id }}"})), "made the bucket reports");
+    server.put("s3://reports/a/b", "kept");
+    assert_eq!(create(json!({"bucket_name": "reports"})), "the bucket reports is there already");
+    assert_eq!(server.text("s3://reports/a/b"), "kept");
+    create(json!({"bucket_name": "far", "region_name": "eu-west-1"}));
+    let mut connection = server.connection();
+    connection.extra.insert("region_name".into(), json!("eu-central-1"));
+    succeeds(&run(&world(connection), "s3_create_bucket", json!({"bucket_name": "near"})));
+    let buckets = "attic None\nfar eu-west-1\nlake None\nnear eu-central-1\nreports None\n";
+    assert_eq!(server.boto(BUCKETS), buckets);
+
+    let delete = |more: Value| server.run("S3DeleteBucketOperator", more);
+    let full = delete(json!({"bucket_name": "reports"}));
+    assert!(full.failure().contains("BucketNotEmpty"), "{:?}", full.outcome);
+    assert!(full.failure().ends_with("set `force_delete: true`, or delete its objects before"));
+    let emptied = delete(json!({"bucket_name": "reports", "force_delete": true}));
+    assert_eq!(emptied.log, ["deleted 1 objects", "deleted the bucket reports"], "{:?}", emptied.outcome);
+    succeeds(&delete(json!({"bucket_name": "attic"})));
+    let gone = delete(json!({"bucket_name": "reports"}));
+    succeeds(&gone);
+    assert_eq!(gone.log, ["there is no bucket reports"]);
+    assert_eq!(server.boto(BUCKETS), "far eu-west-1\nlake None\nnear eu-central-1\n");
+}
+
+#[test]
+fn why_a_bucket_is_not_made_is_told_with_the_mend() {
+    let server = Server::start();
+    let mut connection = server.connection();
+    connection.password = Some("s3cret-that-is-wrong".into());
+    for operator in ["s3_create_bucket", "s3_delete_bucket"] {
+        let wrong = run(&world(connection.clone()), operator, json!({"bucket_name": "lake"}));
+        assert!(
+            wrong.failure().contains("check the connection's login (access key id)"),
+            "{:?}",
+            wrong.outcome
+        );
+    }
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let away = run(&server.through(gone), "s3_create_bucket", json!({"bucket_name": "new"}));
+    assert!(away.failure().contains("check the connection's endpoint_url"), "{:?}", away.outcome);
+    let order = order("s3_delete_bucket", json!({"bucket_name": "lake/a"}));
+    let refused = prepare(&order, &world(server.connection())).unwrap_err().to_string();
+    assert!(refused.contains("which is no bucket's name"), "{refused}");
+    assert_eq!(server.boto(BUCKETS), "attic None\nlake None\n");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `SlackWebhookOperator` against a server.
+//! `SlackWebhookOperator` and `SlackAPIPostOperator` against a server.
 
 use serde_json::{Value, json};
 use updraft_core::{input::AttemptEnd, protocol::Connection};
@@ -164,4 +164,106 @@ fn what_can_t_be_posted_is_refused_with_the_mend() {
     assert!(with(TOKEN, json!({"timeout": "soon"})).contains("must be a duration"));
     let error = with("gopher://s3cret", json!({}));
     assert!(!error.contains("s3cret"), "{error}");
+}
+
+const API_TOKEN: &str = "xoxb-1-s3cret";
+
+fn api(address: &str) -> World {
+    let extra = json!({"base_url": format!("http://{address}/api/")});
+    let connection = Connection {
+        conn_id: "slack_api_default".into(),
+        conn_type: "slack".into(),
+        password: Some(API_TOKEN.into()),
+        extra: extra.as_object().unwrap().clone(),
+        ..Connection::default()
+    };
+    World { connections: [("slack_api_default".to_owned(), connection)].into(), ..World::default() }
+}
+
+fn post_by_api(world: &World, args: Value) -> Ended {
+    let ended = run_native(prepare(&order("SlackAPIPostOperator", args), world).unwrap());
+    let message = ended.outcome.message.as_deref().unwrap_or_default();
+    for line in ended.log.iter().map(String::as_str).chain([message]) {
+        assert!(!line.contains("s3cret"), "{line}");
+    }
+    ended
+}
+
+#[test]
+fn a_message_is_posted_by_the_api_and_what_slack_answers_is_the_result() {
+    let server = Server::start(&[r#"200 OK|{"ok": true, "channel": "C1", "ts": "1.2"}"#]);
+    let world = api(&server.address);
+    let ended = post_by_api(&world, json!({"text": "{{ dag.dag_id }} of {{ ds }}: done"}));
+    assert_eq!(ended.outcome.end, AttemptEnd::Success, "{:?}", ended.outcome.message);
+    assert_eq!(ended.result(), json!({"ok": true, "channel": "C1", "ts": "1.2"}));
+    let all = json!({
+        "channel": "#{{ dag.dag_id }}", "text": "x", "username": "{{ dag.dag_id }}", "icon_url": "https://a.org/i.png",
+        "blocks": [{"type": "divider"}], "attachments": [{"color": "good"}], "thread_ts": "{{ '1.2' }}",
+    });
+    post_by_api(&world, all.clone());
+    let asked = server.asked();
+    assert_eq!(asked[0].line, "POST /api/chat.postMessage HTTP/1.1");
+    assert_eq!(asked[0].headers["authorization"], format!("Bearer {API_TOKEN}"));
+    assert_eq!(asked[0].headers["content-type"], "application/json; charset=utf-8");
+    let body = |place: usize| serde_json::from_str::<Value>(&asked[place].body).unwrap();
+    assert_eq!(body(0), json!({"channel": "#general", "text": "reports of 2026-01-31: done"}));
+    let mut expected = all;
+    for (name, value) in [("channel", "#reports"), ("username", "reports"), ("thread_ts", "1.2")] {
+        expected[name] = json!(value);
+    }
+    assert_eq!(body(1), expected);
+}
+
+#[test]
+fn what_the_api_refuses_is_a_failure_whatever_the_status() {
+    let server = Server::start(&[
+        r#"200 OK|{"ok": false, "error": "channel_not_found"}"#,
+        r#"200 OK|{"ok": false, "error": "missing_scope", "needed": "chat:write"}"#,
+        r#"200 OK|{"ok": false, "error": "invalid_blocks", "response_metadata": {"messages": ["no type"]}}"#,
+        r#"429 Too Many Requests|{"ok": false, "error": "ratelimited"}"#,
+        "200 OK|<html>",
+    ]);
+    let world = api(&server.address);
+    for why in [
+        "gave 200:OK: channel_not_found: check `channel`, and whether the token's app may see it",
+        "gave 200:OK: missing_scope (chat:write): give the token's app the scope that Slack names",
+        "gave 200:OK: invalid_blocks; no type",
+        "gave 429:Too Many Requests: ratelimited",
+        "gave 200:OK, and no answer of Slack's API: check the connection's `base_url`",
+    ] {
+        let ended = post_by_api(&world, json!({"text": "x"}));
+        let expected = format!("Slack's API, asked with the connection `slack_api_default`, {why}");
+        assert_eq!(ended.failure(), expected);
+        assert_eq!(ended.result(), Value::Null);
+    }
+    let silent = Server::start(&["silence"]);
+    let base_url = format!("http://{}", silent.address);
+    let held = |hold: bool| {
+        let args = json!({"text": "x", "timeout": 0.1, "base_url": base_url});
+        let mut order = order("slack_api_post", args);
+        order.task.hold_doubts = hold;
+        run_native(prepare(&order, &world).unwrap()).outcome.end
+    };
+    assert_eq!((held(true), held(false)), (AttemptEnd::FailedForGood, AttemptEnd::Failed));
+}
+
+#[test]
+fn what_can_t_be_posted_by_the_api_is_refused_with_the_mend() {
+    for (args, mend) in [
+        (json!({}), "needs `text`, `blocks` or `attachments`"),
+        (json!({"text": "x", "proxy": "http://x"}), "HTTPS_PROXY"),
+        (json!({"text": "x", "retry_handlers": []}), "`retries`"),
+        (json!({"blocks": "x"}), "must be a list"),
+    ] {
+        let error = catalog::check("slack_api_post", args.as_object().unwrap()).unwrap_err().to_string();
+        assert!(error.contains(mend), "{error}");
+    }
+    let refused = |world: &World, text: &str| {
+        prepare(&order("slack_api_post", json!({"text": text})), world).unwrap_err().to_string()
+    };
+    assert!(refused(&World::default(), "x").contains("there is no connection `slack_api_default`"));
+    let mut world = api("x");
+    assert!(refused(&world, "{{ '' }}").contains("is empty"));
+    world.connections.get_mut("slack_api_default").unwrap().password = None;
+    assert!(refused(&world, "x").contains("without a password: it is a token of Slack's API"));
 }

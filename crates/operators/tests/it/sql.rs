@@ -1,7 +1,9 @@
 //! The operators that do SQL against real PostgreSQL, MariaDB and SQLite.
 
+mod branch;
 mod check;
 mod execute;
+mod interval_check;
 mod mariadb;
 mod parquet;
 mod postgres;

@@ -95,27 +95,31 @@ class BaseSensorOperator(BaseOperator):
         while True:
             found = self.look(context)
             if found:
-                return found.xcom_value if isinstance(found, PokeReturnValue) else None
-            if time.monotonic() - began > self.timeout:
+                # Airflow's own where it is installed, and else that above.
+                is_more = any(cls.__name__ == "PokeReturnValue" for cls in type(found).__mro__)
+                return found.xcom_value if is_more else None
+            left = began + self.timeout - time.monotonic()
+            if left <= 0:
                 message = f"it has waited for longer than its timeout of {self.timeout} s"
                 raise (AirflowSkipException if self.soft_fail or self.never_fail else AirflowSensorTimeout)(message)
-            time.sleep(interval)
+            time.sleep(min(interval, left, left if self.max_wait is None else self.max_wait))
             if self.exponential_backoff:
-                interval = min(interval * 2, self.max_wait or interval * 2)
+                interval *= 2
 
     def look(self, context):
+        """As in Airflow 3, `soft_fail` is for what fails for good, and `silent_fail` for what does not."""
         try:
             return self.poke(context)
-        except (AirflowSensorTimeout, AirflowSkipException, AirflowFailException):
-            raise
         except Exception as error:
-            if self.never_fail:
-                raise AirflowSkipException(f"never_fail: {error}") from error
-            if self.silent_fail:
+            end = ending_of(error)
+            if end == "skipped":
+                raise
+            if end == "failed" and self.silent_fail:
                 self.log.exception("The sensor could not look, and looks again.")
                 return False
-            if self.soft_fail:
-                raise AirflowSkipException(f"soft_fail: {error}") from error
+            if self.never_fail or (self.soft_fail and end == "failed_for_good"):
+                option = "never_fail" if self.never_fail else "soft_fail"
+                raise AirflowSkipException(f"{option}: {type(error).__name__}: {error}") from error
             raise
 
 
@@ -292,4 +296,20 @@ def run_operator(orders, api, ti):
     return ending
 
 
-MODES["operator"] = run_operator
+def run_sensor(orders, api, ti):
+    """Calls a function until what it returns is true."""
+    context = make_context(orders, api, ti)
+    make_current(context)
+    function = load(orders["callable"])
+    args = orders["op_args"]
+    kwargs = determine_kwargs(function, args, context, orders["op_kwargs"])
+    sensor = BaseSensorOperator(task_id=ti.task_id, **orders["sensor"])
+    sensor.poke = lambda context: function(*args, **kwargs)
+    value = sensor.execute(context)
+    ending = {"end": "success"}
+    if orders["do_xcom_push"]:
+        ending["return_value"] = json_ready(value, "its xcom_value")
+    return ending
+
+
+MODES.update(operator=run_operator, sensor=run_sensor)

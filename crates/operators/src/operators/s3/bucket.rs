@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The region, where a connection names none; what only speaks S3's language has none.
-const REGION: &str = "us-east-1";
+pub(super) const REGION: &str = "us-east-1";
 
 /// How long nothing may come from the server.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -91,6 +91,20 @@ impl Account {
             endpoint,
             client,
         })
+    }
+
+    /// The same in another region, where one is given.
+    pub(super) fn in_region(self, region: Option<String>) -> Self {
+        Self { region: region.filter(|region| !region.is_empty()).unwrap_or(self.region), ..self }
+    }
+
+    pub(super) fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// What sends requests that the library does not make itself.
+    pub(super) fn client(&self) -> &reqwest::Client {
+        &self.client
     }
 
     /// Where it is, for people.

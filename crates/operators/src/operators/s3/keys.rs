@@ -201,7 +201,8 @@ impl Deed for Deleting {
 }
 
 impl Bucket {
-    async fn delete(&self, keys: Vec<Path>) -> Result<usize, Fault> {
+    /// Deletes the objects of these keys; how many they were.
+    pub(super) async fn delete(&self, keys: Vec<Path>) -> Result<usize, Fault> {
         let count = keys.len();
         let mut deleted = self.store.delete_stream(stream::iter(keys).map(Ok).boxed());
         loop {

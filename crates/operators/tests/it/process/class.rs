@@ -203,6 +203,8 @@ fn a_sensor_looks_until_it_is_done_or_has_waited_too_long() {
         AttemptEnd::FailedForGood
     );
     assert_eq!(late(json!({"exponential_backoff": true, "never_fail": true})).end, AttemptEnd::Skipped);
+    // What may pass is no reason to skip: as in Airflow 3, `soft_fail` is for what fails for good.
+    assert_eq!(late(json!({"exponential_backoff": true, "soft_fail": true})).end, AttemptEnd::Failed);
 }
 
 #[test]
