@@ -10,11 +10,12 @@ mod calls;
 mod connection;
 mod held;
 mod host;
+mod logs;
 mod macros;
 mod runs;
 mod templates;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -26,12 +27,12 @@ use updraft_core::{
 };
 use updraft_operators::{Files, work::Shared};
 
-pub use self::connection::Endpoint;
+pub use self::host::Endpoint;
 use self::{
     api::TaskApi,
     attempt::{Running, Tools},
     calls::{Called, Calls},
-    connection::Connection,
+    connection::{Connection, NoConnection},
     held::{Held, Phase},
     host::Client,
     runs::Runs,
@@ -57,6 +58,22 @@ const START_TOLD_AFTER: Duration = Duration::from_millis(5);
 
 /// So many events at most go into one message.
 const MOST_PER_MESSAGE: usize = 1024;
+
+/// What a worker is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asked {
+    /// To work.
+    #[default]
+    ToWork,
+    /// To take nothing more, and to go when what it has is over.
+    ToFinish,
+    /// To end what it has, and to go.
+    ToStop,
+}
+
+/// A server that answers is heard of at every heartbeat: one that was silent for so long is not there any more, whatever
+/// the network believes.
+const SILENT_FOR: Duration = Duration::from_secs(20);
 
 /// How a worker is set up.
 #[derive(Clone, Debug)]
@@ -156,7 +173,7 @@ struct Happened {
 }
 
 /// Runs a worker until it is told to stop, has nothing to do and nobody to do it for, or is refused.
-pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+pub async fn run(config: Config, mut asked: watch::Receiver<Asked>) -> Result<(), Error> {
     let io = |doing| move |source| Error::Io { doing, source };
     let of_others = config.scratch_of_others.clone();
     let spawner = Spawner::new(&config.scratch, of_others).map_err(io("start processes"))?;
@@ -192,6 +209,7 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
         preparing: Semaphore::new(attempt::PREPARED_AT_ONCE),
         files: Arc::new(files),
         logs: config.logs.clone(),
+        ships_logs: matches!(config.endpoint, Endpoint::Url(_)),
         installation: config.installation.clone(),
         callback_timeout: config.callback_timeout,
         log_limit_bytes: config.log_limit_bytes,
@@ -206,14 +224,17 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
         happened,
         calls,
         called,
-        draining: false,
+        heard: Asked::ToWork,
         joins: 0,
         joined: 0,
         lease: Duration::MAX,
         awake: std::time::Instant::now(),
+        joined_at: std::time::Instant::now(),
+        believed_since: std::time::Instant::now(),
+        unanswered: VecDeque::new(),
     };
     worker.take_over_survivors().await?;
-    worker.serve(&mut stop).await?;
+    worker.serve(&mut asked).await?;
     worker.end_orphans().await;
     worker.tools.spawner.leave();
     Ok(())
@@ -238,9 +259,16 @@ fn is_start(event: &WorkerEvent) -> bool {
     matches!(event, WorkerEvent::Report { report: Report::Started | Report::Named(_), .. })
 }
 
-/// Waits until the worker is told to stop; also where nobody is left to tell it.
-async fn asked(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
+/// Waits until the worker is asked for more than it has heard; also where nobody is left to ask.
+async fn asked_more(asked: &mut watch::Receiver<Asked>, heard: Asked) -> Asked {
+    if heard == Asked::ToStop {
+        std::future::pending::<()>().await;
+    }
+    match asked.wait_for(|asked| *asked > heard).await {
+        Ok(more) => *more,
+        // Whoever could have asked for an end is gone.
+        Err(_) => Asked::ToStop,
+    }
 }
 
 struct Worker {
@@ -252,7 +280,8 @@ struct Worker {
     happened: mpsc::UnboundedReceiver<Happened>,
     calls: Calls,
     called: mpsc::UnboundedReceiver<Called>,
-    draining: bool,
+    /// What it has been asked, as far as it has done something about it.
+    heard: Asked,
     /// How often it has said that it is there, and which time of these the server has heard last.
     joins: u64,
     joined: u64,
@@ -260,6 +289,12 @@ struct Worker {
     lease: Duration,
     /// When it has last done anything.
     awake: std::time::Instant,
+    /// When it has last said that it joins.
+    joined_at: std::time::Instant,
+    /// When it said last that it is there, of the times that a server has heard.
+    believed_since: std::time::Instant,
+    /// When it said so since, without an answer yet.
+    unanswered: VecDeque<std::time::Instant>,
 }
 
 /// How a connection's time ended.
@@ -309,7 +344,8 @@ impl Worker {
 
     /// Ends what runs where this process has not acted for longer than its lease: a server that was there
     /// meanwhile has given it to others. While none is there nobody does that, and the next one grants a full
-    /// lease first: so to reach no server ends nothing.
+    /// lease first: so on the server's own machine to reach no server ends nothing. From another machine nobody can
+    /// tell whether the server or the way to it is gone: there what runs is ended when its lease has passed.
     fn mind_lease(&mut self) {
         let asleep = self.awake.elapsed();
         if asleep > self.lease && self.held.any_runs() {
@@ -317,17 +353,37 @@ impl Worker {
             self.end_all();
         }
         self.awake = std::time::Instant::now();
+        let unheard = self.believed_since.elapsed();
+        if self.is_remote() && unheard > self.lease && self.held.any_runs() {
+            warn!(?unheard, lease = ?self.lease, "ending what runs: no server has answered within the lease");
+            self.end_all();
+        }
     }
 
-    async fn serve(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
+    async fn serve(&mut self, asked: &mut watch::Receiver<Asked>) -> Result<(), Error> {
         let mut alone_since = std::time::Instant::now();
         let mut stopping_since = None;
+        let mut told = None;
         loop {
-            if let Ok(connection) = Connection::open(&self.config.endpoint, &self.config.token).await {
-                match self.converse(connection, stop).await {
-                    Over::Stopped => return Ok(()),
-                    Over::Refused(why) => return Err(Error::Refused(why)),
-                    Over::Disconnected => alone_since = std::time::Instant::now(),
+            match Connection::open(&self.tools.client).await {
+                Ok(connection) => {
+                    told = None;
+                    match self.converse(connection, asked).await {
+                        Over::Stopped => return Ok(()),
+                        Over::Refused(why) => return Err(Error::Refused(why)),
+                        Over::Disconnected => alone_since = std::time::Instant::now(),
+                    }
+                }
+                // One that a server has taken before may be taken again by the next.
+                Err(NoConnection::Refused(why)) if self.joins == 0 && self.is_remote() => {
+                    return Err(Error::Refused(why));
+                }
+                Err(error) => {
+                    let why = error.to_string();
+                    if self.is_remote() && told.as_ref() != Some(&why) {
+                        warn!(why, "no connection to the server; trying again");
+                        told = Some(why);
+                    }
                 }
             }
             self.mind_lease();
@@ -340,28 +396,24 @@ impl Worker {
                 () = tokio::time::sleep(RECONNECT_EVERY) => {}
                 Some(happened) = self.happened.recv() => self.note(happened),
                 Some(called) = self.called.recv() => self.calls.end(&called),
-                () = asked(stop) => {
-                    let since = *stopping_since.get_or_insert_with(std::time::Instant::now);
-                    let at_work = self.held.any_runs() || self.calls.any_runs();
-                    let unheard = !at_work && since.elapsed() > UNHEARD_FOR;
-                    if self.is_idle() || unheard {
-                        return Ok(());
-                    }
-                    self.stop();
-                    tokio::time::sleep(RECONNECT_EVERY).await;
-                    while let Ok(happened) = self.happened.try_recv() {
-                        self.note(happened);
-                    }
-                    while let Ok(called) = self.called.try_recv() {
-                        self.calls.end(&called);
-                    }
+                more = asked_more(asked, self.heard) => self.hear(more),
+            }
+            if self.heard > Asked::ToWork {
+                let at_work = self.held.any_runs() || self.calls.any_runs();
+                let since: &mut std::time::Instant =
+                    stopping_since.get_or_insert_with(std::time::Instant::now);
+                if at_work {
+                    *since = std::time::Instant::now();
+                }
+                if self.is_idle() || since.elapsed() > UNHEARD_FOR {
+                    return Ok(());
                 }
             }
         }
     }
 
     /// Talks with the server for as long as the connection lasts.
-    async fn converse(&mut self, mut connection: Connection, stop: &mut watch::Receiver<bool>) -> Over {
+    async fn converse(&mut self, mut connection: Connection, asked: &mut watch::Receiver<Asked>) -> Over {
         let hello = FromWorker::Hello {
             protocol: VERSION,
             worker: self.config.id.clone(),
@@ -376,13 +428,10 @@ impl Worker {
         if !connection.send(&hello).await {
             return Over::Disconnected;
         }
-        if *stop.borrow() {
-            // It was told to stop while no server was there.
-            self.stop();
-        }
+        let mut said_at = std::time::Instant::now();
+        self.unanswered.clear();
         let mut beat = tokio::time::interval(HEARTBEAT_EVERY);
         let mut joined = false;
-        let mut told_to_stop = *stop.borrow();
         // Attempts that have begun, of which nothing has been told.
         let mut begun: Vec<WorkerEvent> = Vec::new();
         let mut told_at = tokio::time::Instant::now();
@@ -403,6 +452,7 @@ impl Worker {
                         self.joining()
                     }
                     Some(message) => {
+                        said_at = std::time::Instant::now();
                         self.obey(message);
                         Vec::new()
                     }
@@ -431,11 +481,19 @@ impl Worker {
                 () = tokio::time::sleep_until(told_at), if !begun.is_empty() => std::mem::take(&mut begun),
                 _ = beat.tick() => {
                     self.mind_lease();
-                    if joined { vec![WorkerEvent::Heartbeat] } else { Vec::new() }
+                    if self.is_remote() && said_at.elapsed() > SILENT_FOR {
+                        warn!("the server has been silent for too long; connecting anew");
+                        return Over::Disconnected;
+                    }
+                    if joined {
+                        self.unanswered.push_back(std::time::Instant::now());
+                        vec![WorkerEvent::Heartbeat]
+                    } else {
+                        Vec::new()
+                    }
                 }
-                () = asked(stop), if !told_to_stop => {
-                    told_to_stop = true;
-                    self.stop();
+                more = asked_more(asked, self.heard) => {
+                    self.hear(more);
                     vec![WorkerEvent::Draining]
                 }
             };
@@ -447,7 +505,7 @@ impl Worker {
             if joined && !events.is_empty() && !connection.tell(events).await {
                 return Over::Disconnected;
             }
-            if told_to_stop && self.is_idle() {
+            if self.heard > Asked::ToWork && self.is_idle() {
                 connection.tell(vec![WorkerEvent::Left]).await;
                 connection.close().await;
                 return Over::Stopped;
@@ -459,6 +517,7 @@ impl Worker {
     fn joining(&mut self) -> Vec<WorkerEvent> {
         self.mind_lease();
         self.joins += 1;
+        self.joined_at = std::time::Instant::now();
         let mut events = vec![WorkerEvent::Joined {
             join: self.joins,
             slots: self.config.offer.slots,
@@ -470,7 +529,7 @@ impl Worker {
             at,
             report,
         }));
-        if self.draining {
+        if self.heard > Asked::ToWork {
             events.push(WorkerEvent::Draining);
         }
         events
@@ -525,13 +584,20 @@ impl Worker {
                     self.held.forget(attempt);
                 }
             }
-            FromServer::Call(call) => self.calls.begin(*call, &self.tools, self.draining),
+            FromServer::Call(call) => self.calls.begin(*call, &self.tools, self.heard > Asked::ToWork),
             FromServer::Forget(id) => self.calls.forget(id),
-            FromServer::Joined(join) => self.joined = join,
-            FromServer::Welcome { .. }
-            | FromServer::Refused(_)
-            | FromServer::Rejoin
-            | FromServer::Heartbeat => {}
+            FromServer::Joined(join) => {
+                self.joined = join;
+                if join == self.joins {
+                    self.believed_since = self.joined_at;
+                }
+            }
+            FromServer::Heartbeat => {
+                if let Some(sent) = self.unanswered.pop_front() {
+                    self.believed_since = sent;
+                }
+            }
+            FromServer::Welcome { .. } | FromServer::Refused(_) | FromServer::Rejoin => {}
         }
     }
 
@@ -555,11 +621,17 @@ impl Worker {
         self.each_running(&self.held.ids(), Running::cancel);
     }
 
-    /// Ends everything, for good.
-    fn stop(&mut self) {
-        self.draining = true;
-        self.end_all();
-        self.calls.end_all();
+    /// Does what is asked.
+    fn hear(&mut self, asked: Asked) {
+        self.heard = asked;
+        if asked == Asked::ToStop {
+            self.end_all();
+            self.calls.end_all();
+        }
+    }
+
+    fn is_remote(&self) -> bool {
+        matches!(self.config.endpoint, Endpoint::Url(_))
     }
 
     /// Whether nothing is at work, and nothing is left to be told.

@@ -33,7 +33,8 @@ use super::{
     Happened,
     api::{self, Granted, TaskApi},
     callbacks::Callbacks,
-    host::{AttemptHost, Client, NoLookUps},
+    host::{AttemptHost, Client, LogOf, NoLookUps},
+    logs::Shipping,
 };
 use crate::process::{
     self, Control, DEFAULT_KILL_GRACE, Exit, Guard, Marker, Masks, ProcessSpec, Program, ResultError,
@@ -76,7 +77,9 @@ pub(super) struct Tools {
     pub preparing: Semaphore,
     /// What may be read for the authors of DAGs.
     pub files: Arc<Files>,
+    /// Where logs are written: each where the server looks for it, or else for as long as it is being sent there.
     pub logs: PathBuf,
+    pub ships_logs: bool,
     pub installation: String,
     /// So long a callback may take.
     pub callback_timeout: Duration,
@@ -123,11 +126,15 @@ pub(super) fn begin(order: Arc<Order>, tools: Arc<Tools>) -> Running {
     tokio::spawn(async move {
         let attempt = order.attempt;
         let happened = tools.happened.clone();
+        let shipping = Shipping::begin(LogOf { attempt, call: None }, log_file(&order, &tools), &tools);
         // In a task of its own, so that one that panics has an end, too.
         let (at, report) = match tokio::spawn(async move { carry_out(order, &tools, wanted).await }).await {
             Ok(ended) => ended,
             Err(panic) => (Timestamp::now(), unexpected(&panic)),
         };
+        if let Some(shipping) = shipping {
+            shipping.end().await;
+        }
         // Nobody to tell only when the worker itself is going.
         let _ = happened.send(Happened { attempt, at, report });
     });
@@ -353,6 +360,9 @@ fn happened(order: &Order, tools: &Tools, at: Timestamp, report: Report) {
 }
 
 pub(super) fn log_file(order: &Order, tools: &Tools) -> PathBuf {
+    if tools.ships_logs {
+        return tools.logs.join(format!("{}.log", order.attempt));
+    }
     let run = &order.run;
     let names = (&run.namespace, &run.dag_id, &run.run_id);
     let path = log_path(names, &order.task.task_id, order.attempt.ti.map_index, order.attempt.try_number);

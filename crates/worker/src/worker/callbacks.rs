@@ -22,7 +22,11 @@ use updraft_operators::{
     work::TaskLog,
 };
 
-use super::attempt::{Tools, Wanted, explain_refusal, last_of, process_spec, steer};
+use super::{
+    attempt::{Tools, Wanted, explain_refusal, last_of, process_spec, steer},
+    host::LogOf,
+    logs::Shipping,
+};
 use crate::process::{self, Masks, log::TaskLogFile};
 
 /// A callback that takes too long may go on for so long after SIGTERM.
@@ -119,7 +123,25 @@ pub(super) async fn call_about_run(
     wanted: watch::Receiver<Wanted>,
 ) -> CallOutcome {
     let run = &call.order.run;
-    let log = tools.logs.join(call_log_path(&run.namespace, &run.dag_id, &run.run_id, call.id));
+    let log = match tools.ships_logs {
+        true => tools.logs.join(format!("call-{}.log", call.id)),
+        false => tools.logs.join(call_log_path(&run.namespace, &run.dag_id, &run.run_id, call.id)),
+    };
+    let of = LogOf { attempt: call.order.attempt, call: Some(call.id) };
+    let shipping = Shipping::begin(of, log.clone(), tools);
+    let outcome = called_about_run(call, tools, log, wanted).await;
+    if let Some(shipping) = shipping {
+        shipping.end().await;
+    }
+    outcome
+}
+
+async fn called_about_run(
+    call: &Call,
+    tools: &Arc<Tools>,
+    log: PathBuf,
+    wanted: watch::Receiver<Wanted>,
+) -> CallOutcome {
     let called = Callbacks { order: &call.order, tools, log, masks: Masks::default(), wanted };
     if *called.wanted.borrow() == Wanted::End {
         return CallOutcome::NotCalled("its worker is to stop".into());

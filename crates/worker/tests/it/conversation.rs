@@ -16,7 +16,7 @@ use updraft_core::{
     input::{AttemptEnd, Report, WorkerEvent},
     protocol::{CallOutcome, FromServer, FromWorker, Offer, Order},
 };
-use updraft_worker::worker::{Config, Endpoint, Error, Guarding, run};
+use updraft_worker::worker::{Asked, Config, Endpoint, Error, Guarding, run};
 
 /// A worker has so long to say what is waited for.
 const WITHIN: Duration = Duration::from_secs(20);
@@ -26,7 +26,7 @@ pub struct Conversation {
     pub home: TempDir,
     listener: UnixListener,
     socket: WebSocketStream<UnixStream>,
-    stop: watch::Sender<bool>,
+    ask: watch::Sender<Asked>,
     worker: JoinHandle<Result<(), Error>>,
 }
 
@@ -41,12 +41,12 @@ impl Conversation {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("server.sock");
         let listener = UnixListener::bind(&path).unwrap();
-        let (stop, stopped) = watch::channel(false);
+        let (ask, asked) = watch::channel(Asked::ToWork);
         let mut config = config(&home, path);
         change(&mut config);
-        let worker = tokio::spawn(run(config, stopped));
+        let worker = tokio::spawn(run(config, asked));
         let socket = Self::accept(&listener).await;
-        let mut conversation = Self { home, listener, socket, stop, worker };
+        let mut conversation = Self { home, listener, socket, ask, worker };
         conversation.welcome().await;
         conversation
     }
@@ -145,7 +145,7 @@ impl Conversation {
 
     /// Tells the worker to stop.
     pub fn stop(&self) {
-        self.stop.send_replace(true);
+        self.ask.send_replace(Asked::ToStop);
     }
 
     pub async fn finish(mut self) {
@@ -263,7 +263,7 @@ async fn a_folder_for_files_that_has_in_it_what_is_kept_from_tasks_is_refused() 
             files: files.clone(),
             ..config(&home, home.path().join("server.sock"))
         };
-        let error = run(config, watch::channel(false).1).await.unwrap_err().to_string();
+        let error = run(config, watch::channel(Asked::ToWork).1).await.unwrap_err().to_string();
         assert!(error.contains("UPDRAFT__WORKER__FILES"), "{}: {error}", files.display());
     }
 }
