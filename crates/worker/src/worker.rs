@@ -7,35 +7,43 @@ mod api;
 mod attempt;
 mod callbacks;
 mod calls;
+mod config;
 mod connection;
 mod held;
 mod host;
+mod lease;
 mod logs;
 mod macros;
 mod runs;
 mod templates;
+mod wanted;
 
-use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{info, warn};
 use updraft_core::{
-    AttemptId, Incarnation, WorkerId,
+    AttemptId, Incarnation,
     input::{AttemptEnd, Outcome, Report, WorkerEvent},
-    protocol::{FromServer, FromWorker, Offer, VERSION},
+    protocol::{FromServer, FromWorker, VERSION},
 };
 use updraft_operators::{Files, work::Shared};
 
-pub use self::host::Endpoint;
 use self::{
     api::TaskApi,
-    attempt::{Running, Tools},
+    attempt::Tools,
     calls::{Called, Calls},
     connection::{Connection, NoConnection},
     held::{Held, Phase},
     host::Client,
+    lease::{Lease, Passed},
     runs::Runs,
+    wanted::Running,
+};
+pub use self::{
+    config::{Config, Error, Guarding},
+    host::Endpoint,
 };
 use crate::process::{Guard, GuardPolicy, GuardStatus, Spawner, survivors};
 
@@ -75,96 +83,6 @@ pub enum Asked {
 /// the network believes.
 const SILENT_FOR: Duration = Duration::from_secs(20);
 
-/// How a worker is set up.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The name it joins under.
-    pub id: WorkerId,
-    /// What it offers; the keeper is told by each server that it meets.
-    pub offer: Offer,
-    /// Where the server is.
-    pub endpoint: Endpoint,
-    /// What it shows the server.
-    pub token: String,
-    /// The folder of logs.
-    pub logs: PathBuf,
-    /// The folder for attempts' private folders.
-    pub scratch: PathBuf,
-    /// The folder for those of attempts that run as other users, if it is another one: tasks are kept out of it. It
-    /// is made when the first of them comes, and removed at the end.
-    pub scratch_of_others: Option<PathBuf>,
-    /// What tells this installation's processes from another's on the same machine.
-    pub installation: String,
-    /// Whether tasks are kept out of `denied`.
-    pub guarding: Guarding,
-    /// Folders that no task may look into.
-    pub denied: Vec<PathBuf>,
-    /// Below these: what they may read all the same.
-    pub readable: Vec<PathBuf>,
-    /// The folder for what they write; it is made where it is not there.
-    pub files: PathBuf,
-    /// A callback that takes longer is ended.
-    pub callback_timeout: Duration,
-    /// So many bytes are kept of what a process writes: see [`crate::process::ProcessSpec::log_limit_bytes`].
-    pub log_limit_bytes: u64,
-    /// An idle worker that has not reached a server for so long goes.
-    pub alone_for: Option<Duration>,
-}
-
-/// Whether tasks are guarded, by Landlock: see [`crate::process::Guard`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Guarding {
-    /// Not at all: they may do what the worker's user may, `sudo` included.
-    Off,
-    /// Where the kernel can.
-    #[default]
-    On,
-    /// Always: where the kernel can't, there is no worker.
-    Required,
-}
-
-/// Why a worker could not begin.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The machine refused something.
-    #[error("can't {doing}: {source}")]
-    Io {
-        /// What.
-        doing: &'static str,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The folder for tasks' files is one that they are kept out of, or has such a one in it.
-    #[error(
-        "the folder for tasks' files, {}, has {} in it, which tasks are kept out of: let UPDRAFT__WORKER__FILES name \
-         a folder of its own",
-        files.display(),
-        kept.display()
-    )]
-    Files {
-        /// The folder.
-        files: PathBuf,
-        /// What is in it.
-        kept: PathBuf,
-    },
-    /// The guard can't be set up.
-    #[error("can't keep tasks out of the server's folders: {0}")]
-    Guard(#[from] crate::process::GuardError),
-    /// The guard is required, and the kernel has none.
-    #[error(
-        "tasks can't be guarded: {0}. Use a kernel with Landlock (5.13 or newer, \"landlock\" in its lsm= list), \
-         or set UPDRAFT__WORKER__GUARD=on, which does without where it has to"
-    )]
-    Unguarded(String),
-    /// The server does not take it.
-    #[error("the server refused this worker: {0}")]
-    Refused(String),
-    /// The client for look-ups can't be made.
-    #[error("can't make a client for the server: {0}")]
-    Client(String),
-}
-
 /// Something that an attempt came to.
 struct Happened {
     attempt: AttemptId,
@@ -198,6 +116,7 @@ pub async fn run(config: Config, mut asked: watch::Receiver<Asked>) -> Result<()
     // What the worker reads for a task is kept from it as what the task reads itself.
     let files = Files::new(guard.policy().denied.clone(), guard.policy().readable.clone()).with_own(own);
     let guard = wanted(guard, config.guarding)?;
+    let remote = matches!(config.endpoint, Endpoint::Url(_));
     let (sender, happened) = mpsc::unbounded_channel();
     let (calls, called) = Calls::new();
     let tools = Arc::new(Tools {
@@ -209,7 +128,7 @@ pub async fn run(config: Config, mut asked: watch::Receiver<Asked>) -> Result<()
         preparing: Semaphore::new(attempt::PREPARED_AT_ONCE),
         files: Arc::new(files),
         logs: config.logs.clone(),
-        ships_logs: matches!(config.endpoint, Endpoint::Url(_)),
+        ships_logs: remote,
         installation: config.installation.clone(),
         callback_timeout: config.callback_timeout,
         log_limit_bytes: config.log_limit_bytes,
@@ -227,11 +146,7 @@ pub async fn run(config: Config, mut asked: watch::Receiver<Asked>) -> Result<()
         heard: Asked::ToWork,
         joins: 0,
         joined: 0,
-        lease: Duration::MAX,
-        awake: std::time::Instant::now(),
-        joined_at: std::time::Instant::now(),
-        believed_since: std::time::Instant::now(),
-        unanswered: VecDeque::new(),
+        lease: Lease::new(remote),
     };
     worker.take_over_survivors().await?;
     worker.serve(&mut asked).await?;
@@ -285,16 +200,7 @@ struct Worker {
     /// How often it has said that it is there, and which time of these the server has heard last.
     joins: u64,
     joined: u64,
-    /// For how long it is believed to be there when it says nothing.
-    lease: Duration,
-    /// When it has last done anything.
-    awake: std::time::Instant,
-    /// When it has last said that it joins.
-    joined_at: std::time::Instant,
-    /// When it said last that it is there, of the times that a server has heard.
-    believed_since: std::time::Instant,
-    /// When it said so since, without an answer yet.
-    unanswered: VecDeque<std::time::Instant>,
+    lease: Lease,
 }
 
 /// How a connection's time ended.
@@ -342,21 +248,22 @@ impl Worker {
         }
     }
 
-    /// Ends what runs where this process has not acted for longer than its lease: a server that was there
-    /// meanwhile has given it to others. While none is there nobody does that, and the next one grants a full
-    /// lease first: so on the server's own machine to reach no server ends nothing. From another machine nobody can
-    /// tell whether the server or the way to it is gone: there what runs is ended when its lease has passed.
+    /// Ends what others are given, or are about to be.
     fn mind_lease(&mut self) {
-        let asleep = self.awake.elapsed();
-        if asleep > self.lease && self.held.any_runs() {
-            warn!(?asleep, lease = ?self.lease, "ending what runs: this process did not act for longer than its lease");
-            self.end_all();
+        let passed = self.lease.look();
+        if !self.held.any_runs() {
+            return;
         }
-        self.awake = std::time::Instant::now();
-        let unheard = self.believed_since.elapsed();
-        if self.is_remote() && unheard > self.lease && self.held.any_runs() {
-            warn!(?unheard, lease = ?self.lease, "ending what runs: no server has answered within the lease");
-            self.end_all();
+        match passed {
+            None => {}
+            Some(Passed::Asleep(asleep)) => {
+                warn!(?asleep, "ending what runs: this process did not act for longer than its lease");
+                self.end_all();
+            }
+            Some(Passed::Unheard(unheard)) => {
+                warn!(?unheard, "ending what runs: no server has answered, and the lease is about to pass");
+                self.each_running(&self.held.ids(), Running::abandon);
+            }
         }
     }
 
@@ -365,7 +272,19 @@ impl Worker {
         let mut stopping_since = None;
         let mut told = None;
         loop {
-            match Connection::open(&self.tools.client).await {
+            let client = self.tools.client.clone();
+            let opened = Connection::open(&client);
+            tokio::pin!(opened);
+            let opened = loop {
+                tokio::select! {
+                    opened = &mut opened => break opened,
+                    // It may take long to learn that nobody is there.
+                    () = tokio::time::sleep(RECONNECT_EVERY) => self.mind_lease(),
+                    more = asked_more(asked, self.heard) => self.hear(more),
+                    Some(happened) = self.happened.recv() => self.note(happened),
+                }
+            };
+            match opened {
                 Ok(connection) => {
                     told = None;
                     match self.converse(connection, asked).await {
@@ -412,9 +331,9 @@ impl Worker {
         }
     }
 
-    /// Talks with the server for as long as the connection lasts.
-    async fn converse(&mut self, mut connection: Connection, asked: &mut watch::Receiver<Asked>) -> Over {
-        let hello = FromWorker::Hello {
+    /// Who this is.
+    fn hello(&self) -> FromWorker {
+        FromWorker::Hello {
             protocol: VERSION,
             worker: self.config.id.clone(),
             incarnation: self.incarnation,
@@ -424,24 +343,30 @@ impl Worker {
                 .unwrap_or_default(),
             pid: std::process::id(),
             calls: true,
-        };
-        if !connection.send(&hello).await {
+        }
+    }
+
+    /// Talks with the server for as long as the connection lasts.
+    async fn converse(&mut self, mut connection: Connection, asked: &mut watch::Receiver<Asked>) -> Over {
+        if !connection.send(&self.hello()).await {
             return Over::Disconnected;
         }
         let mut said_at = std::time::Instant::now();
-        self.unanswered.clear();
+        let mut abandoned = false;
+        self.lease.connected();
         let mut beat = tokio::time::interval(HEARTBEAT_EVERY);
         let mut joined = false;
         // Attempts that have begun, of which nothing has been told.
         let mut begun: Vec<WorkerEvent> = Vec::new();
         let mut told_at = tokio::time::Instant::now();
         loop {
+            let ends = self.lease.ends().filter(|_| self.held.any_runs() && !abandoned);
             let mut events = tokio::select! {
                 said = connection.receive() => match said {
                     None => return Over::Disconnected,
                     Some(FromServer::Refused(why)) => return Over::Refused(why),
                     Some(FromServer::Welcome { lease_ms, offer }) => {
-                        self.lease = Duration::from_millis(lease_ms);
+                        self.lease.granted(Duration::from_millis(lease_ms));
                         self.config.offer = offer.unwrap_or_else(|| self.config.offer.clone());
                         joined = true;
                         self.joining()
@@ -486,11 +411,16 @@ impl Worker {
                         return Over::Disconnected;
                     }
                     if joined {
-                        self.unanswered.push_back(std::time::Instant::now());
+                        self.lease.beats();
                         vec![WorkerEvent::Heartbeat]
                     } else {
                         Vec::new()
                     }
+                }
+                () = lease::over(ends) => {
+                    abandoned = true;
+                    self.mind_lease();
+                    Vec::new()
                 }
                 more = asked_more(asked, self.heard) => {
                     self.hear(more);
@@ -517,7 +447,7 @@ impl Worker {
     fn joining(&mut self) -> Vec<WorkerEvent> {
         self.mind_lease();
         self.joins += 1;
-        self.joined_at = std::time::Instant::now();
+        self.lease.joins();
         let mut events = vec![WorkerEvent::Joined {
             join: self.joins,
             slots: self.config.offer.slots,
@@ -589,13 +519,11 @@ impl Worker {
             FromServer::Joined(join) => {
                 self.joined = join;
                 if join == self.joins {
-                    self.believed_since = self.joined_at;
+                    self.lease.joined();
                 }
             }
             FromServer::Heartbeat => {
-                if let Some(sent) = self.unanswered.pop_front() {
-                    self.believed_since = sent;
-                }
+                self.lease.answered();
             }
             FromServer::Welcome { .. } | FromServer::Refused(_) | FromServer::Rejoin => {}
         }

@@ -142,7 +142,7 @@ async fn a_worker_elsewhere_runs_tasks_of_its_queues_and_all_they_leave_is_on_th
     let listed = system.run(&["workers", "list", "-o", "json"]).json();
     let names: Vec<_> = listed.as_array().unwrap().iter().map(|worker| worker["worker"].clone()).collect();
     assert_eq!(names, ["far", "keeper"]);
-    assert_eq!(remote.spool(), [PathBuf::new(); 0], "what is on the server is here no more");
+    assert!(remote.spool().is_empty(), "what is on the server is here no more: {:?}", remote.spool());
 }
 
 /// The run of a DAG that has one.

@@ -1,7 +1,6 @@
 //! One attempt, from its order to its end.
 
 use std::{
-    convert::Infallible,
     io::SeekFrom,
     panic::AssertUnwindSafe,
     path::{Path, PathBuf},
@@ -35,10 +34,11 @@ use super::{
     callbacks::Callbacks,
     host::{AttemptHost, Client, LogOf, NoLookUps},
     logs::Shipping,
+    wanted::{Running, Wanted, steer},
 };
 use crate::process::{
-    self, Control, DEFAULT_KILL_GRACE, Exit, Guard, Marker, Masks, ProcessSpec, Program, ResultError,
-    ResultValue, Secret, Spawner, Stdin, Streams, log::TaskLogFile,
+    self, Exit, Guard, Marker, Masks, ProcessSpec, Program, ResultError, ResultValue, Secret, Spawner, Stdin,
+    Streams, log::TaskLogFile,
 };
 
 /// A value that takes more than this as JSON goes into the blob store.
@@ -88,41 +88,9 @@ pub(super) struct Tools {
     pub happened: mpsc::UnboundedSender<Happened>,
 }
 
-/// An attempt at work.
-pub(super) struct Running {
-    wanted: watch::Sender<Wanted>,
-}
-
-/// What is wanted of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    Run,
-    Pause,
-    End,
-}
-
-impl Running {
-    /// Ends it.
-    pub fn cancel(&self) {
-        self.wanted.send_replace(Wanted::End);
-    }
-
-    /// Stops it for now, or lets it go on.
-    pub fn pause(&self, paused: bool) {
-        let to = if paused { Wanted::Pause } else { Wanted::Run };
-        self.wanted.send_if_modified(|wanted| {
-            let change = *wanted != to && *wanted != Wanted::End;
-            if change {
-                *wanted = to;
-            }
-            change
-        });
-    }
-}
-
 /// Begins an attempt.
 pub(super) fn begin(order: Arc<Order>, tools: Arc<Tools>) -> Running {
-    let (sender, wanted) = watch::channel(Wanted::Run);
+    let (running, wanted) = Running::new();
     tokio::spawn(async move {
         let attempt = order.attempt;
         let happened = tools.happened.clone();
@@ -138,7 +106,7 @@ pub(super) fn begin(order: Arc<Order>, tools: Arc<Tools>) -> Running {
         // Nobody to tell only when the worker itself is going.
         let _ = happened.send(Happened { attempt, at, report });
     });
-    Running { wanted: sender }
+    running
 }
 
 fn unexpected(panic: &JoinError) -> Report {
@@ -383,7 +351,7 @@ async fn stopped(order: &Order, mut wanted: watch::Receiver<Wanted>) -> Outcome 
             message: Some(timed_out(limit)),
             ..Outcome::new(AttemptEnd::Failed)
         },
-        _ = wanted.wait_for(|wanted| *wanted == Wanted::End) => Outcome::new(AttemptEnd::Cancelled),
+        _ = wanted.wait_for(|wanted| matches!(wanted, Wanted::End(_))) => Outcome::new(AttemptEnd::Cancelled),
     }
 }
 
@@ -404,7 +372,7 @@ async fn run_process(
         Ok(made) => made,
         Err(message) => return Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Failed) },
     };
-    if *wanted.borrow() == Wanted::End {
+    if matches!(*wanted.borrow(), Wanted::End(_)) {
         return Outcome::new(AttemptEnd::Cancelled);
     }
     let began = Timestamp::now();
@@ -431,23 +399,6 @@ async fn run_process(
         },
         never = steer(control, wanted) => match never {},
     }
-}
-
-/// Does with a process what is wanted of its attempt.
-pub(super) async fn steer(control: Control, mut wanted: watch::Receiver<Wanted>) -> Infallible {
-    while wanted.changed().await.is_ok() {
-        let now = *wanted.borrow_and_update();
-        // A process that has ended needs no steering.
-        let _ = match now {
-            Wanted::Run => control.resume().await,
-            Wanted::Pause => control.pause().await,
-            Wanted::End => {
-                control.kill(DEFAULT_KILL_GRACE);
-                Ok(())
-            }
-        };
-    }
-    std::future::pending().await
 }
 
 /// How a process is started that is known by this name, should it outlive this worker.

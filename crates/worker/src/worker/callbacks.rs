@@ -23,9 +23,10 @@ use updraft_operators::{
 };
 
 use super::{
-    attempt::{Tools, Wanted, explain_refusal, last_of, process_spec, steer},
+    attempt::{Tools, explain_refusal, last_of, process_spec},
     host::LogOf,
     logs::Shipping,
+    wanted::{Wanted, steer},
 };
 use crate::process::{self, Masks, log::TaskLogFile};
 
@@ -58,7 +59,7 @@ impl Callbacks<'_> {
     async fn all(&self, told: Told<'_>) {
         for callback in self.order.task.callbacks.iter().filter(|callback| callback.on == told.on) {
             let name = format!("{} {}", callback.on.key(), callback.function);
-            if *self.wanted.borrow() == Wanted::End {
+            if matches!(*self.wanted.borrow(), Wanted::End(_)) {
                 self.line(&format!("{name} is not called: the attempt is to end."));
                 continue;
             }
@@ -143,7 +144,7 @@ async fn called_about_run(
     wanted: watch::Receiver<Wanted>,
 ) -> CallOutcome {
     let called = Callbacks { order: &call.order, tools, log, masks: Masks::default(), wanted };
-    if *called.wanted.borrow() == Wanted::End {
+    if matches!(*called.wanted.borrow(), Wanted::End(_)) {
         return CallOutcome::NotCalled("its worker is to stop".into());
     }
     let name = format!("{} {}", call.callback.on.key(), call.callback.function);

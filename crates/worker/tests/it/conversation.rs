@@ -127,20 +127,7 @@ impl Conversation {
 
     /// An order for a command that succeeds.
     pub fn order(&self, attempt: AttemptId) -> Order {
-        let order = json!({
-            "attempt": attempt,
-            "watch": false,
-            "operator": "BashOperator",
-            "args": { "bash_command": "true" },
-            "task": { "task_id": "t", "max_tries": 0, "do_xcom_push": false, "owner": "airflow" },
-            "run": {
-                "namespace": "default", "dag_id": "d", "run_id": "r", "run_type": "manual",
-                "logical_date": null, "data_interval": null, "run_after": "2026-01-01T00:00:00Z",
-                "started_at": null, "conf": {}, "params": {}, "version": 1, "timezone": "UTC",
-                "source": self.home.path().join("d.yaml"),
-            },
-        });
-        serde_json::from_value(order).unwrap()
+        order(&self.home, attempt)
     }
 
     /// Tells the worker to stop.
@@ -156,7 +143,7 @@ impl Conversation {
 }
 
 /// How the worker is set up, with everything in this folder.
-fn config(home: &TempDir, server: PathBuf) -> Config {
+pub fn config(home: &TempDir, server: PathBuf) -> Config {
     // As the program does before all else.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Config {
@@ -176,6 +163,24 @@ fn config(home: &TempDir, server: PathBuf) -> Config {
         log_limit_bytes: 1 << 30,
         alone_for: None,
     }
+}
+
+/// An order for a command that succeeds.
+pub fn order(home: &TempDir, attempt: AttemptId) -> Order {
+    let order = json!({
+        "attempt": attempt,
+        "watch": false,
+        "operator": "BashOperator",
+        "args": { "bash_command": "true" },
+        "task": { "task_id": "t", "max_tries": 0, "do_xcom_push": false, "owner": "airflow" },
+        "run": {
+            "namespace": "default", "dag_id": "d", "run_id": "r", "run_type": "manual",
+            "logical_date": null, "data_interval": null, "run_after": "2026-01-01T00:00:00Z",
+            "started_at": null, "conf": {}, "params": {}, "version": 1, "timezone": "UTC",
+            "source": home.path().join("d.yaml"),
+        },
+    });
+    serde_json::from_value(order).unwrap()
 }
 
 pub fn attempt(number: u32) -> AttemptId {
