@@ -13,7 +13,7 @@ use tokio::{signal::unix::SignalKind, sync::watch};
 use tracing::{info, warn};
 use updraft_core::protocol::Offer;
 use updraft_server::workers::Workers;
-use updraft_worker::worker::{Config, Endpoint, Guarding, run};
+use updraft_worker::worker::{Asked, Config, Endpoint, Guarding, run};
 
 use crate::config::Home;
 
@@ -86,16 +86,16 @@ pub fn main(home: &Path, args: Args) -> Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let (stop, stopped) = watch::channel(false);
+        let (ask, asked) = watch::channel(Asked::ToWork);
         let mut term = tokio::signal::unix::signal(SignalKind::terminate())?;
         tokio::spawn(async move {
             term.recv().await;
             info!("asked to stop; ending what runs");
-            stop.send_replace(true);
+            ask.send_replace(Asked::ToStop);
             // For as long as the worker listens.
             std::future::pending::<()>().await;
         });
-        tokio::spawn(run(config, stopped)).await?.context("the keeper could not go on")
+        tokio::spawn(run(config, asked)).await?.context("the keeper could not go on")
     })
 }
 

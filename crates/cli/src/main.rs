@@ -15,6 +15,7 @@ mod output;
 mod reference;
 mod standalone;
 mod trial;
+mod worker;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -46,6 +47,12 @@ enum Command {
     /// Run everything on this machine: the server, and a keeper that holds the tasks' processes.
     #[command(after_help = "Examples:\n  updraft standalone\n  updraft standalone --dags ./dags --port 9090")]
     Standalone(standalone::Args),
+    /// Run tasks for a server of another machine.
+    #[command(
+        after_help = "Examples:\n  UPDRAFT_WORKER_TOKEN=… updraft worker --server https://updraft.example.com\n  \
+                            updraft worker --server http://10.0.0.1:8080 --slots 8 --queues default,gpu"
+    )]
+    Worker(worker::Args),
     /// Look at DAGs, start their runs, pause them.
     Dags(Noun<commands::dags::Command>),
     /// Look at runs, and have them begin anew.
@@ -146,6 +153,7 @@ fn main() -> ExitCode {
         Command::Completion(args) => manual::completion(Cli::command(), &args),
         Command::Man(args) => manual::man(Cli::command(), &args),
         Command::Keeper(args) => keeper::main(&home, args),
+        Command::Worker(args) => worker::main(home, args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -31,7 +31,7 @@ use updraft_server::{
     workers::Workers,
 };
 use updraft_store::{MemoryStore, SqlStore, Store, Upkeep as _};
-use updraft_worker::worker::{self, Endpoint};
+use updraft_worker::worker::{self, Asked, Endpoint};
 
 use crate::{
     config::{Config, Home, random_file},
@@ -51,7 +51,7 @@ pub struct Trial {
     pub store: Arc<dyn Store>,
     pub logs: Arc<LogFolder>,
     leader: Handle,
-    stop: watch::Sender<bool>,
+    ask: watch::Sender<Asked>,
     worker: JoinHandle<Result<(), worker::Error>>,
     // Removed last, when nothing is at work in it any more.
     _folder: Folder,
@@ -89,7 +89,7 @@ impl Trial {
         });
         let socket = listen_for_workers(&inner.socket())?;
         tokio::spawn(async move { axum::serve(socket, routes).await });
-        let (stop, stopped) = watch::channel(false);
+        let (ask, asked) = watch::channel(Asked::ToWork);
         let worker = worker::Config {
             id: Workers::KEEPER.into(),
             offer: Offer::default(),
@@ -107,8 +107,8 @@ impl Trial {
             log_limit_bytes: config.worker.log_limit_bytes(),
             alone_for: None,
         };
-        let worker = tokio::spawn(worker::run(worker, stopped));
-        Ok(Self { store, logs, leader, stop, worker, _folder: folder })
+        let worker = tokio::spawn(worker::run(worker, asked));
+        Ok(Self { store, logs, leader, ask, worker, _folder: folder })
     }
 
     /// Puts a DAG there. Its pools have all the slots that are wanted: their limits are for what runs beside it.
@@ -149,7 +149,7 @@ impl Trial {
 
     /// Ends what runs, and everything. A task has a minute to end by itself.
     pub async fn end(mut self) -> Result<()> {
-        self.stop.send_replace(true);
+        self.ask.send_replace(Asked::ToStop);
         let ended = (&mut self.worker).await.context("the worker met a bug; please report this")?;
         self.leader.stop().await;
         ended.context("the worker could not go on")

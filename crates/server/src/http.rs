@@ -32,6 +32,7 @@ use updraft_store::Store;
 pub use self::metrics::Metrics;
 use self::versions::Versions;
 pub(crate) use self::{
+    access::Joining,
     body::Body,
     error::{Error, Invalid, Reads, Writes},
     path::Path,

@@ -2,8 +2,8 @@
 
 use std::{
     fs::File,
-    io,
-    os::unix::fs::FileExt as _,
+    io::{self, Write as _},
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     time::SystemTime,
@@ -33,6 +33,10 @@ pub trait Logs: Send + Sync {
     /// The entries that stand whole in the log at `path` from `offset` on, about `most_bytes` of them. A log
     /// that does not exist is an empty one. `path` is that of [`updraft_core::protocol::log_path`].
     async fn read(&self, path: &str, offset: u64, most_bytes: usize) -> io::Result<Page>;
+
+    /// Adds to the log at `path` what stands from `offset` on, in bytes: of it only what is not there yet, and nothing
+    /// where something between is missing. How long the log is then.
+    async fn append(&self, path: &str, offset: u64, bytes: Vec<u8>) -> io::Result<u64>;
 
     /// The runs whose logs nothing was added to since `before`, no task's.
     async fn runs_before(&self, before: Timestamp) -> io::Result<Vec<Logged>>;
@@ -80,6 +84,11 @@ impl Logs for LogFolder {
             .map_err(io::Error::other)?
     }
 
+    async fn append(&self, path: &str, offset: u64, bytes: Vec<u8>) -> io::Result<u64> {
+        let path = self.0.join(path);
+        tokio::task::spawn_blocking(move || append(&path, offset, &bytes)).await.map_err(io::Error::other)?
+    }
+
     async fn runs_before(&self, before: Timestamp) -> io::Result<Vec<Logged>> {
         let root = self.0.clone();
         let look = move || runs_before(&root, before.into());
@@ -104,6 +113,31 @@ impl Logs for LogFolder {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+}
+
+fn append(path: &Path, offset: u64, bytes: &[u8]) -> io::Result<u64> {
+    if bytes.is_empty() {
+        return match std::fs::metadata(path) {
+            Ok(metadata) => Ok(metadata.len()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        };
+    }
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut file = File::options().append(true).create(true).mode(0o600).open(path)?;
+    // The same may come twice at once, where an answer took too long.
+    file.lock()?;
+    let length = file.metadata()?.len();
+    let known = usize::try_from(length.saturating_sub(offset)).unwrap_or(usize::MAX);
+    match bytes.get(known..) {
+        Some(new) if offset <= length && !new.is_empty() => {
+            file.write_all(new)?;
+            Ok(length + new.len() as u64)
+        }
+        Some(_) | None => Ok(length),
     }
 }
 

@@ -15,7 +15,7 @@ use updraft_core::{
     protocol::{Call, CallOutcome, FromServer, Offer},
 };
 
-pub use self::socket::serve;
+pub(crate) use self::socket::serve;
 
 /// The workers that are connected now.
 #[derive(Default)]

@@ -7,34 +7,43 @@ mod api;
 mod attempt;
 mod callbacks;
 mod calls;
+mod config;
 mod connection;
 mod held;
 mod host;
+mod lease;
+mod logs;
 mod macros;
 mod runs;
 mod templates;
+mod wanted;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{info, warn};
 use updraft_core::{
-    AttemptId, Incarnation, WorkerId,
+    AttemptId, Incarnation,
     input::{AttemptEnd, Outcome, Report, WorkerEvent},
-    protocol::{FromServer, FromWorker, Offer, VERSION},
+    protocol::{FromServer, FromWorker, VERSION},
 };
 use updraft_operators::{Files, work::Shared};
 
-pub use self::connection::Endpoint;
 use self::{
     api::TaskApi,
-    attempt::{Running, Tools},
+    attempt::Tools,
     calls::{Called, Calls},
-    connection::Connection,
+    connection::{Connection, NoConnection},
     held::{Held, Phase},
     host::Client,
+    lease::{Lease, Passed},
     runs::Runs,
+    wanted::Running,
+};
+pub use self::{
+    config::{Config, Error, Guarding},
+    host::Endpoint,
 };
 use crate::process::{Guard, GuardPolicy, GuardStatus, Spawner, survivors};
 
@@ -58,95 +67,21 @@ const START_TOLD_AFTER: Duration = Duration::from_millis(5);
 /// So many events at most go into one message.
 const MOST_PER_MESSAGE: usize = 1024;
 
-/// How a worker is set up.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The name it joins under.
-    pub id: WorkerId,
-    /// What it offers; the keeper is told by each server that it meets.
-    pub offer: Offer,
-    /// Where the server is.
-    pub endpoint: Endpoint,
-    /// What it shows the server.
-    pub token: String,
-    /// The folder of logs.
-    pub logs: PathBuf,
-    /// The folder for attempts' private folders.
-    pub scratch: PathBuf,
-    /// The folder for those of attempts that run as other users, if it is another one: tasks are kept out of it. It
-    /// is made when the first of them comes, and removed at the end.
-    pub scratch_of_others: Option<PathBuf>,
-    /// What tells this installation's processes from another's on the same machine.
-    pub installation: String,
-    /// Whether tasks are kept out of `denied`.
-    pub guarding: Guarding,
-    /// Folders that no task may look into.
-    pub denied: Vec<PathBuf>,
-    /// Below these: what they may read all the same.
-    pub readable: Vec<PathBuf>,
-    /// The folder for what they write; it is made where it is not there.
-    pub files: PathBuf,
-    /// A callback that takes longer is ended.
-    pub callback_timeout: Duration,
-    /// So many bytes are kept of what a process writes: see [`crate::process::ProcessSpec::log_limit_bytes`].
-    pub log_limit_bytes: u64,
-    /// An idle worker that has not reached a server for so long goes.
-    pub alone_for: Option<Duration>,
-}
-
-/// Whether tasks are guarded, by Landlock: see [`crate::process::Guard`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Guarding {
-    /// Not at all: they may do what the worker's user may, `sudo` included.
-    Off,
-    /// Where the kernel can.
+/// What a worker is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asked {
+    /// To work.
     #[default]
-    On,
-    /// Always: where the kernel can't, there is no worker.
-    Required,
+    ToWork,
+    /// To take nothing more, and to go when what it has is over.
+    ToFinish,
+    /// To end what it has, and to go.
+    ToStop,
 }
 
-/// Why a worker could not begin.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The machine refused something.
-    #[error("can't {doing}: {source}")]
-    Io {
-        /// What.
-        doing: &'static str,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The folder for tasks' files is one that they are kept out of, or has such a one in it.
-    #[error(
-        "the folder for tasks' files, {}, has {} in it, which tasks are kept out of: let UPDRAFT__WORKER__FILES name \
-         a folder of its own",
-        files.display(),
-        kept.display()
-    )]
-    Files {
-        /// The folder.
-        files: PathBuf,
-        /// What is in it.
-        kept: PathBuf,
-    },
-    /// The guard can't be set up.
-    #[error("can't keep tasks out of the server's folders: {0}")]
-    Guard(#[from] crate::process::GuardError),
-    /// The guard is required, and the kernel has none.
-    #[error(
-        "tasks can't be guarded: {0}. Use a kernel with Landlock (5.13 or newer, \"landlock\" in its lsm= list), \
-         or set UPDRAFT__WORKER__GUARD=on, which does without where it has to"
-    )]
-    Unguarded(String),
-    /// The server does not take it.
-    #[error("the server refused this worker: {0}")]
-    Refused(String),
-    /// The client for look-ups can't be made.
-    #[error("can't make a client for the server: {0}")]
-    Client(String),
-}
+/// A server that answers is heard of at every heartbeat: one that was silent for so long is not there any more, whatever
+/// the network believes.
+const SILENT_FOR: Duration = Duration::from_secs(20);
 
 /// Something that an attempt came to.
 struct Happened {
@@ -156,7 +91,7 @@ struct Happened {
 }
 
 /// Runs a worker until it is told to stop, has nothing to do and nobody to do it for, or is refused.
-pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+pub async fn run(config: Config, mut asked: watch::Receiver<Asked>) -> Result<(), Error> {
     let io = |doing| move |source| Error::Io { doing, source };
     let of_others = config.scratch_of_others.clone();
     let spawner = Spawner::new(&config.scratch, of_others).map_err(io("start processes"))?;
@@ -181,6 +116,7 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
     // What the worker reads for a task is kept from it as what the task reads itself.
     let files = Files::new(guard.policy().denied.clone(), guard.policy().readable.clone()).with_own(own);
     let guard = wanted(guard, config.guarding)?;
+    let remote = matches!(config.endpoint, Endpoint::Url(_));
     let (sender, happened) = mpsc::unbounded_channel();
     let (calls, called) = Calls::new();
     let tools = Arc::new(Tools {
@@ -192,6 +128,7 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
         preparing: Semaphore::new(attempt::PREPARED_AT_ONCE),
         files: Arc::new(files),
         logs: config.logs.clone(),
+        ships_logs: remote,
         installation: config.installation.clone(),
         callback_timeout: config.callback_timeout,
         log_limit_bytes: config.log_limit_bytes,
@@ -206,14 +143,13 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
         happened,
         calls,
         called,
-        draining: false,
+        heard: Asked::ToWork,
         joins: 0,
         joined: 0,
-        lease: Duration::MAX,
-        awake: std::time::Instant::now(),
+        lease: Lease::new(remote),
     };
     worker.take_over_survivors().await?;
-    worker.serve(&mut stop).await?;
+    worker.serve(&mut asked).await?;
     worker.end_orphans().await;
     worker.tools.spawner.leave();
     Ok(())
@@ -238,9 +174,16 @@ fn is_start(event: &WorkerEvent) -> bool {
     matches!(event, WorkerEvent::Report { report: Report::Started | Report::Named(_), .. })
 }
 
-/// Waits until the worker is told to stop; also where nobody is left to tell it.
-async fn asked(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
+/// Waits until the worker is asked for more than it has heard; also where nobody is left to ask.
+async fn asked_more(asked: &mut watch::Receiver<Asked>, heard: Asked) -> Asked {
+    if heard == Asked::ToStop {
+        std::future::pending::<()>().await;
+    }
+    match asked.wait_for(|asked| *asked > heard).await {
+        Ok(more) => *more,
+        // Whoever could have asked for an end is gone.
+        Err(_) => Asked::ToStop,
+    }
 }
 
 struct Worker {
@@ -252,14 +195,12 @@ struct Worker {
     happened: mpsc::UnboundedReceiver<Happened>,
     calls: Calls,
     called: mpsc::UnboundedReceiver<Called>,
-    draining: bool,
+    /// What it has been asked, as far as it has done something about it.
+    heard: Asked,
     /// How often it has said that it is there, and which time of these the server has heard last.
     joins: u64,
     joined: u64,
-    /// For how long it is believed to be there when it says nothing.
-    lease: Duration,
-    /// When it has last done anything.
-    awake: std::time::Instant,
+    lease: Lease,
 }
 
 /// How a connection's time ended.
@@ -307,27 +248,61 @@ impl Worker {
         }
     }
 
-    /// Ends what runs where this process has not acted for longer than its lease: a server that was there
-    /// meanwhile has given it to others. While none is there nobody does that, and the next one grants a full
-    /// lease first: so to reach no server ends nothing.
+    /// Ends what others are given, or are about to be.
     fn mind_lease(&mut self) {
-        let asleep = self.awake.elapsed();
-        if asleep > self.lease && self.held.any_runs() {
-            warn!(?asleep, lease = ?self.lease, "ending what runs: this process did not act for longer than its lease");
-            self.end_all();
+        let passed = self.lease.look();
+        if !self.held.any_runs() {
+            return;
         }
-        self.awake = std::time::Instant::now();
+        match passed {
+            None => {}
+            Some(Passed::Asleep(asleep)) => {
+                warn!(?asleep, "ending what runs: this process did not act for longer than its lease");
+                self.end_all();
+            }
+            Some(Passed::Unheard(unheard)) => {
+                warn!(?unheard, "ending what runs: no server has answered, and the lease is about to pass");
+                self.each_running(&self.held.ids(), Running::abandon);
+            }
+        }
     }
 
-    async fn serve(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
+    async fn serve(&mut self, asked: &mut watch::Receiver<Asked>) -> Result<(), Error> {
         let mut alone_since = std::time::Instant::now();
         let mut stopping_since = None;
+        let mut told = None;
         loop {
-            if let Ok(connection) = Connection::open(&self.config.endpoint, &self.config.token).await {
-                match self.converse(connection, stop).await {
-                    Over::Stopped => return Ok(()),
-                    Over::Refused(why) => return Err(Error::Refused(why)),
-                    Over::Disconnected => alone_since = std::time::Instant::now(),
+            let client = self.tools.client.clone();
+            let opened = Connection::open(&client);
+            tokio::pin!(opened);
+            let opened = loop {
+                tokio::select! {
+                    opened = &mut opened => break opened,
+                    // It may take long to learn that nobody is there.
+                    () = tokio::time::sleep(RECONNECT_EVERY) => self.mind_lease(),
+                    more = asked_more(asked, self.heard) => self.hear(more),
+                    Some(happened) = self.happened.recv() => self.note(happened),
+                }
+            };
+            match opened {
+                Ok(connection) => {
+                    told = None;
+                    match self.converse(connection, asked).await {
+                        Over::Stopped => return Ok(()),
+                        Over::Refused(why) => return Err(Error::Refused(why)),
+                        Over::Disconnected => alone_since = std::time::Instant::now(),
+                    }
+                }
+                // One that a server has taken before may be taken again by the next.
+                Err(NoConnection::Refused(why)) if self.joins == 0 && self.is_remote() => {
+                    return Err(Error::Refused(why));
+                }
+                Err(error) => {
+                    let why = error.to_string();
+                    if self.is_remote() && told.as_ref() != Some(&why) {
+                        warn!(why, "no connection to the server; trying again");
+                        told = Some(why);
+                    }
                 }
             }
             self.mind_lease();
@@ -340,29 +315,25 @@ impl Worker {
                 () = tokio::time::sleep(RECONNECT_EVERY) => {}
                 Some(happened) = self.happened.recv() => self.note(happened),
                 Some(called) = self.called.recv() => self.calls.end(&called),
-                () = asked(stop) => {
-                    let since = *stopping_since.get_or_insert_with(std::time::Instant::now);
-                    let at_work = self.held.any_runs() || self.calls.any_runs();
-                    let unheard = !at_work && since.elapsed() > UNHEARD_FOR;
-                    if self.is_idle() || unheard {
-                        return Ok(());
-                    }
-                    self.stop();
-                    tokio::time::sleep(RECONNECT_EVERY).await;
-                    while let Ok(happened) = self.happened.try_recv() {
-                        self.note(happened);
-                    }
-                    while let Ok(called) = self.called.try_recv() {
-                        self.calls.end(&called);
-                    }
+                more = asked_more(asked, self.heard) => self.hear(more),
+            }
+            if self.heard > Asked::ToWork {
+                let at_work = self.held.any_runs() || self.calls.any_runs();
+                let since: &mut std::time::Instant =
+                    stopping_since.get_or_insert_with(std::time::Instant::now);
+                if at_work {
+                    *since = std::time::Instant::now();
+                }
+                if self.is_idle() || since.elapsed() > UNHEARD_FOR {
+                    return Ok(());
                 }
             }
         }
     }
 
-    /// Talks with the server for as long as the connection lasts.
-    async fn converse(&mut self, mut connection: Connection, stop: &mut watch::Receiver<bool>) -> Over {
-        let hello = FromWorker::Hello {
+    /// Who this is.
+    fn hello(&self) -> FromWorker {
+        FromWorker::Hello {
             protocol: VERSION,
             worker: self.config.id.clone(),
             incarnation: self.incarnation,
@@ -372,27 +343,30 @@ impl Worker {
                 .unwrap_or_default(),
             pid: std::process::id(),
             calls: true,
-        };
-        if !connection.send(&hello).await {
+        }
+    }
+
+    /// Talks with the server for as long as the connection lasts.
+    async fn converse(&mut self, mut connection: Connection, asked: &mut watch::Receiver<Asked>) -> Over {
+        if !connection.send(&self.hello()).await {
             return Over::Disconnected;
         }
-        if *stop.borrow() {
-            // It was told to stop while no server was there.
-            self.stop();
-        }
+        let mut said_at = std::time::Instant::now();
+        let mut abandoned = false;
+        self.lease.connected();
         let mut beat = tokio::time::interval(HEARTBEAT_EVERY);
         let mut joined = false;
-        let mut told_to_stop = *stop.borrow();
         // Attempts that have begun, of which nothing has been told.
         let mut begun: Vec<WorkerEvent> = Vec::new();
         let mut told_at = tokio::time::Instant::now();
         loop {
+            let ends = self.lease.ends().filter(|_| self.held.any_runs() && !abandoned);
             let mut events = tokio::select! {
                 said = connection.receive() => match said {
                     None => return Over::Disconnected,
                     Some(FromServer::Refused(why)) => return Over::Refused(why),
                     Some(FromServer::Welcome { lease_ms, offer }) => {
-                        self.lease = Duration::from_millis(lease_ms);
+                        self.lease.granted(Duration::from_millis(lease_ms));
                         self.config.offer = offer.unwrap_or_else(|| self.config.offer.clone());
                         joined = true;
                         self.joining()
@@ -403,6 +377,7 @@ impl Worker {
                         self.joining()
                     }
                     Some(message) => {
+                        said_at = std::time::Instant::now();
                         self.obey(message);
                         Vec::new()
                     }
@@ -431,11 +406,24 @@ impl Worker {
                 () = tokio::time::sleep_until(told_at), if !begun.is_empty() => std::mem::take(&mut begun),
                 _ = beat.tick() => {
                     self.mind_lease();
-                    if joined { vec![WorkerEvent::Heartbeat] } else { Vec::new() }
+                    if self.is_remote() && said_at.elapsed() > SILENT_FOR {
+                        warn!("the server has been silent for too long; connecting anew");
+                        return Over::Disconnected;
+                    }
+                    if joined {
+                        self.lease.beats();
+                        vec![WorkerEvent::Heartbeat]
+                    } else {
+                        Vec::new()
+                    }
                 }
-                () = asked(stop), if !told_to_stop => {
-                    told_to_stop = true;
-                    self.stop();
+                () = lease::over(ends) => {
+                    abandoned = true;
+                    self.mind_lease();
+                    Vec::new()
+                }
+                more = asked_more(asked, self.heard) => {
+                    self.hear(more);
                     vec![WorkerEvent::Draining]
                 }
             };
@@ -447,7 +435,7 @@ impl Worker {
             if joined && !events.is_empty() && !connection.tell(events).await {
                 return Over::Disconnected;
             }
-            if told_to_stop && self.is_idle() {
+            if self.heard > Asked::ToWork && self.is_idle() {
                 connection.tell(vec![WorkerEvent::Left]).await;
                 connection.close().await;
                 return Over::Stopped;
@@ -459,6 +447,7 @@ impl Worker {
     fn joining(&mut self) -> Vec<WorkerEvent> {
         self.mind_lease();
         self.joins += 1;
+        self.lease.joins();
         let mut events = vec![WorkerEvent::Joined {
             join: self.joins,
             slots: self.config.offer.slots,
@@ -470,7 +459,7 @@ impl Worker {
             at,
             report,
         }));
-        if self.draining {
+        if self.heard > Asked::ToWork {
             events.push(WorkerEvent::Draining);
         }
         events
@@ -525,13 +514,18 @@ impl Worker {
                     self.held.forget(attempt);
                 }
             }
-            FromServer::Call(call) => self.calls.begin(*call, &self.tools, self.draining),
+            FromServer::Call(call) => self.calls.begin(*call, &self.tools, self.heard > Asked::ToWork),
             FromServer::Forget(id) => self.calls.forget(id),
-            FromServer::Joined(join) => self.joined = join,
-            FromServer::Welcome { .. }
-            | FromServer::Refused(_)
-            | FromServer::Rejoin
-            | FromServer::Heartbeat => {}
+            FromServer::Joined(join) => {
+                self.joined = join;
+                if join == self.joins {
+                    self.lease.joined();
+                }
+            }
+            FromServer::Heartbeat => {
+                self.lease.answered();
+            }
+            FromServer::Welcome { .. } | FromServer::Refused(_) | FromServer::Rejoin => {}
         }
     }
 
@@ -555,11 +549,17 @@ impl Worker {
         self.each_running(&self.held.ids(), Running::cancel);
     }
 
-    /// Ends everything, for good.
-    fn stop(&mut self) {
-        self.draining = true;
-        self.end_all();
-        self.calls.end_all();
+    /// Does what is asked.
+    fn hear(&mut self, asked: Asked) {
+        self.heard = asked;
+        if asked == Asked::ToStop {
+            self.end_all();
+            self.calls.end_all();
+        }
+    }
+
+    fn is_remote(&self) -> bool {
+        matches!(self.config.endpoint, Endpoint::Url(_))
     }
 
     /// Whether nothing is at work, and nothing is left to be told.

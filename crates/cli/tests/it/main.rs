@@ -18,6 +18,7 @@ mod mail;
 mod other_runs;
 mod outage;
 mod pause;
+mod remote;
 mod restart;
 mod results;
 mod scripts;

@@ -27,6 +27,15 @@ enum Access {
 
 use Access::{From, Open, Worker};
 
+/// By which token a worker is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joining {
+    /// The installation's own, which the keeper has.
+    Own,
+    /// One that was made for it.
+    Other,
+}
+
 const DAG: &str = "/api/v2/dags/{dag_id}";
 
 /// As Airflow's simple auth manager has it: viewers read DAGs, runs and pools; users change runs; ops change
@@ -202,6 +211,7 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/worker/v1/connections/{conn_id}", Worker),
     ("GET", "/worker/v1/variables/{*key}", Worker),
     ("PUT", "/worker/v1/blobs/{attempt}/{name}", Worker),
+    ("PUT", "/worker/v1/logs/{attempt}", Worker),
     ("GET", "/worker/v1/previous-success", Worker),
     ("GET", "/worker/v1/smtp", Worker),
     ("POST", "/worker/v1/runs", Worker),
@@ -252,8 +262,15 @@ pub(super) async fn authorize(
             let ours = shared.config.worker_tokens.iter().map(|ours| ours.as_bytes().ct_eq(token.as_bytes()));
             let configured = ours.fold(subtle::Choice::from(0), |any, this| any | this);
             if !bool::from(configured) && !shared.accounts.may_join(token).await? {
-                return Err(Error::forbidden("this is no worker's token: make one with POST /api/v1/tokens"));
+                return Err(Error::forbidden(
+                    "this is no worker's token: make one with `updraft tokens create NAME --join`",
+                ));
             }
+            request.extensions_mut().insert(if bool::from(configured) {
+                Joining::Own
+            } else {
+                Joining::Other
+            });
         }
         From(role) => {
             let token = bearer(request.headers()).ok_or_else(not_authenticated)?;

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
-    body::Body as AxumBody,
+    Extension, Json,
+    body::{Body as AxumBody, Bytes},
     extract::{State, ws::WebSocketUpgrade},
     http::StatusCode,
     response::Response,
@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use updraft_core::{
-    AlertChannel, AttemptId, DagKey, MapIndex, RunState, XcomValue,
-    protocol::{LONGEST_MESSAGE_BYTES, XcomFound, XcomQuery},
+    AlertChannel, AttemptId, DagKey, DeliveryId, MapIndex, RunState, XcomValue,
+    protocol::{LONGEST_MESSAGE_BYTES, XcomFound, XcomQuery, call_log_path, log_path},
 };
 use updraft_store::{Bounds, DeliveryQuery, DeliveryState, Order, RunField, RunQuery, TiListing, Window};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -23,7 +23,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::serve;
 use crate::{
     http::{
-        Body, Error, Path, Reads, Shared, Writes,
+        Body, Error, Joining, Path, Reads, Shared, Writes,
         query::{FromText, Needed, query},
         v2::value_of,
     },
@@ -38,6 +38,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(find_connection))
         .routes(routes!(find_variable))
         .routes(routes!(put_blob))
+        .routes(routes!(put_log))
         .routes(routes!(find_previous_success))
         .routes(routes!(find_smtp))
         .merge(super::runs::routes())
@@ -101,10 +102,14 @@ async fn is_called_about(shared: &Shared, ti: &TiListing) -> Result<bool, Error>
     get, path = "/worker/v1/connect", tag = "Worker",
     responses((status = 101, description = "The WebSocket's beginning"), Reads),
 )]
-async fn connect(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
+async fn connect(
+    State(shared): State<Arc<Shared>>,
+    Extension(joining): Extension<Joining>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     let (workers, leader, lease) = (shared.workers.clone(), shared.leader.clone(), shared.config.lease);
     let upgrade = upgrade.max_message_size(LONGEST_MESSAGE_BYTES).max_frame_size(LONGEST_MESSAGE_BYTES);
-    upgrade.on_upgrade(move |socket| serve(socket, workers, leader, lease))
+    upgrade.on_upgrade(move |socket| serve(socket, workers, leader, lease, joining))
 }
 
 /// Values that were found.
@@ -227,6 +232,65 @@ async fn put_blob(
     let most = shared.config.most_blob_bytes;
     let (path, bytes) = shared.blobs.put(attempt, &name, body.into_data_stream(), most).await?;
     Ok((StatusCode::CREATED, Json(Blob { path, bytes })))
+}
+
+query! {
+    /// Where it belongs.
+    LogQuery {
+        /// Behind so many bytes of the log.
+        offset: Needed<u64>,
+        /// It is the log of this call about the run.
+        call: Option<i64>,
+    }
+}
+
+/// How much of a log there is.
+#[derive(Serialize)]
+struct LogStored {
+    bytes: u64,
+}
+
+/// Takes up more of the log of an attempt, which may be over, or of a call about its run. What is there already is not
+/// added again, and nothing where something between is missing: the answer says how much there is.
+#[utoipa::path(
+    put, path = "/worker/v1/logs/{attempt}", tag = "Worker", params(LogQuery),
+    request_body(content_type = "text/plain", content = String),
+    responses((status = 200, body = Object), Writes),
+)]
+async fn put_log(
+    State(shared): State<Arc<Shared>>,
+    Path(attempt): Path<String>,
+    query: LogQuery,
+    bytes: Bytes,
+) -> Result<Json<LogStored>, Error> {
+    let attempt: AttemptId = attempt.parse().map_err(|error| Error::bad_request(format!("{error}")))?;
+    let ti = match query.call {
+        Some(_) => held(&shared, attempt).await?,
+        None => of_attempt(&shared, attempt).await?,
+    };
+    let names = (&ti.dag.namespace, &ti.dag.dag_id, &ti.run_id);
+    let path = match query.call {
+        Some(call) => call_log_path(names.0, names.1, names.2, DeliveryId(call)),
+        None => log_path(names, &ti.row.task_id, attempt.ti.map_index, attempt.try_number),
+    };
+    let bytes = shared.logs.append(&path, query.offset.0, bytes.into()).await;
+    let bytes = bytes.map_err(|error| {
+        let why = format!("the log {path} can't be written: {error}");
+        Error::Later(StatusCode::SERVICE_UNAVAILABLE, why, 5)
+    })?;
+    Ok(Json(LogStored { bytes }))
+}
+
+/// The task instance of an attempt that a worker holds, or has held and nobody has taken over.
+async fn of_attempt(shared: &Shared, attempt: AttemptId) -> Result<TiListing, Error> {
+    let found = shared.store.ti(attempt.ti).await?;
+    let is_its = |listing: &TiListing| {
+        let lease = listing.row.state.assignment().map(|assignment| assignment.lease);
+        lease.is_none_or(|lease| lease == attempt.lease) && listing.row.try_number == attempt.try_number
+    };
+    found.filter(is_its).ok_or_else(|| {
+        Error::forbidden(format!("attempt {attempt} was given to another worker since, or its run is gone"))
+    })
 }
 
 /// A run that succeeded.

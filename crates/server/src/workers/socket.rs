@@ -10,13 +10,19 @@ use updraft_core::{
 };
 
 use super::{About, Workers};
-use crate::leader::Handle;
+use crate::{http::Joining, leader::Handle};
 
 /// A worker that connects has to say who it is within this time.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 
 /// Serves a worker's connection until it breaks.
-pub async fn serve(mut socket: WebSocket, workers: Arc<Workers>, leader: Handle, lease: Duration) {
+pub(crate) async fn serve(
+    mut socket: WebSocket,
+    workers: Arc<Workers>,
+    leader: Handle,
+    lease: Duration,
+    joining: Joining,
+) {
     let hello = match tokio::time::timeout(HELLO_WITHIN, receive(&mut socket)).await {
         Ok(Some(hello)) => hello,
         Ok(None) | Err(_) => return,
@@ -29,6 +35,11 @@ pub async fn serve(mut socket: WebSocket, workers: Arc<Workers>, leader: Handle,
             "this worker (updraft {version}) speaks protocol {protocol}, this server {VERSION}: \
              install the same version of updraft on both"
         );
+        return refuse(&mut socket, message).await;
+    }
+    if &*worker == Workers::KEEPER && joining != Joining::Own {
+        let message =
+            format!("the name `{worker}` is that of the server's own worker: join under another (--name)");
         return refuse(&mut socket, message).await;
     }
     let about = About { version, hostname, pid, calls };

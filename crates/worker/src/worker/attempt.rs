@@ -1,7 +1,6 @@
 //! One attempt, from its order to its end.
 
 use std::{
-    convert::Infallible,
     io::SeekFrom,
     panic::AssertUnwindSafe,
     path::{Path, PathBuf},
@@ -33,11 +32,13 @@ use super::{
     Happened,
     api::{self, Granted, TaskApi},
     callbacks::Callbacks,
-    host::{AttemptHost, Client, NoLookUps},
+    host::{AttemptHost, Client, LogOf, NoLookUps},
+    logs::Shipping,
+    wanted::{Running, Wanted, steer},
 };
 use crate::process::{
-    self, Control, DEFAULT_KILL_GRACE, Exit, Guard, Marker, Masks, ProcessSpec, Program, ResultError,
-    ResultValue, Secret, Spawner, Stdin, Streams, log::TaskLogFile,
+    self, Exit, Guard, Marker, Masks, ProcessSpec, Program, ResultError, ResultValue, Secret, Spawner, Stdin,
+    Streams, log::TaskLogFile,
 };
 
 /// A value that takes more than this as JSON goes into the blob store.
@@ -76,7 +77,9 @@ pub(super) struct Tools {
     pub preparing: Semaphore,
     /// What may be read for the authors of DAGs.
     pub files: Arc<Files>,
+    /// Where logs are written: each where the server looks for it, or else for as long as it is being sent there.
     pub logs: PathBuf,
+    pub ships_logs: bool,
     pub installation: String,
     /// So long a callback may take.
     pub callback_timeout: Duration,
@@ -85,53 +88,25 @@ pub(super) struct Tools {
     pub happened: mpsc::UnboundedSender<Happened>,
 }
 
-/// An attempt at work.
-pub(super) struct Running {
-    wanted: watch::Sender<Wanted>,
-}
-
-/// What is wanted of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    Run,
-    Pause,
-    End,
-}
-
-impl Running {
-    /// Ends it.
-    pub fn cancel(&self) {
-        self.wanted.send_replace(Wanted::End);
-    }
-
-    /// Stops it for now, or lets it go on.
-    pub fn pause(&self, paused: bool) {
-        let to = if paused { Wanted::Pause } else { Wanted::Run };
-        self.wanted.send_if_modified(|wanted| {
-            let change = *wanted != to && *wanted != Wanted::End;
-            if change {
-                *wanted = to;
-            }
-            change
-        });
-    }
-}
-
 /// Begins an attempt.
 pub(super) fn begin(order: Arc<Order>, tools: Arc<Tools>) -> Running {
-    let (sender, wanted) = watch::channel(Wanted::Run);
+    let (running, wanted) = Running::new();
     tokio::spawn(async move {
         let attempt = order.attempt;
         let happened = tools.happened.clone();
+        let shipping = Shipping::begin(LogOf { attempt, call: None }, log_file(&order, &tools), &tools);
         // In a task of its own, so that one that panics has an end, too.
         let (at, report) = match tokio::spawn(async move { carry_out(order, &tools, wanted).await }).await {
             Ok(ended) => ended,
             Err(panic) => (Timestamp::now(), unexpected(&panic)),
         };
+        if let Some(shipping) = shipping {
+            shipping.end().await;
+        }
         // Nobody to tell only when the worker itself is going.
         let _ = happened.send(Happened { attempt, at, report });
     });
-    Running { wanted: sender }
+    running
 }
 
 fn unexpected(panic: &JoinError) -> Report {
@@ -353,6 +328,9 @@ fn happened(order: &Order, tools: &Tools, at: Timestamp, report: Report) {
 }
 
 pub(super) fn log_file(order: &Order, tools: &Tools) -> PathBuf {
+    if tools.ships_logs {
+        return tools.logs.join(format!("{}.log", order.attempt));
+    }
     let run = &order.run;
     let names = (&run.namespace, &run.dag_id, &run.run_id);
     let path = log_path(names, &order.task.task_id, order.attempt.ti.map_index, order.attempt.try_number);
@@ -373,7 +351,7 @@ async fn stopped(order: &Order, mut wanted: watch::Receiver<Wanted>) -> Outcome 
             message: Some(timed_out(limit)),
             ..Outcome::new(AttemptEnd::Failed)
         },
-        _ = wanted.wait_for(|wanted| *wanted == Wanted::End) => Outcome::new(AttemptEnd::Cancelled),
+        _ = wanted.wait_for(|wanted| matches!(wanted, Wanted::End(_))) => Outcome::new(AttemptEnd::Cancelled),
     }
 }
 
@@ -394,7 +372,7 @@ async fn run_process(
         Ok(made) => made,
         Err(message) => return Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Failed) },
     };
-    if *wanted.borrow() == Wanted::End {
+    if matches!(*wanted.borrow(), Wanted::End(_)) {
         return Outcome::new(AttemptEnd::Cancelled);
     }
     let began = Timestamp::now();
@@ -421,23 +399,6 @@ async fn run_process(
         },
         never = steer(control, wanted) => match never {},
     }
-}
-
-/// Does with a process what is wanted of its attempt.
-pub(super) async fn steer(control: Control, mut wanted: watch::Receiver<Wanted>) -> Infallible {
-    while wanted.changed().await.is_ok() {
-        let now = *wanted.borrow_and_update();
-        // A process that has ended needs no steering.
-        let _ = match now {
-            Wanted::Run => control.resume().await,
-            Wanted::Pause => control.pause().await,
-            Wanted::End => {
-                control.kill(DEFAULT_KILL_GRACE);
-                Ok(())
-            }
-        };
-    }
-    std::future::pending().await
 }
 
 /// How a process is started that is known by this name, should it outlive this worker.

@@ -22,7 +22,12 @@ use updraft_operators::{
     work::TaskLog,
 };
 
-use super::attempt::{Tools, Wanted, explain_refusal, last_of, process_spec, steer};
+use super::{
+    attempt::{Tools, explain_refusal, last_of, process_spec},
+    host::LogOf,
+    logs::Shipping,
+    wanted::{Wanted, steer},
+};
 use crate::process::{self, Masks, log::TaskLogFile};
 
 /// A callback that takes too long may go on for so long after SIGTERM.
@@ -54,7 +59,7 @@ impl Callbacks<'_> {
     async fn all(&self, told: Told<'_>) {
         for callback in self.order.task.callbacks.iter().filter(|callback| callback.on == told.on) {
             let name = format!("{} {}", callback.on.key(), callback.function);
-            if *self.wanted.borrow() == Wanted::End {
+            if matches!(*self.wanted.borrow(), Wanted::End(_)) {
                 self.line(&format!("{name} is not called: the attempt is to end."));
                 continue;
             }
@@ -119,9 +124,27 @@ pub(super) async fn call_about_run(
     wanted: watch::Receiver<Wanted>,
 ) -> CallOutcome {
     let run = &call.order.run;
-    let log = tools.logs.join(call_log_path(&run.namespace, &run.dag_id, &run.run_id, call.id));
+    let log = match tools.ships_logs {
+        true => tools.logs.join(format!("call-{}.log", call.id)),
+        false => tools.logs.join(call_log_path(&run.namespace, &run.dag_id, &run.run_id, call.id)),
+    };
+    let of = LogOf { attempt: call.order.attempt, call: Some(call.id) };
+    let shipping = Shipping::begin(of, log.clone(), tools);
+    let outcome = called_about_run(call, tools, log, wanted).await;
+    if let Some(shipping) = shipping {
+        shipping.end().await;
+    }
+    outcome
+}
+
+async fn called_about_run(
+    call: &Call,
+    tools: &Arc<Tools>,
+    log: PathBuf,
+    wanted: watch::Receiver<Wanted>,
+) -> CallOutcome {
     let called = Callbacks { order: &call.order, tools, log, masks: Masks::default(), wanted };
-    if *called.wanted.borrow() == Wanted::End {
+    if matches!(*called.wanted.borrow(), Wanted::End(_)) {
         return CallOutcome::NotCalled("its worker is to stop".into());
     }
     let name = format!("{} {}", call.callback.on.key(), call.callback.function);

@@ -14,10 +14,8 @@ use updraft_core::{
     protocol::{Call, CallOutcome},
 };
 
-use super::{
-    attempt::{Tools, Wanted},
-    callbacks::call_about_run,
-};
+use super::{attempt::Tools, callbacks::call_about_run, wanted::Wanted};
+use crate::process::DEFAULT_KILL_GRACE;
 
 /// What no server has asked for again for so long, none will.
 const KEPT: Duration = Duration::from_secs(3600);
@@ -109,7 +107,7 @@ impl Calls {
     pub fn end_all(&self) {
         for phase in self.known.values() {
             if let Phase::Running(wanted) = phase {
-                wanted.send_replace(Wanted::End);
+                wanted.send_replace(Wanted::End(DEFAULT_KILL_GRACE));
             }
         }
     }

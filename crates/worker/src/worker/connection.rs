@@ -1,12 +1,17 @@
 //! The WebSocket to the server.
 
-use std::path::PathBuf;
-
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::UnixStream;
+use reqwest::{
+    StatusCode, Upgraded,
+    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
+};
 use tokio_tungstenite::{
-    WebSocketStream, client_async_with_config,
-    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue, protocol::WebSocketConfig},
+    WebSocketStream,
+    tungstenite::{
+        Message,
+        handshake::{client::generate_key, derive_accept_key},
+        protocol::{Role, WebSocketConfig},
+    },
 };
 use tracing::warn;
 use updraft_core::{
@@ -14,39 +19,51 @@ use updraft_core::{
     protocol::{FromServer, FromWorker, LONGEST_MESSAGE_BYTES, MESSAGE_BYTES},
 };
 
-/// Where the server is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
-    /// On this machine, at this socket.
-    Unix(PathBuf),
-}
+use super::host::{Client, innermost, told_by};
 
 /// A connection to the server.
-pub(super) struct Connection(WebSocketStream<UnixStream>);
+pub(super) struct Connection(WebSocketStream<Upgraded>);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoConnection {
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    #[error(transparent)]
-    Handshake(#[from] tokio_tungstenite::tungstenite::Error),
-    #[error("the token can't stand in a header")]
-    Token,
+    #[error("it can't be reached: {}", innermost(.0))]
+    Away(#[from] reqwest::Error),
+    #[error("it does not take this worker: {0}")]
+    Refused(String),
+    #[error("it answers with {0}, and is no server of Updraft's")]
+    Stranger(StatusCode),
 }
 
 impl Connection {
-    pub async fn open(endpoint: &Endpoint, token: &str) -> Result<Self, NoConnection> {
-        let Endpoint::Unix(path) = endpoint;
-        let stream = UnixStream::connect(path).await?;
-        let mut request = "ws://localhost/worker/v1/connect".into_client_request()?;
-        let bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| NoConnection::Token)?;
-        request.headers_mut().insert("authorization", bearer);
+    /// Asks for a WebSocket as RFC 6455 has it (section 4.1), by the client that asks for all else: so both reach the
+    /// server by the same way, through a socket of this machine or by TLS.
+    pub async fn open(client: &Client) -> Result<Self, NoConnection> {
+        let key = generate_key();
+        let request = client
+            .request("connect")
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "websocket")
+            .header(SEC_WEBSOCKET_VERSION, "13")
+            .header(SEC_WEBSOCKET_KEY, &key);
+        let response = request.send().await?;
+        match response.status() {
+            StatusCode::SWITCHING_PROTOCOLS => {}
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                return Err(NoConnection::Refused(told_by(response).await));
+            }
+            other => return Err(NoConnection::Stranger(other)),
+        }
+        let accepted = response.headers().get(SEC_WEBSOCKET_ACCEPT);
+        if accepted.is_none_or(|accepted| accepted.as_bytes() != derive_accept_key(key.as_bytes()).as_bytes())
+        {
+            return Err(NoConnection::Stranger(response.status()));
+        }
         let limits = WebSocketConfig::default()
             .max_message_size(Some(LONGEST_MESSAGE_BYTES))
             .max_frame_size(Some(LONGEST_MESSAGE_BYTES));
-        let (socket, _) = client_async_with_config(request, stream, Some(limits)).await?;
-        Ok(Self(socket))
+        let stream = response.upgrade().await?;
+        Ok(Self(WebSocketStream::from_raw_socket(stream, Role::Client, Some(limits)).await))
     }
 
     /// Says something. `false` where the connection is broken.

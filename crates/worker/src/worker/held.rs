@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use updraft_core::{AttemptId, input::Report};
 
-use super::attempt::Running;
+use super::wanted::Running;
 
 /// The attempts that a worker has: each from the order until its end is acknowledged.
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! Look-ups that an attempt makes with the server, over HTTP.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -8,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{RequestBuilder, StatusCode, Url, header::CONTENT_TYPE};
+use reqwest::{RequestBuilder, Response, StatusCode, Url, header::CONTENT_TYPE};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::{runtime::Handle, sync::watch};
 use updraft_core::{
-    AttemptId,
+    AttemptId, DeliveryId,
     protocol::{
         Connection, NextInterval, Order, RunGiven, RunWanted, States, StatesWanted, XcomFound, XcomQuery,
     },
@@ -22,7 +23,7 @@ use updraft_operators::{
     Asked, Files, Host, HostError, PreviousSuccess, Server, Smtp, Variable, secrets, work::ProcessPlan,
 };
 
-use super::{attempt::Tools, connection::Endpoint, macros::call_macro};
+use super::{attempt::Tools, macros::call_macro};
 use crate::process::{Masks, Secret};
 
 /// A server that is there answers within this.
@@ -31,31 +32,52 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
 /// Between two questions to a server that is not there: at first, and at most.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
+/// A connection to a server of another machine is made within this.
+const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Where the server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// On this machine, at this socket.
+    Unix(PathBuf),
+    /// Anywhere, at this address: `http://host:8080`, `https://updraft.example.com`.
+    Url(Url),
+}
+
 /// A client of the server's routes for workers.
 #[derive(Clone)]
 pub(super) struct Client {
     http: reqwest::Client,
+    /// What all these routes begin with.
+    base: Url,
     token: String,
 }
 
 impl Client {
     pub fn new(endpoint: &Endpoint, token: &str) -> Result<Self, String> {
-        let Endpoint::Unix(path) = endpoint;
-        let http = reqwest::Client::builder()
-            .unix_socket(path.clone())
-            .no_proxy()
-            .build()
-            .map_err(|error| error.to_string())?;
-        Ok(Self { http, token: token.into() })
+        let builder = reqwest::Client::builder();
+        let (builder, server) = match endpoint {
+            Endpoint::Unix(path) => (builder.unix_socket(path.clone()).no_proxy(), "http://localhost"),
+            Endpoint::Url(url) => (builder.connect_timeout(CONNECTS_WITHIN), url.as_str()),
+        };
+        let base = format!("{}/worker/v1", server.trim_end_matches('/'));
+        let base =
+            Url::parse(&base).map_err(|error| format!("{server} is no address of a server: {error}"))?;
+        let http = builder.build().map_err(|error| error.to_string())?;
+        Ok(Self { http, base, token: token.into() })
     }
 
-    fn url<'a>(segments: impl IntoIterator<Item = &'a str>) -> Result<Url, HostError> {
-        let mut url =
-            Url::parse("http://localhost/worker/v1").map_err(|error| HostError(error.to_string()))?;
+    fn url<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
+        let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.extend(segments);
         }
-        Ok(url)
+        url
+    }
+
+    /// Asks for something once, for as long as it may take.
+    pub fn request(&self, path: &str) -> RequestBuilder {
+        self.http.get(self.url([path])).bearer_auth(&self.token)
     }
 
     /// Asks until there is an answer: a server may be gone for any time, and what runs goes on meanwhile.
@@ -80,7 +102,7 @@ impl Client {
         attempt: AttemptId,
         segments: &[&str],
     ) -> Result<Option<T>, HostError> {
-        let url = Self::url(segments.iter().copied())?;
+        let url = self.url(segments.iter().copied());
         self.answer(self.http.get(url).query(&[("attempt", attempt.to_string())])).await
     }
 
@@ -90,12 +112,12 @@ impl Client {
         struct Found {
             values: Vec<XcomFound>,
         }
-        let found: Option<Found> = self.answer(self.http.post(Self::url(["xcom"])?).json(query)).await?;
+        let found: Option<Found> = self.answer(self.http.post(self.url(["xcom"])).json(query)).await?;
         Ok(found.map(|found| found.values).unwrap_or_default())
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str, asked: impl Serialize) -> Result<T, HostError> {
-        let answer = self.answer(self.http.post(Self::url([path])?).json(&asked)).await?;
+        let answer = self.answer(self.http.post(self.url([path])).json(&asked)).await?;
         answer
             .ok_or_else(|| HostError(format!("the server does not know `{path}`: is it of another version?")))
     }
@@ -112,12 +134,52 @@ impl Client {
             path: String,
             bytes: u64,
         }
-        let url = Self::url(["blobs", &attempt.to_string(), name])?;
+        let url = self.url(["blobs", &attempt.to_string(), name]);
         let request = self.http.put(url).header(CONTENT_TYPE, "application/json").body(json);
         let stored: Option<Stored> = self.answer(request).await?;
         let stored = stored.ok_or_else(|| HostError("the server does not store blobs".into()))?;
         Ok((stored.path, stored.bytes))
     }
+
+    /// Adds to the log of an attempt, or of a call about its run, what stands from `offset` on. How much of it the
+    /// server has now, which may be more or less than what was to be added.
+    pub async fn put_log(&self, log: LogOf, offset: u64, bytes: Vec<u8>) -> Result<u64, HostError> {
+        #[derive(serde::Deserialize)]
+        struct Stored {
+            bytes: u64,
+        }
+        let url = self.url(["logs", &log.attempt.to_string()]);
+        let mut query = vec![("offset", offset.to_string())];
+        query.extend(log.call.map(|call| ("call", call.to_string())));
+        let request = self.http.put(url).query(&query).header(CONTENT_TYPE, "text/plain").body(bytes);
+        let stored: Option<Stored> = self.answer(request).await?;
+        stored.map(|stored| stored.bytes).ok_or_else(|| HostError("the server takes no logs".into()))
+    }
+}
+
+/// Whose log it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LogOf {
+    /// Of this attempt,
+    pub attempt: AttemptId,
+    /// or of this call about its run.
+    pub call: Option<DeliveryId>,
+}
+
+/// What a fault comes from.
+pub(super) fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// Why a server says no: in its own words, or else by the status.
+pub(super) async fn told_by(response: Response) -> String {
+    let status = response.status();
+    let answer: Value = response.json().await.unwrap_or_default();
+    answer["detail"].as_str().map_or_else(|| status.to_string(), str::to_owned)
 }
 
 impl Server for Client {
@@ -147,11 +209,8 @@ async fn answer_of<T: DeserializeOwned>(request: RequestBuilder) -> Result<Optio
         }
         _ => {}
     }
-    if let Err(error) = response.error_for_status_ref() {
-        // Where the server says why, that is what helps.
-        let answer: Value = response.json().await.unwrap_or_default();
-        let why = answer["detail"].as_str().map_or_else(|| error.to_string(), str::to_owned);
-        return Err(Unanswered::Refused(format!("the server refused it: {why}")));
+    if response.error_for_status_ref().is_err() {
+        return Err(Unanswered::Refused(format!("the server refused it: {}", told_by(response).await)));
     }
     let bytes = response.bytes().await.map_err(|_| Unanswered::Away)?;
     let strange = |error| Unanswered::Refused(format!("the server's answer is not understood: {error}"));

@@ -16,7 +16,7 @@ use updraft_core::{
     input::{AttemptEnd, Report, WorkerEvent},
     protocol::{CallOutcome, FromServer, FromWorker, Offer, Order},
 };
-use updraft_worker::worker::{Config, Endpoint, Error, Guarding, run};
+use updraft_worker::worker::{Asked, Config, Endpoint, Error, Guarding, run};
 
 /// A worker has so long to say what is waited for.
 const WITHIN: Duration = Duration::from_secs(20);
@@ -26,7 +26,7 @@ pub struct Conversation {
     pub home: TempDir,
     listener: UnixListener,
     socket: WebSocketStream<UnixStream>,
-    stop: watch::Sender<bool>,
+    ask: watch::Sender<Asked>,
     worker: JoinHandle<Result<(), Error>>,
 }
 
@@ -41,12 +41,12 @@ impl Conversation {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("server.sock");
         let listener = UnixListener::bind(&path).unwrap();
-        let (stop, stopped) = watch::channel(false);
+        let (ask, asked) = watch::channel(Asked::ToWork);
         let mut config = config(&home, path);
         change(&mut config);
-        let worker = tokio::spawn(run(config, stopped));
+        let worker = tokio::spawn(run(config, asked));
         let socket = Self::accept(&listener).await;
-        let mut conversation = Self { home, listener, socket, stop, worker };
+        let mut conversation = Self { home, listener, socket, ask, worker };
         conversation.welcome().await;
         conversation
     }
@@ -127,25 +127,12 @@ impl Conversation {
 
     /// An order for a command that succeeds.
     pub fn order(&self, attempt: AttemptId) -> Order {
-        let order = json!({
-            "attempt": attempt,
-            "watch": false,
-            "operator": "BashOperator",
-            "args": { "bash_command": "true" },
-            "task": { "task_id": "t", "max_tries": 0, "do_xcom_push": false, "owner": "airflow" },
-            "run": {
-                "namespace": "default", "dag_id": "d", "run_id": "r", "run_type": "manual",
-                "logical_date": null, "data_interval": null, "run_after": "2026-01-01T00:00:00Z",
-                "started_at": null, "conf": {}, "params": {}, "version": 1, "timezone": "UTC",
-                "source": self.home.path().join("d.yaml"),
-            },
-        });
-        serde_json::from_value(order).unwrap()
+        order(&self.home, attempt)
     }
 
     /// Tells the worker to stop.
     pub fn stop(&self) {
-        self.stop.send_replace(true);
+        self.ask.send_replace(Asked::ToStop);
     }
 
     pub async fn finish(mut self) {
@@ -156,7 +143,7 @@ impl Conversation {
 }
 
 /// How the worker is set up, with everything in this folder.
-fn config(home: &TempDir, server: PathBuf) -> Config {
+pub fn config(home: &TempDir, server: PathBuf) -> Config {
     // As the program does before all else.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Config {
@@ -176,6 +163,24 @@ fn config(home: &TempDir, server: PathBuf) -> Config {
         log_limit_bytes: 1 << 30,
         alone_for: None,
     }
+}
+
+/// An order for a command that succeeds.
+pub fn order(home: &TempDir, attempt: AttemptId) -> Order {
+    let order = json!({
+        "attempt": attempt,
+        "watch": false,
+        "operator": "BashOperator",
+        "args": { "bash_command": "true" },
+        "task": { "task_id": "t", "max_tries": 0, "do_xcom_push": false, "owner": "airflow" },
+        "run": {
+            "namespace": "default", "dag_id": "d", "run_id": "r", "run_type": "manual",
+            "logical_date": null, "data_interval": null, "run_after": "2026-01-01T00:00:00Z",
+            "started_at": null, "conf": {}, "params": {}, "version": 1, "timezone": "UTC",
+            "source": home.path().join("d.yaml"),
+        },
+    });
+    serde_json::from_value(order).unwrap()
 }
 
 pub fn attempt(number: u32) -> AttemptId {
@@ -263,7 +268,7 @@ async fn a_folder_for_files_that_has_in_it_what_is_kept_from_tasks_is_refused() 
             files: files.clone(),
             ..config(&home, home.path().join("server.sock"))
         };
-        let error = run(config, watch::channel(false).1).await.unwrap_err().to_string();
+        let error = run(config, watch::channel(Asked::ToWork).1).await.unwrap_err().to_string();
         assert!(error.contains("UPDRAFT__WORKER__FILES"), "{}: {error}", files.display());
     }
 }

@@ -5,5 +5,6 @@
 mod callbacks;
 #[cfg(target_os = "linux")]
 mod conversation;
+mod lease;
 #[cfg(target_os = "linux")]
 mod process;

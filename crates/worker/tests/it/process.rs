@@ -117,7 +117,7 @@ fn alone(test: &str) -> bool {
 }
 
 /// Waits for something that gives no other notice.
-async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !holds() {
         assert!(Instant::now() < deadline, "not within ten seconds: {what}");

@@ -1,0 +1,109 @@
+//! `updraft worker`: runs tasks for a server of another machine.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use tokio::{signal::unix::SignalKind, sync::watch};
+use tracing::info;
+use updraft_core::protocol::{Offer, escape};
+use updraft_server::workers::Workers;
+use updraft_worker::worker::{self, Asked, Endpoint, run};
+
+use crate::{
+    config::{Config, Home},
+    dag_files, keeper,
+};
+
+/// What a worker is told.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Where the server is: http://HOST:PORT or https://HOST.
+    #[arg(long, env = "UPDRAFT_SERVER", value_name = "URL")]
+    server: reqwest::Url,
+    /// The token to join with, as `updraft tokens create NAME --join` makes it. On a command line all users of the
+    /// machine can read it: rather set it in the environment.
+    #[arg(long, env = "UPDRAFT_WORKER_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    token: String,
+    /// The name to join under, which no other worker has [default: the machine's].
+    #[arg(long, env = "UPDRAFT_WORKER_NAME", value_name = "NAME")]
+    name: Option<String>,
+    /// How many tasks at once [default: worker.slots, 32].
+    #[arg(long, value_name = "N")]
+    slots: Option<u32>,
+    /// From which queues [default: worker.queues, default].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    queues: Vec<String>,
+}
+
+/// Runs a worker until it is told to go.
+pub fn main(home: PathBuf, args: Args) -> Result<()> {
+    crate::standalone::trace();
+    let home = Home::open(home)?;
+    let config = Config::read(&home.0)?;
+    if !matches!(args.server.scheme(), "http" | "https") {
+        bail!("{} is no address of a server: write http://HOST:PORT or https://HOST", args.server);
+    }
+    let name = match args.name {
+        Some(name) => name,
+        None => machine()?,
+    };
+    if name.is_empty() || name == Workers::KEEPER {
+        bail!("a worker can't be called {name:?}: name it otherwise (--name)");
+    }
+    let own = Home::open(home.0.join("workers").join(escape(&name)))?;
+    let Some(_lock) = keeper::lock(&own.keeper_lock())? else {
+        bail!("a worker of this name is at work here: name this one otherwise (--name)");
+    };
+    updraft_worker::process::harden_self().context("can't protect the worker from its tasks")?;
+    let scratch = config.worker.scratch.clone();
+    let queues = if args.queues.is_empty() { config.worker.queues.clone() } else { args.queues };
+    let server = args.server.clone();
+    let config = worker::Config {
+        id: name.as_str().into(),
+        offer: Offer {
+            slots: args.slots.unwrap_or(config.worker.slots),
+            queues: queues.into_iter().map(Into::into).collect(),
+        },
+        endpoint: Endpoint::Url(args.server),
+        token: args.token,
+        logs: own.logs(),
+        scratch_of_others: if scratch.is_none() { own.scratch_of_others() } else { None },
+        scratch: scratch.unwrap_or_else(|| own.scratch()),
+        installation: own.installation(),
+        guarding: config.worker.guard,
+        denied: vec![home.0.clone()],
+        readable: vec![dag_files::folder_of(&home.0, &config)?],
+        files: config.worker.files.clone().unwrap_or_else(|| home.files()),
+        callback_timeout: Duration::from_secs(config.worker.callback_timeout_s),
+        log_limit_bytes: config.worker.log_limit_bytes(),
+        alone_for: None,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let (ask, asked) = watch::channel(Asked::ToWork);
+        let mut term = tokio::signal::unix::signal(SignalKind::terminate())?;
+        let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt())?;
+        tokio::spawn(async move {
+            for more in [Asked::ToFinish, Asked::ToStop] {
+                tokio::select! {
+                    _ = term.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                match more {
+                    Asked::ToStop => info!("asked again to stop: ending what runs"),
+                    _ => info!("asked to stop: going when what runs is over; once more ends it"),
+                }
+                ask.send_replace(more);
+            }
+            // For as long as the worker listens.
+            std::future::pending::<()>().await;
+        });
+        info!(%server, worker = %config.id, slots = config.offer.slots, "joining");
+        tokio::spawn(run(config, asked)).await?.context("the worker could not go on")
+    })
+}
+
+fn machine() -> Result<String> {
+    let name = nix::unistd::gethostname().context("this machine has no name: name the worker (--name)")?;
+    Ok(name.to_string_lossy().into_owned())
+}

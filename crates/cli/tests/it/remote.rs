@@ -1,0 +1,198 @@
+//! Workers that reach their server over the network.
+
+use std::{
+    fs::File,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use updraft_core::{RunState, TiStateName, XcomValue};
+use updraft_store::{Queries, TiListing};
+
+use crate::system::{System, count, signal};
+
+/// A worker that is not on the server's machine, as far as it can tell.
+struct Remote {
+    folder: TempDir,
+    process: Child,
+}
+
+impl Remote {
+    fn start(system: &System, token: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let process = Self::process(&folder, &system.address(), token);
+        Self { folder, process }
+    }
+
+    fn process(folder: &TempDir, address: &str, token: &str) -> Child {
+        let log = File::options().create(true).append(true).open(folder.path().join("log")).unwrap();
+        Command::new(env!("CARGO_BIN_EXE_updraft"))
+            .arg("--home")
+            .arg(folder.path().join("home"))
+            .args(["worker", "--server", address, "--name", "far", "--queues", "far", "--slots", "4"])
+            .env("UPDRAFT_WORKER_TOKEN", token)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// Its code, once it has gone by itself.
+    async fn gone(&mut self) -> Option<i32> {
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        for _ in 0..600 {
+            tick.tick().await;
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status.code();
+            }
+        }
+        panic!("it lives on; it said:\n{}", self.said());
+    }
+
+    /// The logs that are not on the server yet.
+    fn spool(&self) -> Vec<PathBuf> {
+        let folder = self.folder.path().join("home/workers/far/logs");
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn token(system: &System) -> String {
+    system.run(&["tokens", "create", "far", "--join"]).good().trim().to_owned()
+}
+
+async fn result(system: &System, ti: &TiListing) -> Value {
+    let store = system.store().await;
+    let row = store.xcom(ti.row.key, "return_value").await.unwrap();
+    store.close().await;
+    match row.map(|row| row.value) {
+        Some(XcomValue::Inline(value)) => (*value).clone(),
+        other => panic!("{} left {other:?}", ti.row.task_id),
+    }
+}
+
+const DAG: &str = r#"
+far:
+  schedule: "@once"
+  default_args: {start_date: 2024-01-01, retries: 0, queue: far}
+  tasks:
+    near: {operator: bash, queue: default, bash_command: echo near}
+    large: {operator: script, interpreter: sh, script: "head -c 200000 /dev/zero | tr '\\0' x > $UPDRAFT_RESULT", result: file}
+    talks: {operator: bash, bash_command: "for n in $(seq 30000); do echo line $n of many that are said; done"}
+    silent: {operator: bash, bash_command: "true"}
+    looks_up:
+      operator: bash
+      bash_command: echo "{{ ti.xcom_pull(task_ids='near') }} {{ ti.xcom_pull(task_ids='large') | length }} {{ var.value.colour }}"
+      dependencies: [near, large]
+    asks:
+      operator: python
+      python_callable_name: main
+      python_callable_file: asks.py
+      dependencies: [near]
+"#;
+
+const ASKS: &str = r#"
+def main(ti, var):
+    print("it is", ti.xcom_pull(task_ids="near"))
+    return var["value"].colour
+"#;
+
+#[tokio::test]
+async fn a_worker_elsewhere_runs_tasks_of_its_queues_and_all_they_leave_is_on_the_server() {
+    let mut system = System::new(&[("far.yaml", DAG), ("asks.py", ASKS)]);
+    system.set("AIRFLOW_VAR_COLOUR", "blue");
+    system.start(4);
+    system.until(&["health"], |done| done.code == 0).await;
+    let remote = Remote::start(&system, &token(&system));
+    let runs = system.runs_over(1, Duration::from_secs(60)).await;
+    let tis = system.tis().await;
+    for ti in &tis {
+        let log = system.log(ti);
+        let shown = &log[log.len().saturating_sub(2000)..];
+        assert_eq!(
+            ti.row.state.name(),
+            TiStateName::Success,
+            "{}: {shown}\n{}",
+            ti.row.task_id,
+            remote.said()
+        );
+    }
+    assert_eq!(runs[0].state, RunState::Success);
+    let of = |task: &str| tis.iter().find(|ti| &*ti.row.task_id == task).unwrap();
+    assert_eq!(result(&system, of("looks_up")).await, json!("near 200000 blue"));
+    assert_eq!(result(&system, of("asks")).await, json!("blue"));
+    assert!(system.log(of("asks")).contains("it is near"));
+    let said = system.log(of("talks"));
+    assert_eq!(said.lines().count(), 30_000);
+    assert!(said.ends_with("line 30000 of many that are said\n"), "{}", &said[said.len() - 200..]);
+    let listed = system.run(&["workers", "list", "-o", "json"]).json();
+    let names: Vec<_> = listed.as_array().unwrap().iter().map(|worker| worker["worker"].clone()).collect();
+    assert_eq!(names, ["far", "keeper"]);
+    assert!(remote.spool().is_empty(), "what is on the server is here no more: {:?}", remote.spool());
+}
+
+/// The run of a DAG that has one.
+const RUN: &str = "scheduled__2024-01-01T00:00:00+00:00";
+
+const LONG: &str = r#"
+long:
+  schedule: "@once"
+  default_args: {start_date: 2024-01-01, retries: 0, queue: far}
+  tasks:
+    works: {operator: bash, bash_command: "echo begun; while [ ! -e GATE ]; do sleep 0.1; done; echo done"}
+"#;
+
+#[tokio::test]
+async fn its_tasks_outlive_the_server_and_it_goes_when_they_are_over() {
+    let mut system = System::new(&[]);
+    let gate = system.home().join("dags/gate");
+    let dag = LONG.replace("GATE", &gate.display().to_string());
+    std::fs::write(system.home().join("dags/long.yaml"), dag).unwrap();
+    system.start(4);
+    system.until(&["health"], |done| done.code == 0).await;
+    let port: u16 = system.address().rsplit(':').next().unwrap().parse().unwrap();
+    let mut remote = Remote::start(&system, &token(&system));
+    let begun = |done: &crate::system::Done| done.out.contains("begun");
+    system.until(&["tasks", "logs", "long", RUN, "works"], begun).await;
+    system.kill_server();
+    system.start_on(port, 4);
+    system.until(&["health"], |done| done.code == 0).await;
+    signal(remote.process.id(), "-TERM");
+    std::fs::write(gate, "").unwrap();
+    let runs = system.runs_over(1, Duration::from_secs(60)).await;
+    let tis = system.tis().await;
+    assert_eq!(runs[0].state, RunState::Success, "{}\n{}", remote.said(), system.said());
+    assert_eq!((count(&tis, TiStateName::Success), tis[0].row.try_number), (1, 1));
+    let log = system.log(&tis[0]);
+    assert_eq!(log.lines().filter_map(|line| line.split_once("\tout\t")).count(), 2, "{log}");
+    assert_eq!(remote.gone().await, Some(0), "{}", remote.said());
+}
+
+#[tokio::test]
+async fn who_has_no_token_or_takes_the_keepers_name_is_told() {
+    let mut system = System::new(&[]);
+    system.start(1);
+    system.until(&["health"], |done| done.code == 0).await;
+    let mut stranger = Remote::start(&system, "nobody's");
+    assert_eq!(stranger.gone().await, Some(1));
+    assert!(stranger.said().contains("updraft tokens create NAME --join"), "{}", stranger.said());
+    let of_a_user = system.run(&["tokens", "create", "me"]).good();
+    let mut user = Remote::start(&system, of_a_user.trim());
+    assert_eq!(user.gone().await, Some(1));
+    let named = system.run(&["worker", "--server", &system.address(), "--token", "x", "--name", "keeper"]);
+    assert!(named.code == 1 && named.err.contains("--name"), "{named:?}");
+}

@@ -1,0 +1,107 @@
+//! A worker of another machine, and a test that plays its server and falls silent.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::json;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
+use updraft_core::{
+    input::{AttemptEnd, Report, WorkerEvent},
+    protocol::{FromServer, FromWorker},
+};
+use updraft_worker::worker::{Asked, Endpoint, run};
+
+use crate::conversation::{attempt, config, order};
+
+/// A worker has so long to do what is waited for.
+const WITHIN: Duration = Duration::from_secs(20);
+
+async fn accept(listener: &TcpListener) -> WebSocketStream<TcpStream> {
+    loop {
+        let next = tokio::time::timeout(WITHIN, listener.accept());
+        // What is no WebSocket is a log, for which nobody is there.
+        if let Ok(socket) = accept_async(next.await.expect("the worker comes").unwrap().0).await {
+            return socket;
+        }
+    }
+}
+
+async fn say(socket: &mut WebSocketStream<TcpStream>, message: FromServer) {
+    let text = serde_json::to_string(&message).unwrap();
+    socket.send(Message::Text(text.into())).await.unwrap();
+}
+
+/// Waits until the worker tells of this.
+async fn hears<T>(socket: &mut WebSocketStream<TcpStream>, wanted: impl Fn(&WorkerEvent) -> Option<T>) -> T {
+    loop {
+        let next = tokio::time::timeout(WITHIN, socket.next()).await.expect("it says something");
+        let Message::Text(text) = next.unwrap().unwrap() else { continue };
+        if let FromWorker::Events(events) = serde_json::from_str(&text).unwrap()
+            && let Some(found) = events.iter().find_map(&wanted)
+        {
+            return found;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_runs_is_ended_before_others_are_given_it_when_no_server_answers() {
+    let home = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = config(&home, "nowhere".into());
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    config.endpoint = Endpoint::Url(address.parse().unwrap());
+    let (ask, asked) = watch::channel(Asked::ToWork);
+    let worker = tokio::spawn(run(config, asked));
+
+    let mut socket = accept(&listener).await;
+    let lease = Duration::from_secs(6);
+    let welcome = || FromServer::Welcome { lease_ms: lease.as_millis() as u64, offer: None };
+    say(&mut socket, welcome()).await;
+    let joined = |event: &WorkerEvent| match event {
+        WorkerEvent::Joined { join, .. } => Some(*join),
+        _ => None,
+    };
+    let join = hears(&mut socket, joined).await;
+    let granted = std::time::Instant::now();
+    say(&mut socket, FromServer::Joined(join)).await;
+    // It does not go at SIGTERM.
+    let mut order = order(&home, attempt(1));
+    let pid = home.path().join("pid");
+    let command = format!("trap '' TERM; echo $$ > {}; while :; do sleep 0.1; done", pid.display());
+    order.args = json!({"bash_command": command}).as_object().unwrap().clone();
+    say(&mut socket, FromServer::Assign(vec![Arc::new(order)])).await;
+    let started = |event: &WorkerEvent| match event {
+        WorkerEvent::Report { report: Report::Started, .. } => Some(()),
+        _ => None,
+    };
+    hears(&mut socket, started).await;
+    crate::process::eventually("the command begins", || {
+        std::fs::read_to_string(&pid).is_ok_and(|pid| pid.ends_with('\n'))
+    })
+    .await;
+    let pid = std::fs::read_to_string(&pid).unwrap();
+    let process = format!("/proc/{}", pid.trim());
+    let lives = || std::path::Path::new(&process).exists();
+    assert!(lives());
+    // From now on nothing is answered. The worker can't know why.
+    crate::process::eventually("it is ended", || !lives()).await;
+    let ended = granted.elapsed();
+    assert!(ended > lease / 3 && ended < lease, "{ended:?}");
+
+    drop(socket);
+    let mut socket = accept(&listener).await;
+    say(&mut socket, welcome()).await;
+    let over = |event: &WorkerEvent| match event {
+        WorkerEvent::Report { report: Report::Ended(outcome), .. } => Some(outcome.end.clone()),
+        _ => None,
+    };
+    assert_eq!(hears(&mut socket, over).await, AttemptEnd::Cancelled);
+    ask.send_replace(Asked::ToStop);
+    say(&mut socket, FromServer::Acknowledge(vec![attempt(1)])).await;
+    tokio::time::timeout(WITHIN, worker).await.unwrap().unwrap().unwrap();
+}
