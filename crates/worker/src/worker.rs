@@ -368,6 +368,7 @@ impl Worker {
                     Some(FromServer::Welcome { lease_ms, offer }) => {
                         self.lease.granted(Duration::from_millis(lease_ms));
                         self.config.offer = offer.unwrap_or_else(|| self.config.offer.clone());
+                        info!(slots = self.config.offer.slots, "the server has taken this worker");
                         joined = true;
                         self.joining()
                     }
