@@ -31,7 +31,12 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use self::{check::Broken, commands::Need, explain::Why};
+pub use self::{
+    check::Broken,
+    commands::Need,
+    explain::Why,
+    workers::{WorkerSeen, WorkerState},
+};
 use self::{
     dispatch::{Group, Lane, Limit, Ready},
     pools::{Pool, PoolKey},

@@ -26,11 +26,11 @@ pub use self::{
     condition::Condition,
     dag::{
         AlertChannel, AlertOn, AlertSpec, AlertWords, Bundle, Callback, CallbackOn, Dag, DagSpec, Deadline,
-        DeadlineFrom, EdgeSpec, GroupSpec, InvalidDag, MapSource, Mapping, OnDoubt, Param, ResultArg,
-        RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule, WebhookTarget, WeightRule,
+        DeadlineFrom, EdgeSpec, GroupSpec, InvalidDag, MapSource, Mapping, OnDoubt, OnLeaseLoss, Param,
+        ResultArg, RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule, WebhookTarget, WeightRule,
         callback_reason, put_arguments,
     },
-    engine::{Config, Engine, Output},
+    engine::{Config, Engine, Output, WorkerSeen, WorkerState},
     id::{
         AssetEventId, AssetId, AssetUri, AttemptId, BadAttemptId, DagId, DagKey, DeliveryId, GroupId,
         Incarnation, MapIndex, Namespace, Owner, PoolName, QueueName, RunId, RunKey, TaskId, TaskIx, TiKey,

@@ -46,6 +46,9 @@ pub enum FromWorker {
         /// Whether it knows of [`FromServer::Call`]: a keeper may be older than its server.
         #[serde(default)]
         calls: bool,
+        /// Whether it knows of [`FromServer::Drain`] and its like.
+        #[serde(default)]
+        drains: bool,
     },
     /// What the engine has to know. Several at once, in their order.
     Events(Vec<WorkerEvent>),
@@ -92,6 +95,12 @@ pub enum FromServer {
     Call(Box<Call>),
     /// What became of this call is in the store: forget it.
     Forget(DeliveryId),
+    /// Take nothing more, and stay.
+    Drain,
+    /// Take work again.
+    Resume,
+    /// Take nothing more, and go when what is there is over.
+    Finish,
     /// Still there.
     Heartbeat,
 }
@@ -196,6 +205,9 @@ pub struct OrderTask {
     /// Where nobody knows how an attempt ended, no other follows (`max_lost: 0`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hold_doubts: bool,
+    /// It goes on where the worker's lease passes (`on_lease_loss: continue`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outlives_lease: bool,
     /// When its first attempt began, since it was last cleared: a sensor's timeout counts from here over its
     /// looks and tries, as Airflow has it for sensors that reschedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -57,6 +57,7 @@ fn order(row: &DeliveryRow) -> Order {
             downstream: Vec::new(),
             map_index_template: None,
             hold_doubts: false,
+            outlives_lease: false,
             first_started_at: None,
             run_as_user: None,
             owner: text("owner"),

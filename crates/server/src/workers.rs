@@ -47,6 +47,17 @@ pub struct About {
     pub pid: u32,
     /// Whether it calls functions about runs.
     pub calls: bool,
+    /// Whether it can be asked to drain.
+    pub drains: bool,
+}
+
+/// Why a worker was not asked for something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unasked {
+    /// It is not connected here.
+    NotThere,
+    /// Its program is too old to know what is asked.
+    TooOld,
 }
 
 impl Workers {
@@ -71,6 +82,16 @@ impl Workers {
         if let Some(connection) = connections.get(worker).filter(same) {
             let _ = connection.sender.send(message);
         }
+    }
+
+    /// Asks a worker to take nothing more, or work again, whichever of its lives is connected.
+    pub(crate) fn ask(&self, worker: &WorkerId, what: FromServer) -> Result<(), Unasked> {
+        let connections = self.lock();
+        let connection = connections.get(worker).ok_or(Unasked::NotThere)?;
+        if !connection.about.drains {
+            return Err(Unasked::TooOld);
+        }
+        connection.sender.send(what).map_err(|_| Unasked::NotThere)
     }
 
     /// Has every worker join again: the engine has forgotten who is there.

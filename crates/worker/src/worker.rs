@@ -73,6 +73,8 @@ pub enum Asked {
     /// To work.
     #[default]
     ToWork,
+    /// To take nothing more, until it is asked to work again.
+    ToDrain,
     /// To take nothing more, and to go when what it has is over.
     ToFinish,
     /// To end what it has, and to go.
@@ -258,7 +260,7 @@ impl Worker {
             None => {}
             Some(Passed::Asleep(asleep)) => {
                 warn!(?asleep, "ending what runs: this process did not act for longer than its lease");
-                self.end_all();
+                self.each_running(&self.held.ids(), Running::abandon);
             }
             Some(Passed::Unheard(unheard)) => {
                 warn!(?unheard, "ending what runs: no server has answered, and the lease is about to pass");
@@ -317,7 +319,7 @@ impl Worker {
                 Some(called) = self.called.recv() => self.calls.end(&called),
                 more = asked_more(asked, self.heard) => self.hear(more),
             }
-            if self.heard > Asked::ToWork {
+            if self.heard >= Asked::ToFinish {
                 let at_work = self.held.any_runs() || self.calls.any_runs();
                 let since: &mut std::time::Instant =
                     stopping_since.get_or_insert_with(std::time::Instant::now);
@@ -343,6 +345,7 @@ impl Worker {
                 .unwrap_or_default(),
             pid: std::process::id(),
             calls: true,
+            drains: true,
         }
     }
 
@@ -379,8 +382,7 @@ impl Worker {
                     }
                     Some(message) => {
                         said_at = std::time::Instant::now();
-                        self.obey(message);
-                        Vec::new()
+                        self.obey(message)
                     }
                 },
                 Some(first) = self.happened.recv() => {
@@ -436,7 +438,7 @@ impl Worker {
             if joined && !events.is_empty() && !connection.tell(events).await {
                 return Over::Disconnected;
             }
-            if self.heard > Asked::ToWork && self.is_idle() {
+            if self.heard >= Asked::ToFinish && self.is_idle() {
                 connection.tell(vec![WorkerEvent::Left]).await;
                 connection.close().await;
                 return Over::Stopped;
@@ -484,7 +486,8 @@ impl Worker {
         event
     }
 
-    fn obey(&mut self, message: FromServer) {
+    /// Does what the server wants. What it is to be told of that.
+    fn obey(&mut self, message: FromServer) -> Vec<WorkerEvent> {
         self.mind_lease();
         match message {
             // What was sent before the server heard what is here is sent again where it still holds.
@@ -515,7 +518,7 @@ impl Worker {
                     self.held.forget(attempt);
                 }
             }
-            FromServer::Call(call) => self.calls.begin(*call, &self.tools, self.heard > Asked::ToWork),
+            FromServer::Call(call) => self.calls.begin(*call, &self.tools, self.heard >= Asked::ToFinish),
             FromServer::Forget(id) => self.calls.forget(id),
             FromServer::Joined(join) => {
                 self.joined = join;
@@ -526,8 +529,26 @@ impl Worker {
             FromServer::Heartbeat => {
                 self.lease.answered();
             }
+            FromServer::Drain if self.heard < Asked::ToDrain => {
+                info!("asked to drain: taking nothing more");
+                self.hear(Asked::ToDrain);
+                return vec![WorkerEvent::Draining];
+            }
+            FromServer::Finish if self.heard < Asked::ToFinish => {
+                info!("asked to go when what runs is over");
+                self.hear(Asked::ToFinish);
+                return vec![WorkerEvent::Draining];
+            }
+            FromServer::Resume if self.heard == Asked::ToDrain => {
+                info!("asked to take work again");
+                self.hear(Asked::ToWork);
+                return self.joining();
+            }
+            // It does so already, or is to go.
+            FromServer::Drain | FromServer::Finish | FromServer::Resume => {}
             FromServer::Welcome { .. } | FromServer::Refused(_) | FromServer::Rejoin => {}
         }
+        Vec::new()
     }
 
     /// The server wants something ended that this worker does not have: so it has ended.

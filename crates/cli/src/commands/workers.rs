@@ -1,6 +1,7 @@
 //! `updraft workers`.
 
 use anyhow::Result;
+use reqwest::Method;
 
 use super::{Ask, Session};
 use crate::output::Columns;
@@ -8,18 +9,67 @@ use crate::output::Columns;
 /// What can be done with workers.
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// List the workers that are connected.
+    /// List the workers that are connected, or were a moment ago.
     #[command(after_help = "Example:\n  updraft workers list")]
     List,
+    /// Have a worker take nothing more, and stay: before its machine is worked on.
+    #[command(after_help = "Example:\n  updraft workers drain worker-7")]
+    Drain(Named),
+    /// Have a worker that drains take work again.
+    #[command(after_help = "Example:\n  updraft workers resume worker-7")]
+    Resume(Named),
+    /// Have a worker go when what it runs is over.
+    #[command(after_help = "Example:\n  updraft workers remove worker-7")]
+    Remove(Named),
 }
 
-const LISTED: Columns =
-    &[("WORKER", "/worker"), ("VERSION", "/version"), ("MACHINE", "/hostname"), ("PROCESS", "/pid")];
+/// A worker.
+#[derive(clap::Args)]
+pub struct Named {
+    /// The name under which it joined.
+    worker: String,
+}
+
+const LISTED: Columns = &[
+    ("WORKER", "/worker"),
+    ("STATE", "/state"),
+    ("SLOTS", "/slots"),
+    ("USED", "/used_slots"),
+    ("TASKS", "/attempts"),
+    ("QUEUES", "/queues"),
+    ("HEARD", "/last_heard_at"),
+    ("VERSION", "/version"),
+    ("MACHINE", "/hostname"),
+    ("PROCESS", "/pid"),
+];
 
 impl Ask for Command {
     async fn ask(self, session: &Session) -> Result<()> {
-        let Self::List = self;
         let path = ["v1", "workers"];
-        session.format.list(&session.client.list(&path, &[], "workers", None).await?, LISTED)
+        match self {
+            Self::List => {
+                session.format.list(&session.client.list(&path, &[], "workers", None).await?, LISTED)
+            }
+            Self::Drain(Named { worker }) => {
+                tell(session, Method::POST, &worker, Some("drain")).await?;
+                eprintln!("`{worker}` takes nothing more, until `updraft workers resume {worker}`");
+                Ok(())
+            }
+            Self::Resume(Named { worker }) => {
+                tell(session, Method::POST, &worker, Some("resume")).await?;
+                eprintln!("`{worker}` takes work again");
+                Ok(())
+            }
+            Self::Remove(Named { worker }) => {
+                tell(session, Method::DELETE, &worker, None).await?;
+                eprintln!("`{worker}` goes when what it runs is over");
+                Ok(())
+            }
+        }
     }
+}
+
+async fn tell(session: &Session, method: Method, worker: &str, what: Option<&str>) -> Result<()> {
+    let path: Vec<&str> = ["v1", "workers", worker].into_iter().chain(what).collect();
+    session.client.call(method, &path, &[], None).await.map(drop)
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use updraft_core::{RunState, TiStateName, XcomValue};
 use updraft_store::{Queries, TiListing};
 
-use crate::system::{System, count, signal};
+use crate::system::{Done, System, count, signal};
 
 /// A worker that is not on the server's machine, as far as it can tell.
 struct Remote {
@@ -166,7 +166,7 @@ async fn its_tasks_outlive_the_server_and_it_goes_when_they_are_over() {
     system.until(&["health"], |done| done.code == 0).await;
     let port: u16 = system.address().rsplit(':').next().unwrap().parse().unwrap();
     let mut remote = Remote::start(&system, &token(&system));
-    let begun = |done: &crate::system::Done| done.out.contains("begun");
+    let begun = |done: &Done| done.out.contains("begun");
     system.until(&["tasks", "logs", "long", RUN, "works"], begun).await;
     system.kill_server();
     system.start_on(port, 4);
@@ -180,6 +180,45 @@ async fn its_tasks_outlive_the_server_and_it_goes_when_they_are_over() {
     let log = system.log(&tis[0]);
     assert_eq!(log.lines().filter_map(|line| line.split_once("\tout\t")).count(), 2, "{log}");
     assert_eq!(remote.gone().await, Some(0), "{}", remote.said());
+}
+
+const WAITS: &str = r#"
+waits:
+  schedule: null
+  default_args: {retries: 0, queue: far}
+  tasks:
+    work: {operator: bash, bash_command: "echo done"}
+"#;
+
+#[tokio::test]
+async fn it_is_drained_and_takes_work_again_and_goes_when_it_is_removed() {
+    let mut system = System::new(&[("waits.yaml", WAITS)]);
+    system.start(4);
+    system.until(&["health"], |done| done.code == 0).await;
+    let mut remote = Remote::start(&system, &token(&system));
+    let is = |wanted: &'static str| {
+        move |done: &Done| {
+            let listed: Vec<Value> = serde_json::from_str(&done.out).unwrap_or_default();
+            listed.iter().any(|worker| worker["worker"] == "far" && worker["state"] == wanted)
+        }
+    };
+    let list = ["workers", "list", "-o", "json"];
+    system.until(&list, is("active")).await;
+    assert_eq!(system.run(&["workers", "drain", "keeper"]).code, 1);
+    let unknown = system.run(&["workers", "drain", "farther"]);
+    assert!(unknown.code == 3 && unknown.err.contains("farther"), "{unknown:?}");
+    system.run(&["workers", "drain", "far"]).good();
+    system.until(&list, is("draining")).await;
+    system.until(&["dags", "trigger", "waits", "--run-id", "r"], |done| done.code == 0).await;
+    let why = |done: &Done| done.out.contains("drain") || done.out.contains("stop");
+    system.until(&["tasks", "explain", "waits", "r", "work"], why).await;
+    system.run(&["workers", "resume", "far"]).good();
+    let runs = system.runs_over(1, Duration::from_secs(60)).await;
+    assert_eq!(runs[0].state, RunState::Success);
+    system.run(&["workers", "remove", "far"]).good();
+    assert_eq!(remote.gone().await, Some(0), "{}", remote.said());
+    let gone = |done: &Done| done.code == 0 && !done.out.contains("far");
+    system.until(&["workers", "list"], gone).await;
 }
 
 #[tokio::test]

@@ -43,6 +43,9 @@ pub struct TaskSpec {
     /// So many attempts in a row may be lost with their worker before the task instance fails.
     #[serde(default = "three")]
     pub max_lost: u32,
+    /// What its worker does with it when it has lost touch with the server for too long.
+    #[serde(default, skip_serializing_if = "OnLeaseLoss::is_end")]
+    pub on_lease_loss: OnLeaseLoss,
     /// The pool it takes slots from.
     #[serde(default = "default_pool")]
     pub pool: PoolName,
@@ -143,6 +146,7 @@ impl TaskSpec {
             retry: RetryPolicy::default(),
             execution_timeout: None,
             max_lost: three(),
+            on_lease_loss: OnLeaseLoss::default(),
             pool: default_pool(),
             pool_slots: one(),
             queue: default_queue(),
@@ -249,6 +253,25 @@ pub enum Role {
         /// Whether its failure fails the run.
         on_failure_fail_dagrun: bool,
     },
+}
+
+/// What a worker does with an attempt when its lease passes, and others are given the task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLeaseLoss {
+    /// Ends it, so that it is at work only once.
+    #[default]
+    End,
+    /// Lets it go on. What it comes to is not taken any more, unless nobody else was given it.
+    Continue,
+}
+
+impl OnLeaseLoss {
+    /// Whether it is ended.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        *self == Self::End
+    }
 }
 
 /// Whose weights make up a task's priority.

@@ -117,7 +117,8 @@ impl Engine {
                 Some((id, worker)) => {
                     let left = worker.held().count();
                     format!(
-                        "worker `{id}` is being stopped, and ends what it has ({left}) first; another has to come"
+                        "worker `{id}` takes nothing more, since it drains or is being stopped, with {left} left; \
+                         another has to come, or this one to be resumed (`updraft workers resume {id}`)"
                     )
                 }
                 None => match self.workers.iter().find(|(_, worker)| worker.is_away_from(queue)) {

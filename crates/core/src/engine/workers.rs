@@ -94,7 +94,66 @@ impl Worker {
     }
 }
 
+/// A worker, as the engine sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerSeen {
+    /// The name under which it joined.
+    pub worker: WorkerId,
+    /// Whether it takes work.
+    pub state: WorkerState,
+    /// How many attempts it runs at once.
+    pub slots: u32,
+    /// How many slots are taken.
+    pub used: u32,
+    /// The queues that it serves.
+    pub queues: Vec<QueueName>,
+    /// It is taken for gone, with all that it has, unless it is heard of before this.
+    pub lease_until: Timestamp,
+    /// What it has, also what only waits and takes no slot.
+    pub attempts: Vec<AttemptId>,
+}
+
+/// Whether a worker takes work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerState {
+    /// It does.
+    Active,
+    /// It takes nothing more.
+    Draining,
+    /// It is not connected. It may come back before its lease passes.
+    Away,
+}
+
+impl WorkerState {
+    /// Its name in API and command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Draining => "draining",
+            Self::Away => "away",
+        }
+    }
+}
+
 impl Engine {
+    /// The workers that are there or may come back, in the order of their names.
+    pub fn workers(&self) -> Vec<WorkerSeen> {
+        let seen = |(id, worker): (&WorkerId, &Worker)| WorkerSeen {
+            worker: id.clone(),
+            state: match (worker.joined, worker.draining) {
+                (false, _) => WorkerState::Away,
+                (true, true) => WorkerState::Draining,
+                (true, false) => WorkerState::Active,
+            },
+            slots: worker.slots,
+            used: worker.used,
+            queues: worker.queues.iter().cloned().collect(),
+            lease_until: worker.lease_until,
+            attempts: worker.held.keys().copied().collect(),
+        };
+        self.workers.iter().map(seen).collect()
+    }
+
     pub(super) fn on_worker_event(
         &mut self,
         now: Timestamp,

@@ -75,7 +75,8 @@ fn a_task_that_waits_behind_a_worker_that_is_being_stopped_says_so() {
     world.worker(1, WorkerEvent::Draining);
     let waits = if first.ti.task == TaskIx(0) { TaskIx(1) } else { TaskIx(0) };
     let why = world.engine.explain(TiKey { task: waits, ..first.ti }).unwrap();
-    let said = "worker `w` is being stopped, and ends what it has (1) first; another has to come";
+    let said = "worker `w` takes nothing more, since it drains or is being stopped, with 1 left; another has to come, or \
+                this one to be resumed (`updraft workers resume w`)";
     assert_eq!(why.reasons, [said]);
 }
 

@@ -123,6 +123,7 @@ pub fn order(operator: &str, args: Value) -> Order {
             downstream: vec!["left".into(), "right".into()],
             map_index_template: None,
             hold_doubts: false,
+            outlives_lease: false,
             first_started_at: None,
             run_as_user: None,
             owner: "data".into(),

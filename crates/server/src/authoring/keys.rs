@@ -58,7 +58,7 @@ pub(super) const DAG: [&str; 38] = [
 ];
 
 /// The keys of every task that are read; what is not among them is its operator's.
-pub(super) const TASK: [&str; 56] = [
+pub(super) const TASK: [&str; 57] = [
     "alerts",
     "decorator",
     "dependencies",
@@ -90,6 +90,7 @@ pub(super) const TASK: [&str; 56] = [
     "on_failure_callback_file",
     "on_failure_callback_name",
     "on_failure_fail_dagrun",
+    "on_lease_loss",
     "on_retry_callback",
     "on_retry_callback_file",
     "on_retry_callback_name",

@@ -35,6 +35,7 @@ const OWN: &[&str] = &[
     "max_consecutive_failed_dag_runs",
     "max_lost",
     "on_failure_fail_dagrun",
+    "on_lease_loss",
     "retry_on_exit_codes",
 ];
 

@@ -8,7 +8,7 @@ use updraft_operators::catalog::{self, Entry};
 
 use super::{
     alert,
-    settings::{TRIGGER_RULES, WEIGHT_RULES},
+    settings::{ON_LEASE_LOSS, TRIGGER_RULES, WEIGHT_RULES},
 };
 
 /// A key: its name, what it may be, and what it means.
@@ -136,6 +136,12 @@ const TASK: &[Key] = &[
         "It fails when its worker was lost more often in a row. 3, by default; with 0, one that may have done its work is not tried again.",
     ),
     ("max_retry_delay", Duration, "No wait for another try is longer."),
+    (
+        "on_lease_loss",
+        OneOf(&ON_LEASE_LOSS),
+        "What its worker does with it when no server has answered for `server.lease_s`, and others are given the task: \
+         `end` it, by default, or let it `continue`, though it may then be at work twice.",
+    ),
     ("on_failure_fail_dagrun", Flag, "Whether this teardown fails its run when it fails."),
     ("outlets", Any, "The assets that it makes: its success is an event of each, from which DAGs run."),
     (

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::SignedDuration;
 use updraft_core::{
-    AlertChannel, AlertOn, AlertSpec, CallbackOn, PoolName, QueueName, RetryPolicy, Role, TaskKind, TaskSpec,
-    TriggerRule, WeightRule,
+    AlertChannel, AlertOn, AlertSpec, CallbackOn, OnLeaseLoss, PoolName, QueueName, RetryPolicy, Role,
+    TaskKind, TaskSpec, TriggerRule, WeightRule,
 };
 
 use super::{
@@ -52,6 +52,7 @@ pub(super) const TRIGGER_RULES: [&str; 13] = [
     "none_skipped",
     "always",
 ];
+pub(super) const ON_LEASE_LOSS: [&str; 2] = ["end", "continue"];
 pub(super) const WEIGHT_RULES: [&str; 3] = ["downstream", "upstream", "absolute"];
 
 impl Settings {
@@ -175,6 +176,10 @@ impl Settings {
             }
             "expected_duration" => set_option(&mut spec.expected_duration, field::duration(node, problems)),
             "max_lost" => set(&mut spec.max_lost, field::count(node, problems), 3),
+            "on_lease_loss" => {
+                let fate = field::word(node, &ON_LEASE_LOSS, problems);
+                set(&mut spec.on_lease_loss, fate, OnLeaseLoss::default());
+            }
             "pool" => {
                 let pool: Got<PoolName> = field::text(node, problems).map(|name| name.map(Into::into));
                 set(&mut spec.pool, pool, TaskSpec::new("", "", TaskKind::Empty).pool);

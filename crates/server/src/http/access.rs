@@ -194,6 +194,9 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/api/v1/dags/{dag_id}/dagRuns/{run_id}/progress", From(Viewer)),
     ("GET", "/api/v1/dags/{dag_id}/ticks", From(Viewer)),
     ("GET", "/api/v1/workers", From(Viewer)),
+    ("DELETE", "/api/v1/workers/{worker}", From(Admin)),
+    ("POST", "/api/v1/workers/{worker}/drain", From(Admin)),
+    ("POST", "/api/v1/workers/{worker}/resume", From(Admin)),
     ("GET", "/api/v1/backfills", From(Viewer)),
     ("POST", "/api/v1/backfills/preview", From(User)),
     ("GET", "/api/v1/backfills/{id}", From(Viewer)),
@@ -234,6 +237,9 @@ const OF_INSTALLATION: &[&str] = &[
     "/api/v1/users",
     "/api/v1/users/{username}",
     "/api/v1/workers",
+    "/api/v1/workers/{worker}",
+    "/api/v1/workers/{worker}/drain",
+    "/api/v1/workers/{worker}/resume",
     "/api/v2/jobs",
 ];
 

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 use updraft_core::{
-    AssetEvent, AttemptId, Dag, Engine, MapIndex, Mapping, Param, RunKey, TaskIx, TaskKind,
+    AssetEvent, AttemptId, Dag, Engine, MapIndex, Mapping, OnLeaseLoss, Param, RunKey, TaskIx, TaskKind,
     protocol::{Order, OrderRun, OrderTask},
     put_arguments,
     record::{RunRow, TiRow},
@@ -83,6 +83,7 @@ pub(crate) fn order_task(row: &RunRow, dag: &Dag, ti: &TiRow) -> OrderTask {
         downstream: names(dag.downstream(ti.key.task)),
         map_index_template: spec.map_index_template.clone().filter(|_| ti.key.map_index != MapIndex::NONE),
         hold_doubts: spec.max_lost == 0,
+        outlives_lease: spec.on_lease_loss == OnLeaseLoss::Continue,
         first_started_at: ti.first_started_at.or(ti.started_at),
         run_as_user: spec.run_as_user.clone(),
         owner: spec.owner.clone().unwrap_or_else(|| dag.spec().owner.to_string()),

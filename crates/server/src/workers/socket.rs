@@ -27,7 +27,8 @@ pub(crate) async fn serve(
         Ok(Some(hello)) => hello,
         Ok(None) | Err(_) => return,
     };
-    let FromWorker::Hello { protocol, worker, incarnation, version, hostname, pid, calls } = hello else {
+    let FromWorker::Hello { protocol, worker, incarnation, version, hostname, pid, calls, drains } = hello
+    else {
         return refuse(&mut socket, "the first message has to be `hello`".into()).await;
     };
     if protocol != VERSION {
@@ -42,7 +43,7 @@ pub(crate) async fn serve(
             format!("the name `{worker}` is that of the server's own worker: join under another (--name)");
         return refuse(&mut socket, message).await;
     }
-    let about = About { version, hostname, pid, calls };
+    let about = About { version, hostname, pid, calls, drains };
     let Some((number, mut outbox)) = workers.add(worker.clone(), incarnation, about) else {
         return refuse(&mut socket, format!("a later life of worker `{worker}` is connected")).await;
     };

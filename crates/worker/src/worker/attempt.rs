@@ -90,7 +90,7 @@ pub(super) struct Tools {
 
 /// Begins an attempt.
 pub(super) fn begin(order: Arc<Order>, tools: Arc<Tools>) -> Running {
-    let (running, wanted) = Running::new();
+    let (running, wanted) = Running::new(order.task.outlives_lease);
     tokio::spawn(async move {
         let attempt = order.attempt;
         let happened = tools.happened.clone();

@@ -1,5 +1,7 @@
 //! The WebSocket to the server.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use reqwest::{
     StatusCode, Upgraded,
@@ -21,6 +23,9 @@ use updraft_core::{
 
 use super::host::{Client, innermost, told_by};
 
+/// A server that is there answers within this.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
+
 /// A connection to the server.
 pub(super) struct Connection(WebSocketStream<Upgraded>);
 
@@ -29,6 +34,8 @@ pub(super) struct Connection(WebSocketStream<Upgraded>);
 pub(super) enum NoConnection {
     #[error("it can't be reached: {}", innermost(.0))]
     Away(#[from] reqwest::Error),
+    #[error("it does not answer")]
+    Silent,
     #[error("it does not take this worker: {0}")]
     Refused(String),
     #[error("it answers with {0}, and is no server of Updraft's")]
@@ -46,7 +53,8 @@ impl Connection {
             .header(UPGRADE, "websocket")
             .header(SEC_WEBSOCKET_VERSION, "13")
             .header(SEC_WEBSOCKET_KEY, &key);
-        let response = request.send().await?;
+        let answer = tokio::time::timeout(ANSWERS_WITHIN, request.send()).await;
+        let response = answer.map_err(|_| NoConnection::Silent)??;
         match response.status() {
             StatusCode::SWITCHING_PROTOCOLS => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {

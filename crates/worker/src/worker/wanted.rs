@@ -12,6 +12,8 @@ const ABANDON_GRACE: Duration = Duration::from_secs(2);
 /// An attempt at work.
 pub(super) struct Running {
     wanted: watch::Sender<Wanted>,
+    /// It goes on where the lease passes.
+    outlives_lease: bool,
 }
 
 /// What is wanted of an attempt.
@@ -25,9 +27,9 @@ pub(super) enum Wanted {
 
 impl Running {
     /// One that is to run, and what is wanted of it from now on.
-    pub fn new() -> (Self, watch::Receiver<Wanted>) {
+    pub fn new(outlives_lease: bool) -> (Self, watch::Receiver<Wanted>) {
         let (sender, wanted) = watch::channel(Wanted::Run);
-        (Self { wanted: sender }, wanted)
+        (Self { wanted: sender, outlives_lease }, wanted)
     }
 
     /// Ends it.
@@ -35,8 +37,11 @@ impl Running {
         self.wanted.send_replace(Wanted::End(DEFAULT_KILL_GRACE));
     }
 
-    /// Ends it soon: others are about to be given it.
+    /// Ends it soon, since others are given it, unless it is to go on all the same.
     pub fn abandon(&self) {
+        if self.outlives_lease {
+            return;
+        }
         self.wanted.send_replace(Wanted::End(ABANDON_GRACE));
     }
 

@@ -1,6 +1,10 @@
 //! A worker of another machine, and a test that plays its server and falls silent.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
@@ -69,39 +73,46 @@ async fn what_runs_is_ended_before_others_are_given_it_when_no_server_answers() 
     let join = hears(&mut socket, joined).await;
     let granted = std::time::Instant::now();
     say(&mut socket, FromServer::Joined(join)).await;
-    // It does not go at SIGTERM.
-    let mut order = order(&home, attempt(1));
-    let pid = home.path().join("pid");
-    let command = format!("trap '' TERM; echo $$ > {}; while :; do sleep 0.1; done", pid.display());
-    order.args = json!({"bash_command": command}).as_object().unwrap().clone();
-    say(&mut socket, FromServer::Assign(vec![Arc::new(order)])).await;
-    let started = |event: &WorkerEvent| match event {
-        WorkerEvent::Report { report: Report::Started, .. } => Some(()),
-        _ => None,
-    };
-    hears(&mut socket, started).await;
-    crate::process::eventually("the command begins", || {
-        std::fs::read_to_string(&pid).is_ok_and(|pid| pid.ends_with('\n'))
-    })
-    .await;
-    let pid = std::fs::read_to_string(&pid).unwrap();
-    let process = format!("/proc/{}", pid.trim());
-    let lives = || std::path::Path::new(&process).exists();
-    assert!(lives());
+    // Neither goes at SIGTERM, and one is to go on.
+    let orders = [(1, false), (2, true)].map(|(number, outlives_lease)| {
+        let mut order = order(&home, attempt(number));
+        let pid = home.path().join(format!("pid{number}"));
+        let command = format!("trap '' TERM; echo $$ > {}; while :; do sleep 0.1; done", pid.display());
+        order.args = json!({"bash_command": command}).as_object().unwrap().clone();
+        order.task.outlives_lease = outlives_lease;
+        Arc::new(order)
+    });
+    say(&mut socket, FromServer::Assign(orders.to_vec())).await;
+    let pids = [1, 2].map(|number| home.path().join(format!("pid{number}")));
+    let begun = |pid: &PathBuf| std::fs::read_to_string(pid).is_ok_and(|pid| pid.ends_with('\n'));
+    crate::process::eventually("the commands begin", || pids.iter().all(begun)).await;
+    let process = |pid: &PathBuf| format!("/proc/{}", std::fs::read_to_string(pid).unwrap().trim());
+    let processes = [process(&pids[0]), process(&pids[1])];
+    let lives = |number: usize| Path::new(&processes[number]).exists();
+    assert!(lives(0) && lives(1));
     // From now on nothing is answered. The worker can't know why.
-    crate::process::eventually("it is ended", || !lives()).await;
+    crate::process::eventually("it is ended", || !lives(0)).await;
     let ended = granted.elapsed();
     assert!(ended > lease / 3 && ended < lease, "{ended:?}");
+    assert!(lives(1), "this one goes on");
 
     drop(socket);
     let mut socket = accept(&listener).await;
     say(&mut socket, welcome()).await;
     let over = |event: &WorkerEvent| match event {
-        WorkerEvent::Report { report: Report::Ended(outcome), .. } => Some(outcome.end.clone()),
+        WorkerEvent::Report { attempt, report: Report::Ended(outcome), .. } => {
+            Some((*attempt, outcome.end.clone()))
+        }
         _ => None,
     };
-    assert_eq!(hears(&mut socket, over).await, AttemptEnd::Cancelled);
-    ask.send_replace(Asked::ToStop);
+    assert_eq!(hears(&mut socket, over).await, (attempt(1), AttemptEnd::Cancelled));
     say(&mut socket, FromServer::Acknowledge(vec![attempt(1)])).await;
+    assert!(lives(1), "it still does");
+    let pid = processes[1].rsplit('/').next().and_then(|pid| pid.parse().ok());
+    let pid = pid.and_then(rustix::process::Pid::from_raw).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    assert_eq!(hears(&mut socket, over).await.0, attempt(2));
+    ask.send_replace(Asked::ToStop);
+    say(&mut socket, FromServer::Acknowledge(vec![attempt(2)])).await;
     tokio::time::timeout(WITHIN, worker).await.unwrap().unwrap().unwrap();
 }

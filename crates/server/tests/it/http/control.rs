@@ -89,10 +89,13 @@ async fn what_happened_is_told_in_its_order() {
     assert_eq!((&all["total_entries"], all["transitions"].as_array().unwrap().len()), (&json!(8), 1));
     server.get(&format!("{path}?task_id=none")).await.refused(404);
     let workers = server.get("/api/v1/workers").await.ok();
-    assert_eq!(
-        workers["workers"][0],
-        json!({"worker": "worker", "version": "test", "hostname": "host", "pid": 7})
-    );
+    let mut worker = workers["workers"][0].clone();
+    assert!(worker["last_heard_at"].take().is_string());
+    let expected = json!({
+        "worker": "worker", "state": "active", "slots": 8, "used_slots": 0, "attempts": 0, "queues": ["default"],
+        "last_heard_at": null, "version": "test", "hostname": "host", "pid": 7,
+    });
+    assert_eq!(worker, expected);
 }
 
 #[tokio::test]

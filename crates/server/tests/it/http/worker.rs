@@ -32,6 +32,7 @@ impl Worker {
                 hostname: "host".into(),
                 pid: 7,
                 calls: true,
+                drains: true,
             })
             .await;
         let joined =
