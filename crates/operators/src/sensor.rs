@@ -28,8 +28,8 @@ arguments! {
     pub(crate) struct SensorArgs {
         /// How long between two looks.
         plain poke_interval: Duration = Duration(SignedDuration::from_secs(60)),
-        /// It fails, and is not tried again, when it has waited for so long, also amid a look; 7 days, where
-        /// nothing is said. A wait whose end is known when it begins has no use for it.
+        /// It fails, and is not tried again, when it has waited for so long; amid a look, too, where that is no
+        /// process. 7 days, where nothing is said. A wait whose end is known when it begins has no use for it.
         plain timeout: Duration = Duration(SignedDuration::from_hours(7 * 24)),
         /// It is skipped where it would fail by its timeout.
         plain soft_fail: bool = false,

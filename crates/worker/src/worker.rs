@@ -233,6 +233,11 @@ impl Worker {
             let outcome = Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Lost) };
             self.held.end(attempt, jiff::Timestamp::now(), Report::Ended(Box::new(outcome)));
         }
+        if self.tools.ships_logs
+            && let Err(error) = logs::clear_former(&self.tools.logs)
+        {
+            warn!(%error, "can't remove the logs that an earlier worker did not send");
+        }
         match self.tools.spawner.clear_former() {
             Ok(0) => {}
             Ok(removed) => info!(removed, "removed what an earlier worker left in its folder"),

@@ -9,8 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use updraft_core::{RunState, TiStateName, XcomValue};
-use updraft_store::{Queries, TiListing};
+use updraft_core::{RunState, TiStateName};
 
 use crate::system::{Done, System, count, signal};
 
@@ -75,16 +74,6 @@ fn token(system: &System) -> String {
     system.run(&["tokens", "create", "far", "--join"]).good().trim().to_owned()
 }
 
-async fn result(system: &System, ti: &TiListing) -> Value {
-    let store = system.store().await;
-    let row = store.xcom(ti.row.key, "return_value").await.unwrap();
-    store.close().await;
-    match row.map(|row| row.value) {
-        Some(XcomValue::Inline(value)) => (*value).clone(),
-        other => panic!("{} left {other:?}", ti.row.task_id),
-    }
-}
-
 const DAG: &str = r#"
 far:
   schedule: "@once"
@@ -133,8 +122,8 @@ async fn a_worker_elsewhere_runs_tasks_of_its_queues_and_all_they_leave_is_on_th
     }
     assert_eq!(runs[0].state, RunState::Success);
     let of = |task: &str| tis.iter().find(|ti| &*ti.row.task_id == task).unwrap();
-    assert_eq!(result(&system, of("looks_up")).await, json!("near 200000 blue"));
-    assert_eq!(result(&system, of("asks")).await, json!("blue"));
+    assert_eq!(system.result(of("looks_up")).await, json!("near 200000 blue"));
+    assert_eq!(system.result(of("asks")).await, json!("blue"));
     assert!(system.log(of("asks")).contains("it is near"));
     let said = system.log(of("talks"));
     assert_eq!(said.lines().count(), 30_000);

@@ -2,9 +2,9 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use serde_json::{Value, json};
-use updraft_core::{RunState, TiStateName, XcomValue};
-use updraft_store::{Queries, TiListing};
+use serde_json::json;
+use updraft_core::{RunState, TiStateName};
+use updraft_store::TiListing;
 
 use crate::system::{System, signal};
 
@@ -64,16 +64,6 @@ fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-async fn result(system: &System, ti: &TiListing) -> Value {
-    let store = system.store().await;
-    let row = store.xcom(ti.row.key, "return_value").await.unwrap();
-    store.close().await;
-    match row.map(|row| row.value) {
-        Some(XcomValue::Inline(value)) => (*value).clone(),
-        other => panic!("{} left {other:?}", ti.row.task_id),
-    }
-}
-
 async fn ended(system: &System) -> Vec<TiListing> {
     let (state, tis) = over(system).await;
     let logs: String = tis.iter().map(|ti| system.log(ti)).collect();
@@ -101,16 +91,16 @@ async fn tasks_get_what_is_meant_for_them_and_nothing_else() {
     let tis = ended(&system).await;
     let of = |task: &str| tis.iter().find(|ti| &*ti.row.task_id == task).unwrap();
 
-    let names = result(&system, of("alone")).await;
+    let names = system.result(of("alone")).await;
     let names: Vec<&str> = names.as_str().unwrap().split_whitespace().collect();
     assert!(names.contains(&"COLOUR") && names.contains(&"AIRFLOW_CTX_DAG_ID"), "{names:?}");
     assert!(!names.contains(&"PATH") && !names.contains(&"HOME"), "{names:?}");
 
-    assert_eq!(result(&system, of("handed")).await, json!(PASSWORD));
+    assert_eq!(system.result(of("handed")).await, json!(PASSWORD));
     let log = system.log(of("handed"));
     assert!(log.contains("\tout\t0\n") && log.contains("\tout\t***\n") && !log.contains(PASSWORD), "{log}");
 
-    let asked = result(&system, of("asks")).await;
+    let asked = system.result(of("asks")).await;
     assert_eq!(asked, json!({"rows": [1, 2], "colour": "blue", "password": PASSWORD}));
     let log = system.log(of("asks"));
     assert!(log.contains("the password is ***") && log.contains("no variable"), "{log}");
@@ -145,7 +135,7 @@ async fn what_tasks_write_stays_and_others_find_it() {
     let tis = ended(&system).await;
     let of = |task: &str| tis.iter().find(|ti| &*ti.row.task_id == task).unwrap();
     assert!(tis.iter().all(|ti| ti.row.state.name() == TiStateName::Success), "{tis:?}");
-    assert_eq!(result(&system, of("reads")).await, json!("one n 7"));
+    assert_eq!(system.result(of("reads")).await, json!("one n 7"));
     let files = system.home().join("files");
     assert!(files.join("shop.db").is_file() && files.join("rows.csv").is_file());
 }
@@ -255,7 +245,7 @@ async fn a_task_runs_as_the_user_it_names_though_the_home_folder_is_closed_to_th
     let tis = ended(&system).await;
     let of = |task: &str| tis.iter().find(|ti| &*ti.row.task_id == task).unwrap();
     for task in ["bash", "script", "asks", "spies"] {
-        assert_eq!(result(&system, of(task)).await, json!("nobody"), "{task}: {}", system.log(of(task)));
+        assert_eq!(system.result(of(task)).await, json!("nobody"), "{task}: {}", system.log(of(task)));
     }
     let log = system.log(of("barred"));
     assert!(log.contains("only-root cannot be executed by the user \"nobody\": Permission denied"), "{log}");

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
-use updraft_core::{TiStateName, record::RunRow};
+use updraft_core::{TiStateName, XcomValue, record::RunRow};
 use updraft_store::{Queries, RunQuery, SqlStore, TiListing, TiQuery, Window};
 
 /// What a command came to.
@@ -259,6 +259,17 @@ impl System {
     /// What the database has.
     pub async fn store(&self) -> SqlStore {
         SqlStore::open(&self.database()).await.unwrap()
+    }
+
+    /// The value that a task instance left as its result, where it is kept in its row.
+    pub async fn result(&self, ti: &TiListing) -> Value {
+        let store = self.store().await;
+        let row = store.xcom(ti.row.key, "return_value").await.unwrap();
+        store.close().await;
+        match row.map(|row| row.value) {
+            Some(XcomValue::Inline(value)) => (*value).clone(),
+            other => panic!("{} left {other:?}", ti.row.task_id),
+        }
     }
 
     /// Waits until so many runs are over, and gives them.

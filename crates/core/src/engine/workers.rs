@@ -109,8 +109,8 @@ pub struct WorkerSeen {
     pub queues: Vec<QueueName>,
     /// It is taken for gone, with all that it has, unless it is heard of before this.
     pub lease_until: Timestamp,
-    /// What it has, also what only waits and takes no slot.
-    pub attempts: Vec<AttemptId>,
+    /// How many attempts it has, also those that only wait and take no slot.
+    pub attempts: usize,
 }
 
 /// Whether a worker takes work.
@@ -149,7 +149,7 @@ impl Engine {
             used: worker.used,
             queues: worker.queues.iter().cloned().collect(),
             lease_until: worker.lease_until,
-            attempts: worker.held.keys().copied().collect(),
+            attempts: worker.held.len(),
         };
         self.workers.iter().map(seen).collect()
     }

@@ -1,7 +1,12 @@
 //! Logs on their way to a server of another machine, from the files that they are written to here: beside the
 //! connection that orders and reports go over, so that no heartbeat waits behind them.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncSeekExt as _},
@@ -23,6 +28,24 @@ const AT_ONCE: u64 = 512 * 1024;
 
 /// The end of an attempt is told when its log is there, or after so long: a server that takes no logs is to hear of it.
 const WAITED_FOR: Duration = Duration::from_secs(10);
+
+/// Removes what an earlier life of this worker had not sent when it was killed: nobody knows how much of it the server
+/// has.
+pub(super) fn clear_former(folder: &Path) -> io::Result<()> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_none_or(|kind| kind != "log") {
+            continue;
+        }
+        warn!(file = %path.display(), "the end of a log was not sent before this worker was killed, and is lost");
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
+}
 
 /// A log that is being sent.
 pub(super) struct Shipping {

@@ -59,10 +59,15 @@ async fn what_runs_is_ended_before_others_are_given_it_when_no_server_answers() 
     let mut config = config(&home, "nowhere".into());
     let address = format!("http://{}", listener.local_addr().unwrap());
     config.endpoint = Endpoint::Url(address.parse().unwrap());
+    // A log that an earlier life had not sent when it was killed.
+    let left = config.logs.join("1.0.-1.1.1.log");
+    std::fs::create_dir_all(&config.logs).unwrap();
+    std::fs::write(&left, "half").unwrap();
     let (ask, asked) = watch::channel(Asked::ToWork);
     let worker = tokio::spawn(run(config, asked));
 
     let mut socket = accept(&listener).await;
+    assert!(!left.exists());
     let lease = Duration::from_secs(6);
     let welcome = || FromServer::Welcome { lease_ms: lease.as_millis() as u64, offer: None };
     say(&mut socket, welcome()).await;

@@ -180,13 +180,16 @@ impl fmt::Debug for Bucket {
     }
 }
 
-/// What the server has said, where that is an error of S3's: XML, with a code and a message.
-fn said_by_server(error: &str) -> Option<String> {
-    let between = |name: &str| {
-        let (_, rest) = error.split_once(&format!("<{name}>"))?;
-        Some(rest.split_once(&format!("</{name}>"))?.0.trim())
-    };
-    let (code, message) = (between("Code")?, between("Message").filter(|message| !message.is_empty()));
+/// What stands in an element of an answer in XML.
+pub(super) fn of_tag<'a>(answer: &'a str, tag: &str) -> Option<&'a str> {
+    let (_, rest) = answer.split_once(&format!("<{tag}>"))?;
+    Some(rest.split_once(&format!("</{tag}>"))?.0.trim())
+}
+
+/// What the server has said, where that is an error of S3's: a code and a message.
+pub(super) fn said_by_server(error: &str) -> Option<String> {
+    let (code, message) =
+        (of_tag(error, "Code")?, of_tag(error, "Message").filter(|message| !message.is_empty()));
     Some(message.map_or_else(|| code.to_owned(), |message| format!("{code}: {message}")))
 }
 

@@ -11,7 +11,7 @@ use updraft_core::TaskKind;
 
 use super::{
     DEFAULT, Deed, Doing, Task,
-    bucket::{Account, Bucket, Fault, REGION},
+    bucket::{Account, Bucket, Fault, REGION, of_tag, said_by_server},
     keys::Pages,
 };
 use crate::{
@@ -202,11 +202,7 @@ impl Answer {
     }
 
     fn refusal(&self, bucket: &Bucket, what: &str) -> Fault {
-        let of_tag = |tag: &str| {
-            let (_, rest) = self.text.split_once(&format!("<{tag}>"))?;
-            rest.split_once(&format!("</{tag}>")).map(|(text, _)| text)
-        };
-        let code = of_tag("Code").unwrap_or_default();
+        let code = of_tag(&self.text, "Code").unwrap_or_default();
         let mend = match (self.status, code) {
             (_, "BucketNotEmpty") => ": set `force_delete: true`, or delete its objects before",
             (_, "BucketAlreadyExists") => ": another account has it, so take another name",
@@ -219,8 +215,7 @@ impl Answer {
             }
             _ => "",
         };
-        let said = [code, of_tag("Message").unwrap_or_default()].join(" ");
-        let said = Some(said.trim()).filter(|said| !said.is_empty());
+        let said = said_by_server(&self.text);
         let said = said.map(|said| format!(" ({said})")).unwrap_or_default();
         bucket.fault(format!("{what} failed: {}{said}{mend}", self.status))
     }

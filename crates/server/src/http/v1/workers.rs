@@ -69,7 +69,7 @@ async fn list_workers(call: Call) -> Result<Json<WorkersResponse>, Error> {
             state: seen.state.name(),
             slots: seen.slots,
             used_slots: seen.used,
-            attempts: seen.attempts.len(),
+            attempts: seen.attempts,
             queues: seen.queues.iter().map(ToString::to_string).collect(),
             last_heard_at: Time(seen.lease_until.checked_sub(lease).unwrap_or(seen.lease_until)),
             version: about.as_ref().map(|about| about.version.clone()),
