@@ -208,6 +208,27 @@ pub const CLASS: &str = r"^[\p{L}_][\p{L}\p{N}_]*(\.[\p{L}_][\p{L}\p{N}_]*)+$";
 /// The argument with the `default_args` that a class is offered: it takes those that it knows.
 pub const CLASS_DEFAULTS: &str = "default_args";
 
+/// The key of a mapping that describes a Python object, with the dotted path to its class. Under [`OBJECT_ARGS`] are the
+/// arguments without a name that the class is called with, and every other key is one with a name.
+pub const OBJECT: &str = "__type__";
+
+/// See [`OBJECT`].
+pub const OBJECT_ARGS: &str = "__args__";
+
+/// The class of the object that this value describes; a duration may be written so too, and is a value.
+pub(crate) fn class_of(value: &Value) -> Option<&str> {
+    value.get(OBJECT)?.as_str().filter(|class| *class != "datetime.timedelta")
+}
+
+/// The first class of an object in this value.
+fn any_class_of(value: &Value) -> Option<&str> {
+    class_of(value).or_else(|| match value {
+        Value::Array(items) => items.iter().find_map(any_class_of),
+        Value::Object(map) => map.values().find_map(any_class_of),
+        _ => None,
+    })
+}
+
 /// Checks an operator's name (Airflow's class name, its dotted path, or a short alias) and the arguments
 /// that are its own; what every task can have (`retries`, `pool`, …) is not among them.
 pub fn check(name: &str, args: &Map<String, Value>) -> Result<Checked, BadOperator> {
@@ -275,6 +296,14 @@ pub(crate) fn known(entry: &Entry, name: &str) -> Result<&'static Argument, BadO
 /// Whether a value can be this argument's, as far as can be said before its templates are rendered.
 fn well_formed(entry: &Entry, argument: &Argument, value: &Value) -> Result<(), BadOperator> {
     let bad = |reason| entry.bad((Some(argument.name), reason));
+    if let Some(class) = any_class_of(value).filter(|class| !(argument.objects && class::is_named(class))) {
+        if argument.objects {
+            let mend = "write the dotted path to it, `package.module.Class`";
+            return Err(bad(format!("has a Python object in it of the class `{class}`: {mend}")));
+        }
+        let mend = "write plain values; they are made for functions of Python (`op_args`, `op_kwargs`) and for classes";
+        return Err(bad(format!("can't have a Python object of the class `{class}` in it: {mend}")));
+    }
     if argument.templated {
         template::check(argument.name, value).map_err(|error| bad(format!("can't be read: {error}")))?;
         if value.as_str().is_some_and(template::is_template) {

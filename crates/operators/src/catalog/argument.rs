@@ -20,6 +20,8 @@ pub struct Argument {
     pub required: bool,
     /// Whether templates in it are rendered (Airflow's `template_fields`).
     pub templated: bool,
+    /// Whether objects may be described in it: see [`OBJECT`](super::OBJECT).
+    pub objects: bool,
     /// What it means.
     pub doc: &'static str,
     pub(crate) check: fn(&Value) -> Result<(), String>,
@@ -46,8 +48,8 @@ pub(crate) trait FromArgument: Sized {
 pub(crate) type BadArgument = (Option<&'static str>, String);
 
 /// A struct of arguments, its documentation, and its reader. A field is `templated` or `plain`; one without
-/// a default is required unless its type says what it is when missing. What is `accepted` is checked and
-/// documented, and makes no difference.
+/// a default is required unless its type says what it is when missing; one with `objects` is templated, and may have
+/// objects described in it. What is `accepted` is checked and documented, and makes no difference.
 macro_rules! arguments {
     ($(#[doc = $about:literal])* $vis:vis struct $name:ident {
         $($(#[doc = $doc:literal])* $how:ident $field:ident: $type:ty $(= $default:expr)?,)*
@@ -67,6 +69,7 @@ macro_rules! arguments {
                     types: <$type as $crate::catalog::argument::FromArgument>::TYPES,
                     required: arguments!(@required $type $(, $default)?),
                     templated: arguments!(@$how),
+                    objects: arguments!(@objects_in $how),
                     doc: concat!($($doc, "\n",)*).trim_ascii(),
                     check: |value| {
                         <$type as $crate::catalog::argument::FromArgument>::from_argument(value).map(drop)
@@ -79,6 +82,7 @@ macro_rules! arguments {
                     types: <$also_type as $crate::catalog::argument::FromArgument>::TYPES,
                     required: false,
                     templated: false,
+                    objects: false,
                     doc: concat!($($also_doc, "\n",)*).trim_ascii(),
                     check: |value| {
                         <$also_type as $crate::catalog::argument::FromArgument>::from_argument(value).map(drop)
@@ -101,7 +105,10 @@ macro_rules! arguments {
         }
     };
     (@templated) => { true };
+    (@objects) => { true };
     (@plain) => { false };
+    (@objects_in objects) => { true };
+    (@objects_in $how:ident) => { false };
     (@required $type:ty) => { <$type as $crate::catalog::argument::FromArgument>::MISSING.is_none() };
     (@required $type:ty, $default:expr) => { false };
     (@missing $field:ident $type:ty, $default:expr) => { $default };

@@ -121,6 +121,14 @@ fn unknown_missing_and_mistyped_arguments_are_named_with_the_mend() {
     assert!(error("python", json!({"python_callable_name": "f"})).contains("python_callable_file"));
     assert!(error("script", json!({"script": "a", "script_file": "b"})).contains("not both"));
     assert!(error("wait", json!({})).contains("`seconds` or `delta`"));
+    let object = |class: &str| json!([{"__type__": class, "__args__": ["p"]}]);
+    let bash = json!({"bash_command": "true", "env": {"PATHS": object("pathlib.Path")}});
+    assert!(
+        error("bash", bash).contains("`env` can't have a Python object of the class `pathlib.Path` in it")
+    );
+    let python = |class: &str| json!({"python_callable": "m.f", "op_args": object(class)});
+    assert!(error("python", python("Path")).contains("package.module.Class"));
+    check("python", python("pathlib.Path").as_object().unwrap()).unwrap();
     assert!(error("time_delta_sensor", json!({"delta": "soon"})).contains("must be a duration"));
 }
 

@@ -8,11 +8,14 @@ use serde_json::{Value, json};
 use updraft_core::{
     AttemptId, DagId, GroupId, RunId, RunState, TaskId, TaskKind, TiStateName, XcomValue,
     input::{AttemptEnd, Outcome},
-    protocol::{RunGiven, RunWanted, States, StatesWanted, WhichRun},
+    protocol::{OrderRun, RunGiven, RunWanted, States, StatesWanted, WhichRun},
     record::RunType,
 };
 
-use super::branch::follow;
+use super::{
+    branch::follow,
+    python::{Function, dates_of},
+};
 use crate::{
     HostError, Refused, Work,
     catalog::{
@@ -216,11 +219,15 @@ arguments! {
         plain failed_states: OneOrMore = OneOrMore(Vec::new()),
         /// The run looked at has a logical date that is earlier by this; the same, where nothing is said.
         plain execution_delta: Option<Duration>,
+        /// The dotted path to a Python function, `package.module.function`, that is called with the logical date, and what
+        /// else of the context its signature names. It returns the logical date of the run to look at, or a list of them.
+        plain execution_date_fn: Option<String>,
+        /// The function's name in `execution_date_fn_file`.
+        plain execution_date_fn_name: Option<String>,
+        /// The Python file; a relative path starts at the DAG file's folder.
+        plain execution_date_fn_file: Option<String>,
         /// Fails where the DAG, the tasks or the task group do not exist.
         plain check_existence: bool = false,
-    } accepted {
-        /// Can't be had: it is a Python function. Take `execution_delta`.
-        execution_date_fn: Value,
     }
 }
 
@@ -240,8 +247,11 @@ pub(super) const EXTERNAL: Entry = Entry {
     arguments: &[ExternalArgs::LIST, SensorArgs::LIST],
     template_ext: &[],
     kind: |written| {
-        if written.literal("execution_date_fn").is_some() {
-            return Err((Some("execution_date_fn"), "can't be had: take `execution_delta`".into()));
+        if DATE_FUNCTION.is_given(written)? && written.may_have("execution_delta") {
+            return Err((
+                Some("execution_delta"),
+                "is one way to the date, the function another: keep one".into(),
+            ));
         }
         let of = ["external_task_id", "external_task_ids", "external_task_group_id"];
         let several = of.iter().filter(|name| written.literal(name).is_some()).count() > 1;
@@ -259,23 +269,24 @@ pub(super) const EXTERNAL: Entry = Entry {
     },
     plan: |job| {
         let args = job.read(ExternalArgs::read)?;
-        let run = &job.order.run;
-        let date = run.logical_date.unwrap_or(run.run_after);
-        let delta = args.execution_delta.map_or(jiff::SignedDuration::ZERO, |Duration(delta)| delta);
-        let date =
-            date.checked_sub(delta).map_err(|error| Refused::Missing(format!("execution_delta: {error}")))?;
+        let function = [args.execution_date_fn, args.execution_date_fn_name, args.execution_date_fn_file];
+        let dates = match DATE_FUNCTION.callable(job, function) {
+            Some(function) => dates_of(job, function)?,
+            None => vec![earlier(&job.order.run, args.execution_delta)?],
+        };
         let mut tasks: Vec<TaskId> = args.external_task_ids.0.into_iter().map(Into::into).collect();
         tasks.extend(args.external_task_id.filter(|task| !task.is_empty()).map(Into::into));
         let group = args.external_task_group_id.filter(|group| !group.is_empty()).map(GroupId::from);
+        let dag_id: DagId = args.external_dag_id.into();
+        let wanted = |date| StatesWanted {
+            attempt: job.order.attempt,
+            dag_id: dag_id.clone(),
+            run: WhichRun::Dated(date),
+            tasks: tasks.clone(),
+            group: group.clone(),
+        };
         let look = ExternalLook {
-            wanted: StatesWanted {
-                attempt: job.order.attempt,
-                dag_id: args.external_dag_id.into(),
-                run: WhichRun::Dated(date),
-                tasks,
-                group,
-            },
-            date,
+            wanted: dates.into_iter().map(|date| (date, wanted(date))).collect(),
             allowed: args.allowed_states.0,
             skipped: args.skipped_states.0,
             failed: args.failed_states.0,
@@ -285,11 +296,21 @@ pub(super) const EXTERNAL: Entry = Entry {
     },
 };
 
+const DATE_FUNCTION: Function =
+    Function { dotted: "execution_date_fn", name: "execution_date_fn_name", file: "execution_date_fn_file" };
+
+/// The logical date to look at where no function says it.
+fn earlier(run: &OrderRun, by: Option<Duration>) -> Result<Timestamp, Refused> {
+    let date = run.logical_date.unwrap_or(run.run_after);
+    let delta = by.map_or(jiff::SignedDuration::ZERO, |Duration(delta)| delta);
+    date.checked_sub(delta).map_err(|error| Refused::Missing(format!("execution_delta: {error}")))
+}
+
 /// What is looked at, and what it means.
 #[derive(Debug)]
 struct ExternalLook {
-    wanted: StatesWanted,
-    date: Timestamp,
+    /// For each run its logical date, and what is asked of it.
+    wanted: Vec<(Timestamp, StatesWanted)>,
     allowed: Vec<String>,
     skipped: Vec<String>,
     failed: Vec<String>,
@@ -299,18 +320,28 @@ struct ExternalLook {
 impl Look for ExternalLook {
     fn look<'a>(&'a self, context: &'a TaskContext) -> Looking<'a> {
         Box::pin(async {
-            let states = context.server.states(self.wanted.clone()).await;
-            Ok(self.judge(&states.map_err(|HostError(why)| why)?))
+            let mut all = Seen::There;
+            for (date, wanted) in &self.wanted {
+                let states = context.server.states(wanted.clone()).await;
+                let seen = self.judge(*date, wanted, &states.map_err(|HostError(why)| why)?);
+                all = match (all, seen) {
+                    (_, fail @ Seen::Fail(_)) => return Ok(fail),
+                    (skip @ Seen::Skip(_), _) | (_, skip @ Seen::Skip(_)) => skip,
+                    (Seen::There, seen) => seen,
+                    (all, _) => all,
+                };
+            }
+            Ok(all)
         })
     }
 }
 
 impl ExternalLook {
-    fn judge(&self, states: &States) -> Seen {
+    fn judge(&self, date: Timestamp, wanted: &StatesWanted, states: &States) -> Seen {
         if let Some(missing) = states.missing.as_ref().filter(|_| self.check_existence) {
             return Seen::Fail(missing.clone());
         }
-        let of_tasks = !self.wanted.tasks.is_empty() || self.wanted.group.is_some();
+        let of_tasks = !wanted.tasks.is_empty() || wanted.group.is_some();
         let now: Vec<(&str, Option<&str>)> = match of_tasks {
             false => vec![("the run", states.run.map(RunState::as_str))],
             true => states
@@ -326,7 +357,7 @@ impl ExternalLook {
             let is_one = |state: Option<&str>| state.is_some_and(|state| list.iter().any(|one| one == state));
             now.iter().find(|(_, state)| is_one(*state)).map(|(what, state)| {
                 let state = state.unwrap_or_default();
-                format!("{what} of {} in the DAG `{}` is {state}", self.date, self.wanted.dag_id)
+                format!("{what} of {date} in the DAG `{}` is {state}", wanted.dag_id)
             })
         };
         if let Some(why) = one_of(&self.failed) {

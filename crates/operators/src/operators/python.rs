@@ -8,6 +8,7 @@ pub(super) mod sensor;
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use updraft_core::{TaskKind, protocol::Order};
 
@@ -16,6 +17,7 @@ use crate::{
     catalog::{
         Entry, Written,
         argument::{BadArgument, Strings, arguments},
+        class_of,
     },
     files::Files,
     prepare::{Job, airflow_variables, folder},
@@ -34,9 +36,9 @@ arguments! {
         /// The Python file; a relative path starts at the DAG file's folder.
         plain python_callable_file: Option<String>,
         /// Its positional arguments.
-        templated op_args: Vec<Value>,
+        objects op_args: Vec<Value>,
         /// Its keyword arguments. Those of Airflow's context that its signature names are added.
-        templated op_kwargs: Map<String, Value>,
+        objects op_kwargs: Map<String, Value>,
         /// Rendered, and in the context as `templates_dict`.
         templated templates_dict: Option<Map<String, Value>>,
         /// Secrets, handed over where no other process sees them: for `PASSWORD: "{{ conn.db.password }}"` the
@@ -127,34 +129,54 @@ pub(super) const SHORT_CIRCUIT: Entry = Entry {
     },
 };
 
-fn kind(written: &Written<'_>) -> Result<TaskKind, BadArgument> {
-    let (dotted, name, file) = (
-        written.may_have("python_callable"),
-        written.may_have("python_callable_name"),
-        written.may_have("python_callable_file"),
-    );
-    match (dotted, name, file) {
-        (false, false, _) => Err((
-            None,
-            "needs `python_callable` (package.module.function), or `python_callable_name` and \
-             `python_callable_file`"
-                .into(),
-        )),
-        (false, true, false) => Err((
-            Some("python_callable_file"),
-            "is required with `python_callable_name`: the file that the function is in".into(),
-        )),
-        (true, _, _) | (false, true, true) => {
-            if let Some(dotted) = written.literal("python_callable").and_then(Value::as_str)
-                && !dotted.contains('.')
-            {
-                let mend = "must be a dotted path, package.module.function; for a function of a file use \
-                            `python_callable_name` and `python_callable_file`";
-                return Err((Some("python_callable"), mend.into()));
+/// The three arguments that name a function: by its dotted path, or by its name and its file.
+pub(super) struct Function {
+    pub(super) dotted: &'static str,
+    pub(super) name: &'static str,
+    pub(super) file: &'static str,
+}
+
+const CALLABLE: Function =
+    Function { dotted: "python_callable", name: "python_callable_name", file: "python_callable_file" };
+
+impl Function {
+    /// Whether a function is named, as far as can be seen before anything is rendered.
+    pub(super) fn is_given(&self, written: &Written<'_>) -> Result<bool, BadArgument> {
+        let Self { dotted, name, file } = *self;
+        if let Some(path) = written.literal(dotted).and_then(Value::as_str)
+            && !path.contains('.')
+        {
+            let mend = format!(
+                "must be a dotted path, package.module.function; for a function of a file use `{name}` and `{file}`"
+            );
+            return Err((Some(dotted), mend));
+        }
+        match (written.may_have(dotted), written.may_have(name), written.may_have(file)) {
+            (false, true, false) => {
+                Err((Some(file), format!("is required with `{name}`: the file that the function is in")))
             }
-            Ok(TaskKind::Run)
+            (true, _, _) | (false, true, true) => Ok(true),
+            (false, false, _) => Ok(false),
         }
     }
+
+    /// What the runner finds it by, of these three as rendered.
+    pub(super) fn callable(&self, job: &Job<'_>, [dotted, name, file]: [Option<String>; 3]) -> Option<Value> {
+        match (dotted, name, file) {
+            (Some(dotted), _, _) => Some(json!({"dotted": dotted})),
+            (None, Some(name), Some(file)) => Some(json!({"name": name, "file": job.folder().join(file)})),
+            (None, _, _) => None,
+        }
+    }
+
+    fn missing(&self) -> BadArgument {
+        let Self { dotted, name, file } = self;
+        (None, format!("needs `{dotted}` (package.module.function), or `{name}` and `{file}`"))
+    }
+}
+
+fn kind(written: &Written<'_>) -> Result<TaskKind, BadArgument> {
+    if CALLABLE.is_given(written)? { Ok(TaskKind::Run) } else { Err(CALLABLE.missing()) }
 }
 
 fn plan(job: &Job<'_>, mode: &str, skip_all: bool) -> Result<Work, Refused> {
@@ -170,14 +192,8 @@ fn plan(job: &Job<'_>, mode: &str, skip_all: bool) -> Result<Work, Refused> {
 /// The process that calls the function that the arguments name; `own` is what only this mode has of orders.
 fn call(job: &Job<'_>, mode: &str, own: Value) -> Result<Work, Refused> {
     let args = job.read(FunctionArgs::read)?;
-    let callable = match (args.python_callable, args.python_callable_name, args.python_callable_file) {
-        (Some(dotted), _, _) => json!({"dotted": dotted}),
-        (None, Some(name), Some(file)) => json!({"name": name, "file": job.folder().join(file)}),
-        (None, _, _) => {
-            let mend = "needs `python_callable`, or `python_callable_name` and `python_callable_file`";
-            return Err(job.bad((None, mend.into())));
-        }
-    };
+    let function = [args.python_callable, args.python_callable_name, args.python_callable_file];
+    let callable = CALLABLE.callable(job, function).ok_or_else(|| job.bad(CALLABLE.missing()))?;
     let mut op_args = args.op_args;
     op_args.extend(job.results.iter().cloned());
     let mut orders = json!({
@@ -186,6 +202,7 @@ fn call(job: &Job<'_>, mode: &str, own: Value) -> Result<Work, Refused> {
         "mode": mode,
         "op_args": op_args,
         "op_kwargs": args.op_kwargs,
+        "objects": objects(&job.order.args, &[]),
         "templates_dict": args.templates_dict,
         "do_xcom_push": job.order.task.do_xcom_push,
         "context": context(job.order),
@@ -195,6 +212,49 @@ fn call(job: &Job<'_>, mode: &str, own: Value) -> Result<Work, Refused> {
     }
     let plan = runner(job.order, &orders, ResultRule::Envelope);
     Ok(Work::Process(ProcessPlan { secrets: job.secrets(args.secrets), ..plan }))
+}
+
+/// The objects among the arguments, each with its class and the way to it from `within`, innermost first: as the DAG file
+/// has them. What comes to be there when templates
+/// are rendered, or from another task's result, is a value, whatever it looks like.
+fn objects(args: &Map<String, Value>, within: &[Value]) -> Vec<Value> {
+    fn find(value: &Value, way: &mut Vec<Value>, found: &mut Vec<Value>) {
+        let mut within = |step: Value, value: &Value| {
+            way.push(step);
+            find(value, way, found);
+            way.pop();
+        };
+        match value {
+            Value::Array(items) => items.iter().enumerate().for_each(|(at, item)| within(json!(at), item)),
+            Value::Object(map) => map.iter().for_each(|(name, item)| within(json!(name), item)),
+            _ => {}
+        }
+        if let Some(class) = class_of(value) {
+            found.push(json!({"class": class, "way": way}));
+        }
+    }
+    let mut found = Vec::new();
+    for (name, value) in args {
+        find(value, &mut [within, &[json!(name)]].concat(), &mut found);
+    }
+    found
+}
+
+/// The dates that a function gives for the logical date of the order's run.
+pub(super) fn dates_of(job: &Job<'_>, callable: Value) -> Result<Vec<Timestamp>, Refused> {
+    let run = &job.order.run;
+    let files = job.host.files()?;
+    let orders = json!({
+        "callable": callable,
+        "folders": folders(job.order, files),
+        "mode": "dates",
+        "of": isoformat(run.logical_date.unwrap_or(run.run_after)),
+        "templates_dict": null,
+        "context": context(job.order),
+    });
+    let answer = job.host.call(&runner(job.order, &orders, ResultRule::Envelope))?;
+    serde_json::from_value(answer)
+        .map_err(|error| Refused::Missing(format!("what the function returned is not understood: {error}")))
 }
 
 /// The process that calls a macro of a DAG's own. Its arguments and its result are as `template/own.rs` writes them.

@@ -166,6 +166,54 @@ fn a_sensor_waits_for_a_run_of_the_same_date_or_an_earlier_one() {
 }
 
 #[test]
+fn a_function_says_which_runs_a_sensor_waits_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let functions = "from datetime import datetime, timedelta\n\
+                     def day_before(execution_date): return execution_date - timedelta(days=1)\n\
+                     def of_both(dt, params, context):\n    \
+                         return [dt.replace(hour=n) for n in params['hours']] + [context['logical_date']]\n\
+                     def naive(dt): return datetime(2026, 1, 1)\n";
+    std::fs::write(folder.path().join("dates.py"), functions).unwrap();
+    let of = |more: Value| {
+        let mut args = json!({"external_dag_id": "other", "poke_interval": 0.01});
+        args.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut order = order("external_task", args);
+        let run = Arc::make_mut(&mut order.run);
+        run.source = folder.path().join("d.yaml").to_string_lossy().into_owned();
+        run.params.insert("hours".into(), json!([1, 2]));
+        order
+    };
+    let looked = |more: Value, states: &[States]| {
+        let says = Says { states: Mutex::new(states.to_vec()), ..Says::default() };
+        let (done, seen) = run(&of(more), says);
+        let looked = seen.looked.lock().unwrap();
+        let dates = looked.iter().map(|wanted| match wanted.run {
+            WhichRun::Dated(date) => date.to_string(),
+            ref other => panic!("{other:?}"),
+        });
+        (done.end, dates.collect::<Vec<_>>())
+    };
+    let there = state(RunState::Success);
+    let one = json!({"execution_date_fn": "dates.day_before"});
+    assert_eq!(
+        looked(one, std::slice::from_ref(&there)),
+        (AttemptEnd::Success, vec!["2026-01-30T06:00:00Z".into()])
+    );
+    let both = json!({"execution_date_fn_name": "of_both", "execution_date_fn_file": "dates.py",
+                      "failed_states": ["failed"]});
+    let (end, dates) = looked(both.clone(), &[there.clone(), state(RunState::Running), there.clone()]);
+    let round = ["2026-01-31T01:00:00Z", "2026-01-31T02:00:00Z", "2026-01-31T06:00:00Z"];
+    assert_eq!(
+        (end, dates),
+        (AttemptEnd::Success, [round, round].concat().into_iter().map(str::to_owned).collect())
+    );
+    let (end, _) = looked(both, &[state(RunState::Running), state(RunState::Failed)]);
+    assert_eq!(end, AttemptEnd::Failed);
+    let refused = prepare(&of(json!({"execution_date_fn": "dates.naive"})), &World::default()).unwrap_err();
+    assert!(refused.to_string().contains("a time with a zone"), "{refused}");
+}
+
+#[test]
 fn a_sensor_waits_for_all_tasks_with_all_their_copies() {
     use TiStateName::{Failed, Running, Skipped, Success};
     let says = |states: &[States]| Says { states: Mutex::new(states.to_vec()), ..Says::default() };
@@ -196,7 +244,9 @@ fn what_can_not_be_is_refused_when_the_file_is_read() {
     assert!(of(json!({"allowed_states": ["done"]})).contains("`done`"));
     assert!(of(json!({"allowed_states": ["skipped"]})).contains("`skipped`"), "no state of a run");
     assert!(of(json!({"external_task_id": "a", "external_task_group_id": "g"})).contains("takes one of"));
-    assert!(of(json!({"execution_date_fn": "f"})).contains("execution_delta"));
+    assert!(of(json!({"execution_date_fn": "f"})).contains("dotted path"));
+    assert!(of(json!({"execution_date_fn_name": "f"})).contains("`execution_date_fn_file` is required"));
+    assert!(of(json!({"execution_date_fn": "m.f", "execution_delta": 60})).contains("keep one"));
     assert!(refused("trigger", json!({"trigger_dag_id": "x", "failed_states": ["bad"]})).contains("`bad`"));
 }
 

@@ -3,9 +3,10 @@
 
 use jiff::SignedDuration;
 use serde_json::{Map, Value as Json};
+use updraft_operators::catalog::{OBJECT, OBJECT_ARGS};
 
 use super::{
-    node::{Node, Value},
+    node::{Entry, Mapping, Node, Value},
     object,
     problem::Problems,
 };
@@ -186,6 +187,18 @@ pub(super) fn did_you_mean<'a>(written: &str, known: impl Iterator<Item = &'a st
 
 /// A value as JSON. Dates become ISO 8601 text, a timedelta an ISO 8601 duration.
 pub(super) fn json(node: &Node, problems: &mut Problems) -> Result<Json, Noted> {
+    as_json(node, false, problems)
+}
+
+/// The same for an argument of an operator, which may have objects described in it.
+pub(super) fn argument(node: &Node, problems: &mut Problems) -> Result<Json, Noted> {
+    as_json(node, true, problems)
+}
+
+fn as_json(node: &Node, objects: bool, problems: &mut Problems) -> Result<Json, Noted> {
+    let mut list = |items: &[Node]| -> Result<Vec<Json>, Noted> {
+        items.iter().map(|item| as_json(item, objects, problems)).collect()
+    };
     Ok(match &node.value {
         Value::Null => Json::Null,
         Value::Bool(value) => Json::Bool(*value),
@@ -195,21 +208,19 @@ pub(super) fn json(node: &Node, problems: &mut Problems) -> Result<Json, Noted> 
         Value::DateTime(time, Some(offset)) => Json::String(format!("{time}{offset}")),
         Value::Text(text) => Json::String(text.to_string()),
         Value::Duration(duration) => Json::String(duration.to_string()),
-        Value::List(list) => {
-            Json::Array(list.items.iter().map(|item| json(item, problems)).collect::<Result<_, _>>()?)
-        }
-        Value::Map(map) => {
-            let mut all = Map::new();
-            for entry in &map.entries {
-                all.insert(entry.key.to_string(), json(&entry.node, problems)?);
+        Value::List(all) => Json::Array(list(&all.items)?),
+        Value::Map(map) => Json::Object(pairs(map, objects, problems)?),
+        Value::Object(object) if objects => {
+            let arguments = list(&object.arguments)?;
+            let mut described = pairs(&object.keywords, objects, problems)?;
+            described.insert(OBJECT.into(), Json::String(object.class.to_string()));
+            if !arguments.is_empty() {
+                described.insert(OBJECT_ARGS.into(), Json::Array(arguments));
             }
-            Json::Object(all)
+            Json::Object(described)
         }
-        Value::Object(object) => {
-            let class = &object.class;
-            let message =
-                format!("a Python object of the class `{class}` can't be made here: write plain values");
-            problems.error(node.place, message);
+        Value::Object(_) => {
+            problems.error(node.place, format!("{} can't be made here: write plain values", node.kind()));
             return Err(Noted);
         }
         Value::Bad(reason) => {
@@ -217,4 +228,9 @@ pub(super) fn json(node: &Node, problems: &mut Problems) -> Result<Json, Noted> 
             return Err(Noted);
         }
     })
+}
+
+fn pairs(map: &Mapping, objects: bool, problems: &mut Problems) -> Result<Map<String, Json>, Noted> {
+    let pair = |entry: &Entry| Ok((entry.key.to_string(), as_json(&entry.node, objects, problems)?));
+    map.entries.iter().map(pair).collect()
 }

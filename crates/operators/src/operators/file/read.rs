@@ -32,6 +32,7 @@ const AS: Argument = Argument {
     types: Form::TYPES,
     required: false,
     templated: false,
+    objects: false,
     doc: "What the result is: the `text`; its `lines`, a list without their ends; or what it says as `json`. The text, \
           where nothing is said.",
     check: |value| Form::from_argument(value).map(drop),

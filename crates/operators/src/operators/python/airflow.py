@@ -2,6 +2,7 @@
 
 import importlib.abc
 import importlib.machinery
+import pathlib
 
 
 def get_current_context():
@@ -57,6 +58,26 @@ class BaseHook(Logs):
         return found
 
 
+class ObjectStoragePath(type(pathlib.Path())):
+    """Airflow's for files of this machine, where Airflow is not installed."""
+
+    def __new__(cls, *args, **kwargs):
+        return super().__new__(cls, *cls.local(args), **kwargs)
+
+    if sys.version_info >= (3, 12):
+
+        def __init__(self, *args):
+            super().__init__(*self.local(args))
+
+    @staticmethod
+    def local(args):
+        for arg in args:
+            protocol, mark, path = str(arg).partition("://")
+            if mark and protocol != "file":
+                raise ValueError(f"{arg}: without Airflow there are files of this machine only, file://…")
+            yield path if mark else arg
+
+
 class Connection:
     """Airflow's way to connections, where Airflow is not installed."""
 
@@ -86,6 +107,7 @@ class OfAirflow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     # Where an Airflow keeps the contexts of what it executes: 3, and 2.
     KEPT_IN = ("airflow.sdk.definitions._internal.contextmanager", "airflow.models.taskinstance")
     BACKEND = "updraft_secrets_backend"
+    STORAGE = {"ObjectStoragePath": ObjectStoragePath}
     CURRENT = {"get_current_context": get_current_context}
     EXCEPTIONS = {
         made.__name__: made
@@ -102,6 +124,7 @@ class OfAirflow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         "airflow.exceptions": EXCEPTIONS,
         "airflow.hooks.base": {"BaseHook": BaseHook},
         "airflow.hooks.base_hook": {"BaseHook": BaseHook},
+        "airflow.io.path": STORAGE,
         "airflow.models": {"Connection": Connection, "Variable": Variable},
         "airflow.models.connection": {"Connection": Connection},
         "airflow.models.variable": {"Variable": Variable},
@@ -112,6 +135,7 @@ class OfAirflow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             "BaseHook": BaseHook,
             "Connection": Connection,
             "Context": dict,
+            **STORAGE,
             "Variable": Variable,
         },
         "airflow.sdk.bases.hook": {"BaseHook": BaseHook},

@@ -4,7 +4,7 @@
 use serde_json::json;
 use updraft_core::TaskKind;
 
-use super::{context, folders, runner};
+use super::{context, folders, objects, runner};
 use crate::{
     Refused, Work,
     catalog::{Argument, Entry},
@@ -19,6 +19,7 @@ const ANY: Argument = Argument {
     types: &[],
     required: false,
     templated: false,
+    objects: true,
     doc: "Passed to the class.",
     check: |_| Ok(()),
 };
@@ -50,6 +51,7 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
         "folders": folders(job.order, job.host.files()?),
         "mode": "operator",
         "op_kwargs": job.args,
+        "objects": objects(&job.order.args, &[json!("op_kwargs")]),
         "templates_dict": null,
         "do_xcom_push": job.order.task.do_xcom_push,
         "context": context(job.order),

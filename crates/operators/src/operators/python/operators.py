@@ -274,6 +274,7 @@ def end_with(op):
 def run_operator(orders, api, ti):
     context = make_context(orders, api, ti)
     make_current(context)
+    make_objects(orders)
     op = make_operator(orders, context)
     context["task"] = ti.task = op
     end_with(op)
@@ -300,6 +301,7 @@ def run_sensor(orders, api, ti):
     """Calls a function until what it returns is true."""
     context = make_context(orders, api, ti)
     make_current(context)
+    make_objects(orders)
     function = load(orders["callable"])
     args = orders["op_args"]
     kwargs = determine_kwargs(function, args, context, orders["op_kwargs"])

@@ -317,6 +317,20 @@ def load(callable_, kind="function"):
     return function
 
 
+def make_objects(orders):
+    """Puts the objects in the places of their descriptions among the arguments."""
+    for of in orders["objects"]:
+        *way, last = of["way"]
+        holder = orders
+        for step in way:
+            holder = holder[step]
+        given = dict(holder[last])
+        # The class is the author's: a value that got here from elsewhere chooses none.
+        del given["__type__"]
+        args = given.pop("__args__", ())
+        holder[last] = load({"dotted": of["class"]}, "class")(*args, **given)
+
+
 def branch_of(mode, value, skip_all):
     """Which tasks go on after this one."""
     if mode == "branch":
@@ -342,6 +356,7 @@ def ending_of(error):
 def run(orders, api, ti):
     context = make_context(orders, api, ti)
     make_current(context)
+    make_objects(orders)
     function = load(orders["callable"])
     args = orders["op_args"]
     kwargs = determine_kwargs(function, args, context, orders["op_kwargs"])
@@ -416,6 +431,21 @@ def for_template(value):
     return json_ready(value, f"what it returned, a {type(value).__name__},")
 
 
+def dates(orders, api, ti):
+    """Calls a function with a date, as Airflow's ExternalTaskSensor does: for another date, or several."""
+    context = make_context(orders, api, ti)
+    make_current(context)
+    function = load(orders["callable"])
+    args = [moment(orders["of"])]
+    given = {name: value for name, value in context.items() if name != "logical_date"}
+    found = function(*args, **determine_kwargs(function, args, {**given, "context": context}, {}))
+    found = found if isinstance(found, list) else [found]
+    for date in found:
+        if not isinstance(date, datetime.datetime) or date.tzinfo is None:
+            raise TypeError(f"it is to return a time with a zone, or a list of them, and returned {date!r}")
+    return {"end": "success", "return_value": [date.isoformat() for date in found]}
+
+
 def expand_macro(orders, api, ti):
     """Calls a function that a DAG has for its templates."""
     context = make_context(orders, api, ti)
@@ -427,7 +457,7 @@ def expand_macro(orders, api, ti):
 
 
 # What it can be asked for, apart from callbacks.
-MODES = {"python": run, "branch": run, "short_circuit": run, "macro": expand_macro}
+MODES = {"python": run, "branch": run, "short_circuit": run, "macro": expand_macro, "dates": dates}
 
 
 def push_each(ti, value):
