@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{mpsc, watch},
     task::JoinHandle,
 };
 use updraft_core::{
@@ -19,7 +19,7 @@ use updraft_core::{
 };
 use updraft_server::{
     leader::{self, Handle, Leader, Surroundings},
-    leadership::Reign,
+    leadership::{Candidate, Lead},
     logs::LogFolder,
     workers::Workers,
 };
@@ -102,7 +102,14 @@ impl Led {
         store.migrate().await?;
         let (handle, inbox) = leader::channel();
         let (deliveries, _) = mpsc::unbounded_channel();
-        let reign = Reign::begin(store.clone(), "bench", "", &Notify::new()).await?;
+        let candidate = Candidate {
+            store: store.clone(),
+            name: "bench".into(),
+            address: String::new(),
+            lease: Duration::from_secs(10),
+            lead: watch::channel(Lead::Nobody).0,
+        };
+        let reign = candidate.elected().await?;
         let around = Surroundings {
             store: store.clone(),
             fence: reign.fence(),

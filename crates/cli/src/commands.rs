@@ -11,6 +11,7 @@ mod near;
 pub mod pause;
 pub mod pools;
 pub mod runs;
+pub mod servers;
 pub mod tasks;
 pub mod tokens;
 pub mod users;

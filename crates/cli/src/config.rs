@@ -1,12 +1,12 @@
 //! What can be set: in `updraft.toml` in the home folder, and as `UPDRAFT__SECTION__KEY` in the environment.
 
+mod home;
 mod secrets;
 mod show;
 
 use std::{
     net::IpAddr,
     ops::RangeInclusive,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -20,7 +20,11 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 use serde::{Deserialize, Serialize};
 use updraft_worker::{process::DEFAULT_LOG_LIMIT_BYTES, worker::Guarding};
 
-pub use self::{secrets::Secrets, show::Show};
+pub use self::{
+    home::{Home, blobs_in, default_home, logs_in, random_file},
+    secrets::Secrets,
+    show::Show,
+};
 
 /// Everything that can be set. A key that is not known is an error.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -29,6 +33,8 @@ pub use self::{secrets::Secrets, show::Show};
 pub struct Config {
     /// Where the state is kept.
     pub database: Database,
+    /// Where logs and large values are kept.
+    pub blob: Blob,
     /// The server.
     pub server: Server,
     /// How tasks are run.
@@ -54,6 +60,28 @@ pub struct Database {
     pub url: Option<String>,
 }
 
+/// Where logs and large values are kept.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct Blob {
+    /// `file:///…`, a folder that all servers of the database have, such as one of a file server; the home folder, where
+    /// nothing is said.
+    pub url: Option<String>,
+}
+
+impl Blob {
+    /// The folder, where one is set.
+    pub fn folder(&self) -> Result<Option<PathBuf>> {
+        let Some(url) = &self.url else { return Ok(None) };
+        let folder = reqwest::Url::parse(url).ok().filter(|url| url.scheme() == "file");
+        let folder = folder.and_then(|url| url.to_file_path().ok());
+        let folder =
+            folder.with_context(|| format!("blob.url is `{url}`: write a folder as file:///mnt/updraft"))?;
+        Ok(Some(folder))
+    }
+}
+
 /// The server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -66,6 +94,10 @@ pub struct Server {
     /// Where people find it: what links in alerts begin with, `https://updraft.example.com`. The address it
     /// listens at, where nothing is said.
     pub base_url: Option<String>,
+    /// Where other servers and workers reach it, `http://10.0.0.1:8080`; where it listens, where nothing is said.
+    pub address: Option<String>,
+    /// Whether no other server has the database; so it is with `standalone`, and with SQLite.
+    pub alone: bool,
     /// Names by which it may be asked, beside `localhost` and addresses: behind a proxy, the proxy's.
     pub hosts: Vec<String>,
     /// Seconds after which a silent worker is given up; from 15 up.
@@ -80,6 +112,8 @@ impl Default for Server {
             host: IpAddr::from([127, 0, 0, 1]),
             port: 8080,
             base_url: None,
+            address: None,
+            alone: false,
             hosts: Vec::new(),
             lease_s: 30,
             allow_insecure: false,
@@ -337,13 +371,23 @@ impl Config {
             LOG_LIMITS_MB.start(),
             LOG_LIMITS_MB.end()
         );
+        let is_address =
+            |url: &str| reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
         if let Some(base_url) = &config.server.base_url {
             ensure!(
-                reqwest::Url::parse(base_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https")),
+                is_address(base_url),
                 "server.base_url is `{base_url}`: write where this server is seen from outside, such as \
                  https://updraft.example.com"
             );
         }
+        if let Some(address) = &config.server.address {
+            ensure!(
+                is_address(address),
+                "server.address is `{address}`: write where other servers and workers reach this one, such as \
+                 http://10.0.0.1:8080"
+            );
+        }
+        config.blob.folder()?;
         Ok(config)
     }
 }
@@ -359,172 +403,9 @@ fn sources(home: &Path) -> Figment {
         .merge(Env::prefixed("UPDRAFT__").split("__"))
 }
 
-/// `~/.updraft`.
-pub fn default_home() -> PathBuf {
-    std::env::home_dir().unwrap_or_else(|| PathBuf::from(".")).join(".updraft")
-}
-
-/// What is where in the home folder.
-pub struct Home(pub PathBuf);
-
-impl Home {
-    /// The folder with everything; made, where it is not there, for nobody but this user.
-    pub fn open(path: PathBuf) -> Result<Self> {
-        use std::os::unix::fs::DirBuilderExt;
-        let doing = || format!("can't make the home folder {}", path.display());
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(&path).with_context(doing)?;
-        let home = Self(path.canonicalize().with_context(doing)?);
-        for folder in [home.run(), home.logs(), home.blobs(), home.checkouts()] {
-            builder.create(&folder).with_context(|| format!("can't make {}", folder.display()))?;
-        }
-        Ok(home)
-    }
-
-    /// The name under which this installation's server leads; made at the first start. Not what is set, and
-    /// not the path: many machines may have a home folder at one path, and one database.
-    pub fn server_name(&self) -> Result<String> {
-        Ok(format!("updraft-{}", random_file(&self.0.join("server-name"), 16)?))
-    }
-
-    /// The database, where no other is set.
-    pub fn database_url(&self) -> String {
-        format!("sqlite://{}", self.0.join("updraft.db").display())
-    }
-
-    /// Whether that database is there.
-    pub fn has_database(&self) -> bool {
-        self.0.join("updraft.db").exists()
-    }
-
-    /// Sockets, locks and what lasts no longer than the processes.
-    pub fn run(&self) -> PathBuf {
-        self.0.join("run")
-    }
-
-    /// Where the server that works in this home folder listens, as it has written it down.
-    pub fn address_in(home: &Path) -> PathBuf {
-        home.join("run").join("address")
-    }
-
-    /// The password of the first account, as it was made.
-    pub fn admin_password_in(home: &Path) -> PathBuf {
-        home.join("admin-password")
-    }
-
-    /// What is checked out of a repository with DAG files.
-    pub fn git_in(home: &Path) -> PathBuf {
-        home.join("git")
-    }
-
-    /// The commits in it. There is always such a folder, so that a keeper that outlives a change of settings lets
-    /// tasks read what comes into it.
-    pub fn checkouts(&self) -> PathBuf {
-        Self::git_in(&self.0).join("checkouts")
-    }
-
-    /// The DAG files, where no other folder is set.
-    pub fn dags_in(home: &Path) -> PathBuf {
-        home.join("dags")
-    }
-
-    /// Where workers of this machine reach the server.
-    pub fn socket(&self) -> PathBuf {
-        self.run().join("worker.sock")
-    }
-
-    /// What workers of this machine show.
-    pub fn worker_token(&self) -> PathBuf {
-        self.run().join("worker-token")
-    }
-
-    /// Held by the keeper for as long as it lives.
-    pub fn keeper_lock(&self) -> PathBuf {
-        self.run().join("keeper.lock")
-    }
-
-    /// Held by the server for as long as it lives.
-    pub fn server_lock(&self) -> PathBuf {
-        self.run().join("server.lock")
-    }
-
-    /// The logs of attempts.
-    pub fn logs(&self) -> PathBuf {
-        self.0.join("logs")
-    }
-
-    /// Large values.
-    pub fn blobs(&self) -> PathBuf {
-        self.0.join("blobs")
-    }
-
-    /// The folders of attempts that run.
-    pub fn scratch(&self) -> PathBuf {
-        self.run().join("scratch")
-    }
-
-    /// The folders of attempts that run as other users, who can't enter this one: where root alone makes folders and
-    /// all may pass through. Only root can run any.
-    pub fn scratch_of_others(&self) -> Option<PathBuf> {
-        nix::unistd::geteuid().is_root().then(|| Path::new("/var/cache").join(self.installation()))
-    }
-
-    /// What tasks write, where no other folder is set.
-    pub fn files(&self) -> PathBuf {
-        self.0.join("files")
-    }
-
-    /// What tells this installation's processes from another's on the same machine.
-    pub fn installation(&self) -> String {
-        let hash =
-            self.0.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-            });
-        format!("updraft-{hash:016x}")
-    }
-}
-
-/// What is random and kept in a file for this user alone: made, with so many bytes, where it is not there.
-pub fn random_file(path: &Path, bytes: usize) -> Result<String> {
-    let doing = || format!("can't make {}", path.display());
-    match std::fs::read_to_string(path) {
-        Ok(text) if !text.is_empty() => return Ok(text),
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(doing),
-    }
-    let mut random = vec![0; bytes];
-    getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
-    let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut file = std::fs::File::options()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(doing)?;
-    std::io::Write::write_all(&mut file, text.as_bytes()).with_context(doing)?;
-    Ok(text)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
-
-    #[test]
-    fn two_homes_at_one_path_have_two_names_and_a_home_keeps_its_own() {
-        let folder = tempfile::tempdir().unwrap();
-        let name = || Home::open(folder.path().join("home")).unwrap().server_name().unwrap();
-        let first = name();
-        assert_eq!(name(), first);
-        let file = folder.path().join("home/server-name");
-        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        // As on another machine.
-        std::fs::rename(folder.path().join("home"), folder.path().join("elsewhere")).unwrap();
-        assert_ne!(name(), first);
-    }
 
     #[test]
     fn a_lease_that_no_worker_could_keep_is_refused() {

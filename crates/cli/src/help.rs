@@ -10,7 +10,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Work", &["dags", "runs", "backfill", "tasks", "xcoms", "assets", "pause", "resume"]),
     ("What work needs", &["variables", "connections", "pools"]),
     ("Who", &["users", "tokens"]),
-    ("How it is", &["health", "workers", "alerts", "deliveries", "version"]),
+    ("How it is", &["health", "servers", "workers", "alerts", "deliveries", "version"]),
     ("Upkeep", &["config", "db", "schema", "completion", "man"]),
 ];
 

@@ -15,7 +15,7 @@ use updraft_core::protocol::Offer;
 use updraft_server::workers::Workers;
 use updraft_worker::worker::{Asked, Config, Endpoint, Guarding, run};
 
-use crate::config::Home;
+use crate::config::{Home, logs_in};
 
 /// A keeper without a server goes when it has nothing to do for so long.
 const ALONE_FOR: Duration = Duration::from_secs(60);
@@ -26,9 +26,15 @@ const WATCH_EVERY: Duration = Duration::from_millis(100);
 /// What a keeper is told.
 #[derive(clap::Args)]
 pub struct Args {
+    /// What tasks may not see, beside the home folder.
+    #[arg(long, value_name = "DIR")]
+    denied: Vec<PathBuf>,
     /// What tasks may read although it is in the home folder: the folders of DAG files.
     #[arg(long, value_name = "DIR")]
     readable: Vec<PathBuf>,
+    /// The folder for logs, where it is not in the home folder.
+    #[arg(long, value_name = "DIR")]
+    logs: Option<PathBuf>,
     /// The folder for the folders in which tasks run.
     #[arg(long, value_name = "DIR")]
     scratch: PathBuf,
@@ -55,7 +61,7 @@ fn guarding(text: &str) -> Result<Guarding, serde_json::Error> {
 
 /// Runs the keeper.
 pub fn main(home: &Path, args: Args) -> Result<()> {
-    crate::standalone::trace();
+    crate::serve::trace();
     let home = Home::open(home.to_owned())?;
     let mut lock = match lock(&home.keeper_lock())? {
         Some(lock) => lock,
@@ -72,12 +78,12 @@ pub fn main(home: &Path, args: Args) -> Result<()> {
         offer: Offer::default(),
         endpoint: Endpoint::Unix(home.socket()),
         token,
-        logs: home.logs(),
-        scratch: args.scratch.clone(),
+        denied: [home.0.clone(), args.scratch.clone()].into_iter().chain(args.denied).collect(),
+        logs: args.logs.unwrap_or_else(|| home.logs()),
+        scratch: args.scratch,
         scratch_of_others: args.scratch_of_others,
         installation: home.installation(),
         guarding: args.guard,
-        denied: vec![home.0.clone(), args.scratch],
         readable: args.readable,
         files: args.files,
         callback_timeout: Duration::from_secs(args.callback_timeout),
@@ -133,6 +139,8 @@ pub struct Supervisor {
     pub lock: PathBuf,
     /// The folders of DAG files, which tasks may read.
     pub readable: Vec<PathBuf>,
+    /// A folder for logs and large values, where it is not the home folder.
+    pub shared: Option<PathBuf>,
     /// The folder for the folders in which tasks run.
     pub scratch: PathBuf,
     /// The folder for those of tasks that run as other users, if it is another one.
@@ -185,6 +193,9 @@ impl Supervisor {
         command.arg("--home").arg(&self.home).arg("keeper");
         for folder in &self.readable {
             command.arg("--readable").arg(folder);
+        }
+        if let Some(folder) = &self.shared {
+            command.arg("--logs").arg(logs_in(folder)).arg("--denied").arg(folder);
         }
         if let Some(folder) = &self.scratch_of_others {
             command.arg("--scratch-of-others").arg(folder);

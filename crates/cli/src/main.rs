@@ -11,8 +11,11 @@ mod import;
 mod keeper;
 mod manual;
 mod output;
+mod presence;
 #[cfg(test)]
 mod reference;
+mod serve;
+mod server;
 mod standalone;
 mod trial;
 mod worker;
@@ -47,6 +50,12 @@ enum Command {
     /// Run everything on this machine: the server, and a keeper that holds the tasks' processes.
     #[command(after_help = "Examples:\n  updraft standalone\n  updraft standalone --dags ./dags --port 9090")]
     Standalone(standalone::Args),
+    /// Run a server whose tasks run on workers elsewhere; several of them on one PostgreSQL stand in for one another.
+    #[command(
+        after_help = "Examples:\n  updraft server --alone\n  UPDRAFT__DATABASE__URL=postgres://… \\\n  \
+                            UPDRAFT__BLOB__URL=file:///mnt/updraft updraft server --address http://10.0.0.1:8080"
+    )]
+    Server(server::Args),
     /// Run tasks for a server of another machine.
     #[command(
         after_help = "Examples:\n  UPDRAFT_WORKER_TOKEN=… updraft worker --server https://updraft.example.com\n  \
@@ -85,6 +94,8 @@ enum Command {
     Alerts(Noun<commands::alerts::Command>),
     /// Look at what is told to people, and send it anew.
     Deliveries(Noun<commands::deliveries::Command>),
+    /// Look at the servers of the database.
+    Servers(Noun<commands::servers::Command>),
     /// Look at the workers that are connected.
     Workers(Noun<commands::workers::Command>),
     /// Say how the server and its parts are; fails where one is not well.
@@ -128,6 +139,7 @@ fn main() -> ExitCode {
     let home = cli.home.unwrap_or_else(config::default_home);
     let done = match cli.command {
         Command::Standalone(args) => standalone::main(home, args),
+        Command::Server(args) => server::main(home, args),
         Command::Dags(noun) => noun.main(home),
         Command::Runs(noun) => noun.main(home),
         Command::Backfill(noun) => noun.main(home),
@@ -143,6 +155,7 @@ fn main() -> ExitCode {
         Command::Alerts(noun) => noun.main(home),
         Command::Assets(noun) => noun.main(home),
         Command::Deliveries(noun) => noun.main(home),
+        Command::Servers(noun) => noun.main(home),
         Command::Workers(noun) => noun.main(home),
         Command::Health(asking) => asking.main(home),
         Command::Version(asking) => asking.main(home),

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     task::JoinHandle,
 };
 use updraft_core::{
@@ -25,7 +25,7 @@ use updraft_server::{
     deliveries::Caller,
     http::{self, Metrics},
     leader::{self, Handle, Leader, Refusal, Surroundings},
-    leadership::Reign,
+    leadership::{Candidate, Lead},
     logs::LogFolder,
     secrets::{Environment, Keys, Secrets},
     workers::Workers,
@@ -37,7 +37,7 @@ use crate::{
     config::{Config, Home, random_file},
     failure::{Exit, Failure},
     keeper::lock,
-    standalone::{expect_key, listen_for_workers},
+    serve::{LEASE_ALONE, expect_key, listen_for_workers},
 };
 
 /// Under this name the audit log would have what it does.
@@ -72,6 +72,7 @@ impl Trial {
         let routes = http::router(http::State {
             store: store.clone(),
             leader: leader.clone(),
+            lead: Lead::always_here(),
             workers,
             secrets: Arc::new(secrets(home, config, &inner).await?.with_backends(config.secrets.backends()?)),
             accounts: Arc::new(accounts),
@@ -86,7 +87,7 @@ impl Trial {
                 smtp: config.smtp.url.clone().map(|url| (url, config.smtp.from.clone())),
                 ..http::Config::default()
             },
-        });
+        })?;
         let socket = listen_for_workers(&inner.socket())?;
         tokio::spawn(async move { axum::serve(socket, routes).await });
         let (ask, asked) = watch::channel(Asked::ToWork);
@@ -164,7 +165,14 @@ async fn lead(
     logs: &Arc<LogFolder>,
 ) -> Result<Handle> {
     let (handle, inbox) = leader::channel();
-    let reign = Reign::begin(store.clone(), BY, "", &Notify::new()).await?;
+    let candidate = Candidate {
+        store: store.clone(),
+        name: BY.into(),
+        address: String::new(),
+        lease: LEASE_ALONE,
+        lead: watch::channel(Lead::Nobody).0,
+    };
+    let reign = candidate.elected().await?;
     let around = Surroundings {
         store: store.clone(),
         fence: reign.fence(),

@@ -17,9 +17,10 @@ use crate::{
 /// What a worker is told.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Where the server is: http://HOST:PORT or https://HOST.
-    #[arg(long, env = "UPDRAFT_SERVER", value_name = "URL")]
-    server: reqwest::Url,
+    /// Where the server is: http://HOST:PORT or https://HOST. Of several servers all, with commas: any of them says who
+    /// leads.
+    #[arg(long, env = "UPDRAFT_SERVER", value_name = "URLS", value_delimiter = ',', required = true)]
+    server: Vec<reqwest::Url>,
     /// The token to join with, as `updraft tokens create NAME --join` makes it. On a command line all users of the
     /// machine can read it: rather set it in the environment.
     #[arg(long, env = "UPDRAFT_WORKER_TOKEN", hide_env_values = true, value_name = "TOKEN")]
@@ -37,11 +38,11 @@ pub struct Args {
 
 /// Runs a worker until it is told to go.
 pub fn main(home: PathBuf, args: Args) -> Result<()> {
-    crate::standalone::trace();
+    crate::serve::trace();
     let home = Home::open(home)?;
     let config = Config::read(&home.0)?;
-    if !matches!(args.server.scheme(), "http" | "https") {
-        bail!("{} is no address of a server: write http://HOST:PORT or https://HOST", args.server);
+    if let Some(other) = args.server.iter().find(|url| !matches!(url.scheme(), "http" | "https")) {
+        bail!("{other} is no address of a server: write http://HOST:PORT or https://HOST");
     }
     let name = match args.name {
         Some(name) => name,
@@ -57,14 +58,15 @@ pub fn main(home: PathBuf, args: Args) -> Result<()> {
     updraft_worker::process::harden_self().context("can't protect the worker from its tasks")?;
     let scratch = config.worker.scratch.clone();
     let queues = if args.queues.is_empty() { config.worker.queues.clone() } else { args.queues };
-    let server = args.server.clone();
+    let servers: Vec<&str> = args.server.iter().map(reqwest::Url::as_str).collect();
+    let servers = servers.join(", ");
     let config = worker::Config {
         id: name.as_str().into(),
         offer: Offer {
             slots: args.slots.unwrap_or(config.worker.slots),
             queues: queues.into_iter().map(Into::into).collect(),
         },
-        endpoint: Endpoint::Url(args.server),
+        endpoint: Endpoint::Network(args.server),
         token: args.token,
         logs: own.logs(),
         scratch_of_others: if scratch.is_none() { own.scratch_of_others() } else { None },
@@ -98,7 +100,7 @@ pub fn main(home: PathBuf, args: Args) -> Result<()> {
             // For as long as the worker listens.
             std::future::pending::<()>().await;
         });
-        info!(%server, worker = %config.id, slots = config.offer.slots, "joining");
+        info!(servers, worker = %config.id, slots = config.offer.slots, "joining");
         tokio::spawn(run(config, asked)).await?.context("the worker could not go on")
     })
 }

@@ -16,6 +16,7 @@ mod docs;
 mod edge;
 mod error;
 mod metrics;
+mod pass_on;
 mod path;
 pub(crate) mod query;
 mod time;
@@ -27,22 +28,24 @@ mod versions;
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
+use tokio::sync::watch;
 use updraft_store::Store;
 
 pub use self::metrics::Metrics;
-use self::versions::Versions;
 pub(crate) use self::{
     access::Joining,
     body::Body,
     error::{Error, Invalid, Reads, Writes},
     path::Path,
 };
+use self::{pass_on::PassOn, versions::Versions};
 use crate::{
     accounts::Accounts,
     authoring::Check,
     blobs::Blobs,
     git::Mirror,
     leader::Handle,
+    leadership::Lead,
     logs::Logs,
     secrets::Secrets,
     workers::{self, Workers},
@@ -94,8 +97,10 @@ impl Default for Config {
 pub struct State {
     /// Where the state is.
     pub store: Arc<dyn Store>,
-    /// The way to the leader.
+    /// The way to the leader, where that is this server.
     pub leader: Handle,
+    /// Who leads.
+    pub lead: watch::Receiver<Lead>,
     /// The workers' connections.
     pub workers: Arc<Workers>,
     /// Connections and variables.
@@ -120,6 +125,7 @@ pub struct State {
 pub(crate) struct Shared {
     pub state: State,
     pub versions: Versions,
+    pass_on: PassOn,
 }
 
 impl std::ops::Deref for Shared {
@@ -130,13 +136,15 @@ impl std::ops::Deref for Shared {
     }
 }
 
-/// All routes.
-pub fn router(state: State) -> Router {
-    let shared = Arc::new(Shared { state, versions: Versions::default() });
+/// All routes. An error where no other server could be asked: without TLS.
+pub fn router(state: State) -> Result<Router, reqwest::Error> {
+    let pass_on = PassOn::new(state.lead.clone())?;
+    let shared = Arc::new(Shared { state, versions: Versions::default(), pass_on });
     let limit = DefaultBodyLimit::max(shared.config.most_body_bytes);
     let (routes, _) = routes().split_for_parts();
     let routes = routes
         .fallback(error::no_route)
+        .route_layer(middleware::from_fn_with_state(shared.clone(), pass_on::pass_on))
         .route_layer(middleware::from_fn_with_state(shared.clone(), edge::time_out))
         .route_layer(middleware::from_fn_with_state(shared.clone(), access::authorize))
         .route_layer(middleware::from_fn_with_state(shared.clone(), metrics::measure))
@@ -144,10 +152,11 @@ pub fn router(state: State) -> Router {
         .with_state(shared.clone());
     // The namespace is taken out of the path before a route is looked for.
     let by_namespace = tower::util::MapRequest::new(routes, edge::take_namespace);
-    Router::new()
+    let routes = Router::new()
         .fallback_service(by_namespace)
         .layer(middleware::from_fn_with_state(shared.clone(), edge::check_host))
-        .layer(middleware::from_fn(edge::mark))
+        .layer(middleware::from_fn(edge::mark));
+    Ok(routes)
 }
 
 /// Every route there is, each with its description.

@@ -124,6 +124,18 @@ pub struct Inbox {
     times: Times,
 }
 
+impl Inbox {
+    /// Refuses what comes while another server leads, until this one is asked to stop.
+    pub async fn refuse(&mut self) {
+        // Whoever waits for an answer learns that there will be none.
+        while let Some(message) = self.messages.recv().await {
+            if matches!(message, Message::Stop) {
+                return;
+            }
+        }
+    }
+}
+
 /// A handle, and the inbox that it fills.
 pub fn channel() -> (Handle, Inbox) {
     let (sender, receiver) = mpsc::channel(65_536);

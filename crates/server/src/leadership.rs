@@ -1,50 +1,59 @@
-//! Holding the lease: see [`updraft_store::Ledger`] for its contract.
+//! Holding the lease: see [`updraft_store::Ledger`] for its contract; and knowing who holds it.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinHandle,
-};
+use tokio::{sync::watch, task::JoinHandle};
 use tracing::{info, warn};
 use updraft_store::{Error, Fence, Store};
-
-/// A leader that is not heard of for so long is replaced.
-const LEASE: Duration = Duration::from_secs(10);
 
 /// Between two tries to become the leader, or to reach the store.
 const TRY_EVERY: Duration = Duration::from_millis(500);
 
-/// The right to lead, held for as long as this lives and the store agrees.
-pub struct Reign {
-    store: Arc<dyn Store>,
-    fence: Fence,
-    certain_until: watch::Receiver<Instant>,
-    renewing: JoinHandle<()>,
+/// Who leads, as far as a server knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Lead {
+    /// Nobody, or it is not known.
+    #[default]
+    Nobody,
+    /// This server.
+    Here,
+    /// Another, which is reached at this address.
+    At(String),
 }
 
-impl Reign {
-    /// Waits until this server leads. Where another does, `standby` is told, once.
-    pub async fn begin(
-        store: Arc<dyn Store>,
-        holder: &str,
-        address: &str,
-        standby: &Notify,
-    ) -> Result<Self, Error> {
-        let (mut told_of_other, mut told_of_outage) = (false, false);
+impl Lead {
+    /// For a server beside which there is no other.
+    pub fn always_here() -> watch::Receiver<Self> {
+        watch::channel(Self::Here).1
+    }
+}
+
+/// A server that may lead.
+pub struct Candidate {
+    /// Where the lease is.
+    pub store: Arc<dyn Store>,
+    /// Its name. No two living servers have the same.
+    pub name: String,
+    /// Where others reach it.
+    pub address: String,
+    /// A leader that is not heard of for so long is replaced.
+    pub lease: Duration,
+    /// Who leads is told here.
+    pub lead: watch::Sender<Lead>,
+}
+
+impl Candidate {
+    /// Waits until this server leads, and says meanwhile who does.
+    pub async fn elected(&self) -> Result<Reign, Error> {
+        let mut told_of_outage = false;
         let (fence, asked) = loop {
             let asked = Instant::now();
-            match store.acquire_leadership(holder, address, LEASE).await {
+            match self.try_once().await {
                 Ok(Some(fence)) => break (fence, asked),
-                Ok(None) => {
-                    if !std::mem::replace(&mut told_of_other, true) {
-                        info!("another server leads; standing by");
-                        standby.notify_one();
-                    }
-                }
+                Ok(None) => {}
                 Err(error) if error.is_retryable() => {
                     if !std::mem::replace(&mut told_of_outage, true) {
                         warn!(%error, "can't reach the store; trying again until it is there");
@@ -55,11 +64,45 @@ impl Reign {
             tokio::time::sleep(TRY_EVERY).await;
         };
         info!(%fence, "this server leads");
-        let (sender, certain_until) = watch::channel(asked + LEASE);
-        let renewing = tokio::spawn(renew(store.clone(), fence, sender));
-        Ok(Self { store, fence, certain_until, renewing })
+        self.lead.send_replace(Lead::Here);
+        let (sender, certain_until) = watch::channel(asked + self.lease);
+        let renewing = tokio::spawn(renew(self.store.clone(), fence, self.lease, sender));
+        Ok(Reign { store: self.store.clone(), fence, certain_until, renewing })
     }
 
+    async fn try_once(&self) -> Result<Option<Fence>, Error> {
+        let fence = self.store.acquire_leadership(&self.name, &self.address, self.lease).await?;
+        if fence.is_none() {
+            let other = self.store.leader().await?;
+            let other = other.filter(|other| !other.expired && !other.address.is_empty());
+            self.tell(other.map_or(Lead::Nobody, |other| Lead::At(other.address)));
+        }
+        Ok(fence)
+    }
+
+    fn tell(&self, lead: Lead) {
+        self.lead.send_if_modified(|known| {
+            let is_news = *known != lead;
+            if is_news {
+                if let Lead::At(address) = &lead {
+                    info!(address, "another server leads; standing by");
+                }
+                *known = lead;
+            }
+            is_news
+        });
+    }
+}
+
+/// The right to lead, held for as long as this lives and the store agrees.
+pub struct Reign {
+    store: Arc<dyn Store>,
+    fence: Fence,
+    certain_until: watch::Receiver<Instant>,
+    renewing: JoinHandle<()>,
+}
+
+impl Reign {
     /// What every commit has to name.
     pub fn fence(&self) -> Fence {
         self.fence
@@ -85,14 +128,14 @@ impl Drop for Reign {
     }
 }
 
-async fn renew(store: Arc<dyn Store>, fence: Fence, certain_until: watch::Sender<Instant>) {
+async fn renew(store: Arc<dyn Store>, fence: Fence, lease: Duration, certain_until: watch::Sender<Instant>) {
     loop {
-        tokio::time::sleep(LEASE / 3).await;
+        tokio::time::sleep(lease / 3).await;
         // Counted from before the question: the answer may be late, the lease is not longer for that.
         let asked = Instant::now();
-        match tokio::time::timeout(LEASE, store.renew(fence, LEASE)).await {
+        match tokio::time::timeout(lease, store.renew(fence, lease)).await {
             Ok(Ok(true)) => {
-                certain_until.send_replace(asked + LEASE);
+                certain_until.send_replace(asked + lease);
             }
             Ok(Ok(false)) => {
                 warn!(%fence, "another server has taken over");

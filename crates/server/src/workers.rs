@@ -6,7 +6,10 @@ mod socket;
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -21,6 +24,10 @@ pub(crate) use self::socket::serve;
 #[derive(Default)]
 pub struct Workers {
     connections: Mutex<HashMap<WorkerId, Connection>>,
+    /// Whether this server leads no more, and takes no worker. Changed while `connections` is held.
+    closed: AtomicBool,
+    /// The number of the next connection.
+    number: AtomicU64,
     keeper: Option<Offer>,
     /// Told when one that calls functions has come.
     came: Notify,
@@ -28,7 +35,7 @@ pub struct Workers {
 
 struct Connection {
     incarnation: Incarnation,
-    /// Tells this connection from a later one of the same life.
+    /// Tells this connection from every other.
     number: u64,
     sender: mpsc::UnboundedSender<FromServer>,
     about: About,
@@ -58,6 +65,15 @@ pub(crate) enum Unasked {
     NotThere,
     /// Its program is too old to know what is asked.
     TooOld,
+}
+
+/// Why a worker's connection is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NotAdded {
+    /// This server does not lead.
+    Closed,
+    /// A later life of the worker is connected.
+    Outlived,
 }
 
 impl Workers {
@@ -92,6 +108,20 @@ impl Workers {
             return Err(Unasked::TooOld);
         }
         connection.sender.send(what).map_err(|_| Unasked::NotThere)
+    }
+
+    /// Takes workers, since this server leads.
+    pub fn open(&self) {
+        let _connections = self.lock();
+        self.closed.store(false, Ordering::Relaxed);
+    }
+
+    /// Ends all connections, and takes none, since another server leads: workers are to look for that one. A worker that
+    /// stayed would be told that it is heard of, while its tasks are given to others.
+    pub fn close(&self) {
+        let mut connections = self.lock();
+        self.closed.store(true, Ordering::Relaxed);
+        connections.clear();
     }
 
     /// Has every worker join again: the engine has forgotten who is there.
@@ -151,20 +181,23 @@ impl Workers {
         worker: WorkerId,
         incarnation: Incarnation,
         about: About,
-    ) -> Option<(u64, mpsc::UnboundedReceiver<FromServer>)> {
+    ) -> Result<(u64, mpsc::UnboundedReceiver<FromServer>), NotAdded> {
         let mut connections = self.lock();
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(NotAdded::Closed);
+        }
         let before = connections.get(&worker);
         if before.is_some_and(|before| before.incarnation > incarnation) {
-            return None;
+            return Err(NotAdded::Outlived);
         }
-        let number = before.map_or(0, |before| before.number) + 1;
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = mpsc::unbounded_channel();
         if about.calls {
             self.came.notify_one();
         }
         let calls = HashMap::new();
         connections.insert(worker, Connection { incarnation, number, sender, about, calls });
-        Some((number, receiver))
+        Ok((number, receiver))
     }
 
     /// Whether it was the latest connection of this worker.

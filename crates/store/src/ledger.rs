@@ -67,6 +67,39 @@ pub struct Leader {
     pub expired: bool,
 }
 
+/// A server, as it says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its name, under which it leads.
+    pub name: String,
+    /// Where others reach it.
+    pub address: String,
+    /// The program's version.
+    pub version: String,
+    /// The machine's name.
+    pub hostname: String,
+    /// Its process id there.
+    pub pid: u32,
+    /// What tells its key from others: servers of one database have the same.
+    pub key_id: String,
+    /// When it was started, by its own clock.
+    pub started_at: Timestamp,
+}
+
+/// A server that says, or said, that it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSeen {
+    /// What it says of itself.
+    pub server: Server,
+    /// When it last said so, by the database's clock.
+    pub seen_at: Timestamp,
+    /// For how long it has said nothing, by that clock.
+    pub silent_for: Duration,
+}
+
+/// Who said nothing for so long is forgotten.
+pub(crate) const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What the engine asks of the store.
 #[async_trait]
 pub trait Ledger: Send + Sync {
@@ -105,6 +138,15 @@ pub trait Ledger: Send + Sync {
 
     /// Who leads; `None` before the first ever.
     async fn leader(&self) -> Result<Option<Leader>, Error>;
+
+    /// Notes that a server is there, and forgets who said nothing for a day.
+    async fn see_server(&self, server: &Server) -> Result<(), Error>;
+
+    /// Forgets a server that goes.
+    async fn forget_server(&self, name: &str) -> Result<(), Error>;
+
+    /// The servers, by name.
+    async fn servers(&self) -> Result<Vec<ServerSeen>, Error>;
 
     /// What is written from now on, by this process. A subscriber that falls too far behind is told that it
     /// lagged and should ask anew.

@@ -35,7 +35,7 @@ pub use self::{
     },
     change::{Change, RecordKind},
     error::{CommitError, Error, Outage},
-    ledger::{Fence, Leader, Ledger},
+    ledger::{Fence, Leader, Ledger, Server, ServerSeen},
     memory::MemoryStore,
     queries::{
         AuditListing, AuditQuery, Bounds, DagField, DagListing, DagQuery, DeliveryListing, DeliveryQuery,

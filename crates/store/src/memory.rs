@@ -26,7 +26,10 @@ use updraft_core::{
 };
 
 use self::tables::Tables;
-use crate::{Change, CommitError, Error, Fence, Leader, Ledger, sql::CHANGES_KEPT};
+use crate::{
+    Change, CommitError, Error, Fence, Leader, Ledger, Server, ServerSeen, ledger::FORGOTTEN_AFTER,
+    sql::CHANGES_KEPT,
+};
 
 /// The store in memory.
 #[derive(Debug)]
@@ -154,7 +157,34 @@ impl Ledger for MemoryStore {
         }))
     }
 
+    async fn see_server(&self, server: &Server) -> Result<(), Error> {
+        let now = Timestamp::now();
+        let servers = &mut self.tables().servers;
+        servers.insert(server.name.clone(), (server.clone(), now));
+        servers.retain(|_, (_, seen_at)| silent_for(now, *seen_at) < FORGOTTEN_AFTER);
+        Ok(())
+    }
+
+    async fn forget_server(&self, name: &str) -> Result<(), Error> {
+        self.tables().servers.remove(name);
+        Ok(())
+    }
+
+    async fn servers(&self) -> Result<Vec<ServerSeen>, Error> {
+        let now = Timestamp::now();
+        let seen = |(server, seen_at): &(Server, Timestamp)| ServerSeen {
+            server: server.clone(),
+            seen_at: *seen_at,
+            silent_for: silent_for(now, *seen_at),
+        };
+        Ok(self.tables().servers.values().map(seen).collect())
+    }
+
     fn subscribe(&self) -> broadcast::Receiver<Arc<Change>> {
         self.changes.subscribe()
     }
+}
+
+fn silent_for(now: Timestamp, seen_at: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(seen_at)).unwrap_or(Duration::ZERO)
 }

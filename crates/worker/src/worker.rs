@@ -83,7 +83,7 @@ pub enum Asked {
 
 /// A server that answers is heard of at every heartbeat: one that was silent for so long is not there any more, whatever
 /// the network believes.
-const SILENT_FOR: Duration = Duration::from_secs(20);
+const SILENT_FOR: Duration = Duration::from_secs(12);
 
 /// Something that an attempt came to.
 struct Happened {
@@ -118,7 +118,7 @@ pub async fn run(config: Config, mut asked: watch::Receiver<Asked>) -> Result<()
     // What the worker reads for a task is kept from it as what the task reads itself.
     let files = Files::new(guard.policy().denied.clone(), guard.policy().readable.clone()).with_own(own);
     let guard = wanted(guard, config.guarding)?;
-    let remote = matches!(config.endpoint, Endpoint::Url(_));
+    let remote = matches!(config.endpoint, Endpoint::Network(_));
     let (sender, happened) = mpsc::unbounded_channel();
     let (calls, called) = Calls::new();
     let tools = Arc::new(Tools {
@@ -130,7 +130,7 @@ pub async fn run(config: Config, mut asked: watch::Receiver<Asked>) -> Result<()
         preparing: Semaphore::new(attempt::PREPARED_AT_ONCE),
         files: Arc::new(files),
         logs: config.logs.clone(),
-        ships_logs: remote,
+        remote,
         installation: config.installation.clone(),
         callback_timeout: config.callback_timeout,
         log_limit_bytes: config.log_limit_bytes,
@@ -208,6 +208,8 @@ struct Worker {
 /// How a connection's time ended.
 enum Over {
     Disconnected,
+    /// The server may be there, and does nothing.
+    Silent,
     Refused(String),
     Stopped,
 }
@@ -233,7 +235,7 @@ impl Worker {
             let outcome = Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Lost) };
             self.held.end(attempt, jiff::Timestamp::now(), Report::Ended(Box::new(outcome)));
         }
-        if self.tools.ships_logs
+        if self.tools.remote
             && let Err(error) = logs::clear_former(&self.tools.logs)
         {
             warn!(%error, "can't remove the logs that an earlier worker did not send");
@@ -298,15 +300,21 @@ impl Worker {
                         Over::Stopped => return Ok(()),
                         Over::Refused(why) => return Err(Error::Refused(why)),
                         Over::Disconnected => alone_since = std::time::Instant::now(),
+                        Over::Silent => {
+                            alone_since = std::time::Instant::now();
+                            client.go_on();
+                        }
                     }
                 }
                 // One that a server has taken before may be taken again by the next.
-                Err(NoConnection::Refused(why)) if self.joins == 0 && self.is_remote() => {
+                Err(NoConnection::Refused(why)) if self.joins == 0 && self.tools.remote => {
                     return Err(Error::Refused(why));
                 }
+                Err(NoConnection::Elsewhere) => {}
                 Err(error) => {
+                    client.go_on();
                     let why = error.to_string();
-                    if self.is_remote() && told.as_ref() != Some(&why) {
+                    if self.tools.remote && told.as_ref() != Some(&why) {
                         warn!(why, "no connection to the server; trying again");
                         told = Some(why);
                     }
@@ -414,9 +422,9 @@ impl Worker {
                 () = tokio::time::sleep_until(told_at), if !begun.is_empty() => std::mem::take(&mut begun),
                 _ = beat.tick() => {
                     self.mind_lease();
-                    if self.is_remote() && said_at.elapsed() > SILENT_FOR {
+                    if self.tools.remote && said_at.elapsed() > SILENT_FOR {
                         warn!("the server has been silent for too long; connecting anew");
-                        return Over::Disconnected;
+                        return Over::Silent;
                     }
                     if joined {
                         self.lease.beats();
@@ -583,10 +591,6 @@ impl Worker {
             self.end_all();
             self.calls.end_all();
         }
-    }
-
-    fn is_remote(&self) -> bool {
-        matches!(self.config.endpoint, Endpoint::Url(_))
     }
 
     /// Whether nothing is at work, and nothing is left to be told.

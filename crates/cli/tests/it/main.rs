@@ -10,6 +10,7 @@ mod callbacks;
 mod classes;
 mod commands;
 mod eztable;
+mod fleet;
 mod git;
 mod import;
 mod kill;

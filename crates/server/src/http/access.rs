@@ -193,6 +193,7 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/api/v1/dags/{dag_id}/dagRuns/{run_id}/transitions", From(Viewer)),
     ("GET", "/api/v1/dags/{dag_id}/dagRuns/{run_id}/progress", From(Viewer)),
     ("GET", "/api/v1/dags/{dag_id}/ticks", From(Viewer)),
+    ("GET", "/api/v1/servers", From(Viewer)),
     ("GET", "/api/v1/workers", From(Viewer)),
     ("DELETE", "/api/v1/workers/{worker}", From(Admin)),
     ("POST", "/api/v1/workers/{worker}/drain", From(Admin)),
@@ -209,7 +210,7 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/api/v1/pause", From(Viewer)),
     ("PUT", "/api/v1/pause", From(Op)),
     ("GET", "/api/v1/events", From(Viewer)),
-    ("GET", "/worker/v1/connect", Worker),
+    ("GET", CONNECT, Worker),
     ("POST", "/worker/v1/xcom", Worker),
     ("GET", "/worker/v1/connections/{conn_id}", Worker),
     ("GET", "/worker/v1/variables/{*key}", Worker),
@@ -222,11 +223,46 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/worker/v1/next-interval", Worker),
 ];
 
+/// The socket that workers hold.
+pub(super) const CONNECT: &str = "/worker/v1/connect";
+
+/// Routes that ask the engine, or follow what the leader writes, though they change nothing.
+const ASK_LEADER: &[&str] = &[
+    "/api/v1/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/why",
+    "/api/v1/dags/{dag_id}/dagRuns/{run_id}/progress",
+    "/api/v1/events",
+    "/api/v1/workers",
+    "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/dependencies",
+    "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/dependencies",
+    CONNECT,
+];
+
+/// Routes that any server answers, though by their method they could change something: they look, or what they take has
+/// its place where all servers find it.
+const ASK_ANYBODY: &[&str] = &[
+    "/auth/token",
+    "/auth/token/cli",
+    "/api/v2/dags/{dag_id}/dagRuns/list",
+    "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list",
+    "/worker/v1/xcom",
+    "/worker/v1/blobs/{attempt}/{name}",
+    "/worker/v1/logs/{attempt}",
+];
+
+/// Whether this is the leader's to answer. Whatever changes something is, so that who may change what is asked in one
+/// place.
+pub(super) fn is_of_leader(method: &Method, route: &str) -> bool {
+    match *method {
+        Method::GET | Method::HEAD => ASK_LEADER.contains(&route),
+        _ => !ASK_ANYBODY.contains(&route),
+    }
+}
+
 /// Routes that follow something, or take up what is long.
 const ANY_TIME: &[&str] = &[
     "/api/v1/events",
     "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait",
-    "/worker/v1/connect",
+    CONNECT,
     "/worker/v1/blobs/{attempt}/{name}",
 ];
 
@@ -234,6 +270,7 @@ const ANY_TIME: &[&str] = &[
 const OF_INSTALLATION: &[&str] = &[
     "/metrics",
     "/api/v1/pause",
+    "/api/v1/servers",
     "/api/v1/users",
     "/api/v1/users/{username}",
     "/api/v1/workers",
@@ -349,6 +386,14 @@ mod tests {
             "without entry {missing:?}, without route {left_over:?}"
         );
         assert_eq!(entries.len(), TABLE.len(), "an entry is there twice");
+    }
+
+    #[test]
+    fn each_list_names_routes_that_there_are() {
+        let lists = [ANY_TIME, OF_INSTALLATION, ASK_LEADER, ASK_ANYBODY];
+        let known = |route: &&str| TABLE.iter().any(|(_, known, _)| known == route);
+        assert_eq!(lists.concat().into_iter().find(|route| !known(route)), None);
+        assert!(is_of_leader(&Method::DELETE, DAG) && !is_of_leader(&Method::GET, DAG));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod git;
 mod history;
 mod pause;
 mod progress;
+mod servers;
 mod tokens;
 mod workers;
 
@@ -32,6 +33,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .merge(explain::routes())
         .merge(history::routes())
         .merge(progress::routes())
+        .merge(servers::routes())
         .merge(workers::routes())
         .merge(deliveries::routes())
         .merge(backfills::routes())

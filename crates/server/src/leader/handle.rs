@@ -86,7 +86,7 @@ impl Handle {
     }
 
     /// Has [`updraft_store::Upkeep::clean`] make a step between two commits: so no run goes that has just been
-    /// made to begin anew. Waits for as long as another server leads.
+    /// made to begin anew.
     pub async fn clean(
         &self,
         before: Timestamp,

@@ -134,6 +134,16 @@ impl Keys {
         Ok(Self { keys })
     }
 
+    /// What tells the key that encrypts from others.
+    pub fn id(&self) -> String {
+        hex(&self.keys[0].id)
+    }
+
+    /// Whether one of the keys is that with this id.
+    pub fn has(&self, id: &str) -> bool {
+        self.keys.iter().any(|key| hex(&key.id) == id)
+    }
+
     pub(super) fn seal(&self, place: &[u8], secret: &[u8]) -> Result<Vec<u8>, KeyError> {
         let key = &self.keys[0];
         let nonce = random::<NONCE_BYTES>()?;
@@ -171,6 +181,10 @@ impl Keys {
         };
         self.keys.iter().filter_map(derive).collect()
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Random bytes of the operating system.

@@ -9,7 +9,7 @@ use updraft_core::{
     protocol::{FromServer, FromWorker, MESSAGE_BYTES, VERSION},
 };
 
-use super::{About, Workers};
+use super::{About, NotAdded, Workers};
 use crate::{http::Joining, leader::Handle};
 
 /// A worker that connects has to say who it is within this time.
@@ -44,8 +44,13 @@ pub(crate) async fn serve(
         return refuse(&mut socket, message).await;
     }
     let about = About { version, hostname, pid, calls, drains };
-    let Some((number, mut outbox)) = workers.add(worker.clone(), incarnation, about) else {
-        return refuse(&mut socket, format!("a later life of worker `{worker}` is connected")).await;
+    let (number, mut outbox) = match workers.add(worker.clone(), incarnation, about) {
+        Ok(added) => added,
+        // It looks for the leader again.
+        Err(NotAdded::Closed) => return,
+        Err(NotAdded::Outlived) => {
+            return refuse(&mut socket, format!("a later life of worker `{worker}` is connected")).await;
+        }
     };
     info!(%worker, pid, "a worker connected");
     let welcome = FromServer::Welcome { lease_ms: lease.as_millis() as u64, offer: workers.offer(&worker) };

@@ -19,7 +19,7 @@ use updraft_core::{
 use super::backfills::Backfill;
 use crate::{
     AccountId, AccountRow, AuditListing, BackfillId, ConnectionRow, DeliveryListing, DeliveryState, Error,
-    Fence, ImportErrorRow, Note, TokenId, TokenRow, VariableRow,
+    Fence, ImportErrorRow, Note, Server, TokenId, TokenRow, VariableRow,
 };
 
 /// Everything that is kept.
@@ -45,6 +45,8 @@ pub(super) struct Tables {
     pub import_errors: BTreeMap<(Namespace, String), ImportErrorRow>,
     pub backfills: BTreeMap<BackfillId, Backfill>,
     pub config: BTreeMap<String, String>,
+    /// The servers, and when each was last heard of.
+    pub servers: BTreeMap<String, (Server, Timestamp)>,
     /// The highest number any transition or record ever had.
     pub last_id: i64,
 }

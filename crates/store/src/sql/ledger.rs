@@ -12,14 +12,14 @@ use updraft_core::{
 use super::{
     Reign, SqlStore,
     commit::write,
-    db::Tx,
+    db::{Fields, Tx},
     row::{
         ASSET, DAG, POOL, RUN, STATS, TI, TICK, asset_event_select, read_asset, read_asset_event, read_dag,
         read_pool, read_run, read_stats, read_ti, read_tick, read_version,
     },
     statement::Sql,
 };
-use crate::{Change, CommitError, Error, Fence, Leader, Ledger};
+use crate::{Change, CommitError, Error, Fence, Leader, Ledger, Server, ServerSeen, ledger::FORGOTTEN_AFTER};
 
 const VERSION_COLUMNS: &str = "v.namespace, v.dag_id, v.version, v.hash, v.created_at, v.spec";
 
@@ -188,6 +188,65 @@ impl Ledger for SqlStore {
         }))
     }
 
+    async fn see_server(&self, server: &Server) -> Result<(), Error> {
+        let clock = self.db.clock();
+        let mut tx = self.db.begin().await?;
+        let mut sql = Sql::new(
+            "INSERT INTO server (name, address, version, hostname, pid, key_id, started_at, seen_at)",
+        );
+        sql.push(" VALUES (")
+            .arg(&server.name)
+            .push(", ")
+            .arg(&server.address)
+            .push(", ")
+            .arg(&server.version);
+        sql.push(", ").arg(&server.hostname).push(", ").arg(server.pid).push(", ").arg(&server.key_id);
+        sql.push(", ")
+            .arg(server.started_at)
+            .push(", ")
+            .push(clock)
+            .push(") ON CONFLICT (name) DO UPDATE SET");
+        sql.push(" address = excluded.address, version = excluded.version, hostname = excluded.hostname,");
+        sql.push(" pid = excluded.pid, key_id = excluded.key_id, started_at = excluded.started_at,");
+        sql.push(" seen_at = excluded.seen_at");
+        tx.run(sql).await?;
+        let mut sql = Sql::new("DELETE FROM server WHERE seen_at < ");
+        sql.push(clock).push(" - ").arg(ttl_us(FORGOTTEN_AFTER));
+        tx.run(sql).await?;
+        tx.commit().await
+    }
+
+    async fn forget_server(&self, name: &str) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        tx.run(Sql::new("DELETE FROM server WHERE name = ").with(name)).await?;
+        tx.commit().await
+    }
+
+    async fn servers(&self) -> Result<Vec<ServerSeen>, Error> {
+        let sql = format!(
+            "SELECT name, address, version, hostname, pid, key_id, started_at, seen_at, {} - seen_at
+             FROM server ORDER BY name",
+            self.db.clock()
+        );
+        let mut tx = self.db.begin_read().await?;
+        let rows = tx.rows(Sql::new(sql)).await?;
+        let read = |mut f: Fields| {
+            let server = Server {
+                name: f.text()?,
+                address: f.text()?,
+                version: f.text()?,
+                hostname: f.text()?,
+                pid: f.number()?,
+                key_id: f.text()?,
+                started_at: f.time()?,
+            };
+            let (seen_at, silent_us) = (f.time()?, f.int()?);
+            let silent_for = Duration::from_micros(u64::try_from(silent_us).unwrap_or(0));
+            Ok(ServerSeen { server, seen_at, silent_for })
+        };
+        rows.into_iter().map(read).collect()
+    }
+
     fn subscribe(&self) -> broadcast::Receiver<Arc<Change>> {
         self.changes.subscribe()
     }
@@ -202,7 +261,7 @@ async fn all<T>(
     tx: &mut Tx,
     table: &super::table::Table,
     filter: &str,
-    read: fn(&mut super::db::Fields) -> Result<T, Error>,
+    read: fn(&mut Fields) -> Result<T, Error>,
 ) -> Result<Vec<T>, Error> {
     let sql = format!("SELECT {} FROM {} x WHERE {filter}", table.select("x"), table.name);
     tx.rows(Sql::new(sql)).await?.into_iter().map(|mut f| read(&mut f)).collect()

@@ -35,7 +35,8 @@ const MIGRATIONS: &[Migration] = migrations![
     "0006_asset_uses",
     "0007_pool_rate",
     "0008_ti_name",
-    "0009_tries_before"
+    "0009_tries_before",
+    "0010_server"
 ];
 
 /// The schema version that this program needs.

@@ -53,6 +53,7 @@ on_every_store! {
     leadership::a_stale_fence_writes_nothing,
     leadership::who_comes_back_under_its_name_leads_at_once,
     leadership::of_many_contenders_at_once_one_leads,
+    leadership::servers_say_that_they_are_there,
     lists::dags_by_what_they_are,
     lists::runs_by_what_they_are,
     lists::task_instances_by_what_they_are,

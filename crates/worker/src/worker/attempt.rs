@@ -79,7 +79,7 @@ pub(super) struct Tools {
     pub files: Arc<Files>,
     /// Where logs are written: each where the server looks for it, or else for as long as it is being sent there.
     pub logs: PathBuf,
-    pub ships_logs: bool,
+    pub remote: bool,
     pub installation: String,
     /// So long a callback may take.
     pub callback_timeout: Duration,
@@ -328,7 +328,7 @@ fn happened(order: &Order, tools: &Tools, at: Timestamp, report: Report) {
 }
 
 pub(super) fn log_file(order: &Order, tools: &Tools) -> PathBuf {
-    if tools.ships_logs {
+    if tools.remote {
         return tools.logs.join(format!("{}.log", order.attempt));
     }
     let run = &order.run;

@@ -124,7 +124,7 @@ pub(super) async fn call_about_run(
     wanted: watch::Receiver<Wanted>,
 ) -> CallOutcome {
     let run = &call.order.run;
-    let log = match tools.ships_logs {
+    let log = match tools.remote {
         true => tools.logs.join(format!("call-{}.log", call.id)),
         false => tools.logs.join(call_log_path(&run.namespace, &run.dag_id, &run.run_id, call.id)),
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use reqwest::{
     StatusCode, Upgraded,
-    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
+    header::{CONNECTION, LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -26,6 +26,9 @@ use super::host::{Client, innermost, told_by};
 /// A server that is there answers within this.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
 
+/// The route of the WebSocket.
+const CONNECT: &str = "connect";
+
 /// A connection to the server.
 pub(super) struct Connection(WebSocketStream<Upgraded>);
 
@@ -36,8 +39,14 @@ pub(super) enum NoConnection {
     Away(#[from] reqwest::Error),
     #[error("it does not answer")]
     Silent,
+    #[error("it is not ready: {0}")]
+    NotReady(String),
     #[error("it does not take this worker: {0}")]
     Refused(String),
+    #[error("another server leads")]
+    Elsewhere,
+    #[error("{0}")]
+    Misled(String),
     #[error("it answers with {0}, and is no server of Updraft's")]
     Stranger(StatusCode),
 }
@@ -48,7 +57,7 @@ impl Connection {
     pub async fn open(client: &Client) -> Result<Self, NoConnection> {
         let key = generate_key();
         let request = client
-            .request("connect")
+            .request(CONNECT)
             .header(CONNECTION, "Upgrade")
             .header(UPGRADE, "websocket")
             .header(SEC_WEBSOCKET_VERSION, "13")
@@ -60,6 +69,12 @@ impl Connection {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 return Err(NoConnection::Refused(told_by(response).await));
             }
+            StatusCode::TEMPORARY_REDIRECT => {
+                let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+                client.go_to(location.unwrap_or_default(), CONNECT).map_err(NoConnection::Misled)?;
+                return Err(NoConnection::Elsewhere);
+            }
+            StatusCode::SERVICE_UNAVAILABLE => return Err(NoConnection::NotReady(told_by(response).await)),
             other => return Err(NoConnection::Stranger(other)),
         }
         let accepted = response.headers().get(SEC_WEBSOCKET_ACCEPT);

@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{RequestBuilder, Response, StatusCode, Url, header::CONTENT_TYPE};
+use bytes::Bytes;
+use reqwest::{RequestBuilder, Response, StatusCode, Url, header::CONTENT_TYPE, redirect::Policy};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::{runtime::Handle, sync::watch};
@@ -35,40 +36,77 @@ const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::fr
 /// A connection to a server of another machine is made within this.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
 
+/// What the paths of all these routes begin with.
+const ROUTES: &str = "/worker/v1";
+
 /// Where the server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// On this machine, at this socket.
     Unix(PathBuf),
-    /// Anywhere, at this address: `http://host:8080`, `https://updraft.example.com`.
-    Url(Url),
+    /// Anywhere, at one of these addresses, of which there is at least one: `http://host:8080`,
+    /// `https://updraft.example.com`. Any of them says who leads.
+    Network(Vec<Url>),
 }
 
 /// A client of the server's routes for workers.
 #[derive(Clone)]
 pub(super) struct Client {
     http: reqwest::Client,
-    /// What all these routes begin with.
-    base: Url,
+    /// What all these routes begin with, at each server that is known by its address.
+    bases: Arc<[Url]>,
+    /// The same at the server that is asked now.
+    base: Arc<Mutex<Url>>,
     token: String,
 }
 
 impl Client {
     pub fn new(endpoint: &Endpoint, token: &str) -> Result<Self, String> {
         let builder = reqwest::Client::builder();
-        let (builder, server) = match endpoint {
-            Endpoint::Unix(path) => (builder.unix_socket(path.clone()).no_proxy(), "http://localhost"),
-            Endpoint::Url(url) => (builder.connect_timeout(CONNECTS_WITHIN), url.as_str()),
+        // Where it is sent to, it goes by itself: it shows its token there, and not to everybody.
+        let builder = builder.redirect(Policy::none());
+        let (builder, servers) = match endpoint {
+            Endpoint::Unix(path) => (builder.unix_socket(path.clone()).no_proxy(), vec!["http://localhost"]),
+            Endpoint::Network(urls) => {
+                (builder.connect_timeout(CONNECTS_WITHIN), urls.iter().map(Url::as_str).collect())
+            }
         };
-        let base = format!("{}/worker/v1", server.trim_end_matches('/'));
-        let base =
-            Url::parse(&base).map_err(|error| format!("{server} is no address of a server: {error}"))?;
+        let base = |server: &str| {
+            let base = format!("{}{ROUTES}", server.trim_end_matches('/'));
+            Url::parse(&base).map_err(|error| format!("{server} is no address of a server: {error}"))
+        };
+        let bases: Arc<[Url]> = servers.into_iter().map(base).collect::<Result<_, _>>()?;
+        let first = bases.first().ok_or("there is no address of a server")?.clone();
         let http = builder.build().map_err(|error| error.to_string())?;
-        Ok(Self { http, base, token: token.into() })
+        Ok(Self { http, bases, base: Arc::new(Mutex::new(first)), token: token.into() })
+    }
+
+    /// Asks from now on the server that this location of a route is at, since it leads. The error says why not.
+    pub fn go_to(&self, location: &str, route: &str) -> Result<(), String> {
+        let mut base = self.base.lock().unwrap_or_else(PoisonError::into_inner);
+        let wrong = |why: &str| format!("the server names {location} as the leader's address, {why}");
+        let there = location.strip_suffix(route).and_then(|there| there.strip_suffix('/'));
+        let there =
+            there.and_then(|there| Url::parse(there).ok()).filter(|there| there.path().ends_with(ROUTES));
+        let there = there.ok_or_else(|| wrong("which is none: set `server.address` there"))?;
+        if base.scheme() == "https" && there.scheme() != "https" {
+            return Err(wrong("which has no TLS: set `server.address` there to one that has"));
+        }
+        *base = there;
+        Ok(())
+    }
+
+    /// Asks from now on the next of the servers that are known by their addresses.
+    pub fn go_on(&self) {
+        let mut base = self.base.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = self.bases.iter().position(|known| *known == *base).map_or(0, |at| at + 1);
+        if let Some(next) = self.bases.get(next).or(self.bases.first()) {
+            base.clone_from(next);
+        }
     }
 
     fn url<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
-        let mut url = self.base.clone();
+        let mut url = self.base.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.extend(segments);
         }
@@ -80,13 +118,15 @@ impl Client {
         self.http.get(self.url([path])).bearer_auth(&self.token)
     }
 
-    /// Asks until there is an answer: a server may be gone for any time, and what runs goes on meanwhile.
-    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<Option<T>, HostError> {
-        let request = request.bearer_auth(&self.token).timeout(ANSWERS_WITHIN);
+    /// Asks until there is an answer: a server may be gone for any time, and what runs goes on meanwhile. Each time the
+    /// request is made anew, for whoever leads then.
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        request: impl Fn(&reqwest::Client) -> RequestBuilder,
+    ) -> Result<Option<T>, HostError> {
         let mut pause = ASK_AGAIN.0;
         loop {
-            let once = request.try_clone().ok_or_else(|| HostError("it can't be asked again".into()))?;
-            match answer_of(once).await {
+            match answer_of(request(&self.http).bearer_auth(&self.token).timeout(ANSWERS_WITHIN)).await {
                 Err(Unanswered::Away) => {}
                 Err(Unanswered::Refused(why)) => return Err(HostError(why)),
                 Ok(answer) => return Ok(answer),
@@ -102,8 +142,8 @@ impl Client {
         attempt: AttemptId,
         segments: &[&str],
     ) -> Result<Option<T>, HostError> {
-        let url = self.url(segments.iter().copied());
-        self.answer(self.http.get(url).query(&[("attempt", attempt.to_string())])).await
+        let attempt = [("attempt", attempt.to_string())];
+        self.answer(|http| http.get(self.url(segments.iter().copied())).query(&attempt)).await
     }
 
     /// Values that task instances left.
@@ -112,12 +152,12 @@ impl Client {
         struct Found {
             values: Vec<XcomFound>,
         }
-        let found: Option<Found> = self.answer(self.http.post(self.url(["xcom"])).json(query)).await?;
+        let found: Option<Found> = self.answer(|http| http.post(self.url(["xcom"])).json(query)).await?;
         Ok(found.map(|found| found.values).unwrap_or_default())
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str, asked: impl Serialize) -> Result<T, HostError> {
-        let answer = self.answer(self.http.post(self.url([path])).json(&asked)).await?;
+        let answer = self.answer(|http| http.post(self.url([path])).json(&asked)).await?;
         answer
             .ok_or_else(|| HostError(format!("the server does not know `{path}`: is it of another version?")))
     }
@@ -134,8 +174,11 @@ impl Client {
             path: String,
             bytes: u64,
         }
-        let url = self.url(["blobs", &attempt.to_string(), name]);
-        let request = self.http.put(url).header(CONTENT_TYPE, "application/json").body(json);
+        let (attempt, json) = (attempt.to_string(), Bytes::from(json));
+        let request = |http: &reqwest::Client| {
+            let url = self.url(["blobs", &attempt, name]);
+            http.put(url).header(CONTENT_TYPE, "application/json").body(json.clone())
+        };
         let stored: Option<Stored> = self.answer(request).await?;
         let stored = stored.ok_or_else(|| HostError("the server does not store blobs".into()))?;
         Ok((stored.path, stored.bytes))
@@ -148,10 +191,13 @@ impl Client {
         struct Stored {
             bytes: u64,
         }
-        let url = self.url(["logs", &log.attempt.to_string()]);
+        let (attempt, bytes) = (log.attempt.to_string(), Bytes::from(bytes));
         let mut query = vec![("offset", offset.to_string())];
         query.extend(log.call.map(|call| ("call", call.to_string())));
-        let request = self.http.put(url).query(&query).header(CONTENT_TYPE, "text/plain").body(bytes);
+        let request = |http: &reqwest::Client| {
+            let url = self.url(["logs", &attempt]);
+            http.put(url).query(&query).header(CONTENT_TYPE, "text/plain").body(bytes.clone())
+        };
         let stored: Option<Stored> = self.answer(request).await?;
         stored.map(|stored| stored.bytes).ok_or_else(|| HostError("the server takes no logs".into()))
     }

@@ -56,7 +56,7 @@ pub(super) struct Shipping {
 impl Shipping {
     /// Sends what is written to this file from now on; nothing where the server reads it there itself.
     pub fn begin(of: LogOf, file: PathBuf, tools: &Arc<Tools>) -> Option<Self> {
-        if !tools.ships_logs {
+        if !tools.remote {
             return None;
         }
         let (ended, has_ended) = oneshot::channel();

@@ -58,7 +58,7 @@ async fn what_runs_is_ended_before_others_are_given_it_when_no_server_answers() 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = config(&home, "nowhere".into());
     let address = format!("http://{}", listener.local_addr().unwrap());
-    config.endpoint = Endpoint::Url(address.parse().unwrap());
+    config.endpoint = Endpoint::Network(vec![address.parse().unwrap()]);
     // A log that an earlier life had not sent when it was killed.
     let left = config.logs.join("1.0.-1.1.1.log");
     std::fs::create_dir_all(&config.logs).unwrap();

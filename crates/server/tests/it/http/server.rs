@@ -18,6 +18,7 @@ use updraft_server::{
     deliveries::Caller,
     http::{Config, State, router},
     leader::{Handle, Inbox, Leader, Surroundings, channel},
+    leadership::Lead,
     logs::LogFolder,
     secrets::{Environment, Keys, Secrets},
     workers::Workers,
@@ -85,6 +86,7 @@ impl Server {
         let state = State {
             store: store.clone(),
             leader: leader.clone(),
+            lead: Lead::always_here(),
             workers,
             secrets: secrets.clone(),
             accounts: accounts.clone(),
@@ -97,7 +99,7 @@ impl Server {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let app = router(state).into_make_service_with_connect_info::<SocketAddr>();
+        let app = router(state).unwrap().into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, app).await });
         let mut tokens = [const { String::new() }; 4];
         for (token, role) in tokens.iter_mut().zip(["viewer", "user", "op", "admin"]) {

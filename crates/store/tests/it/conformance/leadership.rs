@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use updraft_core::RunState;
-use updraft_store::CommitError;
+use updraft_store::{CommitError, Server};
 
 use crate::{
     fixture::{HOUR, TestStore},
@@ -71,4 +71,28 @@ pub async fn of_many_contenders_at_once_one_leads(on: TestStore) {
     }
     assert_eq!(fences.len(), 1);
     assert!(fences[0] > on.fence);
+}
+
+pub async fn servers_say_that_they_are_there(on: TestStore) {
+    let server = |name: &str, address: &str| Server {
+        name: name.into(),
+        address: address.into(),
+        version: "0.1.0".into(),
+        hostname: "host".into(),
+        pid: 7,
+        key_id: "0a1b".into(),
+        started_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+    };
+    let (one, two) = (server("one", "http://one:8080"), server("two", "http://two:8080"));
+    on.store.see_server(&two).await.unwrap();
+    on.store.see_server(&server("one", "http://before:8080")).await.unwrap();
+    let first = on.store.servers().await.unwrap();
+    on.store.see_server(&one).await.unwrap();
+    let seen = on.store.servers().await.unwrap();
+    assert_eq!(seen.iter().map(|seen| &seen.server).collect::<Vec<_>>(), [&one, &two]);
+    assert!(seen[0].seen_at > first[0].seen_at && seen[1].seen_at == first[1].seen_at);
+    assert!(seen[1].silent_for > seen[0].silent_for && seen[1].silent_for < Duration::from_secs(3600));
+    on.store.forget_server("one").await.unwrap();
+    let left = on.store.servers().await.unwrap();
+    assert_eq!(left.into_iter().map(|seen| seen.server).collect::<Vec<_>>(), [two]);
 }

@@ -1,0 +1,186 @@
+//! The home folder: what is where in it.
+
+use std::{
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+/// `~/.updraft`.
+pub fn default_home() -> PathBuf {
+    std::env::home_dir().unwrap_or_else(|| PathBuf::from(".")).join(".updraft")
+}
+
+/// What is where in the home folder.
+pub struct Home(pub PathBuf);
+
+impl Home {
+    /// The folder with everything; made, where it is not there, for nobody but this user.
+    pub fn open(path: PathBuf) -> Result<Self> {
+        use std::os::unix::fs::DirBuilderExt;
+        let doing = || format!("can't make the home folder {}", path.display());
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(&path).with_context(doing)?;
+        let home = Self(path.canonicalize().with_context(doing)?);
+        for folder in [home.run(), home.logs(), home.blobs(), home.checkouts()] {
+            builder.create(&folder).with_context(|| format!("can't make {}", folder.display()))?;
+        }
+        Ok(home)
+    }
+
+    /// The name under which this installation's server leads; made at the first start. Not what is set, and
+    /// not the path: many machines may have a home folder at one path, and one database.
+    pub fn server_name(&self) -> Result<String> {
+        Ok(format!("updraft-{}", random_file(&self.0.join("server-name"), 16)?))
+    }
+
+    /// The database, where no other is set.
+    pub fn database_url(&self) -> String {
+        format!("sqlite://{}", self.0.join("updraft.db").display())
+    }
+
+    /// Whether that database is there.
+    pub fn has_database(&self) -> bool {
+        self.0.join("updraft.db").exists()
+    }
+
+    /// Sockets, locks and what lasts no longer than the processes.
+    pub fn run(&self) -> PathBuf {
+        self.0.join("run")
+    }
+
+    /// Where the server that works in this home folder listens, as it has written it down.
+    pub fn address_in(home: &Path) -> PathBuf {
+        home.join("run").join("address")
+    }
+
+    /// The password of the first account, as it was made.
+    pub fn admin_password_in(home: &Path) -> PathBuf {
+        home.join("admin-password")
+    }
+
+    /// What is checked out of a repository with DAG files.
+    pub fn git_in(home: &Path) -> PathBuf {
+        home.join("git")
+    }
+
+    /// The commits in it. There is always such a folder, so that a keeper that outlives a change of settings lets
+    /// tasks read what comes into it.
+    pub fn checkouts(&self) -> PathBuf {
+        Self::git_in(&self.0).join("checkouts")
+    }
+
+    /// The DAG files, where no other folder is set.
+    pub fn dags_in(home: &Path) -> PathBuf {
+        home.join("dags")
+    }
+
+    /// Where workers of this machine reach the server.
+    pub fn socket(&self) -> PathBuf {
+        self.run().join("worker.sock")
+    }
+
+    /// What workers of this machine show.
+    pub fn worker_token(&self) -> PathBuf {
+        self.run().join("worker-token")
+    }
+
+    /// Held by the keeper for as long as it lives.
+    pub fn keeper_lock(&self) -> PathBuf {
+        self.run().join("keeper.lock")
+    }
+
+    /// Held by the server for as long as it lives.
+    pub fn server_lock(&self) -> PathBuf {
+        self.run().join("server.lock")
+    }
+
+    /// The logs of attempts.
+    pub fn logs(&self) -> PathBuf {
+        logs_in(&self.0)
+    }
+
+    /// Large values.
+    pub fn blobs(&self) -> PathBuf {
+        blobs_in(&self.0)
+    }
+
+    /// The folders of attempts that run.
+    pub fn scratch(&self) -> PathBuf {
+        self.run().join("scratch")
+    }
+
+    /// The folders of attempts that run as other users, who can't enter this one: where root alone makes folders and
+    /// all may pass through. Only root can run any.
+    pub fn scratch_of_others(&self) -> Option<PathBuf> {
+        nix::unistd::geteuid().is_root().then(|| Path::new("/var/cache").join(self.installation()))
+    }
+
+    /// What tasks write, where no other folder is set.
+    pub fn files(&self) -> PathBuf {
+        self.0.join("files")
+    }
+
+    /// What tells this installation's processes from another's on the same machine.
+    pub fn installation(&self) -> String {
+        let hash =
+            self.0.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+            });
+        format!("updraft-{hash:016x}")
+    }
+}
+
+/// The logs of attempts, in the home folder or where `blob.url` says.
+pub fn logs_in(folder: &Path) -> PathBuf {
+    folder.join("logs")
+}
+
+/// Large values, in the home folder or where `blob.url` says.
+pub fn blobs_in(folder: &Path) -> PathBuf {
+    folder.join("blobs")
+}
+
+/// What is random and kept in a file for this user alone: made, with so many bytes, where it is not there.
+pub fn random_file(path: &Path, bytes: usize) -> Result<String> {
+    let doing = || format!("can't make {}", path.display());
+    match std::fs::read_to_string(path) {
+        Ok(text) if !text.is_empty() => return Ok(text),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(doing),
+    }
+    let mut random = vec![0; bytes];
+    getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut file = std::fs::File::options()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(doing)?;
+    std::io::Write::write_all(&mut file, text.as_bytes()).with_context(doing)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn two_homes_at_one_path_have_two_names_and_a_home_keeps_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = || Home::open(folder.path().join("home")).unwrap().server_name().unwrap();
+        let first = name();
+        assert_eq!(name(), first);
+        let file = folder.path().join("home/server-name");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        // As on another machine.
+        std::fs::rename(folder.path().join("home"), folder.path().join("elsewhere")).unwrap();
+        assert_ne!(name(), first);
+    }
+}
