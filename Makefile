@@ -1,12 +1,12 @@
 # The commands of the project. `make` alone lists them; ARGS='...' is passed on to what they start.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench dist eztable
+.PHONY: help run test check fmt bench bench-fleet dist eztable
 
 updraft := --locked --package updraft-cli --bin updraft
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build Updraft and start it on this machine with its examples
 	@scripts/setup.sh run
@@ -26,6 +26,9 @@ bench: ## measure against the goals, some eight minutes; ARGS=noop for one bench
 	@scripts/setup.sh bench
 	cargo build --release $(updraft)
 	cargo run --release --locked --package updraft-bench -- $(ARGS)
+
+bench-fleet: ## measure a hundred workers on this machine, some ten minutes
+	@$(MAKE) --no-print-directory bench ARGS=fleet
 
 dist: ## build the stripped release binary; print its path and size
 	@scripts/setup.sh run

@@ -28,6 +28,9 @@ pub struct Installation {
     folder: Option<tempfile::TempDir>,
     path: PathBuf,
     server: Option<Child>,
+    /// What it is started with, for another start.
+    command: Vec<String>,
+    environment: Vec<(String, String)>,
     url: String,
     http: reqwest::Client,
     token: String,
@@ -45,7 +48,16 @@ impl Installation {
         let folder = tempfile::Builder::new().prefix("updraft-bench-").tempdir()?;
         let http = reqwest::Client::builder().no_proxy().build()?;
         let path = folder.path().to_owned();
-        Ok(Self { folder: Some(folder), path, server: None, url: String::new(), http, token: String::new() })
+        Ok(Self {
+            folder: Some(folder),
+            path,
+            server: None,
+            command: Vec::new(),
+            environment: Vec::new(),
+            url: String::new(),
+            http,
+            token: String::new(),
+        })
     }
 
     /// One that is started and logged into.
@@ -56,6 +68,36 @@ impl Installation {
         Ok(new)
     }
 
+    /// A server without a keeper, on this database, which no other has.
+    pub async fn served(database: &str) -> Result<Self> {
+        let mut new = Self::new()?;
+        new.command = ["server", "--alone", "--port", "0"].map(str::to_owned).to_vec();
+        new.environment.push(("UPDRAFT__DATABASE__URL".into(), database.into()));
+        new.launch().await?;
+        new.authenticate().await?;
+        Ok(new)
+    }
+
+    /// Kills the server, and starts it again at the same port.
+    pub async fn restart_server(&mut self) -> Result<()> {
+        let mut server = self.server.take().context("no server")?;
+        server.kill()?;
+        server.wait()?;
+        let port = self.url.rsplit(':').next().unwrap_or_default().to_owned();
+        self.command.extend(["--port".into(), port]);
+        self.launch().await.map(drop)
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The process id of the server.
+    pub fn server_pid(&self) -> Result<u32> {
+        Ok(self.server.as_ref().context("no server")?.id())
+    }
+
     fn home(&self) -> PathBuf {
         self.path.join("home")
     }
@@ -64,15 +106,21 @@ impl Installation {
         self.path.join("server.log")
     }
 
-    /// Starts the server and waits until it is healthy.
+    /// Starts server and keeper, and waits until the server is healthy.
     pub async fn start(&mut self, arguments: &[&str]) -> Result<Started> {
+        let always = ["standalone", "--port", "0"];
+        self.command = always.iter().chain(arguments).map(|&word| word.to_owned()).collect();
+        self.launch().await
+    }
+
+    async fn launch(&mut self) -> Result<Started> {
         let log = File::create(self.log())?;
         let began = Instant::now();
         let server = Command::new(binary()?)
             .arg("--home")
             .arg(self.home())
-            .args(["standalone", "--port", "0"])
-            .args(arguments)
+            .args(&self.command)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -116,15 +164,20 @@ impl Installation {
 
     /// Logs in, and waits until the keeper is there.
     pub async fn log_in(&mut self) -> Result<()> {
-        let password = std::fs::read_to_string(self.home().join("admin-password"))?;
-        let body = json!({ "username": "admin", "password": password.trim() });
-        let answer = self.post("/auth/token", &body).await?;
-        self.token = answer["access_token"].as_str().context("no token")?.to_owned();
+        self.authenticate().await?;
         let began = Instant::now();
         while self.get("/api/v1/workers").await?["total_entries"] != 1 {
             self.check(began, "with a keeper")?;
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        Ok(())
+    }
+
+    async fn authenticate(&mut self) -> Result<()> {
+        let password = std::fs::read_to_string(self.home().join("admin-password"))?;
+        let body = json!({ "username": "admin", "password": password.trim() });
+        let answer = self.post("/auth/token", &body).await?;
+        self.token = answer["access_token"].as_str().context("no token")?.to_owned();
         Ok(())
     }
 
@@ -228,7 +281,7 @@ impl Drop for Installation {
 }
 
 /// The binary, which was built beside this one.
-fn binary() -> Result<PathBuf> {
+pub fn binary() -> Result<PathBuf> {
     let updraft = std::env::current_exe()?.with_file_name("updraft");
     ensure!(updraft.is_file(), "there is no {}: run `make bench`, which builds it", updraft.display());
     Ok(updraft)

@@ -8,6 +8,7 @@ mod bare;
 mod counting;
 mod engine;
 mod files;
+mod fleet;
 mod installation;
 mod latency;
 mod machine;
@@ -33,6 +34,13 @@ struct Benchmark {
     run: fn() -> Result<Table>,
 }
 
+/// Takes its time, and is only done where it is asked for.
+const FLEET: Benchmark = Benchmark {
+    name: "fleet",
+    about: "100 workers in five groups: 100 batches of 1000 tasks, and processes that are killed",
+    run: fleet::run,
+};
+
 const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "sleep", about: "1000 x `sleep 1; echo res` on 500 slots", run: sleep::run },
     Benchmark {
@@ -54,11 +62,15 @@ const BENCHMARKS: &[Benchmark] = &[
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+fn every() -> impl Iterator<Item = &'static Benchmark> {
+    BENCHMARKS.iter().chain([&FLEET])
+}
+
 fn main() -> ExitCode {
     let asked: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(unknown) = asked.iter().find(|name| BENCHMARKS.iter().all(|it| it.name != **name)) {
+    if let Some(unknown) = asked.iter().find(|name| every().all(|it| it.name != **name)) {
         eprintln!("`{unknown}` is no benchmark; there are:");
-        for Benchmark { name, about, .. } in BENCHMARKS {
+        for Benchmark { name, about, .. } in every() {
             eprintln!("  {name:<8} {about}");
         }
         return ExitCode::FAILURE;
@@ -67,9 +79,10 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     println!("{}", machine::describe());
     let mut ok = true;
-    for Benchmark { name, about, run } in
-        BENCHMARKS.iter().filter(|it| asked.is_empty() || asked.iter().any(|name| name == it.name))
-    {
+    for Benchmark { name, about, run } in every().filter(|it| match asked.is_empty() {
+        true => it.name != FLEET.name,
+        false => asked.iter().any(|name| name == it.name),
+    }) {
         let began = Instant::now();
         println!("\n== {name}: {about}");
         // On a thread of its own: the first thread of a program is the parent of the orphans of its tasks.

@@ -338,6 +338,11 @@ impl Worker {
 }
 
 impl Config {
+    /// The folder with logs and large values: `blob.url`, or the home folder.
+    pub fn kept_in(&self, home: &Home) -> Result<PathBuf> {
+        Ok(self.blob.folder()?.unwrap_or_else(|| home.0.clone()))
+    }
+
     /// What of it is the engine's.
     pub fn engine(&self) -> updraft_core::Config {
         updraft_core::Config {

@@ -15,7 +15,7 @@ use reqwest::Url;
 use updraft_server::accounts::{Reset, reset_password};
 use updraft_store::{SqlStore, Upkeep, restore};
 
-use crate::config::{Config, Home};
+use crate::config::{Config, Home, blobs_in};
 
 /// What can be done with the database.
 #[derive(clap::Subcommand)]
@@ -67,7 +67,7 @@ pub enum Command {
 pub fn main(home: PathBuf, command: Command) -> Result<()> {
     let mut home = Home(home);
     let config = Config::read(&home.0)?;
-    let url = config.database.url.unwrap_or_else(|| home.database_url());
+    let url = config.database.url.clone().unwrap_or_else(|| home.database_url());
     match command {
         Command::Migrate | Command::Restore { .. } | Command::Backup { beside: true, .. } => {}
         Command::Version | Command::Backup { .. } | Command::Password { .. } | Command::Clean(_) => {
@@ -77,10 +77,11 @@ pub fn main(home: PathBuf, command: Command) -> Result<()> {
     if !matches!(command, Command::Version) {
         home = Home::open(home.0)?;
     }
+    let kept = config.kept_in(&home)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
-            Command::Clean(args) => clean::clean(&home, &url, args).await?,
+            Command::Clean(args) => clean::clean(&home, &kept, &url, args).await?,
             Command::Migrate => {
                 let store = SqlStore::open(&url).await?;
                 store.migrate().await?;
@@ -91,8 +92,8 @@ pub fn main(home: PathBuf, command: Command) -> Result<()> {
                 println!("{}", store.schema_version().await?);
             }
             Command::Password { user } => password(&home, &url, &user).await?,
-            Command::Backup { to, beside } => backup(&home, &url, &to, beside).await?,
-            Command::Restore { from, beside } => put_back(&home, &url, &from, beside).await?,
+            Command::Backup { to, beside } => backup(&home, &kept, &url, &to, beside).await?,
+            Command::Restore { from, beside } => put_back(&home, &kept, &url, &from, beside).await?,
         }
         Ok(())
     })
@@ -155,7 +156,7 @@ fn without_password(url: &str) -> String {
 }
 
 /// Copies an installation into a new folder: all of it, or nothing is left there.
-async fn backup(home: &Home, url: &str, to: &Path, beside: bool) -> Result<()> {
+async fn backup(home: &Home, kept: &Path, url: &str, to: &Path, beside: bool) -> Result<()> {
     if !beside && sqlite_file(url).is_none() {
         bail!(
             "the database is PostgreSQL's, whose own program copies it: run\n  \
@@ -176,7 +177,7 @@ async fn backup(home: &Home, url: &str, to: &Path, beside: bool) -> Result<()> {
         if let Some(store) = store {
             store.backup(&to.join("updraft.db")).await?;
         }
-        copy_beside(&home.0, to)
+        copy_beside((&home.0, kept), (to, to))
     };
     if let Err(error) = copied.await {
         // So that the next try finds the place free.
@@ -188,7 +189,7 @@ async fn backup(home: &Home, url: &str, to: &Path, beside: bool) -> Result<()> {
 }
 
 /// Puts a backup in the place of what is there.
-async fn put_back(home: &Home, url: &str, from: &Path, beside: bool) -> Result<()> {
+async fn put_back(home: &Home, kept: &Path, url: &str, from: &Path, beside: bool) -> Result<()> {
     let Some(_lock) = crate::keeper::lock(&home.server_lock())? else {
         bail!("a server is at work for {}: stop it first", home.0.display());
     };
@@ -204,7 +205,7 @@ async fn put_back(home: &Home, url: &str, from: &Path, beside: bool) -> Result<(
             from = from.display()
         ),
     }
-    copy_beside(from, &home.0)?;
+    copy_beside((from, from), (&home.0, kept))?;
     println!("restored from {}", from.display());
     Ok(())
 }
@@ -233,14 +234,14 @@ fn missing_keys(of: &Path, present: &Path) -> Result<bool> {
 }
 
 /// Copies what the database refers to. It comes after the database: a value is written before its row is. When
-/// this returns, all of it is on the disk.
-fn copy_beside(from: &Path, to: &Path) -> Result<()> {
+/// this returns, all of it is on the disk. Each place is a folder with the key file, and one with large values.
+fn copy_beside((from, from_kept): (&Path, &Path), (to, to_kept): (&Path, &Path)) -> Result<()> {
     let (key, copy) = (from.join("key"), to.join("key"));
     // One that has these keys and others is not replaced.
     if missing_keys(&key, &copy)? {
         copy_file(&key, &copy).context("can't copy the key file")?;
     }
-    copy_folder(&from.join("blobs"), &to.join("blobs")).context("can't copy large values")?;
+    copy_folder(&blobs_in(from_kept), &blobs_in(to_kept)).context("can't copy large values")?;
     sync(to).with_context(|| format!("can't write {}", to.display()))
 }
 

@@ -413,7 +413,7 @@ fn state(
     let accounts = Accounts::new(store.clone(), &keys);
     let secrets = Secrets::new(store.clone(), keys, Environment::of_process());
     let secrets = secrets.with_backends(config.secrets.backends()?);
-    let folder = config.blob.folder()?.unwrap_or_else(|| home.0.clone());
+    let folder = config.kept_in(home)?;
     // Other servers ask by that name.
     let own = reqwest::Url::parse(reached_at)?.host_str().map(str::to_owned);
     Ok(http::State {

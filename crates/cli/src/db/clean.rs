@@ -1,5 +1,7 @@
 //! `updraft db clean`: what retention does, once and with no server.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 use jiff::{Timestamp, civil, tz::TimeZone};
 use serde_json::json;
@@ -8,10 +10,10 @@ use updraft_server::{
     logs::LogFolder,
     retention::{ROWS_PER_STEP, Removed, remove_files},
 };
-use updraft_store::{Expired, SqlStore, Upkeep};
+use updraft_store::{Expired, Ledger as _, SqlStore, Upkeep};
 
 use crate::{
-    config::{Age, Home},
+    config::{Age, Home, blobs_in, logs_in},
     output::{Columns, Printing, confirm},
 };
 
@@ -88,7 +90,7 @@ fn time(text: &str) -> Result<Timestamp, String> {
 }
 
 /// Deletes, or says how many it would be.
-pub async fn clean(home: &Home, url: &str, args: Clean) -> Result<()> {
+pub async fn clean(home: &Home, kept: &Path, url: &str, args: Clean) -> Result<()> {
     let before = match (args.before, args.older_than) {
         (Some(before), _) => before,
         (None, Some(Age(Some(age)))) => Timestamp::now().checked_sub(age).context("that is too long ago")?,
@@ -116,14 +118,23 @@ pub async fn clean(home: &Home, url: &str, args: Clean) -> Result<()> {
             home.0.display()
         );
     };
+    // An SQLite has no server beside that of its home folder.
+    let leader = store.leader().await?.filter(|leader| !leader.expired && super::sqlite_file(url).is_none());
+    if let Some(leader) = leader {
+        bail!(
+            "another server, {}, is at work with this database: it removes what is over by itself, as \
+             UPDRAFT__RETENTION__RUNS says; to do it now, stop it first",
+            leader.address
+        );
+    }
     confirm(&format!("all this from before {before:.0} goes"), args.yes)?;
     let mut removed = Removed::default();
     for kind in &kinds {
         while removed.add(store.clean(before, kind.expired(), ROWS_PER_STEP).await?) {}
     }
     if kinds.contains(&Kind::Runs) {
-        let blobs = Blobs::in_folder(&home.blobs()).context("can't use the folder of blobs")?;
-        remove_files(&store, &LogFolder::new(home.logs()), &blobs, before, &mut removed).await?;
+        let blobs = Blobs::in_folder(&blobs_in(kept)).context("can't use the folder of blobs")?;
+        remove_files(&store, &LogFolder::new(logs_in(kept)), &blobs, before, &mut removed).await?;
     }
     let Removed { runs, rows, logs, blobs } = removed;
     eprintln!(

@@ -1,235 +1,23 @@
 //! Several servers on one PostgreSQL, and workers of theirs: whichever of them goes, the work goes on.
 
+mod faults;
+mod members;
+mod proxy;
+mod soak;
+
 use std::{
     collections::BTreeMap,
-    fs::File,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use updraft_core::RunState;
-use updraft_store::{Ledger as _, Queries as _, RunQuery, SqlStore, test_postgres::TestPostgres};
 
+use self::members::{Fleet, Member};
 use crate::system::{client, signal};
 
-/// Servers and workers, each with a home folder of its own.
-struct Fleet {
-    folder: TempDir,
-    _postgres: TestPostgres,
-    database: String,
-    servers: Vec<Member>,
-    workers: Vec<Member>,
-}
-
-/// One of their processes.
-struct Member {
-    home: PathBuf,
-    process: Child,
-}
-
-impl Member {
-    fn start(home: PathBuf, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        std::fs::create_dir_all(&home).unwrap();
-        let log = File::options().create(true).append(true).open(home.with_extension("log")).unwrap();
-        let process = Command::new(env!("CARGO_BIN_EXE_updraft"))
-            .arg("--home")
-            .arg(&home)
-            .args(arguments)
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self { home, process }
-    }
-
-    fn said(&self) -> String {
-        std::fs::read_to_string(self.home.with_extension("log")).unwrap_or_default()
-    }
-
-    fn address(&self) -> Option<String> {
-        let address = std::fs::read_to_string(self.home.join("run/address")).ok()?;
-        Some(address.trim().to_owned())
-    }
-
-    fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-        // The next process writes its own.
-        let _ = std::fs::remove_file(self.home.join("run/address"));
-    }
-}
-
-impl Drop for Fleet {
-    fn drop(&mut self) {
-        for member in self.servers.iter_mut().chain(&mut self.workers) {
-            signal(member.process.id(), "-CONT");
-            let _ = member.process.kill();
-            let _ = member.process.wait();
-        }
-        for pid in crate::system::tasks_of(self.folder.path()) {
-            signal(pid, "-KILL");
-        }
-    }
-}
-
-impl Fleet {
-    /// So many servers and workers, with this DAG file.
-    async fn start(servers: usize, workers: usize, dag: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let postgres = TestPostgres::start();
-        let database = postgres.database();
-        // Tasks may write to a folder beside the homes, and not to the one above them.
-        for name in ["dags", "shared"] {
-            std::fs::create_dir_all(folder.path().join(name)).unwrap();
-        }
-        std::fs::write(folder.path().join("dags/load.yaml"), dag).unwrap();
-        let mut fleet =
-            Self { folder, _postgres: postgres, database, servers: Vec::new(), workers: Vec::new() };
-        for number in 0..servers {
-            fleet.start_server(number).await;
-        }
-        let token = fleet.run(0, &["tokens", "create", "workers", "--join"]);
-        let addresses: Vec<String> = fleet.servers.iter().map(|server| server.address().unwrap()).collect();
-        for number in 0..workers {
-            let (name, home) = (format!("w{number}"), fleet.folder.path().join(format!("worker{number}")));
-            let arguments = ["worker", "--server", &addresses.join(","), "--name", &name, "--slots", "8"];
-            fleet.workers.push(Member::start(home, &arguments, &[("UPDRAFT_WORKER_TOKEN", token.trim())]));
-        }
-        fleet
-    }
-
-    /// Starts the server of this number, or starts it again, and waits until it is in its place.
-    async fn start_server(&mut self, number: usize) {
-        let home = self.folder.path().join(format!("server{number}"));
-        std::fs::create_dir_all(&home).unwrap();
-        for file in ["key", "admin-password"] {
-            let first = self.folder.path().join("server0").join(file);
-            if number > 0 {
-                std::fs::copy(first, home.join(file)).unwrap();
-            }
-        }
-        let blobs = format!("file://{}", self.folder.path().join("blobs").display());
-        let dags = self.folder.path().join("dags");
-        let environment = [("UPDRAFT__DATABASE__URL", &*self.database), ("UPDRAFT__BLOB__URL", &*blobs)];
-        let port = match self.servers.get(number) {
-            Some(_) => std::fs::read_to_string(home.join("port")).unwrap(),
-            None => "0".to_owned(),
-        };
-        let arguments = ["server", "--port", &port, "--dags", dags.to_str().unwrap()];
-        let member = Member::start(home.clone(), &arguments, &environment);
-        let began = Instant::now();
-        let mut tick = tokio::time::interval(Duration::from_millis(20));
-        let address = loop {
-            tick.tick().await;
-            if let Some(address) = member.address() {
-                break address;
-            }
-            assert!(began.elapsed() < Duration::from_secs(30), "it does not begin:\n{}", member.said());
-        };
-        std::fs::write(home.join("port"), address.rsplit(':').next().unwrap()).unwrap();
-        match self.servers.get_mut(number) {
-            Some(before) => *before = member,
-            None => self.servers.push(member),
-        }
-    }
-
-    /// A command that asks the server of this number.
-    fn run(&self, number: usize, arguments: &[&str]) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_updraft"));
-        command.arg("--home").arg(&self.servers[number].home).args(arguments).stdin(Stdio::null());
-        let output = command.output().unwrap();
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {text}\n{}", self.said());
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// What servers and workers said, for a test that fails.
-    fn said(&self) -> String {
-        let all = self.servers.iter().chain(&self.workers);
-        all.map(|member| format!("== {}\n{}", member.home.display(), member.said())).collect()
-    }
-
-    async fn store(&self) -> SqlStore {
-        SqlStore::open(&self.database).await.unwrap()
-    }
-
-    /// The number of the server that leads, once one does that is not this one.
-    async fn leader_but(&self, other: Option<usize>) -> usize {
-        let store = self.store().await;
-        let addresses: Vec<_> = self.servers.iter().map(Member::address).collect();
-        let began = Instant::now();
-        let mut tick = tokio::time::interval(Duration::from_millis(20));
-        loop {
-            tick.tick().await;
-            let leader = store.leader().await.unwrap().filter(|leader| !leader.expired);
-            let is_it = |address: &Option<String>| {
-                address.is_some() && address.as_deref() == leader.as_ref().map(|leader| &*leader.address)
-            };
-            if let Some(at) = addresses.iter().position(is_it).filter(|at| Some(*at) != other) {
-                store.close().await;
-                return at;
-            }
-            assert!(began.elapsed() < Duration::from_secs(30), "nobody leads:\n{}", self.said());
-        }
-    }
-
-    /// Waits until so many runs are over; all of them went well.
-    async fn runs_over(&self, count: usize, within: Duration) {
-        let store = self.store().await;
-        let began = Instant::now();
-        let mut tick = tokio::time::interval(Duration::from_millis(100));
-        loop {
-            tick.tick().await;
-            let runs = store.runs(&RunQuery::default()).await.map(|page| page.rows).unwrap_or_default();
-            let over: Vec<_> =
-                runs.iter().map(|run| run.row.state).filter(|state| state.is_finished()).collect();
-            if over.len() >= count {
-                assert!(over.iter().all(|state| *state == RunState::Success), "{over:?}\n{}", self.said());
-                break;
-            }
-            assert!(began.elapsed() < within, "not over within {within:?}:\n{}", self.said());
-        }
-        store.close().await;
-    }
-
-    fn notes(&self) -> PathBuf {
-        self.folder.path().join("shared/notes")
-    }
-
-    /// How often each attempt noted what it did.
-    fn noted(&self) -> BTreeMap<String, usize> {
-        let mut noted = BTreeMap::new();
-        for line in std::fs::read_to_string(self.notes()).unwrap_or_default().lines() {
-            *noted.entry(line.to_owned()).or_default() += 1;
-        }
-        noted
-    }
-
-    /// Waits until so many ends are noted.
-    async fn ends(&self, count: usize) {
-        let began = Instant::now();
-        let mut tick = tokio::time::interval(Duration::from_millis(20));
-        while self.noted().keys().filter(|line| line.ends_with("end")).count() < count {
-            tick.tick().await;
-            assert!(began.elapsed() < Duration::from_secs(60), "it does not go on:\n{}", self.said());
-        }
-    }
-
-    /// Each task instance began once, and ended once.
-    fn each_once(&self, copies: usize) {
-        let noted = self.noted();
-        assert_eq!(noted.len(), 2 * copies, "one begin and one end each\n{}", self.said());
-        let twice: Vec<_> = noted.iter().filter(|(_, times)| **times != 1).collect();
-        assert!(twice.is_empty(), "{twice:?}\n{}", self.said());
-    }
-}
-
-/// A run whose task instances each note that they begin and that they end.
+/// A run whose task instances each note that they begin and that they end, and whether
+/// another attempt of theirs is at work.
 fn dag(folder: &Path, copies: usize, seconds: f64) -> String {
     let copies: Vec<String> = (0..copies).map(|n| format!("{{N: \"{n}\"}}")).collect();
     format!(
@@ -241,7 +29,7 @@ fn dag(folder: &Path, copies: usize, seconds: f64) -> String {
     work:
       operator: bash
       append_env: true
-      partial: {{bash_command: 'echo "$N begin" >> {notes}; sleep {seconds}; echo "$N end" >> {notes}; echo "said $N"'}}
+      partial: {{bash_command: 'exec 9>> {notes}.$N; flock -n 9 || echo "$N twice at once" >> {notes}; echo "$N begin" >> {notes}; sleep {seconds}; echo "$N end" >> {notes}; echo "said $N"'}}
       expand: {{env: [{copies}]}}
     last: {{operator: empty, dependencies: [work]}}
 "#,

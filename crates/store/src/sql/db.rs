@@ -35,13 +35,17 @@ pub(super) enum Tx {
     Postgres(Transaction<'static, Postgres>),
 }
 
+/// A leader that sleeps, or is cut off, amid a commit holds the row of the lease, and nobody can take its place until its
+/// transaction is ended for it.
+const BEGIN_TO_WRITE: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '4s'";
+
 impl Db {
     /// A transaction that writes.
     pub async fn begin(&self) -> Result<Tx, Error> {
         match self {
             // Taking the write lock at the start means never to find it taken halfway.
             Self::Sqlite { write, .. } => write.begin_with("BEGIN IMMEDIATE").await.map(Tx::Sqlite),
-            Self::Postgres(pool) => pool.begin().await.map(Tx::Postgres),
+            Self::Postgres(pool) => pool.begin_with(BEGIN_TO_WRITE).await.map(Tx::Postgres),
         }
         .map_err(|error| classify("beginning a transaction", error))
     }

@@ -64,6 +64,8 @@ impl Server {
 
     /// A server with settings of its own; one that does not lead, where that is asked for.
     pub async fn with(leads: bool, config: Config) -> Self {
+        // Another test of this process may have done it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let home = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let keys = Keys::of_home(home.path()).unwrap();
@@ -86,7 +88,7 @@ impl Server {
         let state = State {
             store: store.clone(),
             leader: leader.clone(),
-            lead: Lead::always_here(),
+            lead: if leads { Lead::always_here() } else { watch::channel(Lead::Nobody).1 },
             workers,
             secrets: secrets.clone(),
             accounts: accounts.clone(),
@@ -105,8 +107,6 @@ impl Server {
         for (token, role) in tokens.iter_mut().zip(["viewer", "user", "op", "admin"]) {
             *token = account(&store, &accounts, role, role, None).await;
         }
-        // Another test of this process may have done it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         Self {
             address,

@@ -34,8 +34,9 @@ fn postgres_outage(code: &str) -> Option<Outage> {
         "40001" | "40P01" | "55P03" | "57014" => Some(Outage::Busy),
         // Too many connections is a matter of reaching it.
         "53300" => Some(Outage::Unreachable),
-        // Shutdown, crash, starting up, and a standby that does not take writes.
-        "57P01" | "57P02" | "57P03" | "57P05" | "25006" => Some(Outage::Unreachable),
+        // Shutdown, crash, starting up, a standby that does not take writes, and a connection that was ended because a
+        // transaction stood still.
+        "57P01" | "57P02" | "57P03" | "57P05" | "25006" | "25P03" => Some(Outage::Unreachable),
         "58030" => Some(Outage::Failing),
         _ if code.starts_with("08") => Some(Outage::Unreachable),
         _ if code.starts_with("53") => Some(Outage::Full),
