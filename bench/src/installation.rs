@@ -83,8 +83,9 @@ impl Installation {
         let mut server = self.server.take().context("no server")?;
         server.kill()?;
         server.wait()?;
-        let port = self.url.rsplit(':').next().unwrap_or_default().to_owned();
-        self.command.extend(["--port".into(), port]);
+        let port = self.url.rsplit(':').next().unwrap_or_default();
+        let at = self.command.iter().position(|word| word == "--port").context("no port")? + 1;
+        self.command[at] = port.to_owned();
         self.launch().await.map(drop)
     }
 

@@ -18,6 +18,7 @@ use figment::{
 };
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use serde::{Deserialize, Serialize};
+use updraft_server::secrets::Keys;
 use updraft_worker::{process::DEFAULT_LOG_LIMIT_BYTES, worker::Guarding};
 
 pub use self::{
@@ -343,6 +344,24 @@ impl Config {
         Ok(self.blob.folder()?.unwrap_or_else(|| home.0.clone()))
     }
 
+    /// The file with the key: `secrets.key_file`, or that in the home folder.
+    pub fn key_file(&self, home: &Home) -> PathBuf {
+        self.secrets.key_file.clone().unwrap_or_else(|| home.0.join("key"))
+    }
+
+    /// What of the server's own is outside of its home folder: nothing for tasks to see.
+    pub fn kept_elsewhere(&self) -> Result<Vec<PathBuf>> {
+        Ok(self.blob.folder()?.into_iter().chain(self.secrets.key_file.clone()).collect())
+    }
+
+    /// The keys of the installation; made in the home folder, where there are none and no other file is set.
+    pub fn keys(&self, home: &Home) -> Result<Keys> {
+        match &self.secrets.key_file {
+            Some(file) => Keys::of_file(file).context("can't use secrets.key_file"),
+            None => Keys::of_home(&home.0).context("can't read or make the key file"),
+        }
+    }
+
     /// What of it is the engine's.
     pub fn engine(&self) -> updraft_core::Config {
         updraft_core::Config {
@@ -386,8 +405,9 @@ impl Config {
             );
         }
         if let Some(address) = &config.server.address {
+            let has_path = |url: &str| reqwest::Url::parse(url).is_ok_and(|url| url.path() != "/");
             ensure!(
-                is_address(address),
+                is_address(address) && !has_path(address),
                 "server.address is `{address}`: write where other servers and workers reach this one, such as \
                  http://10.0.0.1:8080"
             );

@@ -77,11 +77,11 @@ pub fn main(home: PathBuf, command: Command) -> Result<()> {
     if !matches!(command, Command::Version) {
         home = Home::open(home.0)?;
     }
-    let kept = config.kept_in(&home)?;
+    let kept = Beside { key: config.key_file(&home), folder: config.kept_in(&home)? };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
-            Command::Clean(args) => clean::clean(&home, &kept, &url, args).await?,
+            Command::Clean(args) => clean::clean(&home, &kept.folder, &url, args).await?,
             Command::Migrate => {
                 let store = SqlStore::open(&url).await?;
                 store.migrate().await?;
@@ -92,7 +92,7 @@ pub fn main(home: PathBuf, command: Command) -> Result<()> {
                 println!("{}", store.schema_version().await?);
             }
             Command::Password { user } => password(&home, &url, &user).await?,
-            Command::Backup { to, beside } => backup(&home, &kept, &url, &to, beside).await?,
+            Command::Backup { to, beside } => backup(&kept, &url, &to, beside).await?,
             Command::Restore { from, beside } => put_back(&home, &kept, &url, &from, beside).await?,
         }
         Ok(())
@@ -155,8 +155,23 @@ fn without_password(url: &str) -> String {
     parsed.into()
 }
 
+/// What lies beside a database, and belongs to it.
+struct Beside {
+    /// The key file.
+    key: PathBuf,
+    /// The folder with logs and large values.
+    folder: PathBuf,
+}
+
+impl Beside {
+    /// In a backup.
+    fn of_backup(folder: &Path) -> Self {
+        Self { key: folder.join("key"), folder: folder.to_owned() }
+    }
+}
+
 /// Copies an installation into a new folder: all of it, or nothing is left there.
-async fn backup(home: &Home, kept: &Path, url: &str, to: &Path, beside: bool) -> Result<()> {
+async fn backup(kept: &Beside, url: &str, to: &Path, beside: bool) -> Result<()> {
     if !beside && sqlite_file(url).is_none() {
         bail!(
             "the database is PostgreSQL's, whose own program copies it: run\n  \
@@ -177,7 +192,7 @@ async fn backup(home: &Home, kept: &Path, url: &str, to: &Path, beside: bool) ->
         if let Some(store) = store {
             store.backup(&to.join("updraft.db")).await?;
         }
-        copy_beside((&home.0, kept), (to, to))
+        copy_beside(kept, &Beside::of_backup(to))
     };
     if let Err(error) = copied.await {
         // So that the next try finds the place free.
@@ -189,11 +204,11 @@ async fn backup(home: &Home, kept: &Path, url: &str, to: &Path, beside: bool) ->
 }
 
 /// Puts a backup in the place of what is there.
-async fn put_back(home: &Home, kept: &Path, url: &str, from: &Path, beside: bool) -> Result<()> {
+async fn put_back(home: &Home, kept: &Beside, url: &str, from: &Path, beside: bool) -> Result<()> {
     let Some(_lock) = crate::keeper::lock(&home.server_lock())? else {
         bail!("a server is at work for {}: stop it first", home.0.display());
     };
-    check_key(&from.join("key"), &home.0.join("key"))?;
+    check_key(&from.join("key"), &kept.key)?;
     match (beside, sqlite_file(url)) {
         (true, _) => {}
         (false, Some(path)) => drop(restore(&from.join("updraft.db"), path).await?),
@@ -205,7 +220,7 @@ async fn put_back(home: &Home, kept: &Path, url: &str, from: &Path, beside: bool
             from = from.display()
         ),
     }
-    copy_beside((from, from), (&home.0, kept))?;
+    copy_beside(&Beside::of_backup(from), kept)?;
     println!("restored from {}", from.display());
     Ok(())
 }
@@ -234,15 +249,17 @@ fn missing_keys(of: &Path, present: &Path) -> Result<bool> {
 }
 
 /// Copies what the database refers to. It comes after the database: a value is written before its row is. When
-/// this returns, all of it is on the disk. Each place is a folder with the key file, and one with large values.
-fn copy_beside((from, from_kept): (&Path, &Path), (to, to_kept): (&Path, &Path)) -> Result<()> {
-    let (key, copy) = (from.join("key"), to.join("key"));
+/// this returns, all of it is on the disk.
+fn copy_beside(from: &Beside, to: &Beside) -> Result<()> {
     // One that has these keys and others is not replaced.
-    if missing_keys(&key, &copy)? {
-        copy_file(&key, &copy).context("can't copy the key file")?;
+    if missing_keys(&from.key, &to.key)? {
+        copy_file(&from.key, &to.key).context("can't copy the key file")?;
     }
-    copy_folder(&blobs_in(from_kept), &blobs_in(to_kept)).context("can't copy large values")?;
-    sync(to).with_context(|| format!("can't write {}", to.display()))
+    copy_folder(&blobs_in(&from.folder), &blobs_in(&to.folder)).context("can't copy large values")?;
+    for folder in [to.key.parent(), Some(&to.folder)].into_iter().flatten() {
+        sync(folder).with_context(|| format!("can't write {}", folder.display()))?;
+    }
+    Ok(())
 }
 
 /// Copies all that is in a folder, where there is one. What goes meanwhile was no more wanted.

@@ -15,7 +15,7 @@ use updraft_core::protocol::Offer;
 use updraft_server::workers::Workers;
 use updraft_worker::worker::{Asked, Config, Endpoint, Guarding, run};
 
-use crate::config::{Home, logs_in};
+use crate::config::Home;
 
 /// A keeper without a server goes when it has nothing to do for so long.
 const ALONE_FOR: Duration = Duration::from_secs(60);
@@ -27,14 +27,14 @@ const WATCH_EVERY: Duration = Duration::from_millis(100);
 #[derive(clap::Args)]
 pub struct Args {
     /// What tasks may not see, beside the home folder.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "PATH")]
     denied: Vec<PathBuf>,
     /// What tasks may read although it is in the home folder: the folders of DAG files.
     #[arg(long, value_name = "DIR")]
     readable: Vec<PathBuf>,
-    /// The folder for logs, where it is not in the home folder.
+    /// The folder for logs.
     #[arg(long, value_name = "DIR")]
-    logs: Option<PathBuf>,
+    logs: PathBuf,
     /// The folder for the folders in which tasks run.
     #[arg(long, value_name = "DIR")]
     scratch: PathBuf,
@@ -79,7 +79,7 @@ pub fn main(home: &Path, args: Args) -> Result<()> {
         endpoint: Endpoint::Unix(home.socket()),
         token,
         denied: [home.0.clone(), args.scratch.clone()].into_iter().chain(args.denied).collect(),
-        logs: args.logs.unwrap_or_else(|| home.logs()),
+        logs: args.logs,
         scratch: args.scratch,
         scratch_of_others: args.scratch_of_others,
         installation: home.installation(),
@@ -139,8 +139,10 @@ pub struct Supervisor {
     pub lock: PathBuf,
     /// The folders of DAG files, which tasks may read.
     pub readable: Vec<PathBuf>,
-    /// A folder for logs and large values, where it is not the home folder.
-    pub shared: Option<PathBuf>,
+    /// The folder for logs.
+    pub logs: PathBuf,
+    /// What tasks may not see, beside the home folder.
+    pub denied: Vec<PathBuf>,
     /// The folder for the folders in which tasks run.
     pub scratch: PathBuf,
     /// The folder for those of tasks that run as other users, if it is another one.
@@ -194,13 +196,15 @@ impl Supervisor {
         for folder in &self.readable {
             command.arg("--readable").arg(folder);
         }
-        if let Some(folder) = &self.shared {
-            command.arg("--logs").arg(logs_in(folder)).arg("--denied").arg(folder);
+        for path in &self.denied {
+            command.arg("--denied").arg(path);
         }
         if let Some(folder) = &self.scratch_of_others {
             command.arg("--scratch-of-others").arg(folder);
         }
         command
+            .arg("--logs")
+            .arg(&self.logs)
             .arg("--scratch")
             .arg(&self.scratch)
             .arg("--files")

@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     io::IsTerminal as _,
     net::SocketAddr,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -83,17 +83,7 @@ pub fn main(home: Home, config: Config, with_keeper: bool) -> Result<()> {
 async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
     let url = config.database.url.clone().unwrap_or_else(|| home.database_url());
     let alone = with_keeper || config.server.alone || !url.starts_with("postgres");
-    let shared = config.blob.folder()?;
-    if !alone && shared.is_none() {
-        bail!(
-            "other servers may have this database, and would not find logs and large values in this one's home folder: \
-             set UPDRAFT__BLOB__URL to a folder that all have (file:///mnt/updraft), or say that there are none (--alone)"
-        );
-    }
-    let store = SqlStore::open(&url).await.context("can't open the database")?;
-    store.migrate().await.context("can't bring the database up to date")?;
-    let store: Arc<dyn Store> = Arc::new(store);
-    expect_key(&home, &*store).await?;
+    let store = open(&url, &home, &config, alone).await?;
     let listener = listen(SocketAddr::new(config.server.host, config.server.port)).await?;
     let address = listener.local_addr()?;
     let reached_at = reached_at(&config, address)?;
@@ -112,16 +102,22 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
     // The lock on the home folder lets one process at a time have this name; so a server that comes back
     // after a crash leads at once.
     let name = home.server_name()?;
-    let presence = Presence::begin(store.clone(), name.clone(), reached_at.clone(), &keys(&home)?).await?;
+    let presence = Arc::new(
+        Presence::begin(store.clone(), name.clone(), reached_at.clone(), &keys(&home, &config)?).await?,
+    );
     let first = ensure_admin(&*store, &home.0).await.context("can't make the first account")?;
     if let Some(password) = first {
         println!("The first account is `admin`, its password {password}");
         println!("(kept in {})", Home::admin_password_in(&home.0).display());
     }
-    let (deliveries, to_deliver) = mpsc::unbounded_channel();
-    tokio::spawn(deliverer(&config, &state, mail, address).run(to_deliver));
-    let secrets = state.secrets.clone();
-    tokio::spawn(async move { secrets.rotate().await });
+    let (secrets, servers) = (state.secrets.clone(), presence.clone());
+    tokio::spawn(async move {
+        servers.all_have_this_key().await;
+        secrets.rotate().await;
+    });
+    if let Some(git) = state.git.clone() {
+        tokio::spawn(git.run());
+    }
     let folder = dag_files::of(&home.0, &config)?;
     let readable = vec![folder.root.clone(), home.checkouts()];
     let lease = if alone { LEASE_ALONE } else { LEASE };
@@ -130,10 +126,9 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
         leader: handle.clone(),
         workers: state.workers.clone(),
         config: config.engine(),
-        deliveries,
+        deliverer: deliverer(&config, &state, mail, address),
         logs: state.logs.clone(),
         blobs: state.blobs.clone(),
-        git: state.git.clone(),
         folder,
         paused_at_creation: config.dags.paused_at_creation,
         retention: retention::Config { runs: config.retention.runs.0, audit: config.retention.audit.0 },
@@ -148,7 +143,10 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
     let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(socket, for_workers).await });
     tokio::spawn(async move { axum::serve(listener, routes).await });
-    let supervising = with_keeper.then(|| tokio::spawn(supervisor(&home, &config, shared, readable).run()));
+    let supervising = match with_keeper {
+        true => Some(tokio::spawn(supervisor(&home, &config, readable)?.run())),
+        false => None,
+    };
     let serving = async {
         standing(who_leads, &in_place).await;
         let _published = Published::at(&home, address)?;
@@ -181,6 +179,21 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
     }
 }
 
+/// The database, brought up to date; an error where a server can't work with it.
+async fn open(url: &str, home: &Home, config: &Config, alone: bool) -> Result<Arc<dyn Store>> {
+    if !alone && config.blob.url.is_none() {
+        bail!(
+            "other servers may have this database, and would not find logs and large values in this one's home folder: \
+             set UPDRAFT__BLOB__URL to a folder that all have (file:///mnt/updraft), or say that there are none (--alone)"
+        );
+    }
+    let store = SqlStore::open(url).await.context("can't open the database")?;
+    store.migrate().await.context("can't bring the database up to date")?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    expect_key(&config.key_file(home), &*store).await?;
+    Ok(store)
+}
+
 /// Where other servers and workers reach a server that listens at this address.
 fn reached_at(config: &Config, listens_at: SocketAddr) -> Result<String> {
     if let Some(address) = &config.server.address {
@@ -208,19 +221,20 @@ async fn standing(mut lead: watch::Receiver<Lead>, in_place: &Notify) {
 }
 
 /// Who sees to it that there is a keeper.
-fn supervisor(home: &Home, config: &Config, shared: Option<PathBuf>, readable: Vec<PathBuf>) -> Supervisor {
-    Supervisor {
+fn supervisor(home: &Home, config: &Config, readable: Vec<PathBuf>) -> Result<Supervisor> {
+    Ok(Supervisor {
         home: home.0.clone(),
         lock: home.keeper_lock(),
         readable,
-        shared,
+        logs: logs_in(&config.kept_in(home)?),
+        denied: config.kept_elsewhere()?,
         scratch: config.worker.scratch.clone().unwrap_or_else(|| home.scratch()),
         scratch_of_others: if config.worker.scratch.is_none() { home.scratch_of_others() } else { None },
         files: config.worker.files.clone().unwrap_or_else(|| home.files()),
         guarding: config.worker.guard,
         callback_timeout_s: config.worker.callback_timeout_s,
         log_limit_bytes: config.worker.log_limit_bytes(),
-    }
+    })
 }
 
 /// Who sends what is in the outbox.
@@ -234,7 +248,7 @@ fn deliverer(
     Deliverer {
         store: state.store.clone(),
         secrets: state.secrets.clone(),
-        sender: Sender::default(),
+        sender: Arc::new(Sender::default()),
         mail,
         base_url: base_url.unwrap_or_else(|| format!("http://{address}")),
         burst: config.alerts.digest.0.map(|within| Burst { singly: config.alerts.singly, within }),
@@ -242,8 +256,7 @@ fn deliverer(
 }
 
 /// Refuses to make a new key where secrets are in the database that only the old one opens.
-pub async fn expect_key(home: &Home, store: &dyn Store) -> Result<()> {
-    let key = home.0.join("key");
+pub async fn expect_key(key: &Path, store: &dyn Store) -> Result<()> {
     let gone = !key.try_exists().with_context(|| format!("can't look for {}", key.display()))?;
     if gone && !store.secrets(None, 1).await.context("can't read the secrets")?.is_empty() {
         let key = key.display();
@@ -300,10 +313,9 @@ struct Leading {
     leader: Handle,
     workers: Arc<Workers>,
     config: updraft_core::Config,
-    deliveries: mpsc::UnboundedSender<updraft_core::DeliveryId>,
+    deliverer: Deliverer,
     logs: Arc<dyn Logs>,
     blobs: Arc<Blobs>,
-    git: Option<Arc<Mirror>>,
     folder: Folder,
     paused_at_creation: bool,
     retention: retention::Config,
@@ -319,19 +331,21 @@ impl Leading {
                 reign = self.candidate.elected() => reign.context("can't become the leader")?,
                 () = inbox.refuse() => return Ok(()),
             };
+            let (deliveries, to_deliver) = mpsc::unbounded_channel();
             let around = Surroundings {
                 store: self.candidate.store.clone(),
                 fence: reign.fence(),
                 certain_until: reign.certain_until(),
                 workers: self.workers.clone(),
-                deliveries: self.deliveries.clone(),
+                deliveries,
                 logs: self.logs.clone(),
             };
-            self.workers.open();
+            self.workers.open(reign.certain_until());
             let ended = match Leader::take_over(self.config.clone(), inbox, around).await {
                 Ok(leader) => {
                     self.in_place.notify_one();
-                    let beside = self.beside();
+                    let mut beside = self.beside();
+                    beside.spawn(self.deliverer.clone().run(to_deliver));
                     let (ended, given_back) = leader.run().await;
                     drop(beside);
                     inbox = given_back;
@@ -363,9 +377,6 @@ impl Leading {
         let (folder, paused_at_creation) = (self.folder.clone(), self.paused_at_creation);
         beside
             .spawn(Loader { folder, store: store.clone(), leader: leader.clone(), paused_at_creation }.run());
-        if let Some(git) = &self.git {
-            beside.spawn(git.clone().run());
-        }
         let (logs, blobs, config) = (self.logs.clone(), self.blobs.clone(), self.retention);
         beside.spawn(Retention { store, leader, logs, blobs, config }.run());
         beside
@@ -385,16 +396,16 @@ fn mail_server(config: &Config) -> Result<Option<(MailServer, String)>> {
     Ok(Some((server, from)))
 }
 
-/// The keys of the installation.
-fn keys(home: &Home) -> Result<Keys> {
-    if Keys::tighten(&home.0) {
+/// The keys of the installation. Those in the home folder are made its owner's alone again.
+fn keys(home: &Home, config: &Config) -> Result<Keys> {
+    if config.secrets.key_file.is_none() && Keys::tighten(&home.0) {
         warn!(
-            key = %home.0.join("key").display(),
+            key = %config.key_file(home).display(),
             "others could read the key file, and can no more. If somebody may have read it, put a new key in as its \
              first line, start the server again, which encrypts all secrets anew, and delete the old line"
         );
     }
-    Keys::of_home(&home.0).context("can't read or make the key file")
+    config.keys(home)
 }
 
 /// What the API works with.
@@ -409,11 +420,20 @@ fn state(
 ) -> Result<http::State> {
     let git = dag_files::repository(&home.0, config)?;
     let git = git.map(|settings| Mirror::new(settings, store.clone(), leader.clone())).transpose()?;
-    let keys = keys(home)?;
+    let keys = keys(home, config)?;
     let accounts = Accounts::new(store.clone(), &keys);
     let secrets = Secrets::new(store.clone(), keys, Environment::of_process());
     let secrets = secrets.with_backends(config.secrets.backends()?);
     let folder = config.kept_in(home)?;
+    for folder in [logs_in(&folder), blobs_in(&folder)] {
+        // Without the folder above them: where the disk is not there, it is not to be taken for an empty one.
+        match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error).with_context(|| format!("can't make {}: is it there?", folder.display()));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
     // Other servers ask by that name.
     let own = reqwest::Url::parse(reached_at)?.host_str().map(str::to_owned);
     Ok(http::State {

@@ -101,7 +101,7 @@ impl Trial {
             scratch_of_others: inner.scratch_of_others(),
             installation: inner.installation(),
             guarding: config.worker.guard,
-            denied: vec![home.0.clone()],
+            denied: [home.0.clone()].into_iter().chain(config.kept_elsewhere()?).collect(),
             readable: vec![dags.to_owned()],
             files: config.worker.files.clone().unwrap_or_else(|| home.files()),
             callback_timeout: Duration::from_secs(config.worker.callback_timeout_s),
@@ -207,8 +207,8 @@ async fn secrets(home: &Home, config: &Config, inner: &Home) -> Result<Secrets> 
     let known =
         SqlStore::open(&url).await.context("can't open the database with connections and variables")?;
     known.check_schema().await.context("can't read connections and variables")?;
-    expect_key(home, &known).await?;
-    let keys = Keys::of_home(&home.0).context("can't read the key file")?;
+    expect_key(&config.key_file(home), &known).await?;
+    let keys = config.keys(home)?;
     Ok(Secrets::new(Arc::new(known), keys, environment))
 }
 

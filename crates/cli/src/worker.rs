@@ -73,7 +73,7 @@ pub fn main(home: PathBuf, args: Args) -> Result<()> {
         scratch: scratch.unwrap_or_else(|| own.scratch()),
         installation: own.installation(),
         guarding: config.worker.guard,
-        denied: vec![home.0.clone()],
+        denied: [home.0.clone()].into_iter().chain(config.kept_elsewhere()?).collect(),
         readable: vec![dag_files::folder_of(&home.0, &config)?],
         files: config.worker.files.clone().unwrap_or_else(|| home.files()),
         callback_timeout: Duration::from_secs(config.worker.callback_timeout_s),

@@ -30,13 +30,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const LONGEST_SEND: SignedDuration = SignedDuration::from_mins(10);
 
 /// Sends what is in the outbox.
+#[derive(Clone)]
 pub struct Deliverer {
     /// Where the outbox is.
     pub store: Arc<dyn Store>,
     /// What connections are looked up through.
     pub secrets: Arc<Secrets>,
     /// What asks web servers.
-    pub sender: Sender,
+    pub sender: Arc<Sender>,
     /// Where mail goes, and the address it comes from; nowhere, where none is set.
     pub mail: Option<(MailServer, String)>,
     /// Where a person finds the run a mail is about: `http://127.0.0.1:8080`.

@@ -63,6 +63,12 @@ const UNPACED: u32 = 16;
 /// Between two tries to write what the store could not take.
 const RETRY_EVERY: Duration = Duration::from_millis(200);
 
+/// A commit that has not ended by then is on its way to a database that is gone: whatever becomes of it, another may lead.
+const COMMITS_WITHIN: Duration = Duration::from_secs(30);
+
+/// After a commit that took longer than the lease, a leader is certain again within this, or leads no more.
+const CERTAIN_WITHIN: Duration = Duration::from_secs(3);
+
 /// The loop looks at the clock at least so often.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
@@ -325,21 +331,31 @@ impl Leader {
         if !batch.is_empty() && !self.commit(batch).await? {
             return self.start_over().await;
         }
-        if *self.certain_until.borrow() <= Instant::now() {
-            return Err(Ended::Fenced);
-        }
+        self.be_certain().await?;
         self.remove_logs().await;
         self.perform(effects);
         self.wants.extend(wants);
         Ok(())
     }
 
-    /// Writes a batch, for as long as it takes. `false` where it can't be written at all.
+    /// Waits until it is certain that nobody else leads. While a commit is under way the lease can't be renewed: after a long
+    /// one it takes a moment.
+    async fn be_certain(&mut self) -> Result<(), Ended> {
+        let certain = self.certain_until.wait_for(|until| *until > Instant::now());
+        match tokio::time::timeout(CERTAIN_WITHIN, certain).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Ended::Fenced),
+        }
+    }
+
+    /// Writes a batch, for as long as this server leads. `false` where it can't be written at all.
     async fn commit(&mut self, batch: Batch) -> Result<bool, Ended> {
         let mut told = false;
         loop {
             let began = Instant::now();
-            match self.store.commit(&batch, self.fence).await {
+            let written = tokio::time::timeout(COMMITS_WITHIN, self.store.commit(&batch, self.fence));
+            let Ok(written) = written.await else { return Err(Ended::Fenced) };
+            match written {
                 Ok(()) => {
                     observe(&self.inbox.times.commits, began);
                     if told {
@@ -354,6 +370,9 @@ impl Leader {
                         told = true;
                     }
                     tokio::time::sleep(RETRY_EVERY).await;
+                    if *self.certain_until.borrow() <= Instant::now() {
+                        return Err(Ended::Fenced);
+                    }
                 }
                 Err(error) => {
                     error!(%error, "the store refused a batch; please report this");

@@ -12,6 +12,9 @@ use updraft_store::{Error, Fence, Store};
 /// Between two tries to become the leader, or to reach the store.
 const TRY_EVERY: Duration = Duration::from_millis(500);
 
+/// A database that is there answers within this, though it wait for a leader's commit.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
+
 /// Who leads, as far as a server knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Lead {
@@ -25,6 +28,14 @@ pub enum Lead {
 }
 
 impl Lead {
+    /// Waits until this server leads no more.
+    pub(crate) async fn over(lead: &mut watch::Receiver<Self>) {
+        if lead.wait_for(|lead| *lead != Self::Here).await.is_err() {
+            // Nobody is left who could say so.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// For a server beside which there is no other.
     pub fn always_here() -> watch::Receiver<Self> {
         watch::channel(Self::Here).1
@@ -71,9 +82,14 @@ impl Candidate {
     }
 
     async fn try_once(&self) -> Result<Option<Fence>, Error> {
-        let fence = self.store.acquire_leadership(&self.name, &self.address, self.lease).await?;
+        // Over a network a database that is gone says nothing, for minutes.
+        let fence = self.store.acquire_leadership(&self.name, &self.address, self.lease);
+        let Ok(fence) = tokio::time::timeout(ANSWERS_WITHIN, fence).await else { return Ok(None) };
+        let fence = fence?;
         if fence.is_none() {
-            let other = self.store.leader().await?;
+            let other = tokio::time::timeout(ANSWERS_WITHIN, self.store.leader()).await;
+            let Ok(other) = other else { return Ok(None) };
+            let other = other?;
             let other = other.filter(|other| !other.expired && !other.address.is_empty());
             self.tell(other.map_or(Lead::Nobody, |other| Lead::At(other.address)));
         }
@@ -116,8 +132,10 @@ impl Reign {
     /// Lets another lead at once.
     pub async fn end(self) {
         self.renewing.abort();
-        if let Err(error) = self.store.release(self.fence).await {
-            warn!(%error, "could not give up the lease; it runs out by itself");
+        match tokio::time::timeout(ANSWERS_WITHIN, self.store.release(self.fence)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "could not give up the lease; it runs out by itself"),
+            Err(_) => warn!("the store did not answer in time to give up the lease; it runs out by itself"),
         }
     }
 }
@@ -129,13 +147,17 @@ impl Drop for Reign {
 }
 
 async fn renew(store: Arc<dyn Store>, fence: Fence, lease: Duration, certain_until: watch::Sender<Instant>) {
+    let mut wait = lease / 3;
     loop {
-        tokio::time::sleep(lease / 3).await;
+        tokio::time::sleep(wait).await;
+        wait = lease / 3;
         // Counted from before the question: the answer may be late, the lease is not longer for that.
         let asked = Instant::now();
         match tokio::time::timeout(lease, store.renew(fence, lease)).await {
             Ok(Ok(true)) => {
                 certain_until.send_replace(asked + lease);
+                // The answer came late: behind a long commit.
+                wait = wait.saturating_sub(asked.elapsed());
             }
             Ok(Ok(false)) => {
                 warn!(%fence, "another server has taken over");

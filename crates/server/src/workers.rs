@@ -10,9 +10,10 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use updraft_core::{
     DeliveryId, Incarnation, WorkerId,
     protocol::{Call, CallOutcome, FromServer, Offer},
@@ -26,6 +27,8 @@ pub struct Workers {
     connections: Mutex<HashMap<WorkerId, Connection>>,
     /// Whether this server leads no more, and takes no worker. Changed while `connections` is held.
     closed: AtomicBool,
+    /// Until when it is certain that this server leads; for ever, where nobody else could.
+    certain_until: Mutex<Option<watch::Receiver<Instant>>>,
     /// The number of the next connection.
     number: AtomicU64,
     keeper: Option<Offer>,
@@ -110,9 +113,10 @@ impl Workers {
         connection.sender.send(what).map_err(|_| Unasked::NotThere)
     }
 
-    /// Takes workers, since this server leads.
-    pub fn open(&self) {
+    /// Takes workers, since this server leads, for certain until that time.
+    pub fn open(&self, certain_until: watch::Receiver<Instant>) {
         let _connections = self.lock();
+        *self.certain_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(certain_until);
         self.closed.store(false, Ordering::Relaxed);
     }
 
@@ -122,6 +126,12 @@ impl Workers {
         let mut connections = self.lock();
         self.closed.store(true, Ordering::Relaxed);
         connections.clear();
+    }
+
+    /// Whether nobody else leads, for certain. While another may, no worker is to be told that it is heard of.
+    fn is_certain(&self) -> bool {
+        let certain_until = self.certain_until.lock().unwrap_or_else(PoisonError::into_inner);
+        certain_until.as_ref().is_none_or(|until| *until.borrow() > Instant::now())
     }
 
     /// Has every worker join again: the engine has forgotten who is there.

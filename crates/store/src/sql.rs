@@ -18,7 +18,7 @@ mod statement;
 mod table;
 mod upkeep;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicI64};
 
 use tokio::sync::{Mutex, broadcast};
 
@@ -37,6 +37,8 @@ pub struct SqlStore {
     /// What the commits of the current fence have come to. Held during a commit: there is one leader, and
     /// it commits one batch after the other.
     reign: Mutex<Option<Reign>>,
+    /// How long the lease is that was last taken, in microseconds.
+    lease_us: AtomicI64,
 }
 
 /// The commits of a fence, as far as this process knows.
@@ -68,7 +70,7 @@ impl SqlStore {
 
     fn new(db: Db) -> Self {
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        Self { db, changes, reign: Mutex::new(None) }
+        Self { db, changes, reign: Mutex::new(None), lease_us: AtomicI64::new(0) }
     }
 
     fn tell(&self, change: Change) {

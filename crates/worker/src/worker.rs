@@ -81,10 +81,6 @@ pub enum Asked {
     ToStop,
 }
 
-/// A server that answers is heard of at every heartbeat: one that was silent for so long is not there any more, whatever
-/// the network believes.
-const SILENT_FOR: Duration = Duration::from_secs(12);
-
 /// Something that an attempt came to.
 struct Happened {
     attempt: AttemptId,
@@ -420,12 +416,12 @@ impl Worker {
                     Vec::new()
                 }
                 () = tokio::time::sleep_until(told_at), if !begun.is_empty() => std::mem::take(&mut begun),
+                () = tokio::time::sleep_until((said_at + self.lease.silence()).into()), if self.tools.remote => {
+                    warn!("the server has been silent for too long; connecting anew");
+                    return Over::Silent;
+                }
                 _ = beat.tick() => {
                     self.mind_lease();
-                    if self.tools.remote && said_at.elapsed() > SILENT_FOR {
-                        warn!("the server has been silent for too long; connecting anew");
-                        return Over::Silent;
-                    }
                     if joined {
                         self.lease.beats();
                         vec![WorkerEvent::Heartbeat]

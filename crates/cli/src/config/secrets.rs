@@ -14,6 +14,10 @@ use updraft_server::secrets::{
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Secrets {
+    /// The file with the key by which secrets in the database are encrypted, for several servers or one whose home folder
+    /// does not last: 32 random bytes in base64 (`head -c 32 /dev/urandom | base64`). `key` in the home folder, which is
+    /// made at the first start, where nothing is said.
+    pub key_file: Option<PathBuf>,
     /// Files.
     pub files: SecretFiles,
     /// A HashiCorp Vault.

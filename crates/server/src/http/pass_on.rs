@@ -14,6 +14,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use futures_util::StreamExt as _;
 use reqwest::{Client, Url, redirect::Policy};
 use tokio::sync::watch;
 use updraft_core::Namespace;
@@ -45,6 +46,7 @@ const OF_CONNECTION: [HeaderName; 7] = [
 ];
 
 /// The way to the leader.
+#[derive(Clone)]
 pub(super) struct PassOn {
     client: Client,
     lead: watch::Receiver<Lead>,
@@ -72,7 +74,24 @@ impl PassOn {
         tokio::time::timeout(WAITS_FOR, led).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
-    async fn ask(&self, address: &str, parts: &Parts, body: Bytes) -> Result<Response, Unanswered> {
+    /// Waits until it is not the server at this address that leads.
+    async fn replaced(&self, address: &str) {
+        let leads = |lead: &Lead| matches!(lead, Lead::At(leader) if leader == address);
+        if self.lead.clone().wait_for(|lead| !leads(lead)).await.is_err() {
+            // Nobody is left who could say so.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// What the server at this address answers. Where another comes to lead, no answer is waited for any longer, and what
+    /// follows something ends.
+    async fn ask(
+        &self,
+        address: &str,
+        parts: &Parts,
+        body: Bytes,
+        follows: bool,
+    ) -> Result<Response, Unanswered> {
         let path = path_of(parts);
         let url =
             Url::parse(address).ok().and_then(|url| url.join(&path).ok()).ok_or(Unanswered::Unreached)?;
@@ -81,12 +100,23 @@ impl PassOn {
         headers.remove(CONTENT_LENGTH);
         headers.insert(PASSED_ON, HeaderValue::from_static("1"));
         let request = self.client.request(parts.method.clone(), url).headers(headers).body(body);
-        let answer = request.send().await.map_err(|error| match error.is_connect() {
-            true => Unanswered::Unreached,
-            false => Unanswered::Broken,
-        })?;
+        let answer = tokio::select! {
+            answer = request.send() => answer.map_err(|error| match error.is_connect() {
+                true => Unanswered::Unreached,
+                false => Unanswered::Broken,
+            })?,
+            () = self.replaced(address) => return Err(Unanswered::Broken),
+        };
         let (status, headers) = (answer.status(), without_connection(answer.headers()));
-        let mut response = Response::new(Body::from_stream(answer.bytes_stream()));
+        let body = match follows {
+            true => {
+                let (this, address) = (self.clone(), address.to_owned());
+                let replaced = async move { this.replaced(&address).await };
+                Body::from_stream(answer.bytes_stream().take_until(Box::pin(replaced)))
+            }
+            false => Body::from_stream(answer.bytes_stream()),
+        };
+        let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         Ok(response)
@@ -136,13 +166,14 @@ pub(super) async fn pass_on(
     let too_long =
         |_| Error::Status(StatusCode::PAYLOAD_TOO_LARGE, format!("a body may have up to {most} bytes"));
     let body = to_bytes(body, most).await.map_err(too_long)?;
+    let follows = access::may_take_any_time(route.as_str());
     let give_up = tokio::time::Instant::now() + WAITS_FOR;
     loop {
         match lead {
             // It has come to lead meanwhile.
             Lead::Here => return Ok(next.run(Request::from_parts(parts, body.into())).await),
             Lead::Nobody => return Err(nobody()),
-            Lead::At(address) => match shared.pass_on.ask(&address, &parts, body.clone()).await {
+            Lead::At(address) => match shared.pass_on.ask(&address, &parts, body.clone(), follows).await {
                 Ok(answer) => return Ok(answer),
                 Err(Unanswered::Broken) if parts.method != Method::GET && parts.method != Method::HEAD => {
                     let detail =

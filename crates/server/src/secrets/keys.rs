@@ -52,6 +52,16 @@ pub enum KeyError {
         /// Its mode.
         mode: u32,
     },
+    /// Others may write the key file.
+    #[error(
+        "the key file {path} can be written by others (mode {mode:o}): run `chmod go-w` on it as its owner"
+    )]
+    Writable {
+        /// Which.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// It was encrypted with a key that the key file does not have, or it was changed, or moved.
     #[error(
         "a secret can't be decrypted: it was encrypted with a key that is not in the key file, or it was changed or moved \
@@ -109,6 +119,18 @@ impl Keys {
             Err(error) => return Err(failed(error)),
         }
         Self::read(&path, &fs::read_to_string(&path).map_err(failed)?)
+    }
+
+    /// The keys in a file that somebody else looks after and that has to be there, as Kubernetes and Docker mount secrets:
+    /// who may read it is theirs to say. Nobody but its owner may write it.
+    pub fn of_file(path: &Path) -> Result<Self, KeyError> {
+        let failed = |source| KeyError::File { path: path.to_owned(), source };
+        let text = fs::read_to_string(path).map_err(failed)?;
+        let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
+        if mode & 0o022 != 0 {
+            return Err(KeyError::Writable { path: path.to_owned(), mode });
+        }
+        Self::read(path, &text)
     }
 
     /// Makes the key file its owner's alone again, where others may read it and this user may change that;
@@ -221,6 +243,19 @@ mod tests {
         let mode = fs::metadata(home.path().join("key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(keys(home.path()).open(b"place", &sealed).unwrap(), b"secret");
+    }
+
+    #[test]
+    fn a_key_file_that_others_look_after_has_to_be_there_and_not_be_theirs_to_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        assert!(matches!(Keys::of_file(&path), Err(KeyError::File { .. })));
+        let own = keys(folder.path());
+        fs::set_permissions(&path, Permissions::from_mode(0o444)).unwrap();
+        let mounted = Keys::of_file(&path).unwrap();
+        assert_eq!((mounted.id(), mounted.has(&own.id()), mounted.has("00000000")), (own.id(), true, false));
+        fs::set_permissions(&path, Permissions::from_mode(0o464)).unwrap();
+        assert!(matches!(Keys::of_file(&path), Err(KeyError::Writable { .. })));
     }
 
     #[test]

@@ -64,6 +64,7 @@ pub(crate) async fn serve(
             said = receive(&mut socket) => match said {
                 Some(FromWorker::Events(events)) => {
                     let beats = events.iter().any(|event| matches!(event, WorkerEvent::Heartbeat));
+                    let beats = beats && workers.is_certain();
                     let passed_on = leader.worker(worker.clone(), incarnation, events).await.is_ok();
                     passed_on && (!beats || send(&mut socket, &FromServer::Heartbeat).await)
                 }

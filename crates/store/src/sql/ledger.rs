@@ -1,6 +1,10 @@
 //! The engine's side: see [`crate::Ledger`].
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use tokio::sync::broadcast;
@@ -108,6 +112,7 @@ impl Ledger for SqlStore {
     async fn commit(&self, batch: &Batch, fence: Fence) -> Result<(), CommitError> {
         let mut guard = self.reign.lock().await;
         let mut tx = self.db.begin().await?;
+        let began = Instant::now();
         let last_run = batch.runs.keys().last().map_or(0, |run| run.0);
         let last_delivery = batch.deliveries.iter().map(|row| row.id.0).max().unwrap_or(0);
         let last_event = batch.asset_events.last().map_or(0, |event| event.id.0);
@@ -130,6 +135,7 @@ impl Ledger for SqlStore {
         } else {
             write(&mut tx, batch).await?;
             *guard = Some(Reign { fence, commits: number - 1, in_doubt: true });
+            self.hold_on(&mut tx, began).await?;
             tx.commit().await?;
             *guard = Some(Reign { fence, commits: number, in_doubt: false });
         }
@@ -154,6 +160,7 @@ impl Ledger for SqlStore {
         sql.push(") RETURNING fence");
         let fence = tx.row(sql).await?.map(|mut f| f.number().map(Fence)).transpose()?;
         tx.commit().await?;
+        self.lease_us.store(ttl_us(ttl), Ordering::Relaxed);
         Ok(fence)
     }
 
@@ -249,6 +256,19 @@ impl Ledger for SqlStore {
 
     fn subscribe(&self) -> broadcast::Receiver<Arc<Change>> {
         self.changes.subscribe()
+    }
+}
+
+impl SqlStore {
+    /// Lengthens the lease in a commit that has taken long: as long as it holds the lease's row, nobody else can.
+    async fn hold_on(&self, tx: &mut Tx, began: Instant) -> Result<(), Error> {
+        let lease_us = self.lease_us.load(Ordering::Relaxed);
+        if lease_us == 0 || began.elapsed().as_micros() < u128::from(lease_us.unsigned_abs() / 3) {
+            return Ok(());
+        }
+        let mut sql = Sql::new("UPDATE engine SET held_until = ");
+        sql.push(self.db.clock()).push(" + ").arg(lease_us).push(" WHERE id = 1");
+        tx.run(sql).await.map(drop)
     }
 }
 

@@ -23,8 +23,8 @@ use updraft_core::{
 
 use super::host::{Client, innermost, told_by};
 
-/// A server that is there answers within this.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
+/// A server that is there answers within this; one that stands by waits up to ten seconds for a leader.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(11);
 
 /// The route of the WebSocket.
 const CONNECT: &str = "connect";

@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -53,10 +53,13 @@ pub enum Endpoint {
 #[derive(Clone)]
 pub(super) struct Client {
     http: reqwest::Client,
+    is_remote: bool,
     /// What all these routes begin with, at each server that is known by its address.
     bases: Arc<[Url]>,
+    /// Which of them was taken last, when one was to be looked for.
+    tried: Arc<AtomicUsize>,
     /// The same at the server that is asked now.
-    base: Arc<Mutex<Url>>,
+    base: watch::Sender<Url>,
     token: String,
 }
 
@@ -78,12 +81,18 @@ impl Client {
         let bases: Arc<[Url]> = servers.into_iter().map(base).collect::<Result<_, _>>()?;
         let first = bases.first().ok_or("there is no address of a server")?.clone();
         let http = builder.build().map_err(|error| error.to_string())?;
-        Ok(Self { http, bases, base: Arc::new(Mutex::new(first)), token: token.into() })
+        let (tried, base) = (Arc::default(), watch::Sender::new(first));
+        let is_remote = matches!(endpoint, Endpoint::Network(_));
+        Ok(Self { http, is_remote, bases, tried, base, token: token.into() })
     }
 
-    /// Asks from now on the server that this location of a route is at, since it leads. The error says why not.
+    /// Asks from now on the server that this location of a route is at, since it leads. The error says why not. Who serves a
+    /// server's own socket waits until that one leads.
     pub fn go_to(&self, location: &str, route: &str) -> Result<(), String> {
-        let mut base = self.base.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_remote {
+            return Ok(());
+        }
+        let base = self.base.borrow().clone();
         let wrong = |why: &str| format!("the server names {location} as the leader's address, {why}");
         let there = location.strip_suffix(route).and_then(|there| there.strip_suffix('/'));
         let there =
@@ -92,21 +101,28 @@ impl Client {
         if base.scheme() == "https" && there.scheme() != "https" {
             return Err(wrong("which has no TLS: set `server.address` there to one that has"));
         }
-        *base = there;
+        self.base.send_if_modified(|base| {
+            let is_other = *base != there;
+            *base = there;
+            is_other
+        });
         Ok(())
     }
 
     /// Asks from now on the next of the servers that are known by their addresses.
     pub fn go_on(&self) {
-        let mut base = self.base.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = self.bases.iter().position(|known| *known == *base).map_or(0, |at| at + 1);
-        if let Some(next) = self.bases.get(next).or(self.bases.first()) {
-            base.clone_from(next);
-        }
+        let next = (self.tried.load(Ordering::Relaxed) + 1) % self.bases.len();
+        self.tried.store(next, Ordering::Relaxed);
+        let there = &self.bases[next];
+        self.base.send_if_modified(|base| {
+            let is_other = base != there;
+            base.clone_from(there);
+            is_other
+        });
     }
 
     fn url<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
-        let mut url = self.base.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut url = self.base.borrow().clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.extend(segments);
         }
@@ -125,8 +141,15 @@ impl Client {
         request: impl Fn(&reqwest::Client) -> RequestBuilder,
     ) -> Result<Option<T>, HostError> {
         let mut pause = ASK_AGAIN.0;
+        let mut base = self.base.subscribe();
         loop {
-            match answer_of(request(&self.http).bearer_auth(&self.token).timeout(ANSWERS_WITHIN)).await {
+            base.mark_unchanged();
+            let answer = tokio::select! {
+                answer = answer_of(request(&self.http).bearer_auth(&self.token).timeout(ANSWERS_WITHIN)) => answer,
+                // Whoever was asked leads no more, and may not answer for long.
+                Ok(()) = base.changed() => continue,
+            };
+            match answer {
                 Err(Unanswered::Away) => {}
                 Err(Unanswered::Refused(why)) => return Err(HostError(why)),
                 Ok(answer) => return Ok(answer),

@@ -11,6 +11,12 @@ use std::{
 /// What is ended since the lease is about to pass is over within this.
 const ENDS_WITHIN: Duration = Duration::from_secs(3);
 
+/// A heartbeat that was not answered, and a second: no sooner is a server taken for gone.
+const LEAST_SILENCE: Duration = Duration::from_secs(6);
+
+/// No later, however long the lease.
+const MOST_SILENCE: Duration = Duration::from_secs(12);
+
 /// See the module.
 pub(super) struct Lease {
     length: Duration,
@@ -87,6 +93,12 @@ impl Lease {
             return Some(Passed::Asleep(asleep));
         }
         self.ends().filter(|ends| *ends <= now).map(|_| Passed::Unheard(now - self.believed_since))
+    }
+
+    /// A server that answers is heard of at every heartbeat: one that was silent for so long is not there any more, whatever
+    /// the network believes. There is time left to find the one that stands in for it.
+    pub fn silence(&self) -> Duration {
+        (self.length / 3).clamp(LEAST_SILENCE, MOST_SILENCE)
     }
 
     /// When what runs has to be ended, so that it is over when others are given it.

@@ -19,6 +19,8 @@ pub struct Fleet {
     pub folder: TempDir,
     pub postgres: TestPostgres,
     pub database: String,
+    /// Another way to it, of servers that don't take the direct one.
+    pub ways: BTreeMap<usize, String>,
     pub servers: Vec<Member>,
     pub workers: Vec<Member>,
     token: String,
@@ -89,7 +91,7 @@ impl Fleet {
         let postgres = TestPostgres::start();
         let database = postgres.database();
         // Tasks may write to a folder beside the homes, and not to the one above them.
-        for name in ["dags", "shared"] {
+        for name in ["dags", "shared", "blobs"] {
             std::fs::create_dir_all(folder.path().join(name)).unwrap();
         }
         std::fs::write(folder.path().join("dags/load.yaml"), dag).unwrap();
@@ -97,6 +99,7 @@ impl Fleet {
             folder,
             postgres,
             database,
+            ways: BTreeMap::new(),
             servers: Vec::new(),
             workers: Vec::new(),
             token: String::new(),
@@ -140,19 +143,22 @@ impl Fleet {
     pub async fn start_server(&mut self, number: usize) {
         let home = self.folder.path().join(format!("server{number}"));
         std::fs::create_dir_all(&home).unwrap();
-        for file in ["key", "admin-password"] {
-            let first = self.folder.path().join("server0").join(file);
-            if number > 0 {
-                std::fs::copy(first, home.join(file)).unwrap();
-            }
+        let first = self.folder.path().join("server0");
+        let key = first.join("key").display().to_string();
+        if number > 0 {
+            // For commands that ask it.
+            std::fs::copy(first.join("admin-password"), home.join("admin-password")).unwrap();
         }
         let blobs = format!("file://{}", self.folder.path().join("blobs").display());
         let dags = self.folder.path().join("dags");
-        let environment = [
-            ("UPDRAFT__DATABASE__URL", &*self.database),
+        let mut environment = vec![
+            ("UPDRAFT__DATABASE__URL", self.ways.get(&number).map_or(&*self.database, |way| &**way)),
             ("UPDRAFT__BLOB__URL", &*blobs),
             ("UPDRAFT__SERVER__LEASE_S", "15"),
         ];
+        if number > 0 {
+            environment.push(("UPDRAFT__SECRETS__KEY_FILE", &*key));
+        }
         let port = self.servers.get(number).map_or("0".to_owned(), Member::port);
         let arguments = ["server", "--port", &port, "--dags", dags.to_str().unwrap()];
         let member = Member::start(home.clone(), &arguments, &environment);

@@ -13,12 +13,16 @@ use axum::response::{
 };
 use futures_util::stream;
 use serde_json::{Value, json};
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::{
+    broadcast::{self, error::RecvError},
+    watch,
+};
 use updraft_core::{DagKey, Namespace, RunId, RunKey, TiKey, TiStateName};
 use updraft_store::Change;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::super::{Error, Reads, Shared, call::Call};
+use crate::leadership::Lead;
 
 /// What happens within this time is told together.
 const GATHER_FOR: Duration = Duration::from_millis(100);
@@ -42,6 +46,7 @@ async fn follow_events(call: Call) -> impl IntoResponse {
         changes: call.store().subscribe(),
         names: HashMap::new(),
         namespace: call.namespace,
+        lead: call.shared.lead.clone(),
         shared: call.shared,
     };
     let events = stream::unfold(follower, |mut follower| async move {
@@ -55,6 +60,7 @@ struct Follower {
     changes: broadcast::Receiver<Arc<Change>>,
     names: HashMap<RunKey, Option<(DagKey, RunId)>>,
     namespace: Namespace,
+    lead: watch::Receiver<Lead>,
     shared: Arc<Shared>,
 }
 
@@ -74,7 +80,12 @@ impl Follower {
     async fn next(&mut self) -> Option<Event> {
         loop {
             let mut gathered = Gathered::default();
-            match self.changes.recv().await {
+            let received = tokio::select! {
+                received = self.changes.recv() => received,
+                // Another server leads, and this one hears of nothing any more: whoever follows asks anew.
+                () = Lead::over(&mut self.lead) => return None,
+            };
+            match received {
                 Ok(change) => gathered.add(&change),
                 Err(RecvError::Lagged(_)) => return Some(Event::default().event("lagged").data("{}")),
                 Err(RecvError::Closed) => return None,
