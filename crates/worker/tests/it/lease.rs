@@ -39,15 +39,17 @@ async fn say(socket: &mut WebSocketStream<TcpStream>, message: FromServer) {
     socket.send(Message::Text(text.into())).await.unwrap();
 }
 
-/// Waits until the worker tells of this.
+/// Waits until the worker tells of this, and answers meanwhile that it is heard of.
 async fn hears<T>(socket: &mut WebSocketStream<TcpStream>, wanted: impl Fn(&WorkerEvent) -> Option<T>) -> T {
     loop {
         let next = tokio::time::timeout(WITHIN, socket.next()).await.expect("it says something");
         let Message::Text(text) = next.unwrap().unwrap() else { continue };
-        if let FromWorker::Events(events) = serde_json::from_str(&text).unwrap()
-            && let Some(found) = events.iter().find_map(&wanted)
-        {
+        let FromWorker::Events(events) = serde_json::from_str(&text).unwrap() else { continue };
+        if let Some(found) = events.iter().find_map(&wanted) {
             return found;
+        }
+        if events.contains(&WorkerEvent::Heartbeat) {
+            say(socket, FromServer::Heartbeat).await;
         }
     }
 }
