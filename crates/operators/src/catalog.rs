@@ -215,16 +215,24 @@ pub const OBJECT: &str = "__type__";
 /// See [`OBJECT`].
 pub const OBJECT_ARGS: &str = "__args__";
 
-/// The class of the object that this value describes; a duration may be written so too, and is a value.
-pub(crate) fn class_of(value: &Value) -> Option<&str> {
-    value.get(OBJECT)?.as_str().filter(|class| *class != "datetime.timedelta")
+/// Durations, which may be described as objects wherever one is expected.
+pub const TIMEDELTA: &str = "datetime.timedelta";
+
+/// Whether objects of Python may be described in this argument of an operator.
+pub fn takes_objects(operator: &str, argument: &str) -> bool {
+    find(operator).and_then(|entry| known(entry, argument)).is_ok_and(|argument| argument.objects)
 }
 
-/// The first class of an object in this value.
-fn any_class_of(value: &Value) -> Option<&str> {
-    class_of(value).or_else(|| match value {
-        Value::Array(items) => items.iter().find_map(any_class_of),
-        Value::Object(map) => map.values().find_map(any_class_of),
+/// The class of the object that this value describes.
+pub(crate) fn class_of(value: &Value) -> Option<&str> {
+    value.get(OBJECT)?.as_str()
+}
+
+/// The first class of an object in this value that does not fit.
+fn misfit<'a>(value: &'a Value, fits: &impl Fn(&str) -> bool) -> Option<&'a str> {
+    class_of(value).filter(|class| !fits(class)).or_else(|| match value {
+        Value::Array(items) => items.iter().find_map(|item| misfit(item, fits)),
+        Value::Object(map) => map.values().find_map(|item| misfit(item, fits)),
         _ => None,
     })
 }
@@ -296,7 +304,8 @@ pub(crate) fn known(entry: &Entry, name: &str) -> Result<&'static Argument, BadO
 /// Whether a value can be this argument's, as far as can be said before its templates are rendered.
 fn well_formed(entry: &Entry, argument: &Argument, value: &Value) -> Result<(), BadOperator> {
     let bad = |reason| entry.bad((Some(argument.name), reason));
-    if let Some(class) = any_class_of(value).filter(|class| !(argument.objects && class::is_named(class))) {
+    let fits = |class: &str| if argument.objects { class::is_named(class) } else { class == TIMEDELTA };
+    if let Some(class) = misfit(value, &fits) {
         if argument.objects {
             let mend = "write the dotted path to it, `package.module.Class`";
             return Err(bad(format!("has a Python object in it of the class `{class}`: {mend}")));

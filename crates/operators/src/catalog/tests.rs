@@ -128,6 +128,11 @@ fn unknown_missing_and_mistyped_arguments_are_named_with_the_mend() {
     );
     let python = |class: &str| json!({"python_callable": "m.f", "op_args": object(class)});
     assert!(error("python", python("Path")).contains("package.module.Class"));
+    let two = json!({"a": object("pathlib.Path"), "b": {"c": object("Path")}});
+    assert!(
+        error("python", json!({"python_callable": "m.f", "op_kwargs": two})).contains("of the class `Path`"),
+        "each object is looked at"
+    );
     check("python", python("pathlib.Path").as_object().unwrap()).unwrap();
     assert!(error("time_delta_sensor", json!({"delta": "soon"})).contains("must be a duration"));
 }

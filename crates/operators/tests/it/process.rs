@@ -380,6 +380,21 @@ fn objects_that_the_arguments_describe_are_made() {
             {"key": "20260131"},
         ])
     );
+    let delta = json!({"__type__": "datetime.timedelta", "seconds": 7200});
+    let zone = json!({"__type__": "datetime.timezone", "__args__": [delta]});
+    let time =
+        json!({"__type__": "datetime.datetime", "__args__": [2026, 1, 31, 6, 0, 0, 0], "tzinfo": zone});
+    let args = json!({"op_args": [delta], "op_kwargs": {"at": time}});
+    let (length, offset) =
+        ("datetime.timedelta(seconds=7200)", "datetime.timezone(datetime.timedelta(seconds=7200))");
+    assert_eq!(
+        call("functions.shown", args).result(),
+        json!([
+            format!("({length},)"),
+            format!("datetime.datetime(2026, 1, 31, 6, 0, tzinfo={offset})"),
+            null
+        ])
+    );
     let of = |class: &str, args: Value| json!({"op_args": [{"__type__": class, "__args__": args}]});
     let refused = call("shown", of("nowhere.Class", json!([])));
     assert!(refused.outcome.message.unwrap().contains("No module named 'nowhere'"));

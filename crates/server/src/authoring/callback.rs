@@ -188,7 +188,7 @@ fn function(
     }
     let mut kwargs = Map::new();
     for entry in given.entries.iter().filter(|entry| &*entry.key != "callback") {
-        kwargs.insert(entry.key.to_string(), field::json(&entry.node, problems)?);
+        kwargs.insert(entry.key.to_string(), field::python(&entry.node, problems)?);
     }
     Ok(Callback { on, function: name.into(), file: None, kwargs })
 }

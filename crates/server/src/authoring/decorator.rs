@@ -63,7 +63,7 @@ pub(super) fn arguments(
     for entry in own {
         let key = entry.key.to_string();
         if OF_OPERATOR.contains(&&*key) {
-            args.insert(key, field::argument(&entry.node, problems)?);
+            args.insert(key, field::json(&entry.node, problems)?);
             continue;
         }
         let mut reader = Reader { of, names, ids, needs: &mut needs };
@@ -110,7 +110,7 @@ impl Reader<'_> {
                     .map(|entry| Ok((entry.key.to_string(), self.value(&entry.node, problems)?)));
                 pairs.collect::<Result<Map<_, _>, Noted>>().map(Json::Object)
             }
-            _ => field::argument(node, problems),
+            _ => field::python(node, problems),
         }
     }
 

@@ -1,9 +1,9 @@
 //! Reading values as what they have to be. Each reader notes what is wrong and where, so that one look at
 //! a file shows all of it.
 
-use jiff::SignedDuration;
-use serde_json::{Map, Value as Json};
-use updraft_operators::catalog::{OBJECT, OBJECT_ARGS};
+use jiff::{SignedDuration, civil::Date, tz::Offset};
+use serde_json::{Map, Value as Json, json};
+use updraft_operators::catalog::{OBJECT, OBJECT_ARGS, TIMEDELTA, takes_objects};
 
 use super::{
     node::{Entry, Mapping, Node, Value},
@@ -185,19 +185,39 @@ pub(super) fn did_you_mean<'a>(written: &str, known: impl Iterator<Item = &'a st
         .unwrap_or_default()
 }
 
+/// What becomes of what JSON has no form for.
+#[derive(Clone, Copy)]
+enum Form {
+    /// Dates become ISO 8601 text, a timedelta an ISO 8601 duration, and an object is an error.
+    Plain,
+    /// Objects are described, so that whoever reads the argument can say what it takes.
+    Described,
+    /// Dates and timedeltas too are objects: Python gets them.
+    Python,
+}
+
 /// A value as JSON. Dates become ISO 8601 text, a timedelta an ISO 8601 duration.
 pub(super) fn json(node: &Node, problems: &mut Problems) -> Result<Json, Noted> {
-    as_json(node, false, problems)
+    as_json(node, Form::Plain, problems)
 }
 
-/// The same for an argument of an operator, which may have objects described in it.
-pub(super) fn argument(node: &Node, problems: &mut Problems) -> Result<Json, Noted> {
-    as_json(node, true, problems)
+/// An argument of this operator.
+pub(super) fn argument(entry: &Entry, operator: &str, problems: &mut Problems) -> Result<Json, Noted> {
+    let form = if takes_objects(operator, &entry.key) { Form::Python } else { Form::Described };
+    as_json(&entry.node, form, problems)
 }
 
-fn as_json(node: &Node, objects: bool, problems: &mut Problems) -> Result<Json, Noted> {
+/// An argument of a function of Python, as [`OBJECT`] describes what is an object.
+pub(super) fn python(node: &Node, problems: &mut Problems) -> Result<Json, Noted> {
+    as_json(node, Form::Python, problems)
+}
+
+fn as_json(node: &Node, form: Form, problems: &mut Problems) -> Result<Json, Noted> {
+    if let (Form::Python, Some(described)) = (form, described(&node.value)) {
+        return Ok(described);
+    }
     let mut list = |items: &[Node]| -> Result<Vec<Json>, Noted> {
-        items.iter().map(|item| as_json(item, objects, problems)).collect()
+        items.iter().map(|item| as_json(item, form, problems)).collect()
     };
     Ok(match &node.value {
         Value::Null => Json::Null,
@@ -209,10 +229,10 @@ fn as_json(node: &Node, objects: bool, problems: &mut Problems) -> Result<Json, 
         Value::Text(text) => Json::String(text.to_string()),
         Value::Duration(duration) => Json::String(duration.to_string()),
         Value::List(all) => Json::Array(list(&all.items)?),
-        Value::Map(map) => Json::Object(pairs(map, objects, problems)?),
-        Value::Object(object) if objects => {
+        Value::Map(map) => Json::Object(pairs(map, form, problems)?),
+        Value::Object(object) if !matches!(form, Form::Plain) => {
             let arguments = list(&object.arguments)?;
-            let mut described = pairs(&object.keywords, objects, problems)?;
+            let mut described = pairs(&object.keywords, form, problems)?;
             described.insert(OBJECT.into(), Json::String(object.class.to_string()));
             if !arguments.is_empty() {
                 described.insert(OBJECT_ARGS.into(), Json::Array(arguments));
@@ -230,7 +250,39 @@ fn as_json(node: &Node, objects: bool, problems: &mut Problems) -> Result<Json, 
     })
 }
 
-fn pairs(map: &Mapping, objects: bool, problems: &mut Problems) -> Result<Map<String, Json>, Noted> {
-    let pair = |entry: &Entry| Ok((entry.key.to_string(), as_json(&entry.node, objects, problems)?));
+fn pairs(map: &Mapping, form: Form, problems: &mut Problems) -> Result<Map<String, Json>, Noted> {
+    let pair = |entry: &Entry| Ok((entry.key.to_string(), as_json(&entry.node, form, problems)?));
     map.entries.iter().map(pair).collect()
+}
+
+/// A date, a time or a duration as an object of Python's `datetime`.
+fn described(value: &Value) -> Option<Json> {
+    let days = |date: Date| [date.year().into(), date.month().into(), i32::from(date.day())];
+    Some(match value {
+        Value::Duration(duration) => {
+            let micros = duration.subsec_micros();
+            let mut described = json!({OBJECT: TIMEDELTA, "seconds": duration.as_secs()});
+            if micros != 0 {
+                described["microseconds"] = micros.into();
+            }
+            described
+        }
+        Value::Date(date) => json!({OBJECT: "datetime.date", OBJECT_ARGS: days(*date)}),
+        Value::DateTime(time, offset) => {
+            let micros = time.subsec_nanosecond() / 1000;
+            let clock = [time.hour().into(), time.minute().into(), time.second().into(), micros];
+            let all = [days(time.date()).as_slice(), &clock].concat();
+            let mut described = json!({OBJECT: "datetime.datetime", OBJECT_ARGS: all});
+            if let Some(offset) = offset {
+                described["tzinfo"] = zone(*offset);
+            }
+            described
+        }
+        _ => return None,
+    })
+}
+
+fn zone(offset: Offset) -> Json {
+    let delta = json!({OBJECT: TIMEDELTA, "seconds": offset.seconds()});
+    json!({OBJECT: "datetime.timezone", OBJECT_ARGS: [delta]})
 }

@@ -191,7 +191,7 @@ impl Reader<'_> {
             }
         };
         let args = match decorator {
-            None => plain_arguments(&own, problems),
+            None => plain_arguments(&own, operator.as_ref().map_or("", |(name, _)| name), problems),
             Some(_) => {
                 let read = decorator::arguments(Target::Task(at), &own, self.names, self.ids, problems);
                 read.map(|read| {
@@ -271,7 +271,7 @@ impl Reader<'_> {
         for entry in defaults {
             let wanted =
                 !args.contains_key(&*entry.key) && !mapped(&entry.key) && !passed_over.contains(&*entry.key);
-            if let (true, Ok(value)) = (wanted, field::argument(&entry.node, problems)) {
+            if let (true, Ok(value)) = (wanted, field::argument(entry, operator, problems)) {
                 args.insert(entry.key.to_string(), value);
             }
         }
@@ -306,7 +306,7 @@ impl Reader<'_> {
         self.taken.extend(defaults.iter().map(|entry| entry.key.clone()));
         let offered = defaults.iter().filter(|entry| !own.contains_key(&*entry.key));
         let offered = offered
-            .filter_map(|entry| Some((entry.key.to_string(), field::argument(&entry.node, problems).ok()?)));
+            .filter_map(|entry| Some((entry.key.to_string(), field::python(&entry.node, problems).ok()?)));
         let offered: Map<_, _> = offered.collect();
         if !offered.is_empty() {
             own.entry(CLASS_DEFAULTS).or_insert(offered.into());
@@ -362,11 +362,15 @@ fn mapped_twice<'a>(mapping: Option<&TaskMapping>, own: &[&'a Entry]) -> Option<
 }
 
 /// The arguments of an operator, as they are written.
-fn plain_arguments(own: &[&Entry], problems: &mut Problems) -> Result<Map<String, Json>, field::Noted> {
+fn plain_arguments(
+    own: &[&Entry],
+    operator: &str,
+    problems: &mut Problems,
+) -> Result<Map<String, Json>, field::Noted> {
     let mut args = Map::new();
     let mut all_are_read = true;
     for entry in own {
-        match field::argument(&entry.node, problems) {
+        match field::argument(entry, operator, problems) {
             Ok(value) => _ = args.insert(entry.key.to_string(), value),
             Err(field::Noted) => all_are_read = false,
         }

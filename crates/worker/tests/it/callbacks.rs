@@ -215,6 +215,22 @@ async fn no_more_is_called_of_an_attempt_that_is_to_end() {
 }
 
 #[tokio::test]
+async fn its_arguments_may_be_objects() {
+    let mut server = begin(|_| ()).await;
+    let delta = |class: &str| {
+        let text = json!({"__type__": class, "minutes": 2});
+        json!({"on": "success", "function": "functions.says", "kwargs": {"path": "/nowhere", "text": text}})
+    };
+    let callbacks = json!([delta("datetime.timedelta"), delta("timedelta")]);
+    let order = order(&server, attempt(1), json!({"bash_command": "true"}), callbacks);
+    assert_eq!(run(&mut server, order).await, AttemptEnd::Success);
+    let (out, err) = (log(&server, Stream::Out), log(&server, Stream::Err));
+    assert!(has(&out, "0:02:00"), "{out:?}");
+    assert!(has(&err, "'timedelta' is no path to a class: write package.module.timedelta"), "{err:?}");
+    server.finish().await;
+}
+
+#[tokio::test]
 async fn one_sees_no_more_than_its_attempt() {
     let mut server = begin(|config| {
         let kept = config.logs.parent().unwrap().join("kept");

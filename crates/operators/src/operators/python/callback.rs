@@ -9,7 +9,7 @@ use updraft_core::{
     protocol::{Call, Order},
 };
 
-use super::{context, folders, runner};
+use super::{context, folders, objects, runner};
 use crate::{
     files::Files,
     prepare::folder,
@@ -61,6 +61,7 @@ fn process(order: &Order, files: &Files, callback: &Callback, told: &Value) -> P
         "folders": folders(order, files),
         "mode": "callback",
         "op_kwargs": callback.kwargs,
+        "objects": objects(&callback.kwargs, &[json!("op_kwargs")]),
         "templates_dict": null,
         "context": context(order),
         "told": told,

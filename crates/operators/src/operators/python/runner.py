@@ -298,6 +298,8 @@ def load(callable_, kind="function"):
     """The function or class, from a file or from a module that can be imported."""
     if "dotted" in callable_:
         module, _, name = callable_["dotted"].rpartition(".")
+        if not module:
+            raise ImportError(f"{name!r} is no path to a {kind}: write package.module.{name}")
         loaded = importlib.import_module(module)
     else:
         path, name = callable_["file"], callable_["name"]
@@ -384,6 +386,7 @@ def call_back(orders, api, told):
         context["dag_run"].state = told["run"]["state"]
         context["dag_run"].end_date = moment(told["run"]["end_date"])
     make_current(context)
+    make_objects(orders)
     function = load(orders["callable"])
     kwargs = orders["op_kwargs"]
     if hasattr(function, "notify"):

@@ -175,7 +175,6 @@ fn what_is_no_function_or_can_not_be_said_is_refused() {
             "airflow.providers.discord.notifications.discord.DiscordNotifier",
             "is not here: Airflow's notifiers",
         ),
-        ("{callback: my.tell, at: {__type__: my.Class}}", "can't be made here"),
         ("{param: 1}", "expected a callback's name"),
         (
             "{__type__: airflow.providers.smtp.notifications.smtp.SmtpNotifier, __args__: [a@x.org]}",

@@ -59,6 +59,41 @@ fn lengths_of_time_are_seconds_words_or_timedeltas() {
     }
 }
 
+/// As PyYAML and dag-factory make them; everybody else's arguments have them as text.
+#[test]
+fn python_gets_dates_and_lengths_of_time_as_its_own() {
+    let delta = |seconds: i64| json!({"__type__": "datetime.timedelta", "seconds": seconds});
+    let at = |zone: i64| {
+        json!({
+            "__type__": "datetime.datetime", "__args__": [2026, 1, 31, 6, 5, 4, 250_000],
+            "tzinfo": {"__type__": "datetime.timezone", "__args__": [delta(zone)]},
+        })
+    };
+    let values = json!({
+        "day": {"__type__": "datetime.date", "__args__": [2026, 1, 31]},
+        "at": [at(7200), {"__type__": "datetime.datetime", "__args__": [2026, 1, 31, 6, 0, 0, 0]}],
+        "length": delta(-60),
+        "path": {"__type__": "pathlib.Path", "__args__": ["p"], "since": delta(3600)},
+    });
+    let written = "{day: 2026-01-31, length: {__type__: datetime.timedelta, minutes: -1}, \
+                   at: [2026-01-31 06:05:04.25 +02:00, 2026-01-31T06:00:00], path: {__type__: pathlib.Path, \
+                   __args__: [p], since: {__type__: datetime.timedelta, hours: 1}}}";
+    let dag = dag(&format!(
+        "d:\n  default_args: {{retries: 1, since: 2026-01-31}}\n  tasks:\n    \
+         f: {{operator: python, python_callable: m.f, op_kwargs: {written}, on_success_callback: \
+         {{callback: m.tell, values: {written}}}}}\n    \
+         c: {{operator: m.Class, values: {written}}}\n    \
+         d: {{decorator: task, python_callable: m.f, values: {written}}}\n    \
+         b: {{operator: bash, bash_command: echo, env: {{DAY: 2026-01-31}}}}\n"
+    ));
+    assert_eq!(task(&dag, "f").args["op_kwargs"], values);
+    assert_eq!(task(&dag, "f").callbacks[0].kwargs["values"], values);
+    assert_eq!(task(&dag, "c").args["values"], values);
+    assert_eq!(task(&dag, "c").args["default_args"], json!({"since": values["day"]}));
+    assert_eq!(task(&dag, "d").args["op_kwargs"]["values"], values);
+    assert_eq!(task(&dag, "b").args["env"], json!({"DAY": "2026-01-31"}));
+}
+
 #[test]
 fn default_arguments_are_for_the_operators_that_take_them() {
     let reading = read(
