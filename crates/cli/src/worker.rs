@@ -1,6 +1,9 @@
 //! `updraft worker`: runs tasks for a server of another machine.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use tokio::{signal::unix::SignalKind, sync::watch};
@@ -23,8 +26,17 @@ pub struct Args {
     server: Vec<reqwest::Url>,
     /// The token to join with, as `updraft tokens create NAME --join` makes it. On a command line all users of the
     /// machine can read it: rather set it in the environment.
-    #[arg(long, env = "UPDRAFT_WORKER_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    token: String,
+    #[arg(
+        long,
+        env = "UPDRAFT_WORKER_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        required_unless_present = "token_file"
+    )]
+    token: Option<String>,
+    /// A file with the token, as Docker and Kubernetes mount secrets.
+    #[arg(long, env = "UPDRAFT_WORKER_TOKEN_FILE", value_name = "FILE", conflicts_with = "token")]
+    token_file: Option<PathBuf>,
     /// The name to join under, which no other worker has [default: the machine's].
     #[arg(long, env = "UPDRAFT_WORKER_NAME", value_name = "NAME")]
     name: Option<String>,
@@ -44,6 +56,14 @@ pub fn main(home: PathBuf, args: Args) -> Result<()> {
     if let Some(other) = args.server.iter().find(|url| !matches!(url.scheme(), "http" | "https")) {
         bail!("{other} is no address of a server: write http://HOST:PORT or https://HOST");
     }
+    let token = match (args.token, &args.token_file) {
+        (Some(token), _) => token,
+        (None, file) => {
+            let file = file.as_deref().unwrap_or(Path::new(""));
+            let read = std::fs::read_to_string(file);
+            read.with_context(|| format!("can't read the token to join with from {}", file.display()))?
+        }
+    };
     let name = match args.name {
         Some(name) => name,
         None => machine()?,
@@ -67,20 +87,22 @@ pub fn main(home: PathBuf, args: Args) -> Result<()> {
             queues: queues.into_iter().map(Into::into).collect(),
         },
         endpoint: Endpoint::Network(args.server),
-        token: args.token,
+        token: token.trim().to_owned(),
         logs: own.logs(),
         scratch_of_others: if scratch.is_none() { own.scratch_of_others() } else { None },
         scratch: scratch.unwrap_or_else(|| own.scratch()),
         installation: own.installation(),
         guarding: config.worker.guard,
-        denied: [home.0.clone()].into_iter().chain(config.kept_elsewhere()?).collect(),
+        denied: [home.0.clone()].into_iter().chain(args.token_file).chain(config.kept_elsewhere()?).collect(),
         readable: vec![dag_files::folder_of(&home.0, &config)?],
         files: config.worker.files.clone().unwrap_or_else(|| home.files()),
         callback_timeout: Duration::from_secs(config.worker.callback_timeout_s),
         log_limit_bytes: config.worker.log_limit_bytes(),
         alone_for: None,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // One is enough for few tasks, and wakes no other.
+    let threads = if config.offer.slots <= 16 { 1 } else { 2 };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     runtime.block_on(async {
         let (ask, asked) = watch::channel(Asked::ToWork);
         let mut term = tokio::signal::unix::signal(SignalKind::terminate())?;

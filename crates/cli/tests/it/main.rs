@@ -9,6 +9,7 @@ mod bad;
 mod callbacks;
 mod classes;
 mod commands;
+mod deploy;
 mod eztable;
 mod fleet;
 mod git;
