@@ -33,6 +33,14 @@ use self::{
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// What threads keep at hand of larger pieces is half a megabyte of a worker's three.
+#[expect(
+    unsafe_code,
+    reason = "jemalloc looks for its options by this name, and reads a text that ends in NUL"
+)]
+#[unsafe(export_name = "_rjem_malloc_conf")]
+pub static ALLOCATOR_OPTIONS: &[u8; 16] = b"tcache_max:1024\0";
+
 /// Workflows and event streams in one binary.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]

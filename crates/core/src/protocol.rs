@@ -1,5 +1,5 @@
 //! What servers and workers say to each other. Control goes over one WebSocket as JSON, one message a
-//! frame; what can be large (logs, values, XComs) goes over HTTP beside it.
+//! frame; what can be large (logs that are not short, values, XComs) goes over HTTP beside it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -52,6 +52,13 @@ pub enum FromWorker {
     },
     /// What the engine has to know. Several at once, in their order.
     Events(Vec<WorkerEvent>),
+    /// The same, behind the ends of logs, so that these are there when it is known that the attempts have ended.
+    Ended {
+        /// Of attempts whose ends are among the events.
+        logs: Vec<LogEnd>,
+        /// See [`FromWorker::Events`].
+        events: Vec<WorkerEvent>,
+    },
     /// What became of a [`Call`].
     Called {
         /// Which.
@@ -59,6 +66,21 @@ pub enum FromWorker {
         /// What became of it.
         outcome: CallOutcome,
     },
+}
+
+/// More of a log, in bytes, is sent by HTTP. It is little enough for no heartbeat to wait behind it.
+pub const LOG_END_BYTES: usize = 8 * 1024;
+
+/// The end of an attempt's log, where it is short: that of most scripts is all they have written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEnd {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// Where it belongs, in bytes; nothing was sent before where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// The end, in whole lines.
+    pub text: String,
 }
 
 /// What a server says.

@@ -27,6 +27,18 @@ pub struct Page {
     pub at_end: bool,
 }
 
+/// What is to be added to a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which: see [`updraft_core::protocol::log_path`].
+    pub path: String,
+    /// Where it belongs, in bytes. Only what is not there yet is added, and nothing where something between is missing.
+    /// Without an offset it belongs to the end, and is not added where the log ends with it: so it can come twice.
+    pub offset: Option<u64>,
+    /// What is added, in whole lines.
+    pub bytes: Vec<u8>,
+}
+
 /// Where the logs of attempts are.
 #[async_trait]
 pub trait Logs: Send + Sync {
@@ -34,9 +46,8 @@ pub trait Logs: Send + Sync {
     /// that does not exist is an empty one. `path` is that of [`updraft_core::protocol::log_path`].
     async fn read(&self, path: &str, offset: u64, most_bytes: usize) -> io::Result<Page>;
 
-    /// Adds to the log at `path` what stands from `offset` on, in bytes: of it only what is not there yet, and nothing
-    /// where something between is missing. How long the log is then.
-    async fn append(&self, path: &str, offset: u64, bytes: Vec<u8>) -> io::Result<u64>;
+    /// Adds to logs, and says how long each is then.
+    async fn append(&self, parts: Vec<Part>) -> Vec<io::Result<u64>>;
 
     /// The runs whose logs nothing was added to since `before`, no task's.
     async fn runs_before(&self, before: Timestamp) -> io::Result<Vec<Logged>>;
@@ -84,9 +95,11 @@ impl Logs for LogFolder {
             .map_err(io::Error::other)?
     }
 
-    async fn append(&self, path: &str, offset: u64, bytes: Vec<u8>) -> io::Result<u64> {
-        let path = self.0.join(path);
-        tokio::task::spawn_blocking(move || append(&path, offset, &bytes)).await.map_err(io::Error::other)?
+    async fn append(&self, parts: Vec<Part>) -> Vec<io::Result<u64>> {
+        let (root, count) = (self.0.clone(), parts.len());
+        let add = move || parts.iter().map(|part| append(&root.join(&part.path), part)).collect();
+        let added = tokio::task::spawn_blocking(add).await;
+        added.unwrap_or_else(|error| (0..count).map(|_| Err(io::Error::other(error.to_string()))).collect())
     }
 
     async fn runs_before(&self, before: Timestamp) -> io::Result<Vec<Logged>> {
@@ -116,7 +129,7 @@ impl Logs for LogFolder {
     }
 }
 
-fn append(path: &Path, offset: u64, bytes: &[u8]) -> io::Result<u64> {
+fn append(path: &Path, Part { offset, bytes, .. }: &Part) -> io::Result<u64> {
     if bytes.is_empty() {
         return match std::fs::metadata(path) {
             Ok(metadata) => Ok(metadata.len()),
@@ -124,21 +137,38 @@ fn append(path: &Path, offset: u64, bytes: &[u8]) -> io::Result<u64> {
             Err(error) => Err(error),
         };
     }
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let mut file = File::options().append(true).create(true).mode(0o600).open(path)?;
+    let mut file = open(path)?;
     // The same may come twice at once, where an answer took too long.
     file.lock()?;
     let length = file.metadata()?.len();
-    let known = usize::try_from(length.saturating_sub(offset)).unwrap_or(usize::MAX);
-    match bytes.get(known..) {
-        Some(new) if offset <= length && !new.is_empty() => {
-            file.write_all(new)?;
-            Ok(length + new.len() as u64)
+    let new = match offset {
+        Some(offset) if *offset > length => &[],
+        Some(offset) => {
+            let known = usize::try_from(length - offset).unwrap_or(usize::MAX);
+            bytes.get(known..).unwrap_or_default()
         }
-        Some(_) | None => Ok(length),
+        None if ends_with(&file, length, bytes)? => &[],
+        None => bytes,
+    };
+    file.write_all(new)?;
+    Ok(length + new.len() as u64)
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let open = || File::options().read(true).append(true).create(true).mode(0o600).open(path);
+    match (open(), path.parent()) {
+        (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(folder)?;
+            open()
+        }
+        (opened, _) => opened,
     }
+}
+
+fn ends_with(file: &File, length: u64, bytes: &[u8]) -> io::Result<bool> {
+    let Some(offset) = length.checked_sub(bytes.len() as u64) else { return Ok(false) };
+    let mut there = vec![0; bytes.len()];
+    Ok(read_at(file, &mut there, offset)? == there.len() && there == bytes)
 }
 
 /// The folder, beside those of namespaces, of what was removed.
@@ -304,6 +334,38 @@ mod tests {
         let left: Vec<_> =
             std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["lost+found"]);
+    }
+
+    #[tokio::test]
+    async fn what_comes_twice_is_there_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = LogFolder::new(folder.path());
+        let path = "namespace=default/dag_id=d/run_id=r/a.log";
+        let add = async |offset, text: &str| {
+            let part = Part { path: path.into(), offset, bytes: text.into() };
+            logs.append(vec![part]).await.remove(0).unwrap()
+        };
+        let text = || std::fs::read_to_string(folder.path().join(path)).unwrap_or_default();
+        assert_eq!((add(Some(0), "").await, text()), (0, String::new()));
+        // An attempt that was lost has written to it before; and one may write twice the same.
+        assert_eq!(add(None, "one\n").await, 4);
+        for _ in 0..2 {
+            assert_eq!((add(None, "two\ntwo\n").await, text()), (12, "one\ntwo\ntwo\n".into()));
+        }
+        assert_eq!(add(Some(8), "two\nthree\n").await, 18, "what is new of it");
+        assert_eq!(add(Some(8), "two\n").await, 18, "nothing of it is new");
+        assert_eq!(add(Some(19), "five\n").await, 18, "something between is missing");
+        assert_eq!(text(), "one\ntwo\ntwo\nthree\n");
+        assert_eq!(add(None, "one\ntwo\n").await, 26, "it is not the end");
+        let parts = ["b.log", "b.log/c.log", "d.log"];
+        let parts = parts.map(|path| Part { path: path.into(), offset: None, bytes: b"x\n".into() });
+        let added = logs.append(parts.into()).await;
+        assert!(added[1].is_err(), "a file is no folder");
+        assert_eq!(
+            (added[0].as_ref().unwrap(), added[2].as_ref().unwrap()),
+            (&2, &2),
+            "one does not hold the others up"
+        );
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ use tracing::{info, warn};
 use updraft_core::{
     AttemptId, Incarnation,
     input::{AttemptEnd, Outcome, Report, WorkerEvent},
-    protocol::{FromServer, FromWorker, VERSION},
+    protocol::{FromServer, FromWorker, LogEnd, VERSION},
 };
 use updraft_operators::{Files, work::Shared};
 
@@ -34,7 +34,7 @@ use self::{
     api::TaskApi,
     attempt::Tools,
     calls::{Called, Calls},
-    connection::{Connection, NoConnection},
+    connection::{Connection, NoConnection, Told},
     held::{Held, Phase},
     host::Client,
     lease::{Lease, Passed},
@@ -82,10 +82,13 @@ pub enum Asked {
 }
 
 /// Something that an attempt came to.
+#[derive(Clone)]
 struct Happened {
     attempt: AttemptId,
     at: jiff::Timestamp,
     report: Report,
+    /// The end of its log, where that goes with its end.
+    log: Option<LogEnd>,
 }
 
 /// Runs a worker until it is told to stop, has nothing to do and nobody to do it for, or is refused.
@@ -168,8 +171,8 @@ fn wanted(guard: Guard, guarding: Guarding) -> Result<Option<Arc<Guard>>, Error>
 }
 
 /// Whether an event says no more than that an attempt has begun, and what it is called.
-fn is_start(event: &WorkerEvent) -> bool {
-    matches!(event, WorkerEvent::Report { report: Report::Started | Report::Named(_), .. })
+fn is_start(told: &Told) -> bool {
+    matches!(told.event, WorkerEvent::Report { report: Report::Started | Report::Named(_), .. })
 }
 
 /// Waits until the worker is asked for more than it has heard; also where nobody is left to ask.
@@ -229,7 +232,8 @@ impl Worker {
             };
             let message = format!("its worker was killed; its processes ({pids}) were ended");
             let outcome = Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Lost) };
-            self.held.end(attempt, jiff::Timestamp::now(), Report::Ended(Box::new(outcome)));
+            let (at, report) = (jiff::Timestamp::now(), Report::Ended(Box::new(outcome)));
+            self.held.end(Happened { attempt, at, report, log: None });
         }
         if self.tools.remote
             && let Err(error) = logs::clear_former(&self.tools.logs)
@@ -369,7 +373,7 @@ impl Worker {
         let mut beat = tokio::time::interval(HEARTBEAT_EVERY);
         let mut joined = false;
         // Attempts that have begun, of which nothing has been told.
-        let mut begun: Vec<WorkerEvent> = Vec::new();
+        let mut begun: Vec<Told> = Vec::new();
         let mut told_at = tokio::time::Instant::now();
         loop {
             let ends = self.lease.ends().filter(|_| self.held.any_runs() && !abandoned);
@@ -395,9 +399,11 @@ impl Worker {
                     }
                 },
                 Some(first) = self.happened.recv() => {
-                    let mut events = vec![self.event(first)];
+                    // What others have come to at the same moment goes with it.
+                    tokio::task::yield_now().await;
+                    let mut events = vec![self.told(first)];
                     while events.len() < MOST_PER_MESSAGE && let Ok(next) = self.happened.try_recv() {
-                        events.push(self.event(next));
+                        events.push(self.told(next));
                     }
                     if begun.is_empty() {
                         told_at = tokio::time::Instant::now() + START_TOLD_AFTER;
@@ -424,7 +430,7 @@ impl Worker {
                     self.mind_lease();
                     if joined {
                         self.lease.beats();
-                        vec![WorkerEvent::Heartbeat]
+                        vec![WorkerEvent::Heartbeat.into()]
                     } else {
                         Vec::new()
                     }
@@ -436,7 +442,7 @@ impl Worker {
                 }
                 more = asked_more(asked, self.heard) => {
                     self.hear(more);
-                    vec![WorkerEvent::Draining]
+                    vec![WorkerEvent::Draining.into()]
                 }
             };
             if !events.is_empty() && !begun.is_empty() {
@@ -448,7 +454,7 @@ impl Worker {
                 return Over::Disconnected;
             }
             if self.heard >= Asked::ToFinish && self.is_idle() {
-                connection.tell(vec![WorkerEvent::Left]).await;
+                connection.tell(vec![WorkerEvent::Left.into()]).await;
                 connection.close().await;
                 return Over::Stopped;
             }
@@ -456,47 +462,40 @@ impl Worker {
     }
 
     /// What a server is told that does not know this worker, or no longer.
-    fn joining(&mut self) -> Vec<WorkerEvent> {
+    fn joining(&mut self) -> Vec<Told> {
         self.mind_lease();
         self.joins += 1;
         self.lease.joins();
-        let mut events = vec![WorkerEvent::Joined {
+        let joined = WorkerEvent::Joined {
             join: self.joins,
             slots: self.config.offer.slots,
             queues: self.config.offer.queues.clone(),
             held: self.held.ids(),
-        }];
-        events.extend(self.held.reports().map(|(attempt, at, report)| WorkerEvent::Report {
-            attempt,
-            at,
-            report,
-        }));
+        };
+        let mut events = vec![joined.into()];
+        events.extend(self.held.happened().map(Told::from));
         if self.heard > Asked::ToWork {
-            events.push(WorkerEvent::Draining);
+            events.push(WorkerEvent::Draining.into());
         }
         events
     }
 
-    fn note(&mut self, Happened { attempt, at, report }: Happened) {
-        match report {
-            Report::Named(name) => self.held.named(attempt, name),
-            Report::Started => self.held.started(attempt, at),
-            Report::Deferred { .. } | Report::Ended(_) => self.held.end(attempt, at, report),
+    fn note(&mut self, happened: Happened) {
+        match happened.report {
+            Report::Named(name) => self.held.named(happened.attempt, name),
+            Report::Started => self.held.started(happened.attempt, happened.at),
+            Report::Deferred { .. } | Report::Ended(_) => self.held.end(happened),
         }
     }
 
-    fn event(&mut self, happened: Happened) -> WorkerEvent {
-        let event = WorkerEvent::Report {
-            attempt: happened.attempt,
-            at: happened.at,
-            report: happened.report.clone(),
-        };
-        self.note(happened);
-        event
+    /// Notes what happened, and is to be told.
+    fn told(&mut self, happened: Happened) -> Told {
+        self.note(happened.clone());
+        happened.into()
     }
 
     /// Does what the server wants. What it is to be told of that.
-    fn obey(&mut self, message: FromServer) -> Vec<WorkerEvent> {
+    fn obey(&mut self, message: FromServer) -> Vec<Told> {
         self.mind_lease();
         match message {
             // What was sent before the server heard what is here is sent again where it still holds.
@@ -515,7 +514,7 @@ impl Worker {
                 for attempt in attempts {
                     match self.held.get(attempt) {
                         Some(Phase::Running(running, _)) => running.cancel(),
-                        Some(Phase::Over(..)) => {}
+                        Some(Phase::Over(_)) => {}
                         None => self.not_here(attempt),
                     }
                 }
@@ -541,12 +540,12 @@ impl Worker {
             FromServer::Drain if self.heard < Asked::ToDrain => {
                 info!("asked to drain: taking nothing more");
                 self.hear(Asked::ToDrain);
-                return vec![WorkerEvent::Draining];
+                return vec![WorkerEvent::Draining.into()];
             }
             FromServer::Finish if self.heard < Asked::ToFinish => {
                 info!("asked to go when what runs is over");
                 self.hear(Asked::ToFinish);
-                return vec![WorkerEvent::Draining];
+                return vec![WorkerEvent::Draining.into()];
             }
             FromServer::Resume if self.heard == Asked::ToDrain => {
                 info!("asked to take work again");
@@ -565,7 +564,7 @@ impl Worker {
         let message = Some("its worker does not have it".into());
         let outcome = Outcome { message, ..Outcome::new(AttemptEnd::Cancelled) };
         let report = Report::Ended(Box::new(outcome));
-        let _ = self.tools.happened.send(Happened { attempt, at: jiff::Timestamp::now(), report });
+        let _ = self.tools.happened.send(Happened { attempt, at: jiff::Timestamp::now(), report, log: None });
     }
 
     fn each_running(&self, attempts: &[AttemptId], act: impl Fn(&Running)) {

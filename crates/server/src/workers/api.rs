@@ -27,6 +27,7 @@ use crate::{
         query::{FromText, Needed, query},
         v2::value_of,
     },
+    logs::Part,
     secrets::is_sensitive,
 };
 
@@ -107,9 +108,8 @@ async fn connect(
     Extension(joining): Extension<Joining>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    let (workers, leader, lease) = (shared.workers.clone(), shared.leader.clone(), shared.config.lease);
     let upgrade = upgrade.max_message_size(LONGEST_MESSAGE_BYTES).max_frame_size(LONGEST_MESSAGE_BYTES);
-    upgrade.on_upgrade(move |socket| serve(socket, workers, leader, lease, joining))
+    upgrade.on_upgrade(move |socket| serve(socket, shared, joining))
 }
 
 /// Values that were found.
@@ -264,33 +264,32 @@ async fn put_log(
     bytes: Bytes,
 ) -> Result<Json<LogStored>, Error> {
     let attempt: AttemptId = attempt.parse().map_err(|error| Error::bad_request(format!("{error}")))?;
-    let ti = match query.call {
-        Some(_) => held(&shared, attempt).await?,
-        None => of_attempt(&shared, attempt).await?,
-    };
-    let names = (&ti.dag.namespace, &ti.dag.dag_id, &ti.run_id);
     let path = match query.call {
-        Some(call) => call_log_path(names.0, names.1, names.2, DeliveryId(call)),
-        None => log_path(names, &ti.row.task_id, attempt.ti.map_index, attempt.try_number),
+        Some(call) => {
+            let ti = held(&shared, attempt).await?;
+            call_log_path(&ti.dag.namespace, &ti.dag.dag_id, &ti.run_id, DeliveryId(call))
+        }
+        None => log_of(&shared, attempt).await?,
     };
-    let bytes = shared.logs.append(&path, query.offset.0, bytes.into()).await;
-    let bytes = bytes.map_err(|error| {
+    let part = Part { path: path.clone(), offset: Some(query.offset.0), bytes: bytes.into() };
+    let bytes = shared.logs.append(vec![part]).await.swap_remove(0).map_err(|error| {
         let why = format!("the log {path} can't be written: {error}");
         Error::Later(StatusCode::SERVICE_UNAVAILABLE, why, 5)
     })?;
     Ok(Json(LogStored { bytes }))
 }
 
-/// The task instance of an attempt that a worker holds, or has held and nobody has taken over.
-async fn of_attempt(shared: &Shared, attempt: AttemptId) -> Result<TiListing, Error> {
+/// Where the log is of an attempt that a worker holds, or has held and nobody has taken over.
+pub(super) async fn log_of(shared: &Shared, attempt: AttemptId) -> Result<String, Error> {
     let found = shared.store.ti(attempt.ti).await?;
     let is_its = |listing: &TiListing| {
-        let lease = listing.row.state.assignment().map(|assignment| assignment.lease);
-        lease.is_none_or(|lease| lease == attempt.lease) && listing.row.try_number == attempt.try_number
+        listing.row.lease == attempt.lease && listing.row.try_number == attempt.try_number
     };
-    found.filter(is_its).ok_or_else(|| {
+    let ti = found.filter(is_its).ok_or_else(|| {
         Error::forbidden(format!("attempt {attempt} was given to another worker since, or its run is gone"))
-    })
+    })?;
+    let names = (&ti.dag.namespace, &ti.dag.dag_id, &ti.run_id);
+    Ok(log_path(names, &ti.row.task_id, attempt.ti.map_index, attempt.try_number))
 }
 
 /// A run that succeeded.

@@ -1,28 +1,32 @@
 //! One worker's WebSocket.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use axum::extract::ws::{Message, WebSocket};
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
+use tokio::sync::mpsc;
 use tracing::{info, warn};
 use updraft_core::{
+    AttemptId, Incarnation, WorkerId,
     input::WorkerEvent,
-    protocol::{FromServer, FromWorker, MESSAGE_BYTES, VERSION},
+    protocol::{FromServer, FromWorker, LogEnd, MESSAGE_BYTES, VERSION, log_path},
 };
 
-use super::{About, NotAdded, Workers};
-use crate::{http::Joining, leader::Handle};
+use super::{About, NotAdded, Workers, api::log_of};
+use crate::{
+    http::{Joining, Shared},
+    logs::Part,
+};
 
 /// A worker that connects has to say who it is within this time.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 
+/// What is told with the end of a log waits so long for a disk that does not take it.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
+
 /// Serves a worker's connection until it breaks.
-pub(crate) async fn serve(
-    mut socket: WebSocket,
-    workers: Arc<Workers>,
-    leader: Handle,
-    lease: Duration,
-    joining: Joining,
-) {
+pub(crate) async fn serve(mut socket: WebSocket, shared: Arc<Shared>, joining: Joining) {
+    let workers = &shared.workers;
     let hello = match tokio::time::timeout(HELLO_WITHIN, receive(&mut socket)).await {
         Ok(Some(hello)) => hello,
         Ok(None) | Err(_) => return,
@@ -44,7 +48,7 @@ pub(crate) async fn serve(
         return refuse(&mut socket, message).await;
     }
     let about = About { version, hostname, pid, calls, drains };
-    let (number, mut outbox) = match workers.add(worker.clone(), incarnation, about) {
+    let (number, outbox) = match workers.add(worker.clone(), incarnation, about) {
         Ok(added) => added,
         // It looks for the leader again.
         Err(NotAdded::Closed) => return,
@@ -53,38 +57,144 @@ pub(crate) async fn serve(
         }
     };
     info!(%worker, pid, "a worker connected");
-    let welcome = FromServer::Welcome { lease_ms: lease.as_millis() as u64, offer: workers.offer(&worker) };
-    let mut connected = send(&mut socket, &welcome).await;
-    while connected {
-        connected = tokio::select! {
-            message = outbox.recv() => match message {
-                Some(message) => send(&mut socket, &message).await,
-                None => false,
-            },
-            said = receive(&mut socket) => match said {
-                Some(FromWorker::Events(events)) => {
-                    let beats = events.iter().any(|event| matches!(event, WorkerEvent::Heartbeat));
-                    let beats = beats && workers.is_certain();
-                    let passed_on = leader.worker(worker.clone(), incarnation, events).await.is_ok();
-                    passed_on && (!beats || send(&mut socket, &FromServer::Heartbeat).await)
-                }
-                Some(FromWorker::Called { id, outcome }) => {
-                    workers.called(&worker, number, id, outcome);
-                    true
-                }
-                Some(FromWorker::Hello { .. }) => {
-                    warn!(%worker, "a worker said hello twice; closing its connection");
-                    false
-                }
-                None => false,
-            },
+    let lease_ms = shared.config.lease.as_millis() as u64;
+    let welcome = FromServer::Welcome { lease_ms, offer: workers.offer(&worker) };
+    if send(&mut socket, &welcome).await {
+        let logs = (joining != Joining::Own).then(HashMap::new);
+        let worker = worker.clone();
+        let mut conversation = Conversation {
+            socket,
+            shared: &shared,
+            worker,
+            incarnation,
+            number,
+            logs,
+            behind: FuturesOrdered::new(),
         };
+        conversation.last(outbox).await;
     }
     if workers.remove(&worker, number) {
         // Where nobody leads, there is nobody who would give it anything.
-        let _ = leader.worker(worker.clone(), incarnation, vec![WorkerEvent::Away]).await;
+        let _ = shared.leader.worker(worker.clone(), incarnation, vec![WorkerEvent::Away]).await;
     }
     info!(%worker, pid, "a worker's connection ended");
+}
+
+/// What is said over a connection once the worker is known.
+struct Conversation<'a> {
+    socket: WebSocket,
+    shared: &'a Arc<Shared>,
+    worker: WorkerId,
+    incarnation: Incarnation,
+    number: u64,
+    /// Where the logs of the attempts are that this worker was ordered to make and whose ends are not in the store; `None`
+    /// where it writes them itself.
+    logs: Option<HashMap<AttemptId, String>>,
+    /// What is passed on when the ends of logs before it are written.
+    behind: FuturesOrdered<BoxFuture<'a, Vec<WorkerEvent>>>,
+}
+
+impl Conversation<'_> {
+    /// Until the connection breaks.
+    async fn last(&mut self, mut outbox: mpsc::UnboundedReceiver<FromServer>) {
+        let mut connected = true;
+        while connected {
+            connected = tokio::select! {
+                message = outbox.recv() => match message {
+                    Some(message) => {
+                        self.note(&message);
+                        send(&mut self.socket, &message).await
+                    }
+                    None => false,
+                },
+                Some(events) = self.behind.next(), if !self.behind.is_empty() => self.pass_on(events).await,
+                said = receive(&mut self.socket) => match said {
+                    Some(FromWorker::Events(events)) if self.behind.is_empty() => self.pass_on(events).await,
+                    Some(FromWorker::Events(events)) => self.pass_on_behind(Vec::new(), events).await,
+                    Some(FromWorker::Ended { logs, events }) => self.pass_on_behind(logs, events).await,
+                    Some(FromWorker::Called { id, outcome }) => {
+                        self.shared.workers.called(&self.worker, self.number, id, outcome);
+                        true
+                    }
+                    Some(FromWorker::Hello { .. }) => {
+                        warn!(worker = %self.worker, "a worker said hello twice; closing its connection");
+                        false
+                    }
+                    None => false,
+                },
+            };
+        }
+    }
+
+    /// Notes whose logs may come.
+    fn note(&mut self, message: &FromServer) {
+        let Some(logs) = &mut self.logs else { return };
+        match message {
+            FromServer::Assign(orders) => logs.extend(orders.iter().map(|order| {
+                let names = (&order.run.namespace, &order.run.dag_id, &order.run.run_id);
+                let (ti, number) = (order.attempt.ti, order.attempt.try_number);
+                (order.attempt, log_path(names, &order.task.task_id, ti.map_index, number))
+            })),
+            FromServer::Acknowledge(attempts) => {
+                attempts.iter().for_each(|attempt| drop(logs.remove(attempt)))
+            }
+            _ => {}
+        }
+    }
+
+    async fn pass_on(&mut self, events: Vec<WorkerEvent>) -> bool {
+        let beats = events.contains(&WorkerEvent::Heartbeat) && self.shared.workers.is_certain();
+        let passed_on =
+            self.shared.leader.worker(self.worker.clone(), self.incarnation, events).await.is_ok();
+        passed_on && (!beats || send(&mut self.socket, &FromServer::Heartbeat).await)
+    }
+
+    /// Passes events on when the ends of logs are written, and what came before is passed on; a heartbeat at once.
+    async fn pass_on_behind(&mut self, ends: Vec<LogEnd>, mut events: Vec<WorkerEvent>) -> bool {
+        let count = events.len();
+        events.retain(|event| *event != WorkerEvent::Heartbeat);
+        let beats = events.len() < count;
+        if !(events.is_empty() && ends.is_empty()) {
+            let known = self.logs.as_ref();
+            let path_of = |end: &LogEnd| known.and_then(|logs| logs.get(&end.attempt)).cloned();
+            let ends: Vec<_> = ends.into_iter().map(|end| (path_of(&end), end)).collect();
+            let shared = self.shared;
+            self.behind.push_back(Box::pin(async move {
+                if !ends.is_empty()
+                    && tokio::time::timeout(WRITTEN_WITHIN, add_ends(shared, ends)).await.is_err()
+                {
+                    warn!("the ends of logs are not written: the folder of logs does not answer");
+                }
+                events
+            }));
+        }
+        !beats || self.pass_on(vec![WorkerEvent::Heartbeat]).await
+    }
+}
+
+/// Writes the ends of logs. What can't be written is told here: the attempts have ended all the same.
+async fn add_ends(shared: &Shared, ends: Vec<(Option<String>, LogEnd)>) {
+    let mut parts = Vec::with_capacity(ends.len());
+    for (path, LogEnd { attempt, offset, text }) in ends {
+        let path = match path {
+            Some(path) => path,
+            // It was ordered by who led before.
+            None => match log_of(shared, attempt).await {
+                Ok(path) => path,
+                Err(error) => {
+                    warn!(%attempt, ?error, "the end of a log is not taken");
+                    continue;
+                }
+            },
+        };
+        parts.push(Part { path, offset, bytes: text.into() });
+    }
+    let paths: Vec<String> = parts.iter().map(|part| part.path.clone()).collect();
+    for (path, added) in paths.iter().zip(shared.logs.append(parts).await) {
+        if let Err(error) = added {
+            warn!(path, %error, "the end of a log can't be written");
+        }
+    }
 }
 
 async fn refuse(socket: &mut WebSocket, why: String) {

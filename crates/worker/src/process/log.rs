@@ -47,6 +47,8 @@ pub struct LogReport {
     pub cut: Missing,
     /// Entries that could not be written, and why.
     pub lost: Option<LogLoss>,
+    /// The end, where it is short and whoever asked for the process sees to it: it is not in the file.
+    pub unwritten: Vec<u8>,
 }
 
 /// Entries that are not in the file.
@@ -86,6 +88,8 @@ pub(super) struct LogWriter {
     buffer: Vec<u8>,
     written: u64,
     limit: u64,
+    /// Of a log that is all in memory at its end, so many bytes are not written.
+    unwritten: usize,
     tail: Option<Tail>,
     lines: u64,
     loss: Option<LogLoss>,
@@ -119,12 +123,18 @@ impl LogWriter {
             buffer: Vec::new(),
             written: 0,
             limit,
+            unwritten: 0,
             tail: None,
             lines: 0,
             loss: None,
             unmentioned: Missing::default(),
             is_torn: false,
         }
+    }
+
+    /// Does not write a log that is no longer than this, unless it had to be shown before its end.
+    pub(super) fn leaving(self, unwritten: usize) -> Self {
+        Self { unwritten, ..self }
     }
 
     /// Adds an entry. `goes_on`: the line is continued by the stream's next entry.
@@ -173,8 +183,16 @@ impl LogWriter {
                 render(&mut self.buffer, &stamp, stream, goes_on, &text);
             }
         }
-        self.write();
-        LogReport { bytes: self.written, lines: self.lines, cut, lost: self.loss }
+        let unwritten = match self.file {
+            None if self.loss.is_none() && self.buffer.len() <= self.unwritten => {
+                std::mem::take(&mut self.buffer)
+            }
+            _ => Vec::new(),
+        };
+        if unwritten.is_empty() {
+            self.write();
+        }
+        LogReport { bytes: self.written, lines: self.lines, cut, lost: self.loss, unwritten }
     }
 
     fn tail_bytes(&self) -> u64 {
@@ -231,7 +249,8 @@ impl LogWriter {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+/// The log at this path, to add to it; made with its folders where it is not there.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let open = || File::options().append(true).create(true).mode(0o600).open(path);
     match (open(), path.parent()) {
         (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {

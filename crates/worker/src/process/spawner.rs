@@ -169,7 +169,7 @@ fn start(
     let Started { launched, out, err, folder, masks, uid } =
         prepared.start(slots, stack, shared.open_files)?;
     let pid = launched.pid;
-    let log = LogWriter::new(spec.log, spec.log_limit_bytes);
+    let log = LogWriter::new(spec.log, spec.log_limit_bytes).leaving(spec.unwritten_log_bytes);
     let capture = Capture::new(log, Collector::new(spec.result, spec.result_limit_bytes), folder, masks);
     let watch = || {
         let output = Output::new(out, err, capture)?;

@@ -60,6 +60,10 @@ pub struct ProcessSpec {
     pub log: PathBuf,
     /// Beyond this many bytes the middle of the log is cut.
     pub log_limit_bytes: u64,
+    /// A log that is no longer than this is not written at its end, but given back ([`LogReport::unwritten`]).
+    ///
+    /// [`LogReport::unwritten`]: super::log::LogReport::unwritten
+    pub unwritten_log_bytes: usize,
 }
 
 impl ProcessSpec {
@@ -86,6 +90,7 @@ impl ProcessSpec {
             run_as_user: None,
             log: log.into(),
             log_limit_bytes: DEFAULT_LOG_LIMIT_BYTES,
+            unwritten_log_bytes: 0,
         }
     }
 }

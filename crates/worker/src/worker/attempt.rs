@@ -19,7 +19,7 @@ use tokio::{
 use updraft_core::{
     CallbackOn, TaskId, XcomValue,
     input::{AttemptEnd, Branch, Outcome, Report},
-    protocol::{Order, log_path},
+    protocol::{LOG_END_BYTES, Order, log_path},
 };
 use updraft_operators::{
     Files, Prepared, ProcessPlan, Work, is_literal,
@@ -33,7 +33,7 @@ use super::{
     api::{self, Granted, TaskApi},
     callbacks::Callbacks,
     host::{AttemptHost, Client, LogOf, NoLookUps},
-    logs::Shipping,
+    logs::{self, Shipping},
     wanted::{Running, Wanted, steer},
 };
 use crate::process::{
@@ -96,15 +96,15 @@ pub(super) fn begin(order: Arc<Order>, tools: Arc<Tools>) -> Running {
         let happened = tools.happened.clone();
         let shipping = Shipping::begin(LogOf { attempt, call: None }, log_file(&order, &tools), &tools);
         // In a task of its own, so that one that panics has an end, too.
-        let (at, report) = match tokio::spawn(async move { carry_out(order, &tools, wanted).await }).await {
-            Ok(ended) => ended,
-            Err(panic) => (Timestamp::now(), unexpected(&panic)),
+        let carried_out = tokio::spawn(async move { carry_out(order, &tools, wanted).await }).await;
+        let (at, report, unwritten) =
+            carried_out.unwrap_or_else(|panic| (Timestamp::now(), unexpected(&panic), Vec::new()));
+        let log = match shipping {
+            Some(shipping) => shipping.end(unwritten).await,
+            None => None,
         };
-        if let Some(shipping) = shipping {
-            shipping.end().await;
-        }
         // Nobody to tell only when the worker itself is going.
-        let _ = happened.send(Happened { attempt, at, report });
+        let _ = happened.send(Happened { attempt, at, report, log });
     });
     running
 }
@@ -114,15 +114,16 @@ fn unexpected(panic: &JoinError) -> Report {
 }
 
 /// Carries an attempt out, and calls what is to be called about it. How it ended, and when: what is called after
-/// that takes none of its time.
+/// that takes none of its time; and what of its log is not written.
 async fn carry_out(
     order: Arc<Order>,
     tools: &Arc<Tools>,
     wanted: watch::Receiver<Wanted>,
-) -> (Timestamp, Report) {
+) -> (Timestamp, Report, Vec<u8>) {
     let masks = Masks::default();
+    let mut unwritten = Vec::new();
     let began = Timestamp::now();
-    let report = run(&order, tools, &masks, wanted.clone()).await;
+    let report = run(&order, tools, &masks, wanted.clone(), &mut unwritten).await;
     let at = Timestamp::now();
     if let (Report::Ended(outcome), false) = (&report, order.task.callbacks.is_empty()) {
         // Boxed, as those of most attempts are not there. Whatever becomes of them, the attempt has ended as it has.
@@ -132,7 +133,7 @@ async fn carry_out(
             tracing::error!(attempt = %order.attempt, "calling its callbacks failed in a way it should not; please report this");
         }
     }
-    (at, report)
+    (at, report, unwritten)
 }
 
 fn callbacks<'a>(
@@ -149,6 +150,7 @@ async fn run(
     tools: &Arc<Tools>,
     masks: &Masks,
     wanted: watch::Receiver<Wanted>,
+    unwritten: &mut Vec<u8>,
 ) -> Report {
     let log = log_file(order, tools);
     let prepared = tokio::select! {
@@ -192,7 +194,7 @@ async fn run(
         Work::Until(until) => Report::Deferred { until },
         Work::Process(plan) => {
             // Boxed, so that one that only waits does not take as much room as one with a process.
-            let process = Box::pin(run_process(order, tools, plan, masks, log, wanted));
+            let process = Box::pin(run_process(order, tools, plan, masks, log, wanted, unwritten));
             Report::Ended(Box::new(process.await))
         }
         Work::Native(task) => {
@@ -324,7 +326,7 @@ fn started(order: &Order, tools: &Tools, at: Timestamp) {
 }
 
 fn happened(order: &Order, tools: &Tools, at: Timestamp, report: Report) {
-    let _ = tools.happened.send(Happened { attempt: order.attempt, at, report });
+    let _ = tools.happened.send(Happened { attempt: order.attempt, at, report, log: None });
 }
 
 pub(super) fn log_file(order: &Order, tools: &Tools) -> PathBuf {
@@ -366,12 +368,16 @@ async fn run_process(
     masks: &Masks,
     log: PathBuf,
     wanted: watch::Receiver<Wanted>,
+    unwritten: &mut Vec<u8>,
 ) -> Outcome {
     let name = order.attempt.to_string();
-    let (spec, _granted) = match process_spec(order, tools, &name, &plan, masks.clone(), log.clone()) {
+    let (mut spec, _granted) = match process_spec(order, tools, &name, &plan, masks.clone(), log.clone()) {
         Ok(made) => made,
         Err(message) => return Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Failed) },
     };
+    if tools.remote && order.task.callbacks.is_empty() {
+        spec.unwritten_log_bytes = LOG_END_BYTES;
+    }
     if matches!(*wanted.borrow(), Wanted::End(_)) {
         return Outcome::new(AttemptEnd::Cancelled);
     }
@@ -388,9 +394,12 @@ async fn run_process(
     let control = running.control();
     tokio::select! {
         end = running.wait() => match end {
-            Ok(end) => {
+            Ok(mut end) => {
+                *unwritten = std::mem::take(&mut end.log.unwritten);
                 let outcome = judge(order, &plan, end, &log).await;
                 if outcome.end == AttemptEnd::Failed {
+                    // What it failed by is looked for there.
+                    logs::write(&log, &std::mem::take(unwritten));
                     explain_refusal(order, tools, &log).await;
                 }
                 told(order, outcome, masks)

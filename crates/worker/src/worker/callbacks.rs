@@ -132,7 +132,7 @@ pub(super) async fn call_about_run(
     let shipping = Shipping::begin(of, log.clone(), tools);
     let outcome = called_about_run(call, tools, log, wanted).await;
     if let Some(shipping) = shipping {
-        shipping.end().await;
+        shipping.end(Vec::new()).await;
     }
     outcome
 }

@@ -18,16 +18,39 @@ use tokio_tungstenite::{
 use tracing::warn;
 use updraft_core::{
     input::WorkerEvent,
-    protocol::{FromServer, FromWorker, LONGEST_MESSAGE_BYTES, MESSAGE_BYTES},
+    protocol::{FromServer, FromWorker, LONGEST_MESSAGE_BYTES, LogEnd, MESSAGE_BYTES},
 };
 
-use super::host::{Client, innermost, told_by};
+use super::{
+    Happened,
+    host::{Client, innermost, told_by},
+};
 
 /// A server that is there answers within this; one that stands by waits up to ten seconds for a leader.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(11);
 
 /// The route of the WebSocket.
 const CONNECT: &str = "connect";
+
+/// What a server is told.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub event: WorkerEvent,
+    /// The end of the log of the attempt that has ended.
+    pub log: Option<LogEnd>,
+}
+
+impl From<WorkerEvent> for Told {
+    fn from(event: WorkerEvent) -> Self {
+        Self { event, log: None }
+    }
+}
+
+impl From<Happened> for Told {
+    fn from(Happened { attempt, at, report, log }: Happened) -> Self {
+        Self { event: WorkerEvent::Report { attempt, at, report }, log }
+    }
+}
 
 /// A connection to the server.
 pub(super) struct Connection(WebSocketStream<Upgraded>);
@@ -101,24 +124,21 @@ impl Connection {
     }
 
     /// Says what happened, in their order. `false` where the connection is broken.
-    pub async fn tell(&mut self, events: Vec<WorkerEvent>) -> bool {
-        let mut left = vec![events];
-        while let Some(events) = left.pop() {
-            let message = FromWorker::Events(events);
-            let text = match serde_json::to_string(&message) {
+    pub async fn tell(&mut self, told: Vec<Told>) -> bool {
+        let mut left = vec![told];
+        while let Some(mut told) = left.pop() {
+            let text = match serde_json::to_string(&message(&told)) {
                 Ok(text) => text,
                 Err(error) => {
                     warn!(%error, "a message can't be written as JSON");
                     continue;
                 }
             };
-            match message {
-                FromWorker::Events(mut events) if text.len() > MESSAGE_BYTES && events.len() > 1 => {
-                    left.push(events.split_off(events.len() / 2));
-                    left.push(events);
-                }
-                _ if self.0.send(Message::Text(text.into())).await.is_err() => return false,
-                _ => {}
+            if text.len() > MESSAGE_BYTES && told.len() > 1 {
+                left.push(told.split_off(told.len() / 2));
+                left.push(told);
+            } else if self.0.send(Message::Text(text.into())).await.is_err() {
+                return false;
             }
         }
         true
@@ -144,4 +164,10 @@ impl Connection {
     pub async fn close(mut self) {
         let _ = self.0.close(None).await;
     }
+}
+
+fn message(told: &[Told]) -> FromWorker {
+    let events = told.iter().map(|told| told.event.clone()).collect();
+    let logs: Vec<LogEnd> = told.iter().filter_map(|told| told.log.clone()).collect();
+    if logs.is_empty() { FromWorker::Events(events) } else { FromWorker::Ended { logs, events } }
 }

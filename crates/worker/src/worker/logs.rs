@@ -1,24 +1,24 @@
 //! Logs on their way to a server of another machine, from the files that they are written to here: beside the
-//! connection that orders and reports go over, so that no heartbeat waits behind them.
+//! connection that orders and reports go over, so that no heartbeat waits behind them. Only an end that is short goes with
+//! the report of the attempt's: two requests for each small script cost more than the script.
 
 use std::{
-    io,
+    fs::File,
+    io::{self, Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncReadExt as _, AsyncSeekExt as _},
-    sync::oneshot,
-    task::JoinHandle,
-};
+use tokio::sync::oneshot;
 use tracing::warn;
+use updraft_core::protocol::{LOG_END_BYTES, LogEnd};
 
 use super::{
     attempt::Tools,
     host::{Client, LogOf},
 };
+use crate::process::log::open;
 
 /// How often a log that grows is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -49,8 +49,8 @@ pub(super) fn clear_former(folder: &Path) -> io::Result<()> {
 
 /// A log that is being sent.
 pub(super) struct Shipping {
-    ended: oneshot::Sender<()>,
-    over: JoinHandle<()>,
+    ended: oneshot::Sender<Vec<u8>>,
+    over: oneshot::Receiver<Option<LogEnd>>,
 }
 
 impl Shipping {
@@ -59,28 +59,48 @@ impl Shipping {
         if !tools.remote {
             return None;
         }
-        let (ended, has_ended) = oneshot::channel();
+        let ((ended, has_ended), (tell, over)) = (oneshot::channel(), oneshot::channel());
         let mut log = Log { of, file, base: None, sent: 0, client: tools.client.clone() };
-        let over = tokio::spawn(async move {
-            let shipped = log.ship_until(has_ended).await;
-            let told = |error: &dyn std::fmt::Display| {
-                warn!(attempt = %of.attempt, %error, "a log is not whole on the server");
+        tokio::spawn(async move {
+            let shipped = match log.ship_until(has_ended).await {
+                // Nobody waited so long: the attempt's end was told without it.
+                Ok(end) => match tell.send(end) {
+                    Err(Some(end)) => log.send(end.text.into()).await,
+                    Ok(()) | Err(None) => Ok(()),
+                },
+                Err(unshipped) => Err(unshipped),
             };
-            match shipped {
-                Ok(()) => {}
-                Err(Unshipped::Refused(why)) => told(&why),
-                Err(Unshipped::Unread(error)) => told(&error),
+            if let Err(error) = shipped {
+                warn!(attempt = %of.attempt, %error, "a log is not whole on the server");
             }
-            let _ = tokio::fs::remove_file(&log.file).await;
+            let _ = std::fs::remove_file(&log.file);
         });
         Some(Self { ended, over })
     }
 
-    /// Nothing more is written. Waits until all is there, or long enough: the rest follows.
-    pub async fn end(self) {
+    /// Nothing more is written; behind what is, this belongs. Waits until all is there but what is to be told with the
+    /// attempt's end; or long enough: the rest follows.
+    pub async fn end(mut self, unwritten: Vec<u8>) -> Option<LogEnd> {
         // Gone where it was refused.
-        let _ = self.ended.send(());
-        let _ = tokio::time::timeout(WAITED_FOR, self.over).await;
+        let _ = self.ended.send(unwritten);
+        match tokio::time::timeout(WAITED_FOR, &mut self.over).await {
+            Ok(end) => end.ok()?,
+            Err(_) => {
+                self.over.close();
+                // It may have come at this moment.
+                self.over.try_recv().ok()?
+            }
+        }
+    }
+}
+
+/// Writes what was left unwritten of a log.
+pub(super) fn write(log: &Path, unwritten: &[u8]) {
+    if unwritten.is_empty() {
+        return;
+    }
+    if let Err(error) = open(log).and_then(|mut file| file.write_all(unwritten)) {
+        warn!(file = %log.display(), %error, "the end of a log can't be written");
     }
 }
 
@@ -95,39 +115,71 @@ struct Log {
 }
 
 /// Why a log is not sent.
+#[derive(Debug, thiserror::Error)]
 enum Unshipped {
+    #[error("{0}")]
     Refused(String),
+    #[error("it can't be read: {0}")]
     Unread(io::Error),
 }
 
 impl Log {
-    async fn ship_until(&mut self, mut ended: oneshot::Receiver<()>) -> Result<(), Unshipped> {
+    async fn ship_until(
+        &mut self,
+        mut ended: oneshot::Receiver<Vec<u8>>,
+    ) -> Result<Option<LogEnd>, Unshipped> {
         loop {
-            let last = tokio::select! {
-                _ = &mut ended => true,
-                () = tokio::time::sleep(LOOK_EVERY) => false,
-            };
-            self.ship().await?;
-            if last {
-                return Ok(());
+            tokio::select! {
+                unwritten = &mut ended => return self.ship_last(&unwritten.unwrap_or_default()).await,
+                () = tokio::time::sleep(LOOK_EVERY) => self.ship().await?,
             }
         }
     }
 
-    /// Sends all that is there now.
+    /// Sends what is left, and returns the end of it that is short and an attempt's.
+    async fn ship_last(&mut self, unwritten: &[u8]) -> Result<Option<LogEnd>, Unshipped> {
+        let left = [&*self.read().map_err(Unshipped::Unread)?, unwritten].concat();
+        if let Some(end) = self.short_end(&left) {
+            return Ok(Some(end));
+        }
+        write(&self.file, unwritten);
+        loop {
+            let left = self.read().map_err(Unshipped::Unread)?;
+            match self.short_end(&left) {
+                Some(end) => return Ok(Some(end)),
+                None if left.is_empty() => return Ok(None),
+                None => self.send(left).await?,
+            }
+        }
+    }
+
+    /// What is left, where it can be told with the attempt's end.
+    fn short_end(&self, left: &[u8]) -> Option<LogEnd> {
+        let text = std::str::from_utf8(left).ok()?.to_owned();
+        let offset = self.base.map(|base| base + self.sent);
+        let is_short = self.of.call.is_none() && (1..=LOG_END_BYTES).contains(&left.len());
+        is_short.then_some(LogEnd { attempt: self.of.attempt, offset, text })
+    }
+
+    /// Sends all that is written.
     async fn ship(&mut self) -> Result<(), Unshipped> {
         loop {
-            let bytes = self.read().await.map_err(Unshipped::Unread)?;
-            if bytes.is_empty() {
-                return Ok(());
+            match self.read().map_err(Unshipped::Unread)? {
+                bytes if bytes.is_empty() => return Ok(()),
+                bytes => self.send(bytes).await?,
             }
-            let base = match self.base {
-                Some(base) => base,
-                None => *self.base.insert(self.put(0, Vec::new()).await?),
-            };
-            // Nobody else adds to it.
-            self.sent = self.put(base + self.sent, bytes).await?.saturating_sub(base);
         }
+    }
+
+    /// Sends what follows on what was sent.
+    async fn send(&mut self, bytes: Vec<u8>) -> Result<(), Unshipped> {
+        let base = match self.base {
+            Some(base) => base,
+            None => *self.base.insert(self.put(0, Vec::new()).await?),
+        };
+        // Nobody else adds to it.
+        self.sent = self.put(base + self.sent, bytes).await?.saturating_sub(base);
+        Ok(())
     }
 
     async fn put(&self, offset: u64, bytes: Vec<u8>) -> Result<u64, Unshipped> {
@@ -135,17 +187,17 @@ impl Log {
         stored.map_err(|error| Unshipped::Refused(error.to_string()))
     }
 
-    /// What the server has not, or the beginning of it.
-    async fn read(&self) -> io::Result<Vec<u8>> {
+    /// What the server has not, or the beginning of it: it was written just now, and is in memory.
+    fn read(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        let mut file = match tokio::fs::File::open(&self.file).await {
+        let mut file = match File::open(&self.file) {
             Ok(file) => file,
             // Nothing was written yet.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(bytes),
             Err(error) => return Err(error),
         };
-        file.seek(io::SeekFrom::Start(self.sent)).await?;
-        file.take(AT_ONCE).read_to_end(&mut bytes).await?;
+        file.seek(io::SeekFrom::Start(self.sent))?;
+        file.take(AT_ONCE).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 }

@@ -22,9 +22,9 @@ use updraft_worker::worker::{Asked, Endpoint, run};
 use crate::conversation::{attempt, config, order};
 
 /// A worker has so long to do what is waited for.
-const WITHIN: Duration = Duration::from_secs(20);
+pub const WITHIN: Duration = Duration::from_secs(20);
 
-async fn accept(listener: &TcpListener) -> WebSocketStream<TcpStream> {
+pub async fn accept(listener: &TcpListener) -> WebSocketStream<TcpStream> {
     loop {
         let next = tokio::time::timeout(WITHIN, listener.accept());
         // What is no WebSocket is a log, for which nobody is there.
@@ -34,17 +34,26 @@ async fn accept(listener: &TcpListener) -> WebSocketStream<TcpStream> {
     }
 }
 
-async fn say(socket: &mut WebSocketStream<TcpStream>, message: FromServer) {
+pub async fn say(socket: &mut WebSocketStream<TcpStream>, message: FromServer) {
     let text = serde_json::to_string(&message).unwrap();
     socket.send(Message::Text(text.into())).await.unwrap();
+}
+
+/// What the worker says next.
+pub async fn next(socket: &mut WebSocketStream<TcpStream>) -> FromWorker {
+    loop {
+        let next = tokio::time::timeout(WITHIN, socket.next()).await.expect("it says something");
+        let Message::Text(text) = next.unwrap().unwrap() else { continue };
+        return serde_json::from_str(&text).unwrap();
+    }
 }
 
 /// Waits until the worker tells of this, and answers meanwhile that it is heard of.
 async fn hears<T>(socket: &mut WebSocketStream<TcpStream>, wanted: impl Fn(&WorkerEvent) -> Option<T>) -> T {
     loop {
-        let next = tokio::time::timeout(WITHIN, socket.next()).await.expect("it says something");
-        let Message::Text(text) = next.unwrap().unwrap() else { continue };
-        let FromWorker::Events(events) = serde_json::from_str(&text).unwrap() else { continue };
+        let (FromWorker::Events(events) | FromWorker::Ended { events, .. }) = next(socket).await else {
+            continue;
+        };
         if let Some(found) = events.iter().find_map(&wanted) {
             return found;
         }

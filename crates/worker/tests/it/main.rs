@@ -7,4 +7,6 @@ mod callbacks;
 mod conversation;
 mod lease;
 #[cfg(target_os = "linux")]
+mod logs;
+#[cfg(target_os = "linux")]
 mod process;

@@ -4,8 +4,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use updraft_core::{
-    input::{AttemptEnd, Outcome},
-    protocol::log_path,
+    AttemptId,
+    input::{AttemptEnd, Outcome, Report, WorkerEvent},
+    protocol::{FromWorker, LogEnd, log_path},
 };
 
 use super::{Server, runs::at_work, worker::Worker};
@@ -45,6 +46,41 @@ async fn a_log_is_read_in_pages_until_the_attempt_is_over() {
     server.get(&LOG.replace("logs/1", "logs/2")).await.refused(404);
     server.get(&LOG.replace("logs/1", "logs/x")).await.refused(422);
     server.get(&LOG.replace("first", "none")).await.refused(404);
+}
+
+/// How an attempt ends whose log comes with it.
+fn ended(attempt: AttemptId, end: AttemptEnd, text: &str) -> FromWorker {
+    let (at, report) = (jiff::Timestamp::now(), Report::Ended(Box::new(Outcome::new(end))));
+    FromWorker::Ended {
+        logs: vec![LogEnd { attempt, offset: None, text: text.into() }],
+        events: vec![WorkerEvent::Report { attempt, at, report }],
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_log_comes_with_that_of_its_attempt() {
+    let server = at_work().await;
+    let mut worker = Worker::join(&server).await;
+    server.trigger("work", "r").await;
+    let order = worker.begin().await;
+    let line = |text: &str| format!("2026-01-31T12:00:00.000000Z\tout\t{text}\n");
+    let said = ended(order.attempt, AttemptEnd::Success, &line("all"));
+    worker.say(said.clone()).await;
+    server.until("/api/v2/dags/work/dagRuns/r/taskInstances/first", |ti| ti["state"] == "success").await;
+    let read = async |log: &str| {
+        let text = server.request(Method::GET, log, "viewer").header("accept", "text/plain").send().await;
+        text.unwrap().text().await.unwrap()
+    };
+    assert_eq!(read(LOG).await, "2026-01-31T12:00:00.000000Z all\n", "it is there when the end is known");
+    // A connection that broke before this was acknowledged. What follows is heard after it.
+    worker.say(said).await;
+    let second = worker.begin().await;
+    let strange = AttemptId { lease: order.attempt.lease + 1, ..order.attempt };
+    worker.say(ended(strange, AttemptEnd::Success, &line("a stranger's"))).await;
+    worker.say(ended(second.attempt, AttemptEnd::FailedForGood, &line("second"))).await;
+    server.until("/api/v2/dags/work/dagRuns/r", |run| run["state"] == "failed").await;
+    assert_eq!(read(&LOG.replace("first", "second")).await, "2026-01-31T12:00:00.000000Z second\n");
+    assert_eq!(read(LOG).await, "2026-01-31T12:00:00.000000Z all\n", "once, and nobody else's");
 }
 
 #[tokio::test]

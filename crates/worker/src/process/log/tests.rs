@@ -19,6 +19,25 @@ fn write(path: &Path, limit: u64, pieces: &[&[u8]], eager: bool) -> LogReport {
     log.finish()
 }
 
+#[test]
+fn a_log_that_is_short_can_be_left_unwritten_unless_it_was_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    for (number, shown, text, unwritten) in
+        [(1, false, "short", true), (2, true, "short", false), (3, false, &*"x".repeat(200), false)]
+    {
+        let path = folder.path().join(number.to_string());
+        let mut log = LogWriter::new(path.clone(), u64::MAX).leaving(100);
+        log.entry(&Stamp::now(), Stream::Out, false, text.as_bytes());
+        if shown {
+            log.flush();
+        }
+        let report = log.finish();
+        let left = String::from_utf8(report.unwritten).unwrap();
+        assert_eq!((left.ends_with("\tout\tshort\n"), path.exists()), (unwritten, !unwritten), "{number}");
+        assert_eq!(report.bytes, path.metadata().map_or(0, |file| file.len()));
+    }
+}
+
 fn read(path: &Path) -> Vec<Entry> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().map(|line| Entry::parse(line).unwrap_or_else(|| panic!("{line:?} is no entry"))).collect()
