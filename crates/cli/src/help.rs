@@ -6,7 +6,7 @@ use clap::Command;
 
 /// What stands under which heading. What stands nowhere comes last.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Start here", &["standalone", "worker", "import"]),
+    ("Start here", &["standalone", "worker", "server", "import"]),
     ("Work", &["dags", "runs", "backfill", "tasks", "xcoms", "assets", "pause", "resume"]),
     ("What work needs", &["variables", "connections", "pools"]),
     ("Who", &["users", "tokens"]),
