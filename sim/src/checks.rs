@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use updraft_core::{
-    AttemptId, Config, DeliveryId, Engine, Incarnation, TiStateName, WorkerId,
+    AttemptId, Config, DeliveryId, Engine, Incarnation, Namespace, TiStateName, WorkerId,
     input::{Report, ToWorker},
     record::Batch,
 };
@@ -171,6 +171,12 @@ impl Checks {
             return Err(format!("attempt {attempt} is begun by w{w}, and w{before} began it before"));
         }
         let worker = &workers[w];
+        if worker.namespace.as_ref().is_some_and(|own| *own != Namespace::default()) {
+            return Err(format!(
+                "{} is of the namespace {:?}, and begins {attempt}",
+                worker.id, worker.namespace
+            ));
+        }
         let running = worker.held.values().filter(|held| held.is_running() && !held.watch).count();
         let other = |(of, held): &(&AttemptId, &Held)| of.ti == attempt.ti && held.is_running();
         if let Some((other, _)) = worker.held.iter().find(other) {

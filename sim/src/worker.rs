@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use updraft_core::{
-    AttemptId, Incarnation, QueueName, WorkerId,
+    AttemptId, Incarnation, Namespace, QueueName, WorkerId,
     input::{Outcome, Report, ToWorker, WorkerEvent},
 };
 
@@ -24,6 +24,8 @@ pub(crate) struct Worker {
     pub conn: Option<ConnId>,
     pub slots: u32,
     pub queues: Vec<QueueName>,
+    /// The only namespace that its token is for.
+    pub namespace: Option<Namespace>,
     pub held: BTreeMap<AttemptId, Held>,
     pub lease_until: Micros,
     /// When the last heartbeats were sent: an answer extends the lease from there.
@@ -79,7 +81,7 @@ impl Held {
 }
 
 impl Worker {
-    pub fn new(id: String, slots: u32, queues: Vec<QueueName>) -> Self {
+    pub fn new(id: String, slots: u32, queues: Vec<QueueName>, namespace: Option<Namespace>) -> Self {
         Self {
             id: id.into(),
             life: 1,
@@ -90,6 +92,7 @@ impl Worker {
             conn: None,
             slots,
             queues,
+            namespace,
             held: BTreeMap::new(),
             lease_until: Micros::MAX,
             beats: BTreeMap::new(),
@@ -137,6 +140,7 @@ impl Worker {
             join: self.joins,
             slots: self.slots,
             queues: self.queues.clone(),
+            namespace: self.namespace.clone(),
             held: self.held.keys().copied().collect(),
         };
         let draining = self.draining.then_some(WorkerEvent::Draining);

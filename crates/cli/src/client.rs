@@ -12,7 +12,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use reqwest::{Method, RequestBuilder, Response, Url, header::ACCEPT};
+use reqwest::{
+    Method, RequestBuilder, Response, Url,
+    header::{ACCEPT, CONTENT_TYPE},
+};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
@@ -144,6 +147,12 @@ impl Client {
             request = request.json(body);
         }
         self.read(self.send(request).await?).await
+    }
+
+    /// Sends a packed folder, for as long as that takes.
+    pub async fn upload(&self, path: &[&str], query: Query<'_>, packed: Vec<u8>) -> Result<Value> {
+        let request = self.http.post(self.api(path)).query(query).header(CONTENT_TYPE, "application/gzip");
+        self.read(self.send(request.body(packed)).await?).await
     }
 
     /// What needs no token.

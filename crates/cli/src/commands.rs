@@ -6,6 +6,7 @@ pub mod backfill;
 pub mod connections;
 pub mod dags;
 pub mod deliveries;
+pub mod deployments;
 pub mod health;
 mod near;
 pub mod pause;

@@ -9,10 +9,11 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
+use updraft_bundles::Checkouts;
 use updraft_core::{DagId, Namespace};
 use updraft_server::{
     authoring::{Event, Folder, Format, Options, Reading, environment, native, read_document, read_folder},
-    git::{self, Checkouts, Credentials, Remote},
+    git::{self, Credentials, Remote},
 };
 
 use crate::config::{Config, Home};
@@ -23,14 +24,20 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// A folder of DAG files that may name all operators of this program.
 pub fn folder(root: PathBuf) -> Folder {
     Folder {
-        root,
+        root: Some(root),
         namespace: Namespace::default(),
         check: Arc::new(native),
         variable: Arc::new(environment),
         owners: BTreeMap::new(),
         look_every: LOOK_EVERY,
         git: None,
+        deployed: None,
     }
+}
+
+/// The folder that is no bundle.
+pub fn root(folder: &Folder) -> &Path {
+    folder.root.as_deref().unwrap_or(Path::new("."))
 }
 
 /// All DAG files of a home folder: those of the folder, and those of the repository as it was last fetched.

@@ -7,7 +7,10 @@ use clap::Command;
 /// What stands under which heading. What stands nowhere comes last.
 const GROUPS: &[(&str, &[&str])] = &[
     ("Start here", &["standalone", "worker", "server", "import"]),
-    ("Work", &["dags", "runs", "backfill", "tasks", "xcoms", "assets", "pause", "resume"]),
+    (
+        "Work",
+        &["dags", "deploy", "deployments", "runs", "backfill", "tasks", "xcoms", "assets", "pause", "resume"],
+    ),
     ("What work needs", &["variables", "connections", "pools"]),
     ("Who", &["users", "tokens"]),
     ("How it is", &["health", "servers", "workers", "alerts", "deliveries", "version"]),

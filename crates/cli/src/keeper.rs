@@ -85,6 +85,7 @@ pub fn main(home: &Path, args: Args) -> Result<()> {
         installation: home.installation(),
         guarding: args.guard,
         readable: args.readable,
+        bundles: home.bundles(),
         files: args.files,
         callback_timeout: Duration::from_secs(args.callback_timeout),
         log_limit_bytes: args.log_limit,

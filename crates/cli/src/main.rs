@@ -72,6 +72,14 @@ enum Command {
     Worker(worker::Args),
     /// Look at DAGs, start their runs, pause them.
     Dags(Noun<commands::dags::Command>),
+    /// Have a folder of DAG files count in a namespace, as a whole and at once.
+    #[command(
+        after_help = "Examples:\n  updraft deploy ./dags --namespace prod --message 'orders twice a day'\n  \
+                            updraft deployments rollback --namespace prod"
+    )]
+    Deploy(Asking<commands::deployments::Deploy>),
+    /// Look at what was deployed into a namespace, and go back to it.
+    Deployments(Noun<commands::deployments::Command>),
     /// Look at runs, and have them begin anew.
     Runs(Noun<commands::runs::Command>),
     /// Make runs for times that are past.
@@ -149,6 +157,8 @@ fn main() -> ExitCode {
         Command::Standalone(args) => standalone::main(home, args),
         Command::Server(args) => server::main(home, args),
         Command::Dags(noun) => noun.main(home),
+        Command::Deploy(command) => command.main(home),
+        Command::Deployments(noun) => noun.main(home),
         Command::Runs(noun) => noun.main(home),
         Command::Backfill(noun) => noun.main(home),
         Command::Pause(asking) => asking.main(home),

@@ -18,7 +18,7 @@ use tokio::{
     task::JoinSet,
 };
 use tracing::{error, info, warn};
-use updraft_core::protocol::Offer;
+use updraft_core::{Namespace, protocol::Offer};
 use updraft_operators::{alert::Sender, mail::MailServer};
 use updraft_server::{
     accounts::{Accounts, ensure_admin},
@@ -27,6 +27,7 @@ use updraft_server::{
     blobs::Blobs,
     dags::Loader,
     deliveries::{Caller, Deliverer},
+    deployments::Deployments,
     git::Mirror,
     http::{self, Metrics},
     leader::{self, Ended, Handle, Inbox, Leader, Surroundings},
@@ -63,7 +64,7 @@ pub fn trace() {
 
 /// Runs a server until it is asked to stop; with a keeper, where tasks are to run on this machine.
 pub fn main(home: Home, config: Config, with_keeper: bool) -> Result<()> {
-    let dags = dag_files::of(&home.0, &config)?.root;
+    let dags = dag_files::folder_of(&home.0, &config)?;
     std::fs::create_dir_all(&dags).with_context(|| format!("can't make the folder {}", dags.display()))?;
     if !config.server.host.is_loopback() && !config.server.allow_insecure {
         bail!(
@@ -118,8 +119,9 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
     if let Some(git) = state.git.clone() {
         tokio::spawn(git.run());
     }
-    let folder = dag_files::of(&home.0, &config)?;
-    let readable = vec![folder.root.clone(), home.checkouts()];
+    let deployed = Some(state.deployments.checkouts(&Namespace::default()));
+    let folder = Folder { deployed, ..dag_files::of(&home.0, &config)? };
+    let readable = vec![dag_files::folder_of(&home.0, &config)?, home.checkouts()];
     let lease = if alone { LEASE_ALONE } else { LEASE };
     let leading = Leading {
         candidate: Candidate { store: store.clone(), name, address: reached_at, lease, lead },
@@ -129,6 +131,7 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
         deliverer: deliverer(&config, &state, mail, address),
         logs: state.logs.clone(),
         blobs: state.blobs.clone(),
+        deployments: state.deployments.clone(),
         folder,
         paused_at_creation: config.dags.paused_at_creation,
         retention: retention::Config { runs: config.retention.runs.0, audit: config.retention.audit.0 },
@@ -316,6 +319,7 @@ struct Leading {
     deliverer: Deliverer,
     logs: Arc<dyn Logs>,
     blobs: Arc<Blobs>,
+    deployments: Arc<Deployments>,
     folder: Folder,
     paused_at_creation: bool,
     retention: retention::Config,
@@ -377,6 +381,7 @@ impl Leading {
         let (folder, paused_at_creation) = (self.folder.clone(), self.paused_at_creation);
         beside
             .spawn(Loader { folder, store: store.clone(), leader: leader.clone(), paused_at_creation }.run());
+        beside.spawn(self.deployments.clone().run(paused_at_creation));
         let (logs, blobs, config) = (self.logs.clone(), self.blobs.clone(), self.retention);
         beside.spawn(Retention { store, leader, logs, blobs, config }.run());
         beside
@@ -434,6 +439,10 @@ fn state(
             Ok(()) | Err(_) => {}
         }
     }
+    let blobs = Arc::new(Blobs::in_folder(&blobs_in(&folder)).context("can't use the folder of blobs")?);
+    let check: Arc<authoring::Check> = Arc::new(authoring::native);
+    let deployments =
+        Deployments::new(home.deployed(), store.clone(), blobs.clone(), leader.clone(), check.clone());
     // Other servers ask by that name.
     let own = reqwest::Url::parse(reached_at)?.host_str().map(str::to_owned);
     Ok(http::State {
@@ -444,8 +453,9 @@ fn state(
         secrets: Arc::new(secrets),
         accounts: Arc::new(accounts),
         logs: Arc::new(LogFolder::new(logs_in(&folder))),
-        blobs: Arc::new(Blobs::in_folder(&blobs_in(&folder)).context("can't use the folder of blobs")?),
-        check: Arc::new(authoring::native),
+        blobs,
+        deployments: Arc::new(deployments),
+        check,
         git: git.map(Arc::new),
         metrics: Arc::new(Metrics::default()),
         config: http::Config {

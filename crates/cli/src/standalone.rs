@@ -42,7 +42,7 @@ pub fn main(home: PathBuf, args: Args) -> Result<()> {
     config.worker.slots = args.slots.unwrap_or(config.worker.slots);
     config.dags.folder = args.dags.or(config.dags.folder);
     if args.examples {
-        put_examples(&dag_files::of(&home.0, &config)?.root)
+        put_examples(&dag_files::folder_of(&home.0, &config)?)
             .context("can't put the examples into the folder of DAG files")?;
     }
     serve::main(home, config, true)

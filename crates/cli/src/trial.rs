@@ -23,6 +23,7 @@ use updraft_server::{
     authoring,
     blobs::Blobs,
     deliveries::Caller,
+    deployments::Deployments,
     http::{self, Metrics},
     leader::{self, Handle, Leader, Refusal, Surroundings},
     leadership::{Candidate, Lead},
@@ -69,6 +70,10 @@ impl Trial {
         let leader = lead(config.engine(), &store, &workers, &logs).await?;
         let token = random_file(&inner.worker_token(), 32)?;
         let accounts = Accounts::new(store.clone(), &Keys::of_home(&inner.0)?);
+        let blobs = Arc::new(Blobs::in_folder(&inner.blobs()).context("can't use the folder of blobs")?);
+        let check: Arc<authoring::Check> = Arc::new(authoring::native);
+        let deployments =
+            Deployments::new(inner.deployed(), store.clone(), blobs.clone(), leader.clone(), check.clone());
         let routes = http::router(http::State {
             store: store.clone(),
             leader: leader.clone(),
@@ -77,8 +82,9 @@ impl Trial {
             secrets: Arc::new(secrets(home, config, &inner).await?.with_backends(config.secrets.backends()?)),
             accounts: Arc::new(accounts),
             logs: logs.clone(),
-            blobs: Arc::new(Blobs::in_folder(&inner.blobs()).context("can't use the folder of blobs")?),
-            check: Arc::new(authoring::native),
+            blobs,
+            deployments: Arc::new(deployments),
+            check,
             git: None,
             metrics: Arc::new(Metrics::default()),
             config: http::Config {
@@ -103,6 +109,7 @@ impl Trial {
             guarding: config.worker.guard,
             denied: [home.0.clone()].into_iter().chain(config.kept_elsewhere()?).collect(),
             readable: vec![dags.to_owned()],
+            bundles: inner.bundles(),
             files: config.worker.files.clone().unwrap_or_else(|| home.files()),
             callback_timeout: Duration::from_secs(config.worker.callback_timeout_s),
             log_limit_bytes: config.worker.log_limit_bytes(),

@@ -95,6 +95,7 @@ pub fn main(home: PathBuf, args: Args) -> Result<()> {
         guarding: config.worker.guard,
         denied: [home.0.clone()].into_iter().chain(args.token_file).chain(config.kept_elsewhere()?).collect(),
         readable: vec![dag_files::folder_of(&home.0, &config)?],
+        bundles: own.bundles(),
         files: config.worker.files.clone().unwrap_or_else(|| home.files()),
         callback_timeout: Duration::from_secs(config.worker.callback_timeout_s),
         log_limit_bytes: config.worker.log_limit_bytes(),

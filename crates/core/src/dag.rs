@@ -115,9 +115,10 @@ pub struct DagSpec {
 pub struct Bundle {
     /// The source (Airflow's `bundle_name`).
     pub name: String,
-    /// The state: of a Git repository the commit (Airflow's `bundle_version`).
+    /// The state (Airflow's `bundle_version`): of a Git repository the commit, of what was deployed its archive's hash.
     pub version: String,
-    /// The DAG's file in this state, an absolute path. It does not change while anything may run from it.
+    /// The DAG's file in this state, which does not change while anything may run from it: of a repository an absolute
+    /// path, of what was deployed its place there.
     pub file: String,
 }
 

@@ -96,6 +96,9 @@ pub enum WorkerEvent {
         slots: u32,
         /// The queues it serves.
         queues: Vec<QueueName>,
+        /// The only namespace that it works for, by the token that it shows; all where none is named. Not its to say.
+        #[serde(skip)]
+        namespace: Option<Namespace>,
         /// The attempts it has, running or over and not yet acknowledged.
         held: Vec<AttemptId>,
     },

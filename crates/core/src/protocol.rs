@@ -1,7 +1,7 @@
 //! What servers and workers say to each other. Control goes over one WebSocket as JSON, one message a
 //! frame; what can be large (logs that are not short, values, XComs) goes over HTTP beside it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -299,11 +299,24 @@ pub struct OrderRun {
     pub version: u32,
     /// The DAG's zone, an IANA name.
     pub timezone: String,
-    /// Where the DAG came from; relative paths in it start at this file's folder.
+    /// Where the DAG came from; relative paths in it start at this file's folder. Of a bundle the file's place in that.
     pub source: String,
+    /// The bundle that it was deployed with, which the worker has to have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<OrderBundle>,
     /// The DAG's tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+}
+
+/// A bundle that a run's DAG was deployed with: `GET /worker/v1/bundles/{hash}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderBundle {
+    /// The hash that its archive is known by.
+    pub hash: String,
+    /// Where the programs are that its `requirements.txt` asks for; whoever has it on a disk notes it here.
+    #[serde(skip)]
+    pub environment: Option<PathBuf>,
 }
 
 /// Asks for a value of another task instance: `POST /worker/v1/xcom`, answered with

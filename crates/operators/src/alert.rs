@@ -80,6 +80,7 @@ fn order(row: &DeliveryRow) -> Order {
             version: 0,
             timezone: "UTC".into(),
             source: String::new(),
+            bundle: None,
             tags: Vec::new(),
         }),
     }

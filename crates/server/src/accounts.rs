@@ -200,14 +200,17 @@ impl Accounts {
         })
     }
 
-    /// Whether this is a token to join with as a worker that has not run out.
-    pub async fn may_join(&self, token: &str) -> Result<bool, Denied> {
+    /// For which namespace one may join as a worker with this token, or for all; `None` where it is no such token, or one
+    /// that has run out.
+    pub async fn may_join(&self, token: &str) -> Result<Option<Option<Namespace>>, Denied> {
         if !token.starts_with(JOIN) {
-            return Ok(false);
+            return Ok(None);
         }
         let found = self.store.find_token(&digest(token)).await?;
-        Ok(found.is_some_and(|row| {
-            row.token.kind == TokenKind::Join && row.token.expires_at.is_none_or(|at| at > now())
+        let valid = found.filter(|row| row.token.expires_at.is_none_or(|at| at > now()));
+        Ok(valid.and_then(|row| match row.token.kind {
+            TokenKind::Join(namespace) => Some(namespace),
+            TokenKind::Api(_) => None,
         }))
     }
 
@@ -221,7 +224,7 @@ impl Accounts {
     ) -> Result<Option<(TokenId, String)>, Denied> {
         let prefix = match kind {
             TokenKind::Api(_) => PERSONAL,
-            TokenKind::Join => JOIN,
+            TokenKind::Join(_) => JOIN,
         };
         let token = format!("{prefix}{}", hex(&random::<32>()?));
         let audit = audit(by, "create_token", json!({ "name": name }));

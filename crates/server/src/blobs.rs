@@ -96,6 +96,54 @@ impl Blobs {
         }
     }
 
+    /// Writes a blob that any attempt may need; all of it is on the disk then, or nothing is there.
+    pub async fn put_at<E: std::fmt::Display>(
+        &self,
+        path: &str,
+        body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    ) -> Result<(), Error> {
+        let path = BlobPath::parse(path).map_err(|error| Error::Store(error.to_string()))?;
+        let mut upload = WriteMultipart::new(self.store.put_multipart(&path).await?);
+        match pour(body, &mut upload, u64::MAX).await {
+            Ok(_) => Ok(upload.finish().await.map(drop)?),
+            Err(error) => {
+                upload.abort().await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether there is a blob.
+    pub async fn has(&self, path: &str) -> Result<bool, Error> {
+        let path = BlobPath::parse(path).map_err(|_| Error::NotFound(path.to_owned()))?;
+        match self.store.head(&path).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A blob, as it comes.
+    pub async fn stream(
+        &self,
+        path: &str,
+    ) -> Result<impl Stream<Item = Result<Bytes, Error>> + Unpin + Send + use<>, Error> {
+        let path = BlobPath::parse(path).map_err(|_| Error::NotFound(path.to_owned()))?;
+        let parts = self.store.get(&path).await?.into_stream();
+        Ok(parts.map(|part| part.map_err(Error::from)))
+    }
+
+    /// The blobs in a folder, and when each was written.
+    pub async fn list(&self, folder: &str) -> Result<Vec<(String, Timestamp)>, Error> {
+        let mut found = Vec::new();
+        let mut all = self.store.list(Some(&BlobPath::from(folder)));
+        while let Some(blob) = all.next().await.transpose()? {
+            let at = Timestamp::from_microsecond(blob.last_modified.timestamp_micros());
+            found.push((blob.location.to_string(), at.unwrap_or(Timestamp::MAX)));
+        }
+        Ok(found)
+    }
+
     /// What is at a place of a list, or among an object's pairs of key and value.
     pub async fn item(&self, path: &str, at: usize) -> Result<Option<Value>, Error> {
         let damaged = |error: serde_json::Error| Error::Store(format!("the blob {path} is no JSON: {error}"));

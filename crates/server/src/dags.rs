@@ -60,7 +60,6 @@ impl Loader {
         let mut boot = Boot::of_this_machine();
         let mut again = tokio::time::interval(WRITE_AGAIN_EVERY);
         folder.owners = known.clone();
-        let root = folder.root.clone();
         tokio::spawn(watch(folder, sender));
         loop {
             let event = tokio::select! {
@@ -102,7 +101,7 @@ impl Loader {
             }
             self.write_errors(&namespace, &mut unwritten).await;
         }
-        warn!(folder = %root.display(), "the folder of DAG files is no longer watched");
+        warn!(%namespace, "DAG files are no longer watched");
     }
 
     async fn known(&self, namespace: &Namespace) -> BTreeMap<DagId, Arc<str>> {
@@ -266,13 +265,14 @@ mod tests {
         let leads = Leader::take_over(updraft_core::Config::default(), inbox, around).await;
         tokio::spawn(leads.map_err(|(error, _)| error).unwrap().run());
         let folder = Folder {
-            root: "dags".into(),
+            root: Some("dags".into()),
             namespace: Namespace::default(),
             check: Arc::new(crate::authoring::native),
             variable: Arc::new(|_| None),
             owners: BTreeMap::new(),
             look_every: hour,
             git: None,
+            deployed: None,
         };
         let loader = Loader { folder, store: store.clone(), leader, paused_at_creation: false };
         let mut spec = DagSpec::new("d");

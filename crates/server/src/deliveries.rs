@@ -17,6 +17,7 @@ use updraft_operators::{alert::Sender, mail::MailServer};
 use updraft_store::{Burst, DeliveryEnd, DeliveryListing, OutboxPart, Store};
 
 pub use self::callbacks::Caller;
+pub(crate) use self::callbacks::called_from;
 
 use crate::{leader::now, secrets::Secrets};
 

@@ -7,14 +7,12 @@
 //! The files of a commit stay for as long as a DAG is on it, or a run: what runs does not lose its scripts, and no
 //! run has files of two commits.
 
-mod checkouts;
 mod mirror;
 mod program;
 mod remote;
 
 pub(crate) use self::remote::SOURCE_PREFIX;
 pub use self::{
-    checkouts::Checkouts,
     mirror::{Mirror, Settings, Status},
     remote::{BadRemote, Credentials, Remote},
 };
@@ -61,11 +59,6 @@ pub enum Error {
         subdir: String,
     },
     /// Files can't be written.
-    #[error("can't use {path}: {source}")]
-    Files {
-        /// Where.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Files(#[from] updraft_bundles::Error),
 }

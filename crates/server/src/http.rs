@@ -43,6 +43,7 @@ use crate::{
     accounts::Accounts,
     authoring::Check,
     blobs::Blobs,
+    deployments::Deployments,
     git::Mirror,
     leader::Handle,
     leadership::Lead,
@@ -111,6 +112,8 @@ pub struct State {
     pub logs: Arc<dyn Logs>,
     /// Values that are too large for the store.
     pub blobs: Arc<Blobs>,
+    /// What is deployed.
+    pub deployments: Arc<Deployments>,
     /// The operators that DAGs which are put may name.
     pub check: Arc<Check>,
     /// What follows the repository of DAG files, where there is one.

@@ -11,6 +11,7 @@ pub mod backfills;
 pub mod blobs;
 pub mod dags;
 pub mod deliveries;
+pub mod deployments;
 pub mod git;
 pub mod http;
 pub mod leader;
@@ -20,3 +21,14 @@ pub mod params;
 pub mod retention;
 pub mod secrets;
 pub mod workers;
+
+/// Does what waits for the disk. A bug in it is not hidden; on shutdown it is cancelled.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => std::future::pending().await,
+        },
+    }
+}

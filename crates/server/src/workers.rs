@@ -15,7 +15,7 @@ use std::{
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use updraft_core::{
-    DeliveryId, Incarnation, WorkerId,
+    DeliveryId, Incarnation, Namespace, WorkerId,
     protocol::{Call, CallOutcome, FromServer, Offer},
 };
 
@@ -42,6 +42,8 @@ struct Connection {
     number: u64,
     sender: mpsc::UnboundedSender<FromServer>,
     about: About,
+    /// The only namespace that it works for; all where none is named.
+    namespace: Option<Namespace>,
     /// Who waits for what becomes of the calls that it was given. They hear of it when the connection is gone.
     calls: HashMap<DeliveryId, oneshot::Sender<CallOutcome>>,
 }
@@ -157,10 +159,13 @@ impl Workers {
     }
 
     /// Has the worker call a function that has the fewest to call. What becomes of it is told, unless the connection goes
-    /// before; `None` where no worker is there.
+    /// before; `None` where no worker is there that works for the run's namespace.
     pub(crate) fn call(&self, call: Call) -> Option<(WorkerId, oneshot::Receiver<CallOutcome>)> {
         let mut connections = self.lock();
-        let able = connections.iter_mut().filter(|(_, connection)| connection.about.calls);
+        let of = &call.order.run.namespace;
+        let able = connections.iter_mut().filter(|(_, connection)| {
+            connection.about.calls && connection.namespace.as_ref().is_none_or(|own| own == of)
+        });
         let (worker, connection) =
             able.min_by(|(a, one), (b, other)| (one.calls.len(), a).cmp(&(other.calls.len(), b)))?;
         let (sender, outcome) = oneshot::channel();
@@ -191,6 +196,7 @@ impl Workers {
         worker: WorkerId,
         incarnation: Incarnation,
         about: About,
+        namespace: Option<Namespace>,
     ) -> Result<(u64, mpsc::UnboundedReceiver<FromServer>), NotAdded> {
         let mut connections = self.lock();
         if self.closed.load(Ordering::Relaxed) {
@@ -206,7 +212,7 @@ impl Workers {
             self.came.notify_one();
         }
         let calls = HashMap::new();
-        connections.insert(worker, Connection { incarnation, number, sender, about, calls });
+        connections.insert(worker, Connection { incarnation, number, sender, about, namespace, calls });
         Ok((number, receiver))
     }
 

@@ -43,6 +43,8 @@ pub enum RecordKind {
     Delivery,
     /// Backfills and how far they are.
     Backfill,
+    /// Deployments.
+    Deployment,
     /// Retention deleted something.
     Cleaned,
 }

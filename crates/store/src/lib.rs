@@ -1,9 +1,9 @@
 //! What is kept: runs, task instances and all else, in SQLite, PostgreSQL or memory.
 //!
-//! [`Store`] is what a server holds, as `Arc<dyn Store>`. It is six traits, so that each can be read by
+//! [`Store`] is what a server holds, as `Arc<dyn Store>`. It is seven traits, so that each can be read by
 //! itself: [`Ledger`] for the engine (rebuild, commit, leadership), [`Queries`] for the API and the UI,
-//! [`Records`] for what any server writes (connections, accounts, notes), [`Backfills`], [`Assets`], and [`Upkeep`] for
-//! the administrator.
+//! [`Records`] for what any server writes (connections, accounts, notes), [`Backfills`], [`Assets`],
+//! [`Deployments`], and [`Upkeep`] for the administrator.
 //!
 //! # Architecture Invariant
 //!
@@ -16,6 +16,7 @@
 mod assets;
 mod backfills;
 mod change;
+mod deployments;
 mod error;
 mod header;
 mod ledger;
@@ -34,6 +35,7 @@ pub use self::{
         Backfills, NewBackfill, Progress, Reprocess,
     },
     change::{Change, RecordKind},
+    deployments::{DeploymentRow, Deployments, NewDeployment},
     error::{CommitError, Error, Outage},
     ledger::{Fence, Leader, Ledger, Server, ServerSeen},
     memory::MemoryStore,
@@ -52,6 +54,6 @@ pub use self::{
 };
 
 /// All that a server asks of what keeps its state.
-pub trait Store: Ledger + Queries + Records + Backfills + Assets + Upkeep {}
+pub trait Store: Ledger + Queries + Records + Backfills + Assets + Deployments + Upkeep {}
 
-impl<T: Ledger + Queries + Records + Backfills + Assets + Upkeep> Store for T {}
+impl<T: Ledger + Queries + Records + Backfills + Assets + Deployments + Upkeep> Store for T {}

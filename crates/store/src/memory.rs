@@ -5,6 +5,7 @@
 
 mod assets;
 mod backfills;
+mod deployments;
 mod filter;
 mod outbox;
 mod queries;

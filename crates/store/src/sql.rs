@@ -7,6 +7,7 @@ mod assets;
 mod backfills;
 mod commit;
 mod db;
+mod deployments;
 mod ledger;
 mod migrate;
 mod postgres;

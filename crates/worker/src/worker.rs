@@ -5,6 +5,7 @@
 
 mod api;
 mod attempt;
+mod bundles;
 mod callbacks;
 mod calls;
 mod config;
@@ -33,6 +34,7 @@ use updraft_operators::{Files, work::Shared};
 use self::{
     api::TaskApi,
     attempt::Tools,
+    bundles::Bundles,
     calls::{Called, Calls},
     connection::{Connection, NoConnection, Told},
     held::{Held, Phase},
@@ -108,7 +110,7 @@ pub async fn run(config: Config, mut asked: watch::Receiver<Asked>) -> Result<()
     let of_others = config.scratch_of_others.iter();
     let guard = Guard::new(GuardPolicy {
         denied: config.denied.iter().chain(of_others.clone()).cloned().collect(),
-        readable: config.readable.clone(),
+        readable: config.readable.iter().chain([&config.bundles]).cloned().collect(),
         writable: of_others
             .map(|folder| Spawner::api_socket_in(folder))
             .chain([spawner.api_socket(), own.clone()])
@@ -117,12 +119,14 @@ pub async fn run(config: Config, mut asked: watch::Receiver<Asked>) -> Result<()
     // What the worker reads for a task is kept from it as what the task reads itself.
     let files = Files::new(guard.policy().denied.clone(), guard.policy().readable.clone()).with_own(own);
     let guard = wanted(guard, config.guarding)?;
+    let bundles = Bundles::new(&config.bundles, guard.as_deref())?;
     let remote = matches!(config.endpoint, Endpoint::Network(_));
     let (sender, happened) = mpsc::unbounded_channel();
     let (calls, called) = Calls::new();
     let tools = Arc::new(Tools {
         spawner,
         guard,
+        bundles,
         client,
         api,
         shared: Arc::new(Shared::default()),
@@ -470,6 +474,7 @@ impl Worker {
             join: self.joins,
             slots: self.config.offer.slots,
             queues: self.config.offer.queues.clone(),
+            namespace: None,
             held: self.held.ids(),
         };
         let mut events = vec![joined.into()];

@@ -88,6 +88,7 @@ impl World {
         let worker = &mut self.workers[0];
         worker.slots = worker.slots.max(2);
         worker.queues = vec!["default".into(), "gpu".into()];
+        worker.namespace = None;
         if let Some(conn) = worker.conn {
             // So that it says anew what it can do.
             self.break_connection(conn, false);

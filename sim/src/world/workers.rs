@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use updraft_core::{
-    AttemptId, Incarnation,
+    AttemptId, Incarnation, Namespace,
     input::{AttemptEnd, Outcome, Report, ToWorker, WorkerEvent},
 };
 
@@ -23,9 +23,14 @@ impl World {
                 1 => &["gpu"],
                 _ => &["default", "gpu"],
             };
+            let namespace = match self.rng.below(8) {
+                0 => Some("elsewhere".into()),
+                1 => Some(Namespace::default()),
+                _ => None,
+            };
             let slots = self.rng.log_between(1, 24) as u32 - u32::from(self.rng.chance(0.05));
             let queues = queues.iter().map(|queue| (*queue).into()).collect();
-            self.workers.push(Worker::new(format!("w{w}"), slots, queues));
+            self.workers.push(Worker::new(format!("w{w}"), slots, queues, namespace));
             let soon = self.rng.between(0, 5 * SECOND);
             self.plan_beat(w, soon);
         }

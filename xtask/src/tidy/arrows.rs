@@ -5,13 +5,14 @@ use super::{Finding, Project};
 /// Every crate of the workspace with the crates that it may depend on, be it only for its tests.
 const ARROWS: &[(&str, &[&str])] = &[
     ("core", &[]),
+    ("bundles", &[]),
     ("store", &["core"]),
     ("operators", &["core"]),
     ("streams", &["core"]),
     ("sql", &["core", "streams"]),
-    ("worker", &["core", "operators", "streams"]),
-    ("server", &["core", "store", "operators", "streams", "sql"]),
-    ("cli", &["core", "store", "operators", "streams", "sql", "worker", "server"]),
+    ("worker", &["core", "bundles", "operators", "streams"]),
+    ("server", &["core", "bundles", "store", "operators", "streams", "sql"]),
+    ("cli", &["core", "bundles", "store", "operators", "streams", "sql", "worker", "server"]),
 ];
 
 /// The crate that has no clock, no randomness and no IO, and never waits.

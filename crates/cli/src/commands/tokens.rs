@@ -25,7 +25,8 @@ pub enum Command {
     /// Make a token and print it, this once.
     #[command(
         after_help = "Examples:\n  export UPDRAFT_TOKEN=$(updraft tokens create ci --expires-in 90d)\n  \
-                            updraft tokens create worker-7 --join"
+                            updraft tokens create worker-7 --join\n  \
+                            updraft tokens create prod-1 --join --of-namespace prod"
     )]
     Create {
         /// What you call it.
@@ -33,6 +34,9 @@ pub enum Command {
         /// For a worker to join with; for administrators [default: for programs that act as you].
         #[arg(long)]
         join: bool,
+        /// The worker that joins with it works for this namespace alone [default: for all].
+        #[arg(long, requires = "join", value_name = "NAME")]
+        of_namespace: Option<String>,
         /// It is no use after so long, as 90d or 12h [default: never].
         #[arg(long, value_name = "AGE")]
         expires_in: Option<Age>,
@@ -49,6 +53,7 @@ const LISTED: Columns = &[
     ("ID", "/id"),
     ("NAME", "/name"),
     ("FOR", "/purpose"),
+    ("NAMESPACE", "/namespace"),
     ("SINCE", "/created_at"),
     ("UNTIL", "/expires_at"),
     ("EXPIRED", "/expired"),
@@ -62,12 +67,13 @@ impl Ask for Command {
                 let query = [("all", all.to_string())];
                 format.list(&client.list(&["v1", "tokens"], &query, "tokens", limit.rows()).await?, LISTED)
             }
-            Self::Create { name, join, expires_in } => {
+            Self::Create { name, join, of_namespace, expires_in } => {
                 let age = expires_in.and_then(|age| age.0);
                 let expires_at = age.map(|age| Timestamp::now().checked_add(age)).transpose();
                 let body = json!({
                     "name": name,
                     "purpose": if join { "join" } else { "api" },
+                    "namespace": of_namespace,
                     "expires_at": expires_at.context("that is too far off")?,
                 });
                 let made = client.post(&["v1", "tokens"], body).await?;

@@ -71,6 +71,16 @@ impl Home {
         Self::git_in(&self.0).join("checkouts")
     }
 
+    /// What is deployed, for the server to read.
+    pub fn deployed(&self) -> PathBuf {
+        self.0.join("deployed")
+    }
+
+    /// The same as tasks read it, with what it asks for.
+    pub fn bundles(&self) -> PathBuf {
+        self.0.join("bundles")
+    }
+
     /// The DAG files, where no other folder is set.
     pub fn dags_in(home: &Path) -> PathBuf {
         home.join("dags")

@@ -10,6 +10,7 @@ mod callbacks;
 mod classes;
 mod commands;
 mod deploy;
+mod deployments;
 mod eztable;
 mod fleet;
 mod git;

@@ -14,13 +14,13 @@ use updraft_core::{RunState, TiStateName};
 use crate::system::{Done, System, count, signal};
 
 /// A worker that is not on the server's machine, as far as it can tell.
-struct Remote {
-    folder: TempDir,
+pub struct Remote {
+    pub folder: TempDir,
     process: Child,
 }
 
 impl Remote {
-    fn start(system: &System, token: &str) -> Self {
+    pub fn start(system: &System, token: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let process = Self::process(&folder, &system.address(), token);
         Self { folder, process }
@@ -40,7 +40,7 @@ impl Remote {
             .unwrap()
     }
 
-    fn said(&self) -> String {
+    pub fn said(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 

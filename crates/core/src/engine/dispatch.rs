@@ -34,10 +34,10 @@ pub(super) struct Ready {
 pub(super) enum Lane {
     /// Nothing but what the limits allow: waits for a time.
     Wait,
-    /// A worker of this queue that watches.
-    Watch(QueueName),
-    /// A slot of a worker of this queue.
-    Slot(QueueName),
+    /// A worker of this namespace and queue that watches.
+    Watch(Namespace, QueueName),
+    /// A slot of a worker of this namespace and queue.
+    Slot(Namespace, QueueName),
 }
 
 /// Those of whom a limit lets in as many as it has room for. What they need of it is the same, and none of
@@ -72,10 +72,17 @@ impl Engine {
     fn lane(&self, key: TiKey) -> Option<(Lane, Owner, Ready)> {
         let (run, spec) = self.spec(key)?;
         let ready = Ready { priority: Reverse(run.dag.priority(key.task)), run_after: run.date(), ti: key };
+        let of = || (run.row.dag.namespace.clone(), spec.queue.clone());
         let lane = match spec.kind {
             TaskKind::Empty | TaskKind::Wait(_) => Lane::Wait,
-            TaskKind::Watch => Lane::Watch(spec.queue.clone()),
-            TaskKind::Run => Lane::Slot(spec.queue.clone()),
+            TaskKind::Watch => {
+                let (namespace, queue) = of();
+                Lane::Watch(namespace, queue)
+            }
+            TaskKind::Run => {
+                let (namespace, queue) = of();
+                Lane::Slot(namespace, queue)
+            }
         };
         Some((lane, run.row.owner.clone(), ready))
     }
@@ -215,11 +222,13 @@ impl Engine {
     /// Gives out slots until there are none, or nobody who may have one waits.
     pub(super) fn dispatch(&mut self, now: Timestamp) {
         loop {
-            let lanes: Vec<Lane> = self.ready.keys().cloned().collect();
+            let mut lanes: Vec<Lane> = self.ready.keys().cloned().collect();
             let mut served = false;
-            for lane in lanes {
-                while self.dispatch_one(now, &lane) {
-                    served = true;
+            // A worker may serve several lanes: of all who wait there the next one is served, whichever lane that is in.
+            while let Some((at, next)) = self.next(&lanes) {
+                match self.serve(now, &lanes[at], next) {
+                    true => served = true,
+                    false => drop(lanes.swap_remove(at)),
                 }
             }
             // Who is served or parked in one lane may let in somebody in another.
@@ -229,12 +238,24 @@ impl Engine {
         }
     }
 
+    /// Who is to be served next, and in which of these lanes.
+    fn next(&self, lanes: &[Lane]) -> Option<(usize, Ready)> {
+        let waiting = lanes.iter().enumerate().flat_map(|(at, lane)| {
+            let owners = self.ready.get(lane).into_iter().flatten();
+            owners.filter_map(move |(owner, waiting)| {
+                let held = self.held_by_owner.get(owner).copied().unwrap_or(0);
+                waiting.first().map(|first| (held, *first, at))
+            })
+        });
+        waiting.min().map(|(_, next, at)| (at, next))
+    }
+
     /// Whether somebody waits who could begin: there is nobody after a dispatch.
     pub(super) fn undispatched(&self) -> Option<TiKey> {
         let free = |lane: &Lane| match lane {
             Lane::Wait => true,
-            Lane::Watch(queue) => self.free_worker(queue, 0).is_some(),
-            Lane::Slot(queue) => self.free_worker(queue, 1).is_some(),
+            Lane::Watch(namespace, queue) => self.free_worker(namespace, queue, 0).is_some(),
+            Lane::Slot(namespace, queue) => self.free_worker(namespace, queue, 1).is_some(),
         };
         let ready = self.ready.iter().find(|(lane, _)| free(lane));
         if let Some(first) = ready.and_then(|(_, owners)| owners.values().flatten().next()) {
@@ -256,32 +277,23 @@ impl Engine {
         })
     }
 
-    /// Serves the next in this lane. Says whether there may be another.
-    fn dispatch_one(&mut self, now: Timestamp, lane: &Lane) -> bool {
-        let Some(owners) = self.ready.get(lane) else { return false };
-        let next = owners
-            .iter()
-            .filter_map(|(owner, waiting)| {
-                let held = self.held_by_owner.get(owner).copied().unwrap_or(0);
-                waiting.first().map(|first| (held, *first))
-            })
-            .min();
-        let Some((_, next)) = next else { return false };
+    /// Serves this one, who is the next in this lane. Says whether there may be another.
+    fn serve(&mut self, now: Timestamp, lane: &Lane, next: Ready) -> bool {
         for limit in self.limits(next.ti) {
             if let Err(reason) = self.room(&limit, next.ti) {
                 self.park(next, limit, reason.into());
                 return true;
             }
         }
-        let (queue, slots) = match lane {
+        let (namespace, queue, slots) = match lane {
             Lane::Wait => {
                 self.begin_wait(now, next.ti);
                 return true;
             }
-            Lane::Watch(queue) => (queue, 0),
-            Lane::Slot(queue) => (queue, 1),
+            Lane::Watch(namespace, queue) => (namespace, queue, 0),
+            Lane::Slot(namespace, queue) => (namespace, queue, 1),
         };
-        match self.free_worker(queue, slots) {
+        match self.free_worker(namespace, queue, slots) {
             Some(worker) => {
                 self.assign(now, next.ti, worker, slots);
                 true
@@ -318,11 +330,11 @@ impl Engine {
         }
     }
 
-    /// The worker for this queue with the most free slots.
-    fn free_worker(&self, queue: &QueueName, slots: u32) -> Option<WorkerId> {
+    /// The worker for this namespace and queue with the most free slots.
+    fn free_worker(&self, namespace: &Namespace, queue: &QueueName, slots: u32) -> Option<WorkerId> {
         self.workers
             .iter()
-            .filter(|(_, worker)| worker.takes(queue) && worker.free() >= slots)
+            .filter(|(_, worker)| worker.takes(namespace, queue) && worker.free() >= slots)
             .max_by_key(|(_, worker)| worker.free())
             .map(|(id, _)| id.clone())
     }

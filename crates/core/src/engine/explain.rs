@@ -108,11 +108,11 @@ impl Engine {
     }
 
     fn why_no_worker(&self, run: &Run, key: TiKey) -> String {
-        let queue = &run.dag.task(key.task).queue;
+        let (namespace, queue) = (&run.row.dag.namespace, &run.dag.task(key.task).queue);
         let needs_slot = run.dag.task(key.task).kind == TaskKind::Run;
-        let serving: Vec<_> = self.workers.values().filter(|worker| worker.takes(queue)).collect();
+        let serving: Vec<_> = self.workers.values().filter(|worker| worker.takes(namespace, queue)).collect();
         if serving.is_empty() {
-            let stopping = self.workers.iter().find(|(_, worker)| worker.stops_taking(queue));
+            let stopping = self.workers.iter().find(|(_, worker)| worker.stops_taking(namespace, queue));
             return match stopping {
                 Some((id, worker)) => {
                     let left = worker.held().count();
@@ -121,9 +121,11 @@ impl Engine {
                          another has to come, or this one to be resumed (`updraft workers resume {id}`)"
                     )
                 }
-                None => match self.workers.iter().find(|(_, worker)| worker.is_away_from(queue)) {
+                None => match self.workers.iter().find(|(_, worker)| worker.is_away_from(namespace, queue)) {
                     Some((id, _)) => format!("worker `{id}` is away, and is given nothing until it is back"),
-                    None => format!("no worker that is there serves queue `{queue}`"),
+                    None => {
+                        format!("no worker that is there serves queue `{queue}` for namespace `{namespace}`")
+                    }
                 },
             };
         }

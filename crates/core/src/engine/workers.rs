@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Engine, Timer, dispatch::Limit};
 use crate::{
-    AttemptId, Incarnation, Owner, QueueName, TiEvent, TiKey, TiState, Wait, WorkerId,
+    AttemptId, Incarnation, Namespace, Owner, QueueName, TiEvent, TiKey, TiState, Wait, WorkerId,
     input::{Effect, ToWorker, WorkerEvent},
 };
 
@@ -20,6 +20,8 @@ pub(crate) struct Worker {
     slots: u32,
     used: u32,
     queues: BTreeSet<QueueName>,
+    /// The only namespace that it works for; all where none is named.
+    namespace: Option<Namespace>,
     /// Whether it has said that it is there, since this engine began and since it was last away.
     joined: bool,
     draining: bool,
@@ -35,6 +37,7 @@ impl Worker {
             slots: 0,
             used: 0,
             queues: BTreeSet::new(),
+            namespace: None,
             joined: false,
             draining: false,
             lease_until,
@@ -57,19 +60,23 @@ impl Worker {
         self.lease_until
     }
 
-    /// Whether it takes work from this queue.
-    pub fn takes(&self, queue: &QueueName) -> bool {
-        self.joined && !self.draining && self.queues.contains(queue)
+    /// Whether it takes work of this namespace from this queue.
+    pub fn takes(&self, namespace: &Namespace, queue: &QueueName) -> bool {
+        self.joined && !self.draining && self.serves(namespace, queue)
     }
 
-    /// Whether it took work from this queue until it was told to stop.
-    pub fn stops_taking(&self, queue: &QueueName) -> bool {
-        self.joined && self.draining && self.queues.contains(queue)
+    /// Whether it took work of this namespace from this queue until it was told to stop.
+    pub fn stops_taking(&self, namespace: &Namespace, queue: &QueueName) -> bool {
+        self.joined && self.draining && self.serves(namespace, queue)
     }
 
-    /// Whether it took work from this queue until its connection was gone.
-    pub fn is_away_from(&self, queue: &QueueName) -> bool {
-        !self.joined && self.queues.contains(queue)
+    /// Whether it took work of this namespace from this queue until its connection was gone.
+    pub fn is_away_from(&self, namespace: &Namespace, queue: &QueueName) -> bool {
+        !self.joined && self.serves(namespace, queue)
+    }
+
+    fn serves(&self, namespace: &Namespace, queue: &QueueName) -> bool {
+        self.queues.contains(queue) && self.namespace.as_ref().is_none_or(|own| own == namespace)
     }
 
     /// How many slots are free.
@@ -107,6 +114,8 @@ pub struct WorkerSeen {
     pub used: u32,
     /// The queues that it serves.
     pub queues: Vec<QueueName>,
+    /// The only namespace that it works for; all where none is named.
+    pub namespace: Option<Namespace>,
     /// It is taken for gone, with all that it has, unless it is heard of before this.
     pub lease_until: Timestamp,
     /// How many attempts it has, also those that only wait and take no slot.
@@ -148,6 +157,7 @@ impl Engine {
             slots: worker.slots,
             used: worker.used,
             queues: worker.queues.iter().cloned().collect(),
+            namespace: worker.namespace.clone(),
             lease_until: worker.lease_until,
             attempts: worker.held.len(),
         };
@@ -161,8 +171,8 @@ impl Engine {
         incarnation: Incarnation,
         event: WorkerEvent,
     ) {
-        if let WorkerEvent::Joined { join, slots, queues, held } = event {
-            return self.on_joined(now, id, incarnation, join, (slots, queues), held);
+        if let WorkerEvent::Joined { join, slots, queues, namespace, held } = event {
+            return self.on_joined(now, id, incarnation, join, (slots, queues, namespace), held);
         }
         if let WorkerEvent::Away = event {
             return self.on_away(&id, incarnation);
@@ -202,7 +212,7 @@ impl Engine {
         id: WorkerId,
         incarnation: Incarnation,
         join: u64,
-        (slots, queues): (u32, Vec<QueueName>),
+        (slots, queues, namespace): (u32, Vec<QueueName>, Option<Namespace>),
         held: Vec<AttemptId>,
     ) {
         let lease_until = now.saturating_add(self.config.lease).unwrap_or(Timestamp::MAX);
@@ -215,6 +225,7 @@ impl Engine {
         worker.incarnation = incarnation;
         worker.slots = slots;
         worker.queues = queues.into_iter().collect();
+        worker.namespace = namespace;
         worker.joined = true;
         worker.draining = false;
         worker.lease_until = lease_until;

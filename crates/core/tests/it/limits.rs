@@ -2,8 +2,8 @@
 
 use jiff::SignedDuration;
 use updraft_core::{
-    DagSpec, End, RunState, TaskKind, TiStateName as S,
-    input::{AttemptEnd, Clear, Command, Report, ToWorker},
+    DagKey, DagSpec, End, RunState, TaskKind, TiStateName as S,
+    input::{AttemptEnd, Clear, Command, Report, ToWorker, WorkerEvent},
     record::PoolRow,
 };
 
@@ -172,7 +172,7 @@ fn losses_are_in_a_row_only_where_no_attempt_ended_between_them() {
     let outcome = updraft_core::input::Outcome::new(AttemptEnd::Rescheduled(later));
     let report = Report::Ended(Box::new(outcome));
     let at = world.now;
-    world.worker(2, updraft_core::input::WorkerEvent::Report { attempt, at, report });
+    world.worker(2, WorkerEvent::Report { attempt, at, report });
     assert_eq!(world.state(run, "sensor"), S::UpForReschedule);
     world.beats = false;
     world.pass(SignedDuration::from_secs(6));
@@ -243,6 +243,28 @@ fn owners_share_the_slots() {
     let greedy = world.assigned();
     assert_eq!(greedy.len(), 4);
     let modest = world.trigger("modest");
+    for attempt in &greedy[..2] {
+        world.end(*attempt, AttemptEnd::Success);
+    }
+    let next = world.assigned();
+    assert!(next.iter().all(|attempt| attempt.ti.run == modest), "{next:?}");
+}
+
+#[test]
+fn owners_share_the_slots_also_of_different_namespaces_and_queues() {
+    let mut world = World::new(4);
+    let (queues, namespace) = (vec!["a".into(), "b".into()], None);
+    world.worker(1, WorkerEvent::Joined { join: 2, slots: 4, queues, namespace, held: Vec::new() });
+    for (owner, namespace, queue) in [("greedy", "a", "a"), ("modest", "b", "b")] {
+        let mut spec = dag(owner, &["a", "b", "c", "d", "e", "f"], &[]);
+        (spec.owner, spec.namespace) = (owner.into(), namespace.into());
+        spec.tasks.iter_mut().for_each(|task| task.queue = queue.into());
+        world.put(spec);
+    }
+    world.trigger_of(DagKey::new("a", "greedy"), &[]);
+    let greedy = world.assigned();
+    assert_eq!(greedy.len(), 4);
+    let modest = world.trigger_of(DagKey::new("b", "modest"), &[]);
     for attempt in &greedy[..2] {
         world.end(*attempt, AttemptEnd::Success);
     }

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use updraft_core::{
-    End, Incarnation, RunKey, TaskIx, TiKey, TiStateName as S,
+    DagKey, End, Incarnation, MapIndex, RunKey, TaskIx, TiKey, TiStateName as S,
     input::{AttemptEnd, Command, Effect, Input, Outcome, Report, ToWorker, WorkerEvent},
 };
 
@@ -18,8 +18,8 @@ fn an_order_is_for_one_life_of_a_worker() {
     assert_eq!(second.try_number, 2);
     // Two steps, and then what is to be done about both.
     for life in [3, 4] {
-        let event =
-            WorkerEvent::Joined { join: 1, slots: 1, queues: vec!["default".into()], held: Vec::new() };
+        let (queues, namespace, held) = (vec!["default".into()], None, Vec::new());
+        let event = WorkerEvent::Joined { join: 1, slots: 1, queues, namespace, held };
         let incarnation = Incarnation(life);
         world.engine.step(world.now, Input::Worker { worker: "w".into(), incarnation, event });
     }
@@ -169,4 +169,26 @@ fn who_is_away_is_given_nothing_until_it_is_back_and_keeps_what_it_has() {
     world.worker(2, WorkerEvent::Away);
     world.pass(SignedDuration::from_secs(31));
     assert!(world.engine.ti(waits).unwrap().state.name() == S::Scheduled);
+}
+
+#[test]
+fn a_worker_of_a_namespace_runs_nothing_of_another() {
+    let mut world = World::new(1);
+    let (queues, namespace) = (vec!["default".into()], Some("prod".into()));
+    world.worker(2, WorkerEvent::Joined { join: 1, slots: 8, queues, namespace, held: Vec::new() });
+    for namespace in ["default", "prod"] {
+        let mut spec = dag("d", &["a"], &[]);
+        spec.namespace = namespace.into();
+        world.put(spec);
+    }
+    let elsewhere = world.trigger("d");
+    assert_eq!(world.assigned(), []);
+    let why =
+        world.engine.explain(TiKey { run: elsewhere, task: TaskIx(0), map_index: MapIndex::NONE }).unwrap();
+    assert_eq!(why.reasons, ["no worker that is there serves queue `default` for namespace `default`"]);
+    let own = world.trigger_of(DagKey::new("prod", "d"), &[]);
+    assert_eq!(world.assigned().iter().map(|attempt| attempt.ti.run).collect::<Vec<_>>(), [own]);
+    // The server has another token of it now, and with it all there is.
+    world.join(3, 8, Vec::new());
+    assert!(world.assigned().iter().any(|attempt| attempt.ti.run == elsewhere));
 }

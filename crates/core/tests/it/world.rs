@@ -48,8 +48,8 @@ impl World {
     }
 
     pub fn join(&mut self, incarnation: i64, slots: u32, held: Vec<AttemptId>) {
-        let event = WorkerEvent::Joined { join: 1, slots, queues: vec!["default".into()], held };
-        self.worker(incarnation, event);
+        let (queues, namespace) = (vec!["default".into()], None);
+        self.worker(incarnation, WorkerEvent::Joined { join: 1, slots, queues, namespace, held });
     }
 
     pub fn worker(&mut self, incarnation: i64, event: WorkerEvent) {
@@ -225,8 +225,12 @@ impl World {
     }
 
     pub fn trigger_tasks(&mut self, dag: &str, tasks: &[&str]) -> RunKey {
+        self.trigger_of(DagKey::new("default", dag), tasks)
+    }
+
+    pub fn trigger_of(&mut self, dag: DagKey, tasks: &[&str]) -> RunKey {
         let reply = self.command(Command::Trigger(Trigger {
-            dag: DagKey::new("default", dag),
+            dag,
             run_id: None,
             logical_date: Some(self.now),
             data_interval: None,

@@ -146,6 +146,7 @@ pub fn order(operator: &str, args: Value) -> Order {
             version: 1,
             timezone: "UTC".into(),
             source: "/dags/team/reports.py".into(),
+            bundle: None,
             tags: Vec::new(),
         }),
     }

@@ -26,6 +26,7 @@ use std::{
 use jiff::Timestamp;
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc};
+use updraft_bundles::Checkouts;
 use updraft_core::{Bundle, DagId, Namespace};
 
 pub use self::once::{read_file, read_folder};
@@ -39,13 +40,13 @@ use super::{
     Check, Format, ImportError, Options, Read, Reading, Variable,
     document::{self, DefaultsFile},
 };
-use crate::git::{self, Checkouts};
+use crate::{deployments, git};
 
 /// A folder of DAG files, and what they are read with.
 #[derive(Clone)]
 pub struct Folder {
-    /// The folder. It need not be there yet.
-    pub root: PathBuf,
+    /// The folder, where there is one that is no bundle. It need not be there yet.
+    pub root: Option<PathBuf>,
     /// The namespace its DAGs belong to.
     pub namespace: Namespace,
     /// The operators its tasks may name.
@@ -59,21 +60,38 @@ pub struct Folder {
     pub look_every: Duration,
     /// The checkouts of a repository, the current of which is read like another folder beside the root.
     pub git: Option<Checkouts>,
+    /// What was deployed into this namespace, read in the same way.
+    pub deployed: Option<Checkouts>,
 }
 
 impl Folder {
-    /// The name under which a file is known. One of a repository keeps it from commit to commit.
+    /// The version that a file is of, with its bundle's name, and its place in that.
+    fn version_of(&self, path: &Path) -> Option<(&'static str, &Checkouts, String, PathBuf)> {
+        let git = self.git.iter().map(|git| (git::BUNDLE, git));
+        let mut all = git.chain(self.deployed.iter().map(|deployed| (deployments::BUNDLE, deployed)));
+        all.find_map(|(bundle, checkouts)| {
+            let (version, place) = checkouts.place_of(path)?;
+            Some((bundle, checkouts, version, place))
+        })
+    }
+
+    /// The name under which a file is known. One of a bundle keeps it from version to version.
     fn source(&self, path: &Path) -> Arc<str> {
-        let checked_out = self.git.as_ref().and_then(|git| git.name_of(path));
-        checked_out.map_or_else(|| source(path), |(_, name)| source(&name))
+        match self.version_of(path) {
+            // Whichever server reads it.
+            Some((deployments::BUNDLE, _, _, place)) => deployments::source(&place),
+            Some((_, checkouts, _, place)) => source(&checkouts.current().join(place)),
+            None => source(path),
+        }
     }
 
     /// The folder that a file belongs to.
     fn root_of(&self, path: &Path) -> PathBuf {
-        let git = self.git.as_ref();
-        match git.and_then(|git| Some((git, git.name_of(path)?))) {
-            Some((git, (commit, _))) => git.all().join(commit).join(&git.subdir),
-            None if path.starts_with(&self.root) => self.root.clone(),
+        if let Some((_, checkouts, version, _)) = self.version_of(path) {
+            return checkouts.all().join(version).join(&checkouts.subdir);
+        }
+        match self.root.as_ref().filter(|root| path.starts_with(root)) {
+            Some(root) => root.clone(),
             None => std::path::absolute(path)
                 .ok()
                 .and_then(|path| Some(path.parent()?.into()))
@@ -81,13 +99,19 @@ impl Folder {
         }
     }
 
-    /// Notes in a DAG the commit that it is from, where it is from one.
+    /// Notes in a DAG the version that it is from, where it is from one.
     fn sign(&self, path: &Path, read: &mut Read) {
-        let Some((commit, _)) = self.git.as_ref().and_then(|git| git.name_of(path)) else { return };
-        let file = path.to_string_lossy().into_owned();
+        let Some((bundle, _, version, place)) = self.version_of(path) else { return };
+        let file = if bundle == deployments::BUNDLE { &*place } else { path };
+        let file = file.to_string_lossy().into_owned();
         let spec = Arc::make_mut(&mut read.spec);
-        spec.bundle = Some(Bundle { name: git::BUNDLE.into(), version: commit, file });
+        spec.bundle = Some(Bundle { name: bundle.into(), version, file });
         read.hash = document::hash(spec);
+    }
+
+    /// Whether DAGs are known of what was deployed, which then is there, if not here yet.
+    fn has_deployed(&self) -> bool {
+        self.owners.values().any(|source| deployments::is_source(source))
     }
 }
 
@@ -220,14 +244,16 @@ impl Watching {
         events
     }
 
-    /// Looks at the folder, and at the commit that is current now.
+    /// Looks at the folder, and at the versions that are current now.
     fn scan(&self) -> Scan {
-        let mut scan = Scan::of(&self.folder.root);
-        if let Some(git) = &self.folder.git {
-            scan.note_way_to(&git.current());
-            match git.dags() {
+        let mut scan = self.folder.root.as_deref().map(Scan::of).unwrap_or_default();
+        let git = self.folder.git.iter().map(|git| (git, true));
+        let deployed = self.folder.deployed.iter().map(|deployed| (deployed, self.folder.has_deployed()));
+        for (checkouts, awaited) in git.chain(deployed) {
+            scan.note_way_to(&checkouts.current());
+            match checkouts.dags() {
                 Some(dags) => scan.add(Scan::of(&dags)),
-                None => scan.is_partial = true,
+                None => scan.is_partial |= awaited,
             }
         }
         scan

@@ -4,7 +4,7 @@
 //! that was being called when its server ended is asked for again under the same id: the worker that has it says what
 //! becomes of it. Where that worker is gone, nobody knows whether it was called, and it is called again.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::Map;
@@ -14,12 +14,12 @@ use tokio::{
 };
 use tracing::{info, warn};
 use updraft_core::{
-    AlertChannel, AlertOn, AttemptId, Callback, Dag, RunState, TiStateName, callback_reason,
+    AlertChannel, AlertOn, AttemptId, Callback, Dag, Namespace, RunState, TiStateName, callback_reason,
     protocol::{Call, CallOutcome, Order, OrderTask},
 };
 use updraft_store::{
-    Change, DeliveryEnd, DeliveryListing, Error, Order as Sorted, OutboxPart, RecordKind, Store, TiField,
-    TiListing, TiQuery, Window,
+    Change, DeliveryEnd, DeliveryListing, DeliveryQuery, DeliveryState, Error, Order as Sorted, OutboxPart,
+    RecordKind, Store, TiField, TiListing, TiQuery, Window,
 };
 
 use super::send::{again, in_doubt};
@@ -40,6 +40,35 @@ pub struct Caller {
     pub store: Arc<dyn Store>,
     /// Who calls.
     pub workers: Arc<Workers>,
+}
+
+/// The versions of a bundle that functions are in which are to be called about a namespace's runs that are over.
+pub(crate) async fn called_from(
+    store: &dyn Store,
+    namespace: &Namespace,
+    bundle: &str,
+) -> Result<BTreeSet<String>, Error> {
+    let query = DeliveryQuery {
+        namespace: namespace.clone(),
+        states: vec![DeliveryState::Pending, DeliveryState::Sending],
+        window: Window::ALL,
+        ..DeliveryQuery::default()
+    };
+    let mut versions = BTreeSet::new();
+    for listing in store.deliveries(&query).await?.rows {
+        if let (AlertChannel::Callback(_), Some(run)) = (&listing.row.channel, listing.row.run)
+            && let Some(run) = store.run(run).await?
+        {
+            versions.insert((run.row.dag, run.row.version));
+        }
+    }
+    let mut found = BTreeSet::new();
+    for (dag, version) in versions {
+        let version = store.dag_version(&dag, Some(version)).await?;
+        let its = version.and_then(|version| version.spec.bundle.clone());
+        found.extend(its.filter(|its| its.name == bundle).map(|its| its.version));
+    }
+    Ok(found)
 }
 
 impl Caller {
@@ -104,7 +133,7 @@ impl Caller {
                     let heard_of = outcome.is_some().then_some(worker);
                     (end(delivery, outcome), heard_of)
                 }
-                None => (again(delivery.attempts, "no worker is there".into(), None), None),
+                None => (again(delivery.attempts, "no worker of its namespace is there".into(), None), None),
             },
             Ok(None) => (DeliveryEnd::Undeliverable("the run that it is about is gone".into()), None),
             Err(error) => (again(delivery.attempts, format!("the run can't be read: {error}"), None), None),

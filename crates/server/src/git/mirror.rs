@@ -10,11 +10,16 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tracing::{info, warn};
-use updraft_core::{AlertChannel, Namespace};
-use updraft_store::{DeliveryQuery, DeliveryState, Store, Window};
+use updraft_bundles::{Checkouts, remove};
+use updraft_core::Namespace;
+use updraft_store::Store;
 
-use super::{Checkouts, Error, Remote, checkouts::remove, program::Program};
-use crate::leader::{Handle, now};
+use super::{Error, Remote, program::Program};
+use crate::{
+    blocking,
+    deliveries::called_from,
+    leader::{Handle, now},
+};
 
 /// Where what was fetched is noted in the repository on this machine.
 const TIP: &str = "refs/updraft/tip";
@@ -79,9 +84,9 @@ impl Mirror {
         let mut written = None;
         let mut left = BTreeMap::new();
         loop {
-            let before = self.settings.checkouts.commit();
+            let before = self.settings.checkouts.version();
             let error = self.look().await.err().map(|error| error.to_string());
-            let after = self.settings.checkouts.commit();
+            let after = self.settings.checkouts.version();
             if let Some(before) = before.filter(|before| after.as_ref() != Some(before)) {
                 left.insert(before, Instant::now());
             }
@@ -150,7 +155,7 @@ impl Mirror {
                 return Err(Error::NoFolder { commit, subdir });
             }
         }
-        if let Some(current) = checkouts.commit() {
+        if let Some(current) = checkouts.version() {
             // A commit that changes nothing need not be another version of all DAGs.
             let old = git.resolve(&format!("{current}^{{tree}}")).await?;
             let new = git.resolve(&format!("{commit}^{{tree}}")).await?;
@@ -195,28 +200,28 @@ impl Mirror {
         let index = folder.with_extension("index");
         self.git().check_out(commit, &folder, &index).await?;
         let (checkouts, commit) = (checkouts.clone(), commit.to_owned());
-        blocking(move || checkouts.finish(&folder, &commit)).await
+        Ok(blocking(move || checkouts.finish(&folder, &commit)).await?)
     }
 
     /// Removes the files of commits that nothing runs or is called from, and brings back those that something runs from again.
     async fn tidy(&self, left: &BTreeMap<String, Instant>) -> Result<(), Error> {
         let checkouts = self.settings.checkouts.clone();
         // Looked at before the engine is asked: what comes to be meanwhile is not among them.
-        let present = checkouts.commits();
+        let present = checkouts.versions();
         let of_git = |engine: &updraft_core::Engine| -> BTreeSet<String> {
             let ours = engine.bundles().filter(|bundle| bundle.name == super::BUNDLE);
             ours.map(|bundle| bundle.version.clone()).collect()
         };
         // Where another leads, it is asked again after the next look.
         let Ok(mut needed) = self.leader.ask(of_git).await else { return Ok(()) };
-        match self.called_from().await {
+        match called_from(&*self.store, &Namespace::default(), super::BUNDLE).await {
             Ok(commits) => needed.extend(commits),
             Err(error) => {
                 warn!(%error, "the outbox can't be read; checkouts stay as they are until it can");
                 return Ok(());
             }
         }
-        let current = checkouts.commit();
+        let current = checkouts.version();
         for commit in needed.iter().filter(|commit| !present.contains(commit)) {
             match self.git().resolve(&format!("{commit}^{{commit}}")).await? {
                 Some(_) => self.check_out(commit).await?,
@@ -230,35 +235,11 @@ impl Mirror {
             !needed.contains(commit) && current.as_ref() != Some(commit) && !left.contains_key(commit)
         });
         let unneeded: Vec<String> = unneeded.collect();
-        blocking(move || {
+        let forgotten = blocking(move || {
             checkouts.clear_unfinished();
             unneeded.iter().try_for_each(|commit| checkouts.forget(commit))
-        })
-        .await
-    }
-
-    /// The commits that functions are in which are to be called about runs that are over.
-    async fn called_from(&self) -> Result<BTreeSet<String>, updraft_store::Error> {
-        let query = DeliveryQuery {
-            states: vec![DeliveryState::Pending, DeliveryState::Sending],
-            window: Window::ALL,
-            ..DeliveryQuery::default()
-        };
-        let mut versions = BTreeSet::new();
-        for listing in self.store.deliveries(&query).await?.rows {
-            if let (AlertChannel::Callback(_), Some(run)) = (&listing.row.channel, listing.row.run)
-                && let Some(run) = self.store.run(run).await?
-            {
-                versions.insert((run.row.dag, run.row.version));
-            }
-        }
-        let mut commits = BTreeSet::new();
-        for (dag, version) in versions {
-            let version = self.store.dag_version(&dag, Some(version)).await?;
-            let bundle = version.and_then(|version| version.spec.bundle.clone());
-            commits.extend(bundle.filter(|bundle| bundle.name == super::BUNDLE).map(|bundle| bundle.version));
-        }
-        Ok(commits)
+        });
+        Ok(forgotten.await?)
     }
 
     fn repository(&self) -> PathBuf {
@@ -267,18 +248,5 @@ impl Mirror {
 
     fn git(&self) -> Program<'_> {
         Program { repository: self.repository(), remote: &self.settings.remote }
-    }
-}
-
-/// Does what waits for the disk. A bug in it is not hidden; on shutdown it is cancelled.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => std::future::pending().await,
-        },
     }
 }

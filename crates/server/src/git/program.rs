@@ -163,7 +163,7 @@ async fn run(doing: &'static str, mut command: Command, timeout: Duration) -> Re
     command.process_group(0).kill_on_drop(true);
     let child = command.spawn().map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::NoProgram,
-        _ => Error::Files { path: "the program `git`".into(), source: error },
+        _ => files(error),
     })?;
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let mut group = Group(group);
@@ -173,7 +173,7 @@ async fn run(doing: &'static str, mut command: Command, timeout: Duration) -> Re
     }
     match ended {
         Err(_) => Err(Error::TimedOut { doing, timeout }),
-        Ok(Err(source)) => Err(Error::Files { path: "the program `git`".into(), source }),
+        Ok(Err(source)) => Err(files(source)),
         Ok(Ok(output)) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         Ok(Ok(output)) => {
             let said = short(&String::from_utf8_lossy(&output.stderr));
@@ -239,6 +239,11 @@ impl Error {
         ];
         matches!(self, Self::Failed { said, .. } if words.iter().any(|words| said.contains(words)))
     }
+}
+
+/// An error with the program itself.
+fn files(source: std::io::Error) -> Error {
+    updraft_bundles::Error::Files { path: "the program `git`".into(), source }.into()
 }
 
 #[cfg(test)]

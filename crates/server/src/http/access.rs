@@ -10,6 +10,7 @@ use axum::{
 };
 use subtle::ConstantTimeEq as _;
 use updraft_core::Namespace;
+use updraft_store::TiListing;
 
 use super::{Error, Shared, error};
 use crate::accounts::Role::{self, Admin, Op, User, Viewer};
@@ -28,12 +29,32 @@ enum Access {
 use Access::{From, Open, Worker};
 
 /// By which token a worker is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Joining {
     /// The installation's own, which the keeper has.
     Own,
-    /// One that was made for it.
-    Other,
+    /// One that was made for it: for this namespace alone, or for all.
+    Other(Option<Namespace>),
+}
+
+impl Joining {
+    /// The only namespace that it is for.
+    pub(crate) fn namespace(&self) -> Option<&Namespace> {
+        match self {
+            Self::Own => None,
+            Self::Other(namespace) => namespace.as_ref(),
+        }
+    }
+
+    /// Refuses what concerns a task instance of another namespace.
+    pub(crate) fn check(&self, ti: Option<&TiListing>) -> Result<(), Error> {
+        match (self.namespace(), ti) {
+            (Some(own), Some(ti)) if ti.dag.namespace != *own => {
+                Err(Error::forbidden(format!("this worker's token is for the namespace `{own}` alone")))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 const DAG: &str = "/api/v2/dags/{dag_id}";
@@ -210,6 +231,10 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/api/v1/pause", From(Viewer)),
     ("PUT", "/api/v1/pause", From(Op)),
     ("GET", "/api/v1/events", From(Viewer)),
+    ("GET", "/api/v1/deployments", From(Viewer)),
+    ("POST", "/api/v1/deployments", From(Admin)),
+    ("GET", "/api/v1/deployments/{number}", From(Viewer)),
+    ("POST", "/api/v1/deployments/rollback", From(Admin)),
     ("GET", CONNECT, Worker),
     ("POST", "/worker/v1/xcom", Worker),
     ("GET", "/worker/v1/connections/{conn_id}", Worker),
@@ -221,6 +246,7 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("POST", "/worker/v1/runs", Worker),
     ("POST", "/worker/v1/states", Worker),
     ("GET", "/worker/v1/next-interval", Worker),
+    ("GET", "/worker/v1/bundles/{hash}", Worker),
 ];
 
 /// The socket that workers hold.
@@ -260,10 +286,13 @@ pub(super) fn is_of_leader(method: &Method, route: &str) -> bool {
 
 /// Routes that follow something, or take up what is long.
 const ANY_TIME: &[&str] = &[
+    "/api/v1/deployments",
+    "/api/v1/deployments/rollback",
     "/api/v1/events",
     "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait",
     CONNECT,
     "/worker/v1/blobs/{attempt}/{name}",
+    "/worker/v1/bundles/{hash}",
 ];
 
 /// What concerns the installation and not one namespace: nothing for accounts that are bound to one.
@@ -304,16 +333,12 @@ pub(super) async fn authorize(
             let token = bearer(request.headers()).ok_or_else(not_authenticated)?;
             let ours = shared.config.worker_tokens.iter().map(|ours| ours.as_bytes().ct_eq(token.as_bytes()));
             let configured = ours.fold(subtle::Choice::from(0), |any, this| any | this);
-            if !bool::from(configured) && !shared.accounts.may_join(token).await? {
-                return Err(Error::forbidden(
-                    "this is no worker's token: make one with `updraft tokens create NAME --join`",
-                ));
-            }
-            request.extensions_mut().insert(if bool::from(configured) {
-                Joining::Own
-            } else {
-                Joining::Other
-            });
+            let joining = match bool::from(configured) {
+                true => Some(Joining::Own),
+                false => shared.accounts.may_join(token).await?.map(Joining::Other),
+            };
+            let none = "this is no worker's token: make one with `updraft tokens create NAME --join`";
+            request.extensions_mut().insert(joining.ok_or_else(|| Error::forbidden(none))?);
         }
         From(role) => {
             let token = bearer(request.headers()).ok_or_else(not_authenticated)?;

@@ -21,7 +21,7 @@ use axum::{
 use tracing::{Instrument as _, info_span};
 use updraft_core::Namespace;
 
-use super::{Error, Shared, access};
+use super::{Error, Shared, access, error::Invalid};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -100,12 +100,28 @@ pub(super) fn take_namespace(mut request: Request) -> Request {
     request
 }
 
+/// A namespace that is named in this field of a body.
+pub(super) fn namespace(field: &str, name: String) -> Result<Namespace, Invalid> {
+    match is_namespace(&name) {
+        true => Ok(name.into()),
+        false => {
+            let msg = "a namespace has 1 to 250 letters of A to Z, a to z, 0 to 9, `-`, `_` and `.`, the first no `.`";
+            Err(Invalid::value(field, msg, name))
+        }
+    }
+}
+
+/// Whether a namespace may be called so: by what stands for itself in a path, and names a folder.
+fn is_namespace(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=250).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with('.')
+}
+
 fn split_namespace(uri: &Uri) -> Option<(Namespace, Uri)> {
     let all = uri.path_and_query()?.as_str();
     let (name, rest) = all.strip_prefix("/ns/")?.split_once('/')?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     // Only the API is there for each namespace. Other names have no route.
-    if name.is_empty() || name.len() > 250 || !name.bytes().all(plain) || !rest.starts_with("api/") {
+    if !is_namespace(name) || !rest.starts_with("api/") {
         return None;
     }
     Some((name.into(), format!("/{rest}").parse().ok()?))
@@ -146,7 +162,13 @@ mod tests {
         let uri = "/ns/team-a/api/v2/dags?limit=1".parse().unwrap();
         let (namespace, rest) = split_namespace(&uri).unwrap();
         assert_eq!((&*namespace, rest.to_string()), ("team-a", "/api/v2/dags?limit=1".to_owned()));
-        for path in ["/ns//api/v2/dags", "/ns/a%2Fb/api/v2/dags", "/ns/a/worker/v1/xcom", "/api/v2/dags"] {
+        for path in [
+            "/ns//api/v2/dags",
+            "/ns/../api/v2/dags",
+            "/ns/a%2Fb/api/v2/dags",
+            "/ns/a/worker/v1/xcom",
+            "/api/v2/dags",
+        ] {
             assert_eq!(split_namespace(&path.parse().unwrap()), None, "{path}");
         }
     }

@@ -6,6 +6,7 @@ mod backfills;
 mod control;
 mod dags;
 mod deliveries;
+mod deployments;
 mod events;
 mod explain;
 mod git;
@@ -36,6 +37,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .merge(servers::routes())
         .merge(workers::routes())
         .merge(deliveries::routes())
+        .merge(deployments::routes())
         .merge(backfills::routes())
         .merge(assets::routes())
         .merge(events::routes())

@@ -8,10 +8,12 @@ use std::{
 use serde_json::Value;
 use updraft_core::{
     AssetEvent, AttemptId, Dag, Engine, MapIndex, Mapping, OnLeaseLoss, Param, RunKey, TaskIx, TaskKind,
-    protocol::{Order, OrderRun, OrderTask},
+    protocol::{Order, OrderBundle, OrderRun, OrderTask},
     put_arguments,
     record::{RunRow, TiRow},
 };
+
+use crate::deployments;
 
 /// So many runs' parts are kept for their next orders.
 const KEPT: usize = 4096;
@@ -95,6 +97,7 @@ pub(crate) fn order_task(row: &RunRow, dag: &Dag, ti: &TiRow) -> OrderTask {
 /// What an order says of its run, but for what happened to assets. `source` is where the DAG comes from now.
 pub(crate) fn order_run(row: &RunRow, dag: &Dag, source: &str) -> OrderRun {
     let spec = dag.spec();
+    let deployed = spec.bundle.as_ref().filter(|bundle| bundle.name == deployments::BUNDLE);
     OrderRun {
         namespace: row.dag.namespace.clone(),
         dag_id: row.dag.dag_id.clone(),
@@ -110,11 +113,12 @@ pub(crate) fn order_run(row: &RunRow, dag: &Dag, source: &str) -> OrderRun {
         template: spec.template.clone(),
         version: row.version,
         timezone: spec.timezone(),
-        // Of a commit the file as that has it, whatever the branch has become since.
+        // Of a version the file as that has it, whatever has come since.
         source: match &spec.bundle {
             Some(bundle) => bundle.file.clone(),
             None => source.to_owned(),
         },
+        bundle: deployed.map(|bundle| OrderBundle { hash: bundle.version.clone(), environment: None }),
         tags: spec.tags.clone(),
     }
 }

@@ -7,8 +7,8 @@ use axum::{
     Extension, Json,
     body::{Body as AxumBody, Bytes},
     extract::{State, ws::WebSocketUpgrade},
-    http::StatusCode,
-    response::Response,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse as _, Response},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -42,6 +42,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(put_log))
         .routes(routes!(find_previous_success))
         .routes(routes!(find_smtp))
+        .routes(routes!(get_bundle))
         .merge(super::runs::routes())
 }
 
@@ -65,8 +66,9 @@ impl FromText for AttemptId {
 }
 
 /// The task instance of an attempt that a worker holds now, or about whose run it calls a function.
-pub(super) async fn held(shared: &Shared, attempt: AttemptId) -> Result<TiListing, Error> {
+pub(super) async fn held(shared: &Shared, joining: &Joining, attempt: AttemptId) -> Result<TiListing, Error> {
     let found = shared.store.ti(attempt.ti).await?;
+    joining.check(found.as_ref())?;
     if attempt.is_of_call() {
         let found =
             found.ok_or_else(|| Error::forbidden("the run is gone that a function is called about"))?;
@@ -125,9 +127,10 @@ struct Values {
 )]
 async fn find_xcom(
     State(shared): State<Arc<Shared>>,
+    Extension(joining): Extension<Joining>,
     Body(asked): Body<XcomQuery>,
 ) -> Result<Json<Values>, Error> {
-    let asker = held(&shared, asked.attempt).await?;
+    let asker = held(&shared, &joining, asked.attempt).await?;
     let own_run = asked.dag_id.is_none() && asked.run_id.is_none();
     let run = match own_run {
         true => Some(asked.attempt.ti.run),
@@ -176,10 +179,11 @@ fn item_of(value: &Value, at: usize) -> Option<Value> {
 )]
 async fn find_connection(
     State(shared): State<Arc<Shared>>,
+    Extension(joining): Extension<Joining>,
     Path(conn_id): Path<String>,
     query: AttemptQuery,
 ) -> Result<Json<updraft_core::protocol::Connection>, Error> {
-    let namespace = held(&shared, query.attempt.0).await?.dag.namespace;
+    let namespace = held(&shared, &joining, query.attempt.0).await?.dag.namespace;
     let found = shared.secrets.connection(&namespace, &conn_id).await?;
     found.map(Json).ok_or_else(|| Error::not_found(format!("there is no connection `{conn_id}`")))
 }
@@ -200,10 +204,11 @@ struct Variable {
 )]
 async fn find_variable(
     State(shared): State<Arc<Shared>>,
+    Extension(joining): Extension<Joining>,
     Path(key): Path<String>,
     query: AttemptQuery,
 ) -> Result<Json<Variable>, Error> {
-    let namespace = held(&shared, query.attempt.0).await?.dag.namespace;
+    let namespace = held(&shared, &joining, query.attempt.0).await?.dag.namespace;
     let found = shared.secrets.variable(&namespace, &key).await?;
     let value = found.ok_or_else(|| Error::not_found(format!("there is no variable `{key}`")))?;
     Ok(Json(Variable { secret: is_sensitive(&key), key, value }))
@@ -224,11 +229,12 @@ struct Blob {
 )]
 async fn put_blob(
     State(shared): State<Arc<Shared>>,
+    Extension(joining): Extension<Joining>,
     Path((attempt, name)): Path<(String, String)>,
     body: AxumBody,
 ) -> Result<(StatusCode, Json<Blob>), Error> {
     let attempt = attempt.parse().map_err(|error| Error::bad_request(format!("{error}")))?;
-    held(&shared, attempt).await?;
+    held(&shared, &joining, attempt).await?;
     let most = shared.config.most_blob_bytes;
     let (path, bytes) = shared.blobs.put(attempt, &name, body.into_data_stream(), most).await?;
     Ok((StatusCode::CREATED, Json(Blob { path, bytes })))
@@ -259,6 +265,7 @@ struct LogStored {
 )]
 async fn put_log(
     State(shared): State<Arc<Shared>>,
+    Extension(joining): Extension<Joining>,
     Path(attempt): Path<String>,
     query: LogQuery,
     bytes: Bytes,
@@ -266,10 +273,10 @@ async fn put_log(
     let attempt: AttemptId = attempt.parse().map_err(|error| Error::bad_request(format!("{error}")))?;
     let path = match query.call {
         Some(call) => {
-            let ti = held(&shared, attempt).await?;
+            let ti = held(&shared, &joining, attempt).await?;
             call_log_path(&ti.dag.namespace, &ti.dag.dag_id, &ti.run_id, DeliveryId(call))
         }
-        None => log_of(&shared, attempt).await?,
+        None => log_of(&shared, &joining, attempt).await?,
     };
     let part = Part { path: path.clone(), offset: Some(query.offset.0), bytes: bytes.into() };
     let bytes = shared.logs.append(vec![part]).await.swap_remove(0).map_err(|error| {
@@ -280,8 +287,9 @@ async fn put_log(
 }
 
 /// Where the log is of an attempt that a worker holds, or has held and nobody has taken over.
-pub(super) async fn log_of(shared: &Shared, attempt: AttemptId) -> Result<String, Error> {
+pub(super) async fn log_of(shared: &Shared, joining: &Joining, attempt: AttemptId) -> Result<String, Error> {
     let found = shared.store.ti(attempt.ti).await?;
+    joining.check(found.as_ref())?;
     let is_its = |listing: &TiListing| {
         listing.row.lease == attempt.lease && listing.row.try_number == attempt.try_number
     };
@@ -308,9 +316,10 @@ struct PreviousSuccess {
 )]
 async fn find_previous_success(
     State(shared): State<Arc<Shared>>,
+    Extension(joining): Extension<Joining>,
     query: AttemptQuery,
 ) -> Result<Json<PreviousSuccess>, Error> {
-    let asker = held(&shared, query.attempt.0).await?;
+    let asker = held(&shared, &joining, query.attempt.0).await?;
     let asked = RunQuery {
         namespace: asker.dag.namespace,
         dags: vec![asker.dag.dag_id],
@@ -347,9 +356,38 @@ struct Smtp {
     get, path = "/worker/v1/smtp", tag = "Worker", params(AttemptQuery),
     responses((status = 200, body = Object), Reads),
 )]
-async fn find_smtp(State(shared): State<Arc<Shared>>, query: AttemptQuery) -> Result<Json<Smtp>, Error> {
-    held(&shared, query.attempt.0).await?;
+async fn find_smtp(
+    State(shared): State<Arc<Shared>>,
+    Extension(joining): Extension<Joining>,
+    query: AttemptQuery,
+) -> Result<Json<Smtp>, Error> {
+    held(&shared, &joining, query.attempt.0).await?;
     let smtp = shared.config.smtp.clone();
     let (url, from) = smtp.ok_or_else(|| Error::not_found("the configuration names no mail server"))?;
     Ok(Json(Smtp { url, from }))
+}
+
+/// The archive of the bundle that an attempt's DAG was deployed with; no other.
+#[utoipa::path(
+    get, path = "/worker/v1/bundles/{hash}", tag = "Worker", params(AttemptQuery),
+    responses((status = 200, content_type = "application/gzip", body = String), Reads),
+)]
+async fn get_bundle(
+    State(shared): State<Arc<Shared>>,
+    Extension(joining): Extension<Joining>,
+    Path(hash): Path<String>,
+    query: AttemptQuery,
+) -> Result<Response, Error> {
+    let ti = held(&shared, &joining, query.attempt.0).await?;
+    let run = shared.store.run(ti.row.key.run).await?;
+    let version = match run {
+        Some(run) => shared.version(&ti.dag, run.row.version).await?,
+        None => None,
+    };
+    let bundle = version.and_then(|version| version.dag.spec().bundle.clone());
+    if bundle.is_none_or(|bundle| bundle.version != hash) {
+        return Err(Error::forbidden(format!("attempt {} runs from another bundle", query.attempt.0)));
+    }
+    let archive = shared.deployments.archive(&hash).await?;
+    Ok(([(CONTENT_TYPE, "application/gzip")], AxumBody::from_stream(archive)).into_response())
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State};
 use jiff::Timestamp;
 use updraft_core::{
     DagKey, DagSpec, GroupId, MapIndex, RunState, TaskId,
@@ -16,7 +16,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::api::{AttemptQuery, held};
 use crate::{
-    http::{Body, Error, Reads, Shared, Writes},
+    http::{Body, Error, Joining, Reads, Shared, Writes},
     leader::{Refusal, now},
     params,
 };
@@ -35,9 +35,10 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
 )]
 async fn give_run(
     State(shared): State<Arc<Shared>>,
+    Extension(joining): Extension<Joining>,
     Body(wanted): Body<RunWanted>,
 ) -> Result<Json<RunGiven>, Error> {
-    let asker = held(&shared, wanted.attempt).await?;
+    let asker = held(&shared, &joining, wanted.attempt).await?;
     let dag = DagKey { namespace: asker.dag.namespace.clone(), dag_id: wanted.dag_id.clone() };
     let by = name(&asker);
     if let Some(run) = made_before(&shared, &asker, &dag, &by, wanted.run_after).await? {
@@ -187,9 +188,10 @@ fn refused(refusal: Refusal) -> Result<RunGiven, Error> {
 )]
 async fn find_states(
     State(shared): State<Arc<Shared>>,
+    Extension(joining): Extension<Joining>,
     Body(wanted): Body<StatesWanted>,
 ) -> Result<Json<States>, Error> {
-    let asker = held(&shared, wanted.attempt).await?;
+    let asker = held(&shared, &joining, wanted.attempt).await?;
     let dag = DagKey { namespace: asker.dag.namespace, dag_id: wanted.dag_id };
     let Some(found) = shared.store.dag(&dag).await?.filter(|found| !found.row.is_stale) else {
         let missing = Some(format!("there is no DAG `{}`", dag.dag_id));
@@ -244,9 +246,10 @@ fn tasks_of(spec: &DagSpec, tasks: Vec<TaskId>, group: Option<&GroupId>) -> (Vec
 )]
 async fn find_next_interval(
     State(shared): State<Arc<Shared>>,
+    Extension(joining): Extension<Joining>,
     query: AttemptQuery,
 ) -> Result<Json<NextInterval>, Error> {
-    let asker = held(&shared, query.attempt.0).await?;
+    let asker = held(&shared, &joining, query.attempt.0).await?;
     let run = shared.store.run(asker.row.key.run).await?.map(|listing| listing.row);
     let version = shared.version(&asker.dag, asker.version).await?;
     let (Some(run), Some(version)) = (run, version) else {

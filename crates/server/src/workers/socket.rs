@@ -48,7 +48,8 @@ pub(crate) async fn serve(mut socket: WebSocket, shared: Arc<Shared>, joining: J
         return refuse(&mut socket, message).await;
     }
     let about = About { version, hostname, pid, calls, drains };
-    let (number, outbox) = match workers.add(worker.clone(), incarnation, about) {
+    let (number, outbox) = match workers.add(worker.clone(), incarnation, about, joining.namespace().cloned())
+    {
         Ok(added) => added,
         // It looks for the leader again.
         Err(NotAdded::Closed) => return,
@@ -61,12 +62,14 @@ pub(crate) async fn serve(mut socket: WebSocket, shared: Arc<Shared>, joining: J
     let welcome = FromServer::Welcome { lease_ms, offer: workers.offer(&worker) };
     if send(&mut socket, &welcome).await {
         let logs = (joining != Joining::Own).then(HashMap::new);
+        let joining = &joining;
         let worker = worker.clone();
         let mut conversation = Conversation {
             socket,
             shared: &shared,
             worker,
             incarnation,
+            joining,
             number,
             logs,
             behind: FuturesOrdered::new(),
@@ -86,6 +89,7 @@ struct Conversation<'a> {
     shared: &'a Arc<Shared>,
     worker: WorkerId,
     incarnation: Incarnation,
+    joining: &'a Joining,
     number: u64,
     /// Where the logs of the attempts are that this worker was ordered to make and whose ends are not in the store; `None`
     /// where it writes them itself.
@@ -142,7 +146,12 @@ impl Conversation<'_> {
         }
     }
 
-    async fn pass_on(&mut self, events: Vec<WorkerEvent>) -> bool {
+    async fn pass_on(&mut self, mut events: Vec<WorkerEvent>) -> bool {
+        for event in &mut events {
+            if let WorkerEvent::Joined { namespace, .. } = event {
+                *namespace = self.joining.namespace().cloned();
+            }
+        }
         let beats = events.contains(&WorkerEvent::Heartbeat) && self.shared.workers.is_certain();
         let passed_on =
             self.shared.leader.worker(self.worker.clone(), self.incarnation, events).await.is_ok();
@@ -158,10 +167,10 @@ impl Conversation<'_> {
             let known = self.logs.as_ref();
             let path_of = |end: &LogEnd| known.and_then(|logs| logs.get(&end.attempt)).cloned();
             let ends: Vec<_> = ends.into_iter().map(|end| (path_of(&end), end)).collect();
-            let shared = self.shared;
+            let (shared, joining) = (self.shared, self.joining);
             self.behind.push_back(Box::pin(async move {
                 if !ends.is_empty()
-                    && tokio::time::timeout(WRITTEN_WITHIN, add_ends(shared, ends)).await.is_err()
+                    && tokio::time::timeout(WRITTEN_WITHIN, add_ends(shared, joining, ends)).await.is_err()
                 {
                     warn!("the ends of logs are not written: the folder of logs does not answer");
                 }
@@ -173,13 +182,13 @@ impl Conversation<'_> {
 }
 
 /// Writes the ends of logs. What can't be written is told here: the attempts have ended all the same.
-async fn add_ends(shared: &Shared, ends: Vec<(Option<String>, LogEnd)>) {
+async fn add_ends(shared: &Shared, joining: &Joining, ends: Vec<(Option<String>, LogEnd)>) {
     let mut parts = Vec::with_capacity(ends.len());
     for (path, LogEnd { attempt, offset, text }) in ends {
         let path = match path {
             Some(path) => path,
             // It was ordered by who led before.
-            None => match log_of(shared, attempt).await {
+            None => match log_of(shared, joining, attempt).await {
                 Ok(path) => path,
                 Err(error) => {
                     warn!(%attempt, ?error, "the end of a log is not taken");

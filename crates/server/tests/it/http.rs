@@ -7,6 +7,7 @@ mod backfills;
 mod callbacks;
 mod control;
 mod dags;
+mod deployments;
 mod edge;
 mod follow;
 mod logs;

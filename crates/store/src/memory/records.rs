@@ -235,7 +235,7 @@ impl Records for MemoryStore {
         let mut tables = self.tables();
         let allowed = match token.kind {
             TokenKind::Api(account) => tables.accounts.contains_key(&account),
-            TokenKind::Join => true,
+            TokenKind::Join(_) => true,
         };
         if !allowed || tables.tokens.values().any(|row| row.token.hash == token.hash) {
             return Ok(None);

@@ -18,8 +18,8 @@ use updraft_core::{
 
 use super::backfills::Backfill;
 use crate::{
-    AccountId, AccountRow, AuditListing, BackfillId, ConnectionRow, DeliveryListing, DeliveryState, Error,
-    Fence, ImportErrorRow, Note, Server, TokenId, TokenRow, VariableRow,
+    AccountId, AccountRow, AuditListing, BackfillId, ConnectionRow, DeliveryListing, DeliveryState,
+    DeploymentRow, Error, Fence, ImportErrorRow, Note, Server, TokenId, TokenRow, VariableRow,
 };
 
 /// Everything that is kept.
@@ -44,6 +44,7 @@ pub(super) struct Tables {
     pub tokens: BTreeMap<TokenId, TokenRow>,
     pub import_errors: BTreeMap<(Namespace, String), ImportErrorRow>,
     pub backfills: BTreeMap<BackfillId, Backfill>,
+    pub deployments: BTreeMap<Namespace, BTreeMap<u32, DeploymentRow>>,
     pub config: BTreeMap<String, String>,
     /// The servers, and when each was last heard of.
     pub servers: BTreeMap<String, (Server, Timestamp)>,

@@ -103,12 +103,12 @@ pub struct AccountRow {
 pub struct TokenId(pub i64);
 
 /// What a token lets one do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenKind {
     /// Call the API as this account.
     Api(AccountId),
-    /// Join as a worker.
-    Join,
+    /// Join as a worker: of this namespace alone, where one is named.
+    Join(Option<Namespace>),
 }
 
 /// A token that is to be.

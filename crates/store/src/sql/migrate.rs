@@ -36,7 +36,8 @@ const MIGRATIONS: &[Migration] = migrations![
     "0007_pool_rate",
     "0008_ti_name",
     "0009_tries_before",
-    "0010_server"
+    "0010_server",
+    "0011_deployment"
 ];
 
 /// The schema version that this program needs.

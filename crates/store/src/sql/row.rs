@@ -28,8 +28,8 @@ pub(super) use self::{
         read_transition, read_value, read_xcom, transition_cells, xcom_cells,
     },
     record::{
-        CONNECTION, VARIABLE, connection_cells, read_account, read_connection, read_import_error, read_note,
-        read_token, read_variable, variable_cells,
+        CONNECTION, VARIABLE, connection_cells, read_account, read_connection, read_deployment,
+        read_import_error, read_note, read_token, read_variable, variable_cells,
     },
     run::{RUN, read_run, run_cells},
     ti::{TI, TI_HISTORY, TI_KEY, read_ti, read_ti_key, ti_cells, ti_key_cells},

@@ -71,6 +71,7 @@ on_every_store! {
     record::connections_are_put_as_allowed,
     record::a_new_key_replaces_every_secret,
     record::accounts_and_their_tokens,
+    record::the_deployment_with_the_highest_number_counts,
     record::import_errors_keep_their_number,
     record::notes_stay_when_a_run_is_written,
     record::configuration_is_made_once,

@@ -31,6 +31,7 @@ use updraft_operators::{
 use super::{
     Happened,
     api::{self, Granted, TaskApi},
+    bundles::{self, Bundles, Here},
     callbacks::Callbacks,
     host::{AttemptHost, Client, LogOf, NoLookUps},
     logs::{self, Shipping},
@@ -70,6 +71,7 @@ pub(super) const PREPARED_AT_ONCE: usize = 32;
 pub(super) struct Tools {
     pub spawner: Spawner,
     pub guard: Option<Arc<Guard>>,
+    pub bundles: Bundles,
     pub client: Client,
     pub api: Arc<TaskApi>,
     pub shared: Arc<Shared>,
@@ -123,11 +125,19 @@ async fn carry_out(
     let masks = Masks::default();
     let mut unwritten = Vec::new();
     let began = Timestamp::now();
-    let report = run(&order, tools, &masks, wanted.clone(), &mut unwritten).await;
+    let here = match order.run.bundle.is_some() {
+        true => Box::pin(bundles::here(&order, tools, &masks, wanted.clone())).await,
+        false => Ok(Here::as_it_is(order)),
+    };
+    let order = match &here {
+        Ok(here) => &here.order,
+        Err(outcome) => return (Timestamp::now(), Report::Ended(outcome.clone()), unwritten),
+    };
+    let report = run(order, tools, &masks, wanted.clone(), &mut unwritten).await;
     let at = Timestamp::now();
     if let (Report::Ended(outcome), false) = (&report, order.task.callbacks.is_empty()) {
         // Boxed, as those of most attempts are not there. Whatever becomes of them, the attempt has ended as it has.
-        let callbacks = callbacks(&order, tools, &masks, wanted);
+        let callbacks = callbacks(order, tools, &masks, wanted);
         let called = AssertUnwindSafe(Box::pin(callbacks.after(began, outcome, at))).catch_unwind();
         if called.await.is_err() {
             tracing::error!(attempt = %order.attempt, "calling its callbacks failed in a way it should not; please report this");
@@ -340,7 +350,7 @@ pub(super) fn log_file(order: &Order, tools: &Tools) -> PathBuf {
 }
 
 /// How an attempt ends that is stopped or takes too long, as soon as that is so.
-async fn stopped(order: &Order, mut wanted: watch::Receiver<Wanted>) -> Outcome {
+pub(super) async fn stopped(order: &Order, mut wanted: watch::Receiver<Wanted>) -> Outcome {
     let limit = order.task.execution_timeout.and_then(|limit| Duration::try_from(limit).ok());
     let timeout = async {
         match limit {
@@ -430,6 +440,9 @@ pub(super) fn process_spec(
     };
     let mut spec = ProcessSpec::new(marker, program, log);
     spec.env = plan.env.clone();
+    if let Some(environment) = order.run.bundle.as_ref().and_then(|bundle| bundle.environment.as_ref()) {
+        bundles::use_environment(&mut spec, environment, plan.inherit_env);
+    }
     if let Some(own) = tools.files.own() {
         spec.env.entry(FILES.into()).or_insert_with(|| own.to_string_lossy().into_owned());
     }

@@ -143,10 +143,18 @@ async fn called_about_run(
     log: PathBuf,
     wanted: watch::Receiver<Wanted>,
 ) -> CallOutcome {
-    let called = Callbacks { order: &call.order, tools, log, masks: Masks::default(), wanted };
-    if matches!(*called.wanted.borrow(), Wanted::End(_)) {
+    let masks = Masks::default();
+    if matches!(*wanted.borrow(), Wanted::End(_)) {
         return CallOutcome::NotCalled("its worker is to stop".into());
     }
+    let here = match tools.bundles.here(&call.order, tools, (&masks, &log), wanted.clone()).await {
+        Ok(here) => here,
+        Err(why) => {
+            TaskLogFile::new(log).line(&why);
+            return CallOutcome::NotCalled(why);
+        }
+    };
+    let called = Callbacks { order: &here.order, tools, log, masks, wanted };
     let name = format!("{} {}", call.callback.on.key(), call.callback.function);
     called.line(&format!("Calling {name}."));
     let outcome = called.one(&format!("call-{}", call.id), &call_of_run(call, &tools.files)).await;

@@ -32,6 +32,8 @@ pub struct Config {
     pub denied: Vec<PathBuf>,
     /// Below these: what they may read all the same.
     pub readable: Vec<PathBuf>,
+    /// The folder for bundles that were deployed, and for what these ask for; tasks may read all of it.
+    pub bundles: PathBuf,
     /// The folder for what they write; it is made where it is not there.
     pub files: PathBuf,
     /// A callback that takes longer is ended.
@@ -79,6 +81,9 @@ pub enum Error {
         /// What is in it.
         kept: PathBuf,
     },
+    /// The folder for bundles can't be used.
+    #[error(transparent)]
+    Bundles(#[from] updraft_bundles::Error),
     /// The guard can't be set up.
     #[error("can't keep tasks out of the server's folders: {0}")]
     Guard(#[from] crate::process::GuardError),

@@ -1,7 +1,7 @@
 //! Look-ups that an attempt makes with the server, over HTTP.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use reqwest::{RequestBuilder, Response, StatusCode, Url, header::CONTENT_TYPE, redirect::Policy};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{io::AsyncWriteExt as _, runtime::Handle, sync::watch};
 use updraft_core::{
     AttemptId, DeliveryId,
     protocol::{
@@ -207,6 +207,35 @@ impl Client {
         Ok((stored.path, stored.bytes))
     }
 
+    /// Writes the archive of the bundle that an attempt runs from to a file. Where the way to the server breaks, it is
+    /// fetched anew.
+    pub async fn fetch_bundle(&self, attempt: AttemptId, hash: &str, into: &Path) -> Result<(), HostError> {
+        let failed = |error: std::io::Error| HostError(format!("can't write {}: {error}", into.display()));
+        let attempt = [("attempt", attempt.to_string())];
+        let mut pause = ASK_AGAIN.0;
+        loop {
+            let request = self.http.get(self.url(["bundles", hash])).query(&attempt).bearer_auth(&self.token);
+            let answer = tokio::time::timeout(ANSWERS_WITHIN, given(request)).await;
+            match answer.unwrap_or(Err(Unanswered::Away)) {
+                Err(Unanswered::Away) => {}
+                Err(Unanswered::Refused(why)) => return Err(HostError(why)),
+                Ok(None) => return Err(HostError("the server has no such bundle".into())),
+                Ok(Some(mut response)) => {
+                    let mut file = tokio::fs::File::create(into).await.map_err(failed)?;
+                    loop {
+                        match tokio::time::timeout(ANSWERS_WITHIN, response.chunk()).await {
+                            Ok(Ok(Some(bytes))) => file.write_all(&bytes).await.map_err(failed)?,
+                            Ok(Ok(None)) => return file.flush().await.map_err(failed),
+                            Ok(Err(_)) | Err(_) => break,
+                        }
+                    }
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(ASK_AGAIN.1);
+        }
+    }
+
     /// Adds to the log of an attempt, or of a call about its run, what stands from `offset` on. How much of it the
     /// server has now, which may be more or less than what was to be added.
     pub async fn put_log(&self, log: LogOf, offset: u64, bytes: Vec<u8>) -> Result<u64, HostError> {
@@ -269,6 +298,14 @@ enum Unanswered {
 }
 
 async fn answer_of<T: DeserializeOwned>(request: RequestBuilder) -> Result<Option<T>, Unanswered> {
+    let Some(response) = given(request).await? else { return Ok(None) };
+    let bytes = response.bytes().await.map_err(|_| Unanswered::Away)?;
+    let strange = |error| Unanswered::Refused(format!("the server's answer is not understood: {error}"));
+    serde_json::from_slice(&bytes).map(Some).map_err(strange)
+}
+
+/// What the server answers, of which nothing is read yet; `None` where it has nothing of that name.
+async fn given(request: RequestBuilder) -> Result<Option<Response>, Unanswered> {
     // What goes wrong on the way is the server's absence: the request is well-formed.
     let response = request.send().await.map_err(|_| Unanswered::Away)?;
     match response.status() {
@@ -281,9 +318,7 @@ async fn answer_of<T: DeserializeOwned>(request: RequestBuilder) -> Result<Optio
     if response.error_for_status_ref().is_err() {
         return Err(Unanswered::Refused(format!("the server refused it: {}", told_by(response).await)));
     }
-    let bytes = response.bytes().await.map_err(|_| Unanswered::Away)?;
-    let strange = |error| Unanswered::Refused(format!("the server's answer is not understood: {error}"));
-    serde_json::from_slice(&bytes).map(Some).map_err(strange)
+    Ok(Some(response))
 }
 
 /// What one attempt looks things up through while it is prepared.

@@ -158,6 +158,7 @@ pub fn config(home: &TempDir, server: PathBuf) -> Config {
         guarding: Guarding::On,
         denied: Vec::new(),
         readable: Vec::new(),
+        bundles: home.path().join("bundles"),
         files: home.path().join("files"),
         callback_timeout: Duration::from_secs(60),
         log_limit_bytes: 1 << 30,

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use updraft_server::authoring::{Event, Folder, Read, read_file, read_folder};
 
-use crate::failure::{Exit, Failure};
+use crate::{
+    dag_files::root,
+    failure::{Exit, Failure},
+};
 
 /// A DAG as it was found.
 pub struct Found {
@@ -35,7 +38,7 @@ pub fn all(folder: &Folder, what: &[String]) -> Result<Vec<Read>> {
         }
     }
     if what.is_empty() {
-        refuse_no_folder(&folder.root)?;
+        refuse_no_folder(root(folder))?;
         for event in read_folder(folder.clone()) {
             let Event::Changed { dags, errors, .. } = event else { continue };
             errors.iter().for_each(|error| eprintln!("error: {error}"));
@@ -71,7 +74,7 @@ pub fn one(folder: &Folder, what: &str, dag: Option<&str>) -> Result<Found> {
     let mut wanted = reading.dags.into_iter().filter(wanted);
     let (exit, message) = match (wanted.next(), wanted.next()) {
         (Some(read), None) => {
-            let root = &folder.root;
+            let root = root(folder);
             let around = path.parent().unwrap_or(root).to_owned();
             let readable = if path.starts_with(root) { root.to_owned() } else { around };
             return Ok(Found { read, source: path.to_string_lossy().into(), readable });
@@ -87,7 +90,7 @@ pub fn one(folder: &Folder, what: &str, dag: Option<&str>) -> Result<Found> {
 }
 
 fn by_id(folder: &Folder, dag_id: &str) -> Result<Found> {
-    let root = &folder.root;
+    let root = root(folder);
     refuse_no_folder(root)?;
     let mut known = Vec::new();
     let mut wrong = false;
@@ -101,7 +104,7 @@ fn by_id(folder: &Folder, dag_id: &str) -> Result<Found> {
             if *read.spec.dag_id == *dag_id {
                 let readable = match (&read.spec.bundle, &folder.git) {
                     (Some(_), Some(git)) => git.all(),
-                    (Some(_) | None, _) => folder.root.clone(),
+                    (Some(_) | None, _) => root.to_owned(),
                 };
                 return Ok(Found { read, source: source.to_string(), readable });
             }

@@ -41,8 +41,9 @@ pub fn read_file(folder: &Folder, path: &Path) -> Reading {
     };
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let around = absolute.parent().unwrap_or(Path::new("/"));
+    let root = folder.root.as_ref();
     let mut folders: Vec<&Path> =
-        around.ancestors().take_while(|above| above.starts_with(&folder.root)).collect();
+        around.ancestors().take_while(|above| root.is_some_and(|root| above.starts_with(root))).collect();
     if folders.is_empty() {
         let repository = around.ancestors().find(|above| above.join(".git").exists()).unwrap_or(around);
         folders = around.ancestors().take_while(|above| above.starts_with(repository)).collect();

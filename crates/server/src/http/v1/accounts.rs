@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::{Json, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use updraft_core::Namespace;
 use updraft_store::{AccountRow, NewAccount, Window};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -14,6 +13,7 @@ use super::super::{
     Body, Error, Path, Reads, Shared, Writes,
     body::given,
     call::Call,
+    edge::namespace,
     error::Invalid,
     query::{Pattern, query},
     time::Time,
@@ -173,7 +173,7 @@ async fn create_user(
     let account = NewAccount {
         password_hash: call.shared.accounts.hashing().hash(&body.password).await?,
         role: body.role.as_str().into(),
-        namespace: body.namespace.map(Namespace::from),
+        namespace: body.namespace.map(|name| namespace("namespace", name)).transpose()?,
         disabled: body.disabled,
         username: body.username,
     };
@@ -250,8 +250,8 @@ async fn update_user(
     if let Some(role) = body.role {
         row.account.role = role.as_str().into();
     }
-    if let Some(namespace) = body.namespace {
-        row.account.namespace = namespace.map(Namespace::from);
+    if let Some(name) = body.namespace {
+        row.account.namespace = name.map(|name| namespace("namespace", name)).transpose()?;
     }
     row.account.disabled = body.disabled.unwrap_or(row.account.disabled);
     let audit = accounts::audit(&call.who.name, "update_account", detail);

@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::super::{
-    Body, Error, Path, Reads, Shared, Writes, call::Call, error::Invalid, query::query, time::Time,
+    Body, Error, Path, Reads, Shared, Writes, call::Call, edge::namespace, error::Invalid, query::query,
+    time::Time,
 };
 use crate::{
     accounts::{self, Role},
@@ -39,6 +40,8 @@ struct TokenResponse {
     id: i64,
     name: String,
     purpose: Purpose,
+    /// Of a worker's: it works for this namespace alone.
+    namespace: Option<String>,
     created_at: Time,
     expires_at: Option<Time>,
     /// It has run out.
@@ -47,12 +50,14 @@ struct TokenResponse {
 
 impl From<TokenRow> for TokenResponse {
     fn from(row: TokenRow) -> Self {
+        let (purpose, namespace) = match row.token.kind {
+            TokenKind::Api(_) => (Purpose::Api, None),
+            TokenKind::Join(namespace) => (Purpose::Join, namespace),
+        };
         Self {
             id: row.id.0,
-            purpose: match row.token.kind {
-                TokenKind::Api(_) => Purpose::Api,
-                TokenKind::Join => Purpose::Join,
-            },
+            purpose,
+            namespace: namespace.map(|namespace| namespace.to_string()),
             name: row.token.name,
             created_at: Time(row.created_at),
             expires_at: row.token.expires_at.map(Time),
@@ -101,6 +106,9 @@ struct TokenBody {
     /// `api` where nothing is said.
     #[serde(default = "api")]
     purpose: Purpose,
+    /// A worker that joins with it works for this namespace alone. Where none is named, for all.
+    #[serde(default)]
+    namespace: Option<String>,
     /// It is no use after this; never runs out where nothing is said.
     #[serde(default)]
     expires_at: Option<Time>,
@@ -135,11 +143,18 @@ async fn create_token(
         return Err(Invalid::value("expires_at", "it has passed", json!(at)).into());
     }
     let kind = match body.purpose {
+        Purpose::Api if body.namespace.is_some() => {
+            let msg = "a token of the API may what its account may: bind the account to a namespace";
+            return Err(Invalid::value("namespace", msg, body.namespace).into());
+        }
         Purpose::Api => TokenKind::Api(call.who.id),
         Purpose::Join if call.who.role < Role::Admin => {
             return Err(Error::forbidden("only administrators make tokens for workers"));
         }
-        Purpose::Join => TokenKind::Join,
+        Purpose::Join => {
+            let checked = body.namespace.map(|name| namespace("namespace", name)).transpose()?;
+            TokenKind::Join(checked)
+        }
     };
     let expires_at = body.expires_at.map(|at| at.0);
     let made = call.shared.accounts.create_token(&call.who.name, kind, body.name, expires_at).await?;

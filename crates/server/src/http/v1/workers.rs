@@ -38,6 +38,8 @@ struct WorkerResponse {
     attempts: usize,
     /// The queues that it serves.
     queues: Vec<String>,
+    /// The only namespace that it works for; `null` for all.
+    namespace: Option<String>,
     /// When it was last heard of.
     last_heard_at: Time,
     /// The program's version; of one that is away nobody knows.
@@ -71,6 +73,7 @@ async fn list_workers(call: Call) -> Result<Json<WorkersResponse>, Error> {
             used_slots: seen.used,
             attempts: seen.attempts,
             queues: seen.queues.iter().map(ToString::to_string).collect(),
+            namespace: seen.namespace.map(|namespace| namespace.to_string()),
             last_heard_at: Time(seen.lease_until.checked_sub(lease).unwrap_or(seen.lease_until)),
             version: about.as_ref().map(|about| about.version.clone()),
             hostname: about.as_ref().map(|about| about.hostname.clone()),

@@ -3,11 +3,9 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use tempfile::TempDir;
+use updraft_bundles::Checkouts;
 use updraft_core::{Namespace, schedule::Schedule};
-use updraft_server::{
-    authoring::{Event, Folder, Reading, read_file, read_folder},
-    git::Checkouts,
-};
+use updraft_server::authoring::{Event, Folder, Reading, read_file, read_folder};
 
 use super::{dag, errors, messages, read};
 
@@ -32,13 +30,14 @@ fn shown(schedule: &Schedule) -> String {
 /// A folder that is not watched.
 pub(super) fn folder(root: &Path) -> Folder {
     Folder {
-        root: root.into(),
+        root: Some(root.into()),
         namespace: Namespace::default(),
         check: Arc::new(super::check),
         variable: Arc::new(super::variable),
         owners: Default::default(),
         look_every: Duration::from_secs(600),
         git: None,
+        deployed: None,
     }
 }
 

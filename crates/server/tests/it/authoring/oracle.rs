@@ -27,13 +27,14 @@ async fn fixtures() -> BTreeMap<String, (Vec<Read>, usize)> {
     let root = tests().join("fixtures/dags");
     let (sender, mut events) = mpsc::channel(64);
     let folder = Folder {
-        root: root.clone(),
+        root: Some(root.clone()),
         namespace: Namespace::default(),
         check: Arc::new(super::check),
         variable: Arc::new(super::variable),
         owners: BTreeMap::new(),
         look_every: Duration::from_secs(10),
         git: None,
+        deployed: None,
     };
     tokio::spawn(watch(folder, sender));
     let mut all = BTreeMap::new();

@@ -47,7 +47,7 @@ impl Watched {
     fn start(dir: TempDir, owners: BTreeMap<DagId, Arc<str>>) -> Self {
         let (sender, events) = mpsc::channel(16);
         let folder = Folder {
-            root: dir.path().join("dags"),
+            root: Some(dir.path().join("dags")),
             namespace: Namespace::default(),
             check: Arc::new(super::check),
             variable: Arc::new(super::variable),
@@ -55,6 +55,7 @@ impl Watched {
             // So that only notices can make these tests pass in time.
             look_every: Duration::from_secs(600),
             git: None,
+            deployed: None,
         };
         tokio::spawn(watch(folder, sender));
         Self { dir, events, dags: BTreeMap::new(), errors: BTreeMap::new() }

@@ -16,6 +16,7 @@ use updraft_server::{
     authoring,
     blobs::Blobs,
     deliveries::Caller,
+    deployments::Deployments,
     http::{Config, State, router},
     leader::{Handle, Inbox, Leader, Surroundings, channel},
     leadership::Lead,
@@ -85,6 +86,14 @@ impl Server {
             false => Some(inbox),
         };
         let secrets = Arc::new(Secrets::new(store.clone(), keys, environment));
+        let blobs = Arc::new(Blobs::in_folder(&home.path().join("blobs")).unwrap());
+        let check: Arc<authoring::Check> = Arc::new(authoring::native);
+        let folder = home.path().join("deployed");
+        let deployments =
+            Arc::new(Deployments::new(folder, store.clone(), blobs.clone(), leader.clone(), check.clone()));
+        if leads {
+            tokio::spawn(deployments.clone().run(false));
+        }
         let state = State {
             store: store.clone(),
             leader: leader.clone(),
@@ -93,8 +102,9 @@ impl Server {
             secrets: secrets.clone(),
             accounts: accounts.clone(),
             logs: Arc::new(LogFolder::new(home.path().join("logs"))),
-            blobs: Arc::new(Blobs::in_folder(&home.path().join("blobs")).unwrap()),
-            check: Arc::new(authoring::native),
+            blobs,
+            deployments,
+            check,
             git: None,
             metrics: Arc::default(),
             config: Config { worker_tokens: vec![WORKER_TOKEN.into()], ..config },
@@ -210,7 +220,7 @@ impl Server {
     }
 }
 
-async fn send(request: RequestBuilder, what: String) -> Answer {
+pub async fn send(request: RequestBuilder, what: String) -> Answer {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
     Answer { status, headers, text: response.text().await.unwrap(), what }

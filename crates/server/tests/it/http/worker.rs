@@ -22,11 +22,16 @@ pub struct Worker(WebSocketStream<TcpStream>);
 impl Worker {
     /// Connects and joins.
     pub async fn join(server: &Server) -> Self {
-        let mut worker = Self::connect(server, WORKER_TOKEN).await.unwrap();
+        Self::join_as(server, WORKER_TOKEN, "worker").await
+    }
+
+    /// The same with this token, under this name.
+    pub async fn join_as(server: &Server, token: &str, name: &str) -> Self {
+        let mut worker = Self::connect(server, token).await.unwrap();
         worker
             .say(FromWorker::Hello {
                 protocol: VERSION,
-                worker: "worker".into(),
+                worker: name.into(),
                 incarnation: Incarnation(1),
                 version: "test".into(),
                 hostname: "host".into(),
@@ -35,8 +40,13 @@ impl Worker {
                 drains: true,
             })
             .await;
-        let joined =
-            WorkerEvent::Joined { join: 1, slots: 8, queues: vec!["default".into()], held: Vec::new() };
+        let joined = WorkerEvent::Joined {
+            join: 1,
+            slots: 8,
+            queues: vec!["default".into()],
+            namespace: None,
+            held: Vec::new(),
+        };
         worker.say(FromWorker::Events(vec![joined])).await;
         worker
     }

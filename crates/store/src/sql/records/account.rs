@@ -14,7 +14,7 @@ use crate::{
 };
 
 const ACCOUNT: &str = "x.id, x.username, x.password_hash, x.role, x.namespace, x.disabled, x.created_at";
-const TOKEN: &str = "x.id, x.account, x.hash, x.name, x.expires_at, x.created_at";
+const TOKEN: &str = "x.id, x.account, x.namespace, x.hash, x.name, x.expires_at, x.created_at";
 
 pub(super) async fn accounts(
     db: &Db,
@@ -77,7 +77,7 @@ pub(super) async fn create_token(
     token: &NewToken,
     at: Timestamp,
 ) -> Result<Option<TokenId>, Error> {
-    let account = match token.kind {
+    let (account, namespace) = match &token.kind {
         TokenKind::Api(account) => {
             // Locked, so that it isn't deleted before the token is there.
             let mut sql = Sql::new("UPDATE account SET role = role WHERE id = ");
@@ -85,12 +85,21 @@ pub(super) async fn create_token(
             if tx.run(sql).await? == 0 {
                 return Ok(None);
             }
-            Some(account.0)
+            (Some(account.0), None)
         }
-        TokenKind::Join => None,
+        TokenKind::Join(namespace) => (None, namespace.as_deref()),
     };
-    let mut sql = Sql::new("INSERT INTO token (account, hash, name, created_at, expires_at) VALUES (");
-    sql.arg(account).push(", ").arg(&token.hash).push(", ").arg(&token.name).push(", ").arg(at);
+    let mut sql =
+        Sql::new("INSERT INTO token (account, namespace, hash, name, created_at, expires_at) VALUES (");
+    sql.arg(account)
+        .push(", ")
+        .arg(namespace)
+        .push(", ")
+        .arg(&token.hash)
+        .push(", ")
+        .arg(&token.name)
+        .push(", ")
+        .arg(at);
     sql.push(", ").arg(token.expires_at).push(") ON CONFLICT (hash) DO NOTHING RETURNING id");
     tx.row(sql).await?.map(|mut f| f.int().map(TokenId)).transpose()
 }

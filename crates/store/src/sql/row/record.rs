@@ -1,8 +1,8 @@
 //! The plain records.
 
 use crate::{
-    AccountId, AccountRow, ConnectionRow, Error, ImportErrorRow, NewAccount, NewToken, Note, TokenId,
-    TokenKind, TokenRow, VariableRow,
+    AccountId, AccountRow, ConnectionRow, DeploymentRow, Error, ImportErrorRow, NewAccount, NewDeployment,
+    NewToken, Note, TokenId, TokenKind, TokenRow, VariableRow,
     sql::{
         db::Fields,
         statement::{
@@ -110,12 +110,28 @@ pub(crate) fn read_account(f: &mut Fields) -> Result<AccountRow, Error> {
     })
 }
 
-/// Of `id, account, hash, name, expires_at, created_at`.
+/// Of `id, account, namespace, hash, name, expires_at, created_at`.
 pub(crate) fn read_token(f: &mut Fields) -> Result<TokenRow, Error> {
     let id = TokenId(f.int()?);
-    let kind = f.opt_number()?.map_or(TokenKind::Join, |account| TokenKind::Api(AccountId(account)));
+    let (account, namespace) = (f.opt_number()?, f.opt_name()?);
+    let kind = account.map_or(TokenKind::Join(namespace), |account| TokenKind::Api(AccountId(account)));
     let token = NewToken { kind, hash: f.text()?, name: f.text()?, expires_at: f.opt_time()? };
     Ok(TokenRow { id, token, created_at: f.time()? })
+}
+
+/// Of `namespace, number, hash, bytes, files, message, rolled_back_to, account, created_at`.
+pub(crate) fn read_deployment(f: &mut Fields) -> Result<DeploymentRow, Error> {
+    let (namespace, number) = (f.name()?, f.number()?);
+    let deployment = NewDeployment {
+        namespace,
+        hash: f.text()?,
+        bytes: f.number()?,
+        files: f.number()?,
+        message: f.opt_text()?,
+        rolled_back_to: f.opt_number()?,
+        account: f.text()?,
+    };
+    Ok(DeploymentRow { number, deployment, created_at: f.time()? })
 }
 
 /// Of `id, namespace, source, message, line, at`.

@@ -137,7 +137,7 @@ pub async fn the_rest_goes_by_age(on: TestStore) {
     assert_eq!(left.rows.iter().map(|row| row.row.id.0).collect::<Vec<_>>(), [3, 2]);
 
     let token = |hash: &str, expires_at| NewToken {
-        kind: TokenKind::Join,
+        kind: TokenKind::Join(None),
         hash: hash.into(),
         name: "t".into(),
         expires_at,

@@ -2,8 +2,8 @@
 
 use updraft_core::{Namespace, RunKey, RunState, TiState, record::AuditRow};
 use updraft_store::{
-    AccountId, AuditQuery, ConnectionRow, NewAccount, NewToken, Note, Put, SecretId, TextFilter, TokenKind,
-    VariableRow, Window,
+    AccountId, AuditQuery, ConnectionRow, NewAccount, NewDeployment, NewToken, Note, Put, SecretId,
+    TextFilter, TokenKind, VariableRow, Window,
 };
 
 use crate::{
@@ -131,10 +131,11 @@ pub async fn accounts_and_their_tokens(on: TestStore) {
     assert_eq!(store.create_token(&api, &audit("add")).await.unwrap(), None);
     let nobody = token(TokenKind::Api(AccountId(99)), "h2");
     assert_eq!(store.create_token(&nobody, &audit("add")).await.unwrap(), None);
-    let join = token(TokenKind::Join, "h3");
+    let join = token(TokenKind::Join(Some("prod".into())), "h3");
     let join_id = store.create_token(&join, &audit("add")).await.unwrap().unwrap();
     let found = store.find_token("h1").await.unwrap().unwrap();
     assert_eq!((found.id, found.token), (id, api));
+    assert_eq!(store.find_token("h3").await.unwrap().unwrap().token, join);
     assert_eq!(store.find_token("h9").await.unwrap(), None);
     assert_eq!(store.tokens(Some(ada), Window::default()).await.unwrap().total, 1);
     assert_eq!(store.tokens(None, Window::default()).await.unwrap().rows[0].id, join_id);
@@ -145,6 +146,36 @@ pub async fn accounts_and_their_tokens(on: TestStore) {
     assert!(store.delete_token(join_id, &audit("delete")).await.unwrap());
     let next = store.create_account(&account("eve"), &audit("add")).await.unwrap().unwrap();
     assert!(next > bob);
+}
+
+pub async fn the_deployment_with_the_highest_number_counts(on: TestStore) {
+    let store = &on.store;
+    let deployment = |namespace: &str, hash: &str| NewDeployment {
+        namespace: namespace.into(),
+        hash: hash.into(),
+        bytes: 1 << 40,
+        files: 3,
+        message: None,
+        rolled_back_to: None,
+        account: "ada".into(),
+    };
+    let again =
+        NewDeployment { message: Some("back".into()), rolled_back_to: Some(1), ..deployment("prod", "h1") };
+    let made = [deployment("prod", "h1"), deployment("prod", "h2"), deployment("test", "h2"), again.clone()];
+    let mut numbers = Vec::new();
+    for deployment in &made {
+        numbers.push(store.create_deployment(deployment, &audit("deploy")).await.unwrap());
+    }
+    assert_eq!(numbers, [1, 2, 1, 3]);
+    let prod = Namespace::from("prod");
+    let page = store.deployments(&prod, Window { limit: 2, ..Window::default() }).await.unwrap();
+    assert_eq!((page.total, page.rows.iter().map(|row| row.number).collect()), (3, vec![3, 2]));
+    assert_eq!((&page.rows[0].deployment, page.rows[0].created_at), (&again, at(1)));
+    assert_eq!(store.deployment(&prod, 2).await.unwrap().unwrap().deployment, made[1]);
+    assert_eq!(store.deployment(&prod, 4).await.unwrap(), None);
+    let current = store.current_deployments().await.unwrap();
+    let current: Vec<_> = current.iter().map(|row| (&*row.deployment.namespace, row.number)).collect();
+    assert_eq!(current, [("prod", 3), ("test", 1)]);
 }
 
 pub async fn import_errors_keep_their_number(on: TestStore) {

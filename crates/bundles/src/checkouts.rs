@@ -1,71 +1,71 @@
-//! The folder with what is checked out: `checkouts/<commit>`, and `current`, a link to one of them.
+//! The folder with what is unpacked: `checkouts/<version>`, and `current`, a link to one of them.
 
 use std::{
     fs, io,
     os::unix::fs::symlink,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::Error;
+use crate::{Error, at, links};
 
-/// The folder of a repository's checkouts, and where in them DAG files are.
+/// The folder with a source's versions, and where in them DAG files are.
 #[derive(Clone, Debug)]
 pub struct Checkouts {
     /// The folder.
     pub folder: PathBuf,
-    /// The folder with DAG files in the repository; empty for all of it (Airflow's `subdir`).
+    /// The folder with DAG files in each version; empty for all of it (Airflow's `subdir`).
     pub subdir: PathBuf,
 }
 
 impl Checkouts {
-    /// The link to the commit that counts.
+    /// The link to the version that counts.
     pub fn current(&self) -> PathBuf {
         self.folder.join("current")
     }
 
-    /// The folder with a folder for each commit, all of which tasks may read.
+    /// The folder with a folder for each version, all of which tasks may read.
     pub fn all(&self) -> PathBuf {
         self.folder.join("checkouts")
     }
 
-    /// The commit that counts; `None` before there is one.
-    pub fn commit(&self) -> Option<String> {
+    /// The version that counts; `None` before there is one.
+    pub fn version(&self) -> Option<String> {
         let target = fs::read_link(self.current()).ok()?;
-        let commit = target.file_name()?.to_str()?.to_owned();
-        self.all().join(&commit).is_dir().then_some(commit)
+        let version = target.file_name()?.to_str()?.to_owned();
+        self.all().join(&version).is_dir().then_some(version)
     }
 
-    /// The folder with the DAG files of the commit that counts.
+    /// The folder with the DAG files of the version that counts.
     pub fn dags(&self) -> Option<PathBuf> {
-        let checkout = self.all().join(self.commit()?);
+        let checkout = self.all().join(self.version()?);
         // Joined with nothing, a path gets a slash at its end.
         Some(if self.subdir.as_os_str().is_empty() { checkout } else { checkout.join(&self.subdir) })
     }
 
-    /// The commit that a file is from, and the name that it has whatever the commit is.
-    pub fn name_of(&self, file: &Path) -> Option<(String, PathBuf)> {
+    /// The version that a file is from, and its place in that.
+    pub fn place_of(&self, file: &Path) -> Option<(String, PathBuf)> {
         let mut parts = file.strip_prefix(self.all()).ok()?.components();
-        let commit = parts.next()?.as_os_str().to_str()?.to_owned();
-        Some((commit, self.current().join(parts.as_path())))
+        let version = parts.next()?.as_os_str().to_str()?.to_owned();
+        Some((version, parts.as_path().to_owned()))
     }
 
-    /// Keeps a commit's files there for as long as the file is open, whatever a server does.
-    pub fn hold(&self, commit: &str) -> io::Result<fs::File> {
-        let folder = fs::File::open(self.all().join(commit))?;
+    /// Keeps a version's files there for as long as the file is open, whatever a server does.
+    pub fn hold(&self, version: &str) -> io::Result<fs::File> {
+        let folder = fs::File::open(self.all().join(version))?;
         folder.lock_shared()?;
         Ok(folder)
     }
 
-    /// The commits that are checked out.
-    pub(super) fn commits(&self) -> Vec<String> {
+    /// The versions that are checked out.
+    pub fn versions(&self) -> Vec<String> {
         let entries = fs::read_dir(self.all()).into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 
     /// Makes the folders, for nobody but this user, and removes what a server that was killed left half done.
-    pub(super) fn prepare(&self) -> Result<(), Error> {
+    pub fn prepare(&self) -> Result<(), Error> {
         use std::os::unix::fs::DirBuilderExt as _;
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700);
@@ -81,9 +81,9 @@ impl Checkouts {
         self.folder.join("unfinished")
     }
 
-    /// Makes a folder in which a commit may come to be. It is another each time: who wrote into the last one may
+    /// Makes a folder in which a version may come to be. It is another each time: who wrote into the last one may
     /// have outlived the server that asked for it.
-    pub(super) fn begin(&self) -> Result<PathBuf, Error> {
+    pub fn begin(&self) -> Result<PathBuf, Error> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = format!("{:x}-{}", since.as_micros(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -93,7 +93,7 @@ impl Checkouts {
     }
 
     /// Removes what is on its way nowhere. Where something is still written there, it is for the next time.
-    pub(super) fn clear_unfinished(&self) {
+    pub fn clear_unfinished(&self) {
         for entry in fs::read_dir(self.unfinished()).into_iter().flatten().flatten() {
             if let Err(error) = remove(&entry.path()) {
                 tracing::debug!(%error, "what is left of a checkout can't be removed yet");
@@ -101,26 +101,40 @@ impl Checkouts {
         }
     }
 
-    /// Takes a finished folder as this commit, on the disk and whole.
-    pub(super) fn finish(&self, finished: &Path, commit: &str) -> Result<(), Error> {
-        remove_links_out(finished).map_err(at(finished))?;
-        let target = self.all().join(commit);
+    /// Takes a finished folder as this version, on the disk and whole.
+    pub fn finish(&self, finished: &Path, version: &str) -> Result<(), Error> {
+        links::remove_those_out(finished).map_err(at(finished))?;
+        let target = self.all().join(version);
         let synced = fs::File::open(finished).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
         synced.map_err(at(finished))?;
         fs::rename(finished, &target).map_err(at(&target))
     }
 
-    /// Has this commit count, at once.
-    pub(super) fn point_to(&self, commit: &str) -> Result<(), Error> {
+    /// Has this version count, at once.
+    pub fn point_to(&self, version: &str) -> Result<(), Error> {
         let (next, current) = (self.folder.join("next"), self.current());
         remove(&next)?;
-        symlink(Path::new("checkouts").join(commit), &next).map_err(at(&next))?;
+        symlink(Path::new("checkouts").join(version), &next).map_err(at(&next))?;
         fs::rename(&next, &current).map_err(at(&current))
     }
 
-    /// Removes a commit's files, unless somebody holds them.
-    pub(super) fn forget(&self, commit: &str) -> Result<(), Error> {
-        let folder = self.all().join(commit);
+    /// Removes the files of all versions but those that were changed or held last, so many, and those that are held now.
+    pub fn keep_last(&self, count: usize) -> Result<(), Error> {
+        let changed = |version: &String| {
+            fs::metadata(self.all().join(version))
+                .and_then(|metadata| metadata.modified())
+                .unwrap_or(UNIX_EPOCH)
+        };
+        let mut versions = self.versions();
+        versions.sort_by_cached_key(|version| std::cmp::Reverse(changed(version)));
+        versions.iter().skip(count).try_for_each(|version| self.forget(version))?;
+        self.clear_unfinished();
+        Ok(())
+    }
+
+    /// Removes a version's files, unless somebody holds them.
+    pub fn forget(&self, version: &str) -> Result<(), Error> {
+        let folder = self.all().join(version);
         let lock = fs::File::open(&folder).map_err(at(&folder))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -134,14 +148,8 @@ impl Checkouts {
     }
 }
 
-/// An error at a path.
-pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
-    let path = path.display().to_string();
-    move |source| Error::Files { path, source }
-}
-
 /// Removes a file or a folder, where it is there.
-pub(super) fn remove(path: &Path) -> Result<(), Error> {
+pub fn remove(path: &Path) -> Result<(), Error> {
     let removed = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
@@ -151,34 +159,6 @@ pub(super) fn remove(path: &Path) -> Result<(), Error> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
         Ok(()) | Err(_) => Ok(()),
     }
-}
-
-/// Removes links that lead out of a folder, or nowhere: the server, which reads DAG files, may read more than
-/// whoever writes to the repository.
-fn remove_links_out(root: &Path) -> io::Result<()> {
-    let canonical = root.canonicalize()?;
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let (path, kind) = (entry.path(), entry.file_type()?);
-            if kind.is_dir() {
-                folders.push(path);
-            } else if kind.is_symlink() && !leads_into(&path, &canonical) {
-                tracing::warn!(link = %path.display(), "a link that leads out of the repository is left out");
-                fs::remove_file(path)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Whether a link leads into a folder, by a way that holds wherever the folder is moved.
-fn leads_into(link: &Path, root: &Path) -> bool {
-    let relative = fs::read_link(link).is_ok_and(|target| {
-        !target.components().any(|part| matches!(part, Component::RootDir | Component::Prefix(_)))
-    });
-    relative && link.canonicalize().is_ok_and(|target| target.starts_with(root))
 }
 
 #[cfg(test)]
@@ -199,26 +179,26 @@ mod tests {
     }
 
     #[test]
-    fn a_file_keeps_its_name_from_commit_to_commit() {
+    fn a_file_keeps_its_name_from_version_to_version() {
         let folder = tempfile::tempdir().unwrap();
         let checkouts = checkouts(folder.path());
-        assert_eq!((checkouts.commit(), checkouts.dags()), (None, None));
+        assert_eq!((checkouts.version(), checkouts.dags()), (None, None));
         for commit in ["c1", "c2"] {
             check_out(&checkouts, commit);
             checkouts.point_to(commit).unwrap();
-            assert_eq!(checkouts.commit().as_deref(), Some(commit));
+            assert_eq!(checkouts.version().as_deref(), Some(commit));
             let file = checkouts.dags().unwrap().join("a.yml");
             let name = checkouts.current().join("dags/a.yml");
-            assert_eq!(checkouts.name_of(&file), Some((commit.to_owned(), name.clone())));
+            assert_eq!(checkouts.place_of(&file), Some((commit.to_owned(), "dags/a.yml".into())));
             assert_eq!(fs::read_to_string(name).unwrap(), commit);
         }
-        assert_eq!(checkouts.name_of(Path::new("/elsewhere/a.yml")), None);
+        assert_eq!(checkouts.place_of(Path::new("/elsewhere/a.yml")), None);
         let held = checkouts.hold("c1").unwrap();
         checkouts.forget("c1").unwrap();
-        assert_eq!(checkouts.commits().len(), 2);
+        assert_eq!(checkouts.versions().len(), 2);
         drop(held);
         checkouts.forget("c1").unwrap();
-        assert_eq!(checkouts.commits(), ["c2"]);
+        assert_eq!(checkouts.versions(), ["c2"]);
     }
 
     #[test]
@@ -230,7 +210,7 @@ mod tests {
         // A link whose commit is gone is as good as none.
         symlink("checkouts/gone", checkouts.current()).unwrap();
         checkouts.prepare().unwrap();
-        assert_eq!((checkouts.commit(), half.exists()), (None, false));
+        assert_eq!((checkouts.version(), half.exists()), (None, false));
     }
 
     #[test]
