@@ -189,17 +189,12 @@ impl Disk {
 
     /// Everything a new leader has to know.
     pub fn snapshot(&self) -> Snapshot {
-        let mut wanted: BTreeSet<RunKey> =
-            self.runs.values().filter(|run| !run.state.is_finished()).map(|run| run.key).collect();
-        for dag in self.dags.keys() {
-            wanted.extend(self.runs.values().filter(|run| run.dag == *dag).map(|run| run.key).max());
-        }
         let mut ticks: BTreeMap<&DagKey, &TickRow> = BTreeMap::new();
         for ((dag, _), row) in &self.ticks {
             ticks.insert(dag, row);
         }
         let runs: Vec<RunSnapshot> =
-            wanted.into_iter().filter_map(|run| self.run(run)).map(|(_, run)| run).collect();
+            self.unfinished().filter_map(|run| self.run(run.key)).map(|(_, run)| run).collect();
         let needed = |row: &&DagVersionRow| {
             let current = self.dags.get(&row.key).is_some_and(|dag| dag.version == row.version);
             current || runs.iter().any(|run| run.run.dag == row.key && run.run.version == row.version)

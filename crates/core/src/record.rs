@@ -439,7 +439,7 @@ pub struct Snapshot {
     pub dags: Vec<DagRow>,
     /// The versions that are current, or that a run below is on.
     pub versions: Vec<DagVersionRow>,
-    /// The runs that are not over, and for each DAG the latest run before them.
+    /// The runs that are not over. What one of them depends on that is, the engine asks for.
     pub runs: Vec<RunSnapshot>,
     /// All pools.
     pub pools: Vec<PoolRow>,

@@ -326,17 +326,7 @@ impl Tables {
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        let mut loaded: BTreeSet<RunKey> = BTreeSet::new();
-        let mut latest: BTreeMap<&DagKey, RunKey> = BTreeMap::new();
-        for run in self.runs.values() {
-            let before = latest.insert(&run.row.dag, run.row.key);
-            if !run.row.state.is_finished() {
-                loaded.insert(run.row.key);
-                loaded.extend(before);
-            }
-        }
-        loaded.extend(latest.into_values());
-        let runs: Vec<&Arc<Run>> = loaded.iter().filter_map(|key| self.runs.get(key)).collect();
+        let runs: Vec<&Arc<Run>> = self.runs.values().filter(|run| !run.row.state.is_finished()).collect();
         let mut versions: BTreeSet<(&DagKey, u32)> =
             self.dags.values().map(|row| (&row.key, row.version)).collect();
         versions.extend(runs.iter().map(|run| (&run.row.dag, run.row.version)));

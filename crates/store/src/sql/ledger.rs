@@ -27,15 +27,8 @@ use crate::{Change, CommitError, Error, Fence, Leader, Ledger, Server, ServerSee
 
 const VERSION_COLUMNS: &str = "v.namespace, v.dag_id, v.version, v.hash, v.created_at, v.spec";
 
-/// The keys of the runs that a new leader has to know.
-const LOADED_RUNS: &str = "
-    SELECT key FROM run WHERE state IN ('queued', 'running')
-    UNION
-    SELECT (SELECT max(p.key) FROM run p
-            WHERE p.namespace = u.namespace AND p.dag_id = u.dag_id AND p.key < u.key)
-    FROM run u WHERE u.state IN ('queued', 'running')
-    UNION
-    SELECT (SELECT max(p.key) FROM run p WHERE p.namespace = d.namespace AND p.dag_id = d.dag_id) FROM dag d";
+/// The keys of the runs that a new leader has to know. What one of them depends on that is over, it asks for.
+const LOADED_RUNS: &str = "SELECT key FROM run WHERE state IN ('queued', 'running')";
 
 #[async_trait]
 impl Ledger for SqlStore {

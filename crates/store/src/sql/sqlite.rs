@@ -178,7 +178,30 @@ pub async fn restore(backup: &Path, to: &Path) -> Result<u32, Error> {
     }
     let done = copy(&pool, to).await;
     db.close().await;
-    done.map(|()| version)
+    done?;
+    leave_reign(to).await?;
+    Ok(version)
+}
+
+/// Has nobody lead in a database that was copied: who leads in the other is another's leader, and its servers are not
+/// this one's.
+async fn leave_reign(path: &Path) -> Result<(), Error> {
+    let failed = |error| classify("making a database of a backup", error);
+    let options = SqliteConnectOptions::new().filename(path);
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(failed)?;
+    let left =
+        sqlx::raw_sql("UPDATE engine SET holder = '', address = '', held_until = 0").execute(&pool).await;
+    let left = match left {
+        // Of a schema from before there were servers.
+        Ok(_) => sqlx::raw_sql("DELETE FROM server").execute(&pool).await.map(drop).or_else(|error| {
+            let is_missing = error.to_string().contains("no such table");
+            if is_missing { Ok(()) } else { Err(error) }
+        }),
+        Err(error) => Err(error),
+    };
+    pool.close().await;
+    left.map_err(failed)?;
+    sync(path).await
 }
 
 /// Lets a test make the database run out of room: the file may have no more pages than it has.

@@ -46,7 +46,7 @@ on_every_store! {
     commit::a_batch_that_refers_to_nothing_is_a_bug_and_writes_nothing,
     commit::a_nul_in_a_text_is_no_obstacle,
     commit::numbers_are_never_given_twice,
-    commit::a_leader_loads_what_is_unfinished_and_the_runs_before,
+    commit::a_leader_loads_what_is_unfinished,
     commit::subscribers_hear_what_was_written,
     commit::a_version_is_written_once,
     leadership::one_of_two_contenders_leads,

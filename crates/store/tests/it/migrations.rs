@@ -149,6 +149,8 @@ fn a_backup_is_made_while_the_server_goes_on_and_can_be_restored() {
         let on = TestStore::sqlite().await;
         on.commit(&rows::everything()).await;
         let before = on.store.load().await.unwrap();
+        let leads = on.store.leader().await.unwrap().unwrap();
+        assert!(!leads.expired);
         on.store.backup(&backup).await.unwrap();
         let error = on.store.backup(&backup).await.unwrap_err();
         assert!(matches!(error, Error::Invalid(_)), "{error}");
@@ -159,6 +161,9 @@ fn a_backup_is_made_while_the_server_goes_on_and_can_be_restored() {
         let again = SqlStore::open(&format!("sqlite://{}", restored.display())).await.unwrap();
         again.migrate().await.unwrap();
         assert_eq!(updraft_store::Ledger::load(&again).await.unwrap(), before);
+        // Who leads where it was taken is nobody here.
+        let left = updraft_store::Ledger::leader(&again).await.unwrap().unwrap();
+        assert_eq!((left.expired, &*left.address, left.fence), (true, "", leads.fence));
         let taken = restore(&backup, &restored).await.unwrap_err();
         assert!(matches!(&taken, Error::Invalid(text) if text.contains("move the database away")), "{taken}");
 

@@ -92,7 +92,7 @@ pub async fn what_an_open_run_may_depend_on_stays(on: TestStore) {
 pub async fn a_run_that_is_larger_than_a_step_goes_in_several(on: TestStore) {
     on.commit(&history(3)).await;
     assert_eq!(clean(&on, at(99), Expired::Runs, 3).await, 2);
-    assert_eq!(on.store.load().await.unwrap().runs.len(), 1);
+    assert_eq!(on.store.runs(&RunQuery::default()).await.unwrap().total, 1);
     assert_eq!(on.store.transitions(RunKey(3), None, Window::ALL).await.unwrap().total, 5);
 }
 

@@ -17,7 +17,8 @@ use crate::{
 pub async fn what_is_committed_is_loaded(on: TestStore) {
     let batch = rows::everything();
     on.commit(&batch).await;
-    let runs = batch.runs.values().map(|run| RunSnapshot {
+    let open = batch.runs.values().filter(|run| !run.state.is_finished());
+    let runs = open.map(|run| RunSnapshot {
         run: run.clone(),
         tis: batch.tis.values().filter(|ti| ti.key.run == run.key).cloned().collect(),
         asset_events: Vec::new(),
@@ -39,7 +40,7 @@ pub async fn what_is_committed_is_loaded(on: TestStore) {
     assert_eq!(on.store.load().await.unwrap(), expected);
 
     let (version, run) = on.store.load_run(RunKey(2)).await.unwrap().unwrap();
-    assert_eq!((&version, &run), (&batch.versions[0], &expected.runs[1]));
+    assert_eq!((&version, &run), (&batch.versions[0], &expected.runs[0]));
     assert_eq!(on.store.load_run(RunKey(3)).await.unwrap(), None);
     let found = on.store.find_run(&key("sales"), &"manual__2".into()).await.unwrap();
     assert_eq!(found, Some(RunKey(2)));
@@ -170,7 +171,7 @@ pub async fn numbers_are_never_given_twice(on: TestStore) {
     assert_eq!((snapshot.runs.len(), snapshot.last_run, snapshot.last_delivery), (0, 2, 1));
 }
 
-pub async fn a_leader_loads_what_is_unfinished_and_the_runs_before(on: TestStore) {
+pub async fn a_leader_loads_what_is_unfinished(on: TestStore) {
     use RunState::{Failed, Queued, Running, Success};
     let (busy, idle, new) = (key("busy"), key("idle"), DagKey::new("other", "new"));
     let mut put = Put::default().dag(&busy).dag(&idle).dag(&new);
@@ -183,7 +184,7 @@ pub async fn a_leader_loads_what_is_unfinished_and_the_runs_before(on: TestStore
     on.commit(&put.0).await;
     let loaded = on.store.load().await.unwrap();
     let keys: Vec<i64> = loaded.runs.iter().map(|run| run.run.key.0).collect();
-    assert_eq!(keys, [2, 3, 5, 6, 7, 8]);
+    assert_eq!(keys, [3, 6]);
     assert!(loaded.runs.iter().all(|run| run.tis.len() == 1));
 }
 
