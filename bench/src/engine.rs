@@ -107,6 +107,7 @@ impl Led {
             name: "bench".into(),
             address: String::new(),
             lease: Duration::from_secs(10),
+            alone: true,
             lead: watch::channel(Lead::Nobody).0,
         };
         let reign = candidate.elected().await?;

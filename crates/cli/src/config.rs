@@ -238,8 +238,15 @@ impl Default for Git {
 pub struct Smtp {
     /// `smtp://user:password@host:587` or `smtps://…`.
     pub url: Option<String>,
-    /// The address that mail comes from.
+    /// The address that mail comes from; `updraft@localhost` where none is set.
     pub from: Option<String>,
+}
+
+impl Smtp {
+    /// The address that mail comes from.
+    pub fn sender(&self) -> String {
+        self.from.clone().unwrap_or_else(|| "updraft@localhost".into())
+    }
 }
 
 /// How people are told of what happens.

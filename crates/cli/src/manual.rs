@@ -48,6 +48,7 @@ pub fn man(command: clap::Command, args: &Man) -> Result<()> {
 /// What `man -M` is told: it looks into `man1` below.
 fn manpath(folder: &Path) -> &Path {
     match (folder.file_name(), folder.parent()) {
+        (Some(name), Some(parent)) if name == "man1" && parent.as_os_str().is_empty() => Path::new("."),
         (Some(name), Some(parent)) if name == "man1" => parent,
         _ => folder,
     }

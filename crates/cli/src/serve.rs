@@ -124,7 +124,7 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
     let readable = vec![dag_files::folder_of(&home.0, &config)?, home.checkouts()];
     let lease = if alone { LEASE_ALONE } else { LEASE };
     let leading = Leading {
-        candidate: Candidate { store: store.clone(), name, address: reached_at, lease, lead },
+        candidate: Candidate { store: store.clone(), name, address: reached_at, lease, alone, lead },
         leader: handle.clone(),
         workers: state.workers.clone(),
         config: config.engine(),
@@ -154,7 +154,7 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
         standing(who_leads, &in_place).await;
         let _published = Published::at(&home, address)?;
         info!(%address, home = %home.0.display(), "ready");
-        println!("Updraft is at http://{address}; from another terminal: updraft dags list");
+        println!("Updraft is at http://{address}; from another terminal: {}", first_command(&home.0));
         tell_systemd("READY=1");
         presence.keep().await;
         std::future::pending::<Result<Infallible>>().await
@@ -207,6 +207,15 @@ fn reached_at(config: &Config, listens_at: SocketAddr) -> Result<String> {
     }
     let name = nix::unistd::gethostname().context("this machine has no name: set server.address")?;
     Ok(format!("http://{}:{}", name.to_string_lossy(), listens_at.port()))
+}
+
+/// How whoever started this server asks it for its DAGs from another terminal.
+fn first_command(home: &Path) -> String {
+    let usual = std::env::home_dir().is_some_and(|user| user.join(".updraft") == *home);
+    match usual || std::env::var_os("UPDRAFT_HOME").is_some() {
+        true => "updraft dags list".into(),
+        false => format!("updraft --home {} dags list", home.display()),
+    }
 }
 
 /// Waits until this server leads, or stands by.
@@ -397,7 +406,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener> {
 fn mail_server(config: &Config) -> Result<Option<(MailServer, String)>> {
     let Some(url) = &config.smtp.url else { return Ok(None) };
     let server = MailServer::from_url(url).context("UPDRAFT__SMTP__URL")?;
-    let from = config.smtp.from.clone().unwrap_or_else(|| "updraft@localhost".into());
+    let from = config.smtp.sender();
     Ok(Some((server, from)))
 }
 
@@ -464,7 +473,7 @@ fn state(
             worker_tokens: vec![random_file(&home.worker_token(), 32)?],
             lease: Duration::from_secs(config.server.lease_s),
             paused_at_creation: config.dags.paused_at_creation,
-            smtp: config.smtp.url.clone().map(|url| (url, config.smtp.from.clone())),
+            smtp: config.smtp.url.clone().map(|url| (url, Some(config.smtp.sender()))),
             ..http::Config::default()
         },
     })

@@ -90,7 +90,7 @@ impl Trial {
             config: http::Config {
                 worker_tokens: vec![token.clone()],
                 lease: Duration::from_secs(config.server.lease_s),
-                smtp: config.smtp.url.clone().map(|url| (url, config.smtp.from.clone())),
+                smtp: config.smtp.url.clone().map(|url| (url, Some(config.smtp.sender()))),
                 ..http::Config::default()
             },
         })?;
@@ -177,6 +177,7 @@ async fn lead(
         name: BY.into(),
         address: String::new(),
         lease: LEASE_ALONE,
+        alone: true,
         lead: watch::channel(Lead::Nobody).0,
     };
     let reign = candidate.elected().await?;

@@ -487,11 +487,7 @@ pub fn log_path(
     };
     let mut path = log_folder(namespace, dag_id, Some(run_id));
     path.push_str("/task_id=");
-    // Escaped, a name is ASCII and has no comma or slash of its own.
-    for (at, part) in escape(task_id).as_bytes().chunks(LONGEST_PART).enumerate() {
-        path.push_str(if at == 0 { "" } else { "/" });
-        path.push_str(&String::from_utf8_lossy(part));
-    }
+    path.push_str(&cut(task_id, "/"));
     path + &format!(",{map}attempt={try_number}.log")
 }
 
@@ -505,11 +501,19 @@ pub fn call_log_path(namespace: &Namespace, dag_id: &DagId, run_id: &RunId, id: 
 
 /// Where the logs of a run are, or of all runs of a DAG: see [`log_path`].
 pub fn log_folder(namespace: &Namespace, dag_id: &DagId, run_id: Option<&RunId>) -> String {
-    let dag = format!("namespace={}/dag_id={}", escape(namespace), escape(dag_id));
+    // A folder that goes on in another ends with a comma, and so is none that has a shorter name.
+    let dag = format!("namespace={}/dag_id={}", cut(namespace, ",/"), cut(dag_id, ",/"));
     match run_id {
-        Some(run_id) => format!("{dag}/run_id={}", escape(run_id)),
+        Some(run_id) => format!("{dag}/run_id={}", cut(run_id, ",/")),
         None => dag,
     }
+}
+
+/// A name, escaped, as parts of a path with this between them. Escaped, it is ASCII and has no comma or slash of its own.
+fn cut(name: &str, between: &str) -> String {
+    let escaped = escape(name);
+    let parts: Vec<_> = escaped.as_bytes().chunks(LONGEST_PART).map(String::from_utf8_lossy).collect();
+    parts.join(between)
 }
 
 /// A name as one part of a path: percent-encodes what is not a letter, a digit or one of `-_.~:+@`, and a
@@ -530,6 +534,22 @@ pub fn escape(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_any_letters_have_a_folder_of_their_own_that_a_file_system_takes() {
+        let folder = |dag: &str, run: &str| log_folder(&Namespace::default(), &dag.into(), Some(&run.into()));
+        let short = folder("etl", &"r".repeat(200));
+        let long = [
+            folder("etl", &"r".repeat(201)),
+            folder(&"d".repeat(250), "r"),
+            folder("etl", &"订".repeat(250)),
+        ];
+        for path in &long {
+            assert!(path.split('/').all(|part| part.len() <= 255) && path.len() < 4000, "{path}");
+            assert!(!path.starts_with(&format!("{short}/")), "it is within {short}");
+        }
+        assert_eq!(long[0], format!("{short},/r"));
+    }
 
     #[test]
     fn each_attempt_has_a_log_of_its_own_that_a_file_system_takes() {

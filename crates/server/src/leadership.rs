@@ -52,6 +52,8 @@ pub struct Candidate {
     pub address: String,
     /// A leader that is not heard of for so long is replaced.
     pub lease: Duration,
+    /// Whether there is no other server.
+    pub alone: bool,
     /// Who leads is told here.
     pub lead: watch::Sender<Lead>,
 }
@@ -90,7 +92,8 @@ impl Candidate {
             let other = tokio::time::timeout(ANSWERS_WITHIN, self.store.leader()).await;
             let Ok(other) = other else { return Ok(None) };
             let other = other?;
-            let other = other.filter(|other| !other.expired && !other.address.is_empty());
+            // Beside one that stands alone there is none who would answer for it: it waits for what is left of a lease.
+            let other = other.filter(|other| !other.expired && !self.alone);
             self.tell(other.map_or(Lead::Nobody, |other| Lead::At(other.address)));
         }
         Ok(fence)

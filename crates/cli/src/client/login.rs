@@ -43,7 +43,8 @@ impl Client {
         let path = Home::admin_password_in(&self.home);
         let password = std::fs::read_to_string(&path).map_err(|error| {
             let path = path.display();
-            not_allowed(format!("no token, and {path} can't be read ({error}): {mend}, or {anew}"))
+            let begin = "start a server with that home (`updraft standalone`), if none is there yet";
+            not_allowed(format!("no token, and {path} can't be read ({error}): {begin}; {mend}, or {anew}"))
         })?;
         let body = json!({ "username": "admin", "password": password.trim() });
         let request = self.http.post(self.url(["auth", "token", "cli"].into_iter())).json(&body);

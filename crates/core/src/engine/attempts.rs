@@ -270,7 +270,8 @@ impl Engine {
         match outcome.result_length {
             None => Some(
                 format!(
-                    "task `{by}` is mapped over the result of `{}`, which is neither a list nor an object",
+                    "task `{by}` is mapped over the result of `{}`, which is neither a list nor an object. What a script \
+                     prints is text: to leave JSON, let it write that to the file $UPDRAFT_RESULT, with `result: file`",
                     spec.task_id
                 )
                 .into(),

@@ -328,5 +328,7 @@ fn context(order: &Order) -> Value {
         "downstream": task.downstream,
         "folder": folder(order),
         "source": run.source,
+        "tags": run.tags,
+        "timezone": run.timezone,
     })
 }

@@ -284,6 +284,7 @@ def templates(templates_dict): return templates_dict["day"]
 def branch(**_): return ["left"]
 def nowhere(): return None
 def odd(): return [1, 2]
+def five(): return 5
 def current():
     try:
         from airflow.providers.standard.operators.python import get_current_context
@@ -307,7 +308,17 @@ def push(ti):
 def own_push(ti):
     ti.xcom_push("rows", 12)
     raise ValueError(ti.xcom_pull(key="rows"), ti.xcom_pull("extract", key="rows"))
-def no_json(): return {1, 2}
+def no_json(): return object()
+def plain():
+    import decimal, pathlib
+    time = datetime.datetime(2026, 1, 31, 6, tzinfo=datetime.timezone.utc)
+    return {
+        "at": time, "day": time.date(), "took": datetime.timedelta(minutes=2), "set": {1}, "each": (n * 2 for n in (1, 2)),
+        "price": decimal.Decimal("1.5"), "path": pathlib.Path("/tmp/x"),
+    }
+def before(prev_start_date_success, ti):
+    return [str(prev_start_date_success), ti.state, ti.start_date.tzinfo is not None, ti.task.task_id == ti.task_id]
+def all_before(**context): return [str(context["prev_end_date_success"]), context.get("prev_data_interval_end_success")]
 def not_a_number(): return float("nan")
 async def later(): return "awaited"
 def pull(ti, var, conn):
@@ -486,7 +497,7 @@ fn what_a_function_raises_says_how_it_ended() {
     let broken = call("breaks");
     assert_eq!(broken.outcome.end, AttemptEnd::Failed);
     assert!(
-        broken.output.contains("Traceback") && broken.output.contains("line 30, in breaks"),
+        broken.output.contains("Traceback") && broken.output.contains("line 31, in breaks"),
         "{}",
         broken.output
     );
@@ -521,6 +532,11 @@ fn a_function_branches() {
     );
     assert_eq!(branch("BranchPythonOperator", "nowhere", json!({})), Some(Branch::Follow(vec![])));
     assert_eq!(python("BranchPythonOperator", "odd", json!({})).outcome.end, AttemptEnd::Failed);
+    let five = python("BranchPythonOperator", "five", json!({})).outcome.message.unwrap();
+    assert!(
+        five.contains("a branch is a task id or a list of task ids, and the function returned 5"),
+        "{five}"
+    );
     let truth = |value| json!({"op_args": [value]});
     assert_eq!(branch("ShortCircuitOperator", "truth", truth(json!([1]))), None);
     assert_eq!(branch("ShortCircuitOperator", "truth", truth(json!([]))), Some(Branch::SkipAllDownstream));
@@ -540,6 +556,26 @@ fn a_function_asks_the_worker_for_values_of_others() {
     assert_eq!(ran.result(), expected, "{}", ran.output);
     let without = python("PythonOperator", "pull", json!({}));
     assert!(without.outcome.message.unwrap().contains("gives tasks no access to its API"));
+}
+
+#[test]
+fn a_function_leaves_what_json_has_not_as_what_is_nearest() {
+    let left = python("PythonOperator", "plain", json!({})).result();
+    let expected = json!({
+        "at": "2026-01-31T06:00:00+00:00", "day": "2026-01-31", "took": 120.0, "set": [1], "each": [2, 4], "price": 1.5,
+        "path": "/tmp/x",
+    });
+    assert_eq!(left, expected);
+}
+
+#[test]
+fn a_function_has_the_run_before_that_succeeded_where_it_wants_it() {
+    let api = Api::start();
+    let call = |name| python_with("PythonOperator", name, json!({}), Some(&api)).result();
+    assert_eq!(call("before"), json!(["2026-01-30 06:00:01+00:00", "running", true, true]));
+    assert_eq!(call("all_before"), json!(["2026-01-30 06:00:09+00:00", null]));
+    let none = python("PythonOperator", "all_before", json!({})).result();
+    assert_eq!(none, json!(["None", null]));
 }
 
 #[test]

@@ -15,6 +15,9 @@ use super::{
 /// The modules that Airflow has its decorators in, by version.
 const MODULES: [&str; 3] = ["airflow.sdk.definitions.decorators.", "airflow.sdk.", "airflow.decorators."];
 
+/// The same where Airflow's standard provider has them, each in a module of its own.
+const OF_PROVIDER: &str = "airflow.providers.standard.decorators.";
+
 /// What of a decorated task is the operator's; the rest is the function's.
 const OF_OPERATOR: [&str; 6] = [
     "python_callable",
@@ -31,14 +34,15 @@ const KWARGS: &str = "op_kwargs";
 /// The operator that a decorator stands for.
 pub(super) fn operator(node: &Node, problems: &mut Problems) -> Option<&'static str> {
     let name = field::text(node, problems).ok().flatten()?;
-    let short = MODULES.iter().find_map(|module| name.strip_prefix(module)).unwrap_or(&name);
-    match short {
-        "task" | "task.python" => Some("PythonOperator"),
-        "task.branch" => Some("BranchPythonOperator"),
-        "task.short_circuit" => Some("ShortCircuitOperator"),
+    let short = MODULES.iter().chain([&OF_PROVIDER]).find_map(|module| name.strip_prefix(module));
+    match short.unwrap_or(&name) {
+        "task" | "task.python" | "python.python_task" => Some("PythonOperator"),
+        "task.branch" | "branch_python.branch_task" => Some("BranchPythonOperator"),
+        "task.short_circuit" | "short_circuit.short_circuit_task" => Some("ShortCircuitOperator"),
+        "task.sensor" | "sensor.sensor_task" => Some("PythonSensor"),
         _ => {
-            let mend =
-                "there are `task`, `task.branch` and `task.short_circuit`; write an `operator` for others";
+            let mend = "there are `task`, `task.branch`, `task.short_circuit` and `task.sensor`; write an `operator` for \
+                        others";
             problems.error(node.place, format!("there is no decorator `{name}`: {mend}"));
             None
         }

@@ -216,6 +216,14 @@ fn as_json(node: &Node, form: Form, problems: &mut Problems) -> Result<Json, Not
     if let (Form::Python, Some(described)) = (form, described(&node.value)) {
         return Ok(described);
     }
+    if let (Form::Plain | Form::Described, Value::Object(object)) = (form, &node.value)
+        && let Some(time) = object::time_of_day(object)
+    {
+        return time.map(|time| Json::String(time.to_string())).map_err(|reason| {
+            problems.error(node.place, format!("this is {reason}"));
+            Noted
+        });
+    }
     let mut list = |items: &[Node]| -> Result<Vec<Json>, Noted> {
         items.iter().map(|item| as_json(item, form, problems)).collect()
     };

@@ -182,6 +182,39 @@ pub(super) fn times(unit: SignedDuration, number: &serde_json::Number) -> Option
     SignedDuration::try_from_secs_f64(unit.as_secs_f64() * number.as_f64()?).ok()
 }
 
+/// The time of day that an object of Python is, where it is one.
+pub(super) fn time_of_day(object: &Object) -> Option<Result<jiff::civil::Time, String>> {
+    let is_one = matches!(&*object.class, "datetime.time" | "pendulum.time" | "pendulum.Time");
+    is_one.then(|| clock(&object.arguments, &object.keywords.entries))
+}
+
+fn clock(arguments: &[Node], keywords: &[Entry]) -> Result<jiff::civil::Time, String> {
+    const NAMES: [&str; 4] = ["hour", "minute", "second", "microsecond"];
+    if keywords.iter().any(|entry| matches!(&*entry.key, "tz" | "tzinfo")) {
+        return Err(
+            "a time of day with a zone of its own: leave it out, and write `timezone` in the DAG".into()
+        );
+    }
+    let mut parts = [0i64; 4];
+    for (name, node) in
+        named(&NAMES, arguments, keywords.iter()).map_err(|reason| format!("a time {reason}"))?
+    {
+        let number = if let Value::Number(number) = &node.value { number.as_i64() } else { None };
+        match (number, NAMES.iter().position(|known| *known == name)) {
+            (Some(number), Some(at)) => parts[at] = number,
+            _ => return Err(format!("a time whose {name} is {}", node.kind())),
+        }
+    }
+    let [hour, minute, second, micros] = parts;
+    let time = || {
+        let nanos = i32::try_from(micros.checked_mul(1000)?).ok()?;
+        let (hour, minute, second) =
+            (hour.try_into().ok()?, minute.try_into().ok()?, second.try_into().ok()?);
+        jiff::civil::Time::new(hour, minute, second, nanos).ok()
+    };
+    time().ok_or_else(|| "a time that no day has".into())
+}
+
 fn datetime<'a>(arguments: &[Node], keywords: impl Iterator<Item = &'a Entry>) -> Value {
     const NAMES: [&str; 7] = ["year", "month", "day", "hour", "minute", "second", "microsecond"];
     let keywords: Vec<&Entry> = keywords.collect();

@@ -66,6 +66,7 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("POST", "/auth/token/cli", Open),
     ("GET", "/", Open),
     ("GET", "/docs", Open),
+    ("GET", "/dags/{*of}", Open),
     ("GET", "/api/v1/openapi.json", Open),
     ("GET", "/api/v2/openapi.json", Open),
     ("GET", "/schema/dag.json", Open),

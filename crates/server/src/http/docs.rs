@@ -19,7 +19,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Shared, auth, error::Problem, v1, v2};
+use super::{Path, Shared, auth, error::Problem, v1, v2};
 use crate::authoring::schema;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
@@ -29,6 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(schema_of_dags))
         .routes(routes!(page))
         .routes(routes!(front))
+        .routes(routes!(shown_by_commands))
 }
 
 static V2: LazyLock<String> = LazyLock::new(|| {
@@ -103,6 +104,33 @@ async fn page() -> impl IntoResponse {
 #[utoipa::path(get, path = "/", tag = "Documents", responses((status = 307)), security(()))]
 async fn front() -> Redirect {
     Redirect::temporary("/docs")
+}
+
+/// Where the links of alerts lead, until there is a page: to the commands that show it.
+#[utoipa::path(get, path = "/dags/{*of}", tag = "Documents", responses((status = 200)), security(()))]
+async fn shown_by_commands(Path(of): Path<String>) -> impl IntoResponse {
+    let parts: Vec<&str> = of.split('/').collect();
+    let command = match parts.as_slice() {
+        [dag, "runs", run, ..] => format!("updraft runs show {} {}", quoted(dag), quoted(run)),
+        [dag, ..] => format!("updraft dags show {}", quoted(dag)),
+        [] => "updraft dags list".to_owned(),
+    };
+    let policy = "default-src 'none'; frame-ancestors 'none'";
+    let html = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Updraft</title><p>Updraft has no page for this \
+         yet. A terminal shows it:<pre>{}</pre>",
+        escape(&command)
+    );
+    ([(CONTENT_SECURITY_POLICY, policy)], Html(html))
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_alphanumeric() || "-_.:+@".contains(letter);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
 }
 
 const HEAD: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Updraft: API</title>\

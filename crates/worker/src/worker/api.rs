@@ -101,6 +101,7 @@ impl TaskApi {
             .route("/worker/v1/variables/{*key}", get(variable))
             .route("/worker/v1/connections/{conn_id}", get(connection))
             .route("/worker/v1/xcom", post(xcom))
+            .route("/worker/v1/previous-success", get(previous_success))
             .route("/worker/v1/render", post(render))
             .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -191,6 +192,16 @@ async fn connection(
     let found = found.ok_or_else(|| Refused::Nothing(format!("connection `{conn_id}`")))?;
     hide(&grant, secrets::of_connection(&found))?;
     Ok(Json(found))
+}
+
+/// The last run before the attempt's own that succeeded.
+async fn previous_success(
+    State(api): State<Arc<TaskApi>>,
+    headers: HeaderMap,
+) -> Result<Json<serde_json::Value>, Refused> {
+    let grant = api.admit(&headers)?;
+    let found: Option<serde_json::Value> = api.client.get(grant.order.attempt, &["previous-success"]).await?;
+    found.map(Json).ok_or_else(|| Refused::Nothing("run before that succeeded".into()))
 }
 
 /// Values of other tasks; asked on behalf of the attempt whose token it is, whatever the request says.

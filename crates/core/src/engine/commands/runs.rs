@@ -12,6 +12,9 @@ use crate::{
     schedule::Tick,
 };
 
+/// As Airflow's database has it.
+const LONGEST_RUN_ID: usize = 250;
+
 impl Engine {
     pub(super) fn trigger(&mut self, now: Timestamp, by: &str, t: Trigger) -> Result<Reply, CommandError> {
         let dag = self.dags.get(&t.dag).ok_or_else(|| Self::no_dag(&t.dag))?;
@@ -27,6 +30,12 @@ impl Engine {
         if run_id.is_empty() || run_id.contains(['/', '\\', '\0']) {
             return Err(CommandError::Invalid(format!(
                 "`{run_id}` can't name a run: it is empty or has slashes"
+            )));
+        }
+        if run_id.chars().count() > LONGEST_RUN_ID {
+            return Err(CommandError::Invalid(format!(
+                "a run's name has at most {LONGEST_RUN_ID} letters, and this one {}",
+                run_id.chars().count()
             )));
         }
         // Airflow refuses it too: a tick would find its name taken.

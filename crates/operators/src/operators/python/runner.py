@@ -12,6 +12,7 @@ $UPDRAFT_TASK_API names, with the token that is read from the file descriptor $U
 """
 
 import datetime
+import decimal
 import http.client
 import importlib
 import importlib.util
@@ -23,6 +24,7 @@ import sys
 import traceback
 import types
 import urllib.parse
+import uuid
 
 RETURN_KEY = "return_value"
 
@@ -127,6 +129,9 @@ class TaskInstance:
         self.pushed = {}
         self.rendered = None
         self.operator = context["operator"]
+        self.state = "running"
+        self.start_date = datetime.datetime.now(datetime.timezone.utc)
+        self.hostname = socket.gethostname()
         for name in ("task_id", "dag_id", "run_id", "try_number", "max_tries", "map_index"):
             setattr(self, name, context[name])
 
@@ -193,10 +198,25 @@ class TaskInstanceOfCallback(TaskInstance):
         return super().xcom_pull(task_ids, dag_id, key, *args, run_id=run_id, **kwargs)
 
 
+def plain(value):
+    """What JSON has in the place of what it has not: the text of a time, the items of what has items."""
+    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, (set, frozenset)) or inspect.isgenerator(value):
+        return list(value)
+    if isinstance(value, (os.PathLike, uuid.UUID)):
+        return str(value)
+    if isinstance(value, decimal.Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
 def json_ready(value, what):
     """The value as JSON has it; an error that names what it is where JSON has no such thing."""
     try:
-        return json.loads(json.dumps(value, allow_nan=False))
+        return json.loads(json.dumps(value, allow_nan=False, default=plain))
     except (TypeError, ValueError) as error:
         raise TypeError(f"{what} is no JSON: {error}") from None
 
@@ -224,6 +244,34 @@ def macros():
     )
 
 
+# What the context has of the last run before that succeeded, and what that run says of it.
+PREVIOUS = {
+    "prev_data_interval_start_success": lambda run: run["data_interval"] and run["data_interval"][0],
+    "prev_data_interval_end_success": lambda run: run["data_interval"] and run["data_interval"][1],
+    "prev_start_date_success": lambda run: run["start_date"],
+    "prev_end_date_success": lambda run: run["end_date"],
+}
+
+
+class Context(dict):
+    """Airflow's context. What the server has to be asked for is asked for when it is wanted."""
+
+    def __init__(self, values, api):
+        super().__init__(values)
+        self.api = api
+
+    def __missing__(self, name):
+        if name not in PREVIOUS:
+            raise KeyError(name)
+        run = self.api.path and self.api.ask("GET", "/worker/v1/previous-success")
+        for key, of in PREVIOUS.items():
+            self[key] = moment(run and of(run))
+        return self[name]
+
+    def get(self, name, default=None):
+        return self[name] if name in self or name in PREVIOUS else default
+
+
 def make_context(orders, api, ti):
     """Airflow's context, as far as it can be had outside of it."""
     given = orders["context"]
@@ -233,7 +281,12 @@ def make_context(orders, api, ti):
         dag_id=given["dag_id"], run_id=given["run_id"], run_type=given["run_type"], conf=given["conf"], **date
     )
     dag = types.SimpleNamespace(
-        dag_id=given["dag_id"], folder=given["folder"], fileloc=given["source"], params=given["params"]
+        dag_id=given["dag_id"],
+        folder=given["folder"],
+        fileloc=given["source"],
+        params=given["params"],
+        tags=set(given["tags"]),
+        timezone=given["timezone"],
     )
     task = types.SimpleNamespace(
         task_id=given["task_id"],
@@ -245,6 +298,7 @@ def make_context(orders, api, ti):
         upstream_task_ids=set(given["upstream"]),
         downstream_task_ids=set(given["downstream"]),
     )
+    ti.task, ti.dag_run = task, dag_run
     context = {
         "dag": dag,
         "dag_run": dag_run,
@@ -276,7 +330,7 @@ def make_context(orders, api, ti):
             ts_nodash_with_tz=ts.replace("-", "").replace(":", ""),
             task_instance_key_str=f"{given['dag_id']}__{given['task_id']}__{ds.replace('-', '')}",
         )
-    return context
+    return Context(context, api)
 
 
 def determine_kwargs(function, args, context, op_kwargs):
@@ -287,10 +341,16 @@ def determine_kwargs(function, args, context, op_kwargs):
         if name in context and name not in op_kwargs:
             raise ValueError(f"The key {name!r} in args is a part of kwargs and therefore reserved.")
     everything = {**context, **op_kwargs}
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return everything
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     names = {parameter.name for parameter in parameters if parameter.kind in by_name}
+    wants_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    if isinstance(context, Context):
+        for name in PREVIOUS:
+            # The server is asked only for what is wanted.
+            if (wants_all or name in names) and name not in op_kwargs:
+                everything[name] = context[name]
+    if wants_all:
+        return everything
     return {name: value for name, value in everything.items() if name in names}
 
 
@@ -336,9 +396,10 @@ def make_objects(orders):
 def branch_of(mode, value, skip_all):
     """Which tasks go on after this one."""
     if mode == "branch":
-        tasks = [value] if isinstance(value, str) else [] if value is None else list(value)
+        listed = isinstance(value, (list, tuple, set, frozenset))
+        tasks = list(value) if listed else [] if value is None else [value]
         if not all(isinstance(task, str) for task in tasks):
-            raise TypeError(f"a branch is a task id or a list of task ids, not {value!r}")
+            raise TypeError(f"a branch is a task id or a list of task ids, and the function returned {value!r}")
         return {"follow": tasks}
     if mode == "short_circuit" and not value:
         return "skip_all_downstream" if skip_all else "skip_downstream"

@@ -80,6 +80,9 @@ fn find(route: &str, body: &[u8]) -> Option<Value> {
         "/worker/v1/connections/lake" => Some(
             json!({"conn_id": "lake", "conn_type": "x", "host": "lake.example.org", "extra": {"path": "/x"}}),
         ),
+        "/worker/v1/previous-success" => Some(json!({
+            "data_interval": null, "start_date": "2026-01-30T06:00:01Z", "end_date": "2026-01-30T06:00:09Z",
+        })),
         // As Python would: what a template is, and what it comes to, has tests of its own.
         "/worker/v1/render" => {
             let asked: Value = serde_json::from_slice(body).unwrap();

@@ -1,6 +1,6 @@
 //! Each kind of error: what it says, and where.
 
-use super::errors;
+use super::{dag, errors};
 
 /// The errors of a DAG with this one task.
 fn of_task(fields: &str) -> Vec<String> {
@@ -278,11 +278,35 @@ fn setups_and_teardowns_are_checked() {
 }
 
 #[test]
+fn decorators_have_the_names_that_airflow_has_them_under_and_a_time_of_day_may_be_an_object() {
+    for (decorator, operator) in [
+        ("airflow.sdk.task", "PythonOperator"),
+        ("airflow.providers.standard.decorators.python.python_task", "PythonOperator"),
+        ("airflow.providers.standard.decorators.branch_python.branch_task", "BranchPythonOperator"),
+        ("airflow.providers.standard.decorators.short_circuit.short_circuit_task", "ShortCircuitOperator"),
+        ("airflow.providers.standard.decorators.sensor.sensor_task", "PythonSensor"),
+        ("airflow.decorators.task.sensor", "PythonSensor"),
+    ] {
+        let dag =
+            dag(&format!("d: {{tasks: {{t: {{decorator: {decorator}, python_callable: m.f, x: 1}}}}}}"));
+        assert_eq!(&*dag.tasks[0].operator, operator);
+        assert_eq!(dag.tasks[0].args["op_kwargs"], serde_json::json!({"x": 1}));
+    }
+    let at = |time: &str| {
+        let sensor = format!("operator: TimeSensor, target_time: {{__type__: datetime.time, {time}}}");
+        format!("d: {{tasks: {{t: {{{sensor}}}}}}}")
+    };
+    assert_eq!(dag(&at("hour: 3, minute: 30")).tasks[0].args["target_time"], "03:30:00");
+    assert_eq!(dag(&at("__args__: [3]")).tasks[0].args["target_time"], "03:00:00");
+    assert!(errors(&at("hour: 25"))[0].contains("this is a time that no day has"));
+}
+
+#[test]
 fn what_is_not_there_yet_is_refused_by_name() {
     assert_one(
         &errors("d: {tasks: {t: {decorator: airflow.sdk.task.docker}}}"),
         "dags.yml:1:28: d.tasks.t.decorator: there is no decorator `airflow.sdk.task.docker`: there are `task`, \
-         `task.branch` and `task.short_circuit`; write an `operator` for others",
+         `task.branch`, `task.short_circuit` and `task.sensor`; write an `operator` for others",
     );
     for (key, fields) in [
         ("variables_as_arguments", "variables_as_arguments: []"),

@@ -127,3 +127,12 @@ async fn namespaces_are_apart() {
         names(&server.get("/ns/team-b/api/v2/pools").await.ok())
     );
 }
+
+#[tokio::test]
+async fn the_links_of_alerts_lead_to_the_commands_that_show_it() {
+    let server = Server::start().await;
+    let page = server.ask("GET", "/dags/etl/runs/manual__2026%2D01/x", "", None).await;
+    assert!(page.text.contains("<pre>updraft runs show etl manual__2026-01</pre>"), "{}", page.text);
+    let page = server.ask("GET", "/dags/%3Cscript%3E%27", "", None).await;
+    assert!(page.text.contains("<pre>updraft dags show '&lt;script>'\\'''</pre>"), "{}", page.text);
+}
