@@ -78,6 +78,16 @@ impl Installation {
         Ok(new)
     }
 
+    /// A variable of its environment.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.into(), value.into()));
+    }
+
+    /// Its database, for when no server is at work.
+    pub fn database(&self) -> PathBuf {
+        self.home().join("updraft.db")
+    }
+
     /// Kills the server, and starts it again at the same port.
     pub async fn restart_server(&mut self) -> Result<()> {
         let mut server = self.server.take().context("no server")?;

@@ -9,6 +9,7 @@ mod counting;
 mod engine;
 mod files;
 mod fleet;
+mod growth;
 mod installation;
 mod latency;
 mod machine;
@@ -34,11 +35,17 @@ struct Benchmark {
     run: fn() -> Result<Table>,
 }
 
-/// Takes its time, and is only done where it is asked for.
+/// These take their time, and are only done where they are asked for.
 const FLEET: Benchmark = Benchmark {
     name: "fleet",
     about: "100 workers in five groups: 100 batches of 1000 tasks, and processes that are killed",
     run: fleet::run,
+};
+
+const GROWTH: Benchmark = Benchmark {
+    name: "growth",
+    about: "a million runs that are over: start, latency and lists beside none",
+    run: growth::run,
 };
 
 const BENCHMARKS: &[Benchmark] = &[
@@ -63,7 +70,7 @@ const BENCHMARKS: &[Benchmark] = &[
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn every() -> impl Iterator<Item = &'static Benchmark> {
-    BENCHMARKS.iter().chain([&FLEET])
+    BENCHMARKS.iter().chain([&FLEET, &GROWTH])
 }
 
 fn main() -> ExitCode {
@@ -80,7 +87,7 @@ fn main() -> ExitCode {
     println!("{}", machine::describe());
     let mut ok = true;
     for Benchmark { name, about, run } in every().filter(|it| match asked.is_empty() {
-        true => it.name != FLEET.name,
+        true => it.name != FLEET.name && it.name != GROWTH.name,
         false => asked.iter().any(|name| name == it.name),
     }) {
         let began = Instant::now();

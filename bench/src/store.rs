@@ -147,7 +147,8 @@ fn dag(number: i64) -> DagKey {
     DagKey::new("default", format!("dag_{}", number % DAGS))
 }
 
-fn dags() -> Batch {
+/// The DAGs that runs are of, put by the API: no file is looked for.
+pub fn dags() -> Batch {
     let mut batch = Batch::default();
     for number in 0..DAGS {
         let mut spec = DagSpec::new(dag(number).dag_id);
@@ -167,7 +168,7 @@ fn dags() -> Batch {
             version: 1,
             is_paused: false,
             is_stale: false,
-            source: "bench.yaml".into(),
+            source: "api".into(),
             last_tick: None,
             next_tick: None,
             consecutive_failures: 0,
@@ -180,11 +181,16 @@ fn dags() -> Batch {
 
 /// So many runs of ten tasks, with four transitions and a result for each task instance.
 pub fn batch(first: i64, runs: i64, state: RunState) -> Batch {
+    batch_of(first, runs, TASKS, state)
+}
+
+/// The same of so many tasks.
+pub fn batch_of(first: i64, runs: i64, tasks: u32, state: RunState) -> Batch {
     let mut batch = Batch { runs: BTreeMap::new(), ..Batch::default() };
     for number in first..first + runs {
         let at = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_750_000_000 + number);
         batch.runs.insert(RunKey(number), run_row(number, state, at));
-        for task in 0..TASKS {
+        for task in 0..tasks {
             let key = TiKey { run: RunKey(number), task: TaskIx(task), map_index: MapIndex::NONE };
             batch.tis.insert(key, ti_row(key, state, at));
             let states = [

@@ -1,11 +1,11 @@
 //! What a task is mapped over: `expand`, and our `expand_kwargs`.
 
-use updraft_core::{MapSource, Mapping, TaskId};
+use updraft_core::{MapSource, Mapping as TaskMapping, TaskId};
 
 use super::{
     field::{self, Noted},
     names::{Names, Target},
-    node::{Node, Value},
+    node::{Mapping, Node, Value},
     problem::Problems,
 };
 
@@ -16,7 +16,7 @@ pub(super) fn read(
     names: &Names,
     ids: &[TaskId],
     problems: &mut Problems,
-) -> Result<Option<Mapping>, Noted> {
+) -> Result<Option<TaskMapping>, Noted> {
     if let Some(node) = expand_kwargs.filter(|node| !node.is_null()) {
         if expand.is_some_and(|node| !node.is_null()) {
             problems.error(
@@ -26,11 +26,12 @@ pub(super) fn read(
             return Err(Noted);
         }
         let objects = |list: &[Node]| list.iter().all(|item| item.map().is_some());
-        if node.map().is_some() || node.list().is_some_and(|list| !objects(list)) {
+        let is_set = node.map().is_some_and(|map| several(map).is_none());
+        if is_set || node.list().is_some_and(|list| !objects(list)) {
             problems.error(node.place, "expand_kwargs is a list of mappings, or `task.output`");
             return Err(Noted);
         }
-        return source(node, names, ids, problems).map(|source| Some(Mapping::Kwargs(source)));
+        return source(node, names, ids, problems).map(|source| Some(TaskMapping::Kwargs(source)));
     }
     let Some(node) = expand.filter(|node| !node.is_null()) else { return Ok(None) };
     let Some(map) = node.map() else {
@@ -49,10 +50,18 @@ pub(super) fn read(
     for entry in &map.entries {
         all.push((entry.key.to_string(), source(&entry.node, names, ids, problems)?));
     }
-    Ok(Some(Mapping::Product(all)))
+    Ok(Some(TaskMapping::Product(all)))
 }
 
 fn source(node: &Node, names: &Names, ids: &[TaskId], problems: &mut Problems) -> Result<MapSource, Noted> {
+    if let Some((key, items)) = node.map().and_then(|map| several(map)) {
+        let sources =
+            items.iter().map(|item| source(item, names, ids, problems)).collect::<Result<_, _>>()?;
+        return Ok(match key {
+            ZIP => MapSource::Zip { sources, fill: None },
+            _ => MapSource::Concat(sources),
+        });
+    }
     match &node.value {
         Value::List(list) => {
             let items: Result<Vec<_>, Noted> =
@@ -79,6 +88,17 @@ fn source(node: &Node, names: &Names, ids: &[TaskId], problems: &mut Problems) -
         },
         _ => refuse(node, problems),
     }
+}
+
+/// Airflow's `XComArg.zip` and `XComArg.concat`, written as dag-factory writes what Python does.
+const ZIP: &str = "__zip__";
+const CONCAT: &str = "__concat__";
+
+/// What is to be put together, and how.
+fn several(map: &Mapping) -> Option<(&'static str, &[Node])> {
+    let [entry] = map.entries.as_slice() else { return None };
+    let key = [ZIP, CONCAT].into_iter().find(|key| *key == &*entry.key)?;
+    Some((key, entry.node.list()?))
 }
 
 fn refuse(node: &Node, problems: &mut Problems) -> Result<MapSource, Noted> {

@@ -2,7 +2,10 @@
 
 use std::{str::FromStr, time::Duration};
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{
+    ConnectOptions as _,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 
 use super::{
     SqlStore,
@@ -25,12 +28,33 @@ impl SqlStore {
             // Times of waiting for a row, not for a person: a transaction that hangs is ended.
             .options([("lock_timeout", "10s"), ("idle_in_transaction_session_timeout", "60s")])
             .statement_cache_capacity(256);
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(PATIENCE)
-            .connect_with(options)
-            .await
-            .map_err(|error| classify("connecting to PostgreSQL", error))?;
-        Ok(Self::new(Db::Postgres(pool)))
+        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE);
+        match pool.connect_with(options.clone()).await {
+            Ok(pool) => Ok(Self::new(Db::Postgres(pool))),
+            Err(error) => Err(why(&options, error).await),
+        }
+    }
+}
+
+/// Why there is no connection, and where there was to be one. A pool says only that it has waited.
+async fn why(options: &PgConnectOptions, error: sqlx::Error) -> Error {
+    let error = match error {
+        sqlx::Error::PoolTimedOut => match tokio::time::timeout(PATIENCE, options.connect()).await {
+            Ok(Err(error)) => error,
+            Ok(Ok(_)) | Err(_) => error,
+        },
+        other => other,
+    };
+    let place = match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    };
+    match classify("connecting to PostgreSQL", error) {
+        Error::Unavailable { outage, message } => {
+            let mend = "is PostgreSQL at work there, and is that the address (UPDRAFT__DATABASE__URL)?";
+            Error::Unavailable { outage, message: format!("{place}: {message}; {mend}") }
+        }
+        Error::Broken { doing, message } => Error::Broken { doing, message: format!("{place}: {message}") },
+        other => other,
     }
 }

@@ -55,3 +55,14 @@ fn two_servers_on_one_postgres_commit_under_one_fence_at_a_time() {
         assert_eq!(one.load().await.unwrap().last_run, 2);
     });
 }
+
+#[test]
+fn a_database_that_is_not_there_is_named_with_the_reason() {
+    fixture::run(async {
+        let error = SqlStore::open("postgres://u:secret@127.0.0.1:1/x").await.err().unwrap();
+        let told = error.to_string();
+        assert!(error.is_retryable() && told.contains("127.0.0.1:1: "), "{told}");
+        assert!(told.contains("refused") && told.contains("UPDRAFT__DATABASE__URL"), "{told}");
+        assert!(!told.contains("secret"), "{told}");
+    });
+}

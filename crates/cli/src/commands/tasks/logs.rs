@@ -58,11 +58,16 @@ pub async fn logs(session: &Session, args: Logs) -> Result<()> {
 pub async fn text(session: &Session, path: &[&str], query: &[(&str, String)]) -> Result<()> {
     let mut followed = Followed::new(&session.client, path, query, "text/plain").await?;
     let mut shown = stdout().is_terminal().then(Shown::default);
+    let mut is_empty = true;
     while let Some(bytes) = followed.next().await? {
+        is_empty &= bytes.is_empty();
         match &mut shown {
             Some(shown) => write(&shown.of(&bytes))?,
             None => write(&bytes)?,
         }
+    }
+    if is_empty {
+        eprintln!("nothing is in this log: nothing was written, or it is not kept (backups have no logs)");
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The dialect beyond what the comparison with dag-factory shows.
 
 use jiff::SignedDuration;
-use serde_json::json;
+use serde_json::{Value, json};
 use updraft_core::{
     AlertChannel, AlertOn, AlertSpec, Dag, DagId, GroupId, MapSource, Mapping, Role, TaskKind, TriggerRule,
     WaitRule,
@@ -166,6 +166,27 @@ fn a_task_is_mapped_over_lists_mappings_and_results() {
     assert_eq!(task(&dag, "t").args["fixed"], json!(1));
     assert_eq!(task(&dag, "t").retry.retries, 2);
     let kwargs = MapSource::List(vec![json!({"a": 1}), json!({"a": 2})]);
+    assert_eq!(task(&dag, "k").map, Some(Mapping::Kwargs(kwargs)));
+}
+
+#[test]
+fn what_is_mapped_over_may_be_zipped_and_put_one_after_the_other() {
+    let dag = dag("d:\n  tasks:\n    list: {operator: bash, bash_command: echo}\n    \
+                   t:\n      operator: Anything\n      \
+                   expand: {a: {__zip__: [list.output, [1, 2]]}, b: {__concat__: [[0], {__zip__: [[1], [2]]}]}}\n    \
+                   k: {operator: Anything, expand_kwargs: {__concat__: [list.output, [{a: 2}]]}}\n");
+    let (result, list) = (|| MapSource::Result("list".into()), |items: Vec<Value>| MapSource::List(items));
+    let zip = |sources| MapSource::Zip { sources, fill: None };
+    let Some(Mapping::Product(sources)) = &task(&dag, "t").map else { panic!("not mapped") };
+    let inner = zip(vec![list(vec![json!(1)]), list(vec![json!(2)])]);
+    assert_eq!(
+        sources,
+        &[
+            ("a".to_owned(), zip(vec![result(), list(vec![json!(1), json!(2)])])),
+            ("b".to_owned(), MapSource::Concat(vec![list(vec![json!(0)]), inner])),
+        ]
+    );
+    let kwargs = MapSource::Concat(vec![result(), list(vec![json!({"a": 2})])]);
     assert_eq!(task(&dag, "k").map, Some(Mapping::Kwargs(kwargs)));
 }
 
