@@ -2,12 +2,14 @@
 //! these tells whether anything has changed.
 
 use std::{
-    collections::BTreeMap,
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs,
     io::{self, Read, Write},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink},
     path::{Component, Path, PathBuf},
+    rc::Rc,
 };
 
 use flate2::{Compression, GzBuilder, read::GzDecoder};
@@ -22,6 +24,12 @@ const LEFT_OUT: [&str; 8] =
 
 /// The longest name of an entry, in bytes: what Linux takes for a path.
 const LONGEST_PATH: usize = 4096;
+
+/// So many folders may be in one another.
+const DEEPEST: usize = 64;
+
+/// What stands before an entry (a long name of its own, say) may have so many bytes.
+const LONGEST_HEADER: u64 = 64 * 1024;
 
 /// What was packed or unpacked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -150,23 +158,31 @@ pub fn unpack(archive: &Path, wanted: &str, into: &Path, limits: Limits) -> Resu
 fn unpack_from(archive: impl Read, into: &Path, limits: Limits) -> Result<Contents, Error> {
     let mut contents = Contents::default();
     let mut links = Vec::new();
-    let mut entries = 0;
-    // A little more than what is counted: an archive that unpacks to no end is to have one.
-    let unpacked = GzDecoder::new(archive).take(limits.bytes.saturating_mul(2).saturating_add(1 << 20));
-    let mut archive = Archive::new(unpacked);
+    let (mut entries, mut folders) = (0, BTreeSet::new());
+    // What stands before an entry is read into memory, whatever size it says it has.
+    let left = Rc::new(Cell::new(LONGEST_HEADER));
+    let mut archive = Archive::new(Measured { inner: GzDecoder::new(archive), left: left.clone() });
     for entry in archive.entries().map_err(Error::NoArchive)? {
         let mut entry = entry.map_err(Error::NoArchive)?;
+        left.set(entry.size().saturating_add(LONGEST_HEADER));
         entries += 1;
         if entries > limits.entries {
             return Err(Error::TooLarge { what: format!("{} files and folders", limits.entries) });
         }
         let Some(name) = name_of(&entry)? else { continue };
+        folders.extend(name.ancestors().skip(1).map(Path::to_owned));
+        if folders.len() as u64 > limits.entries {
+            return Err(Error::TooLarge { what: format!("{} files and folders", limits.entries) });
+        }
         let target = into.join(&name);
         let shown = || name.display().to_string();
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(at(folder))?;
         }
         match entry.header().entry_type() {
+            EntryType::Directory | EntryType::Symlink if entry.size() > 0 => {
+                return Err(Error::Entry { path: shown(), what: "no file, and has a content" });
+            }
             EntryType::Directory => fs::create_dir_all(&target).map_err(at(&target))?,
             EntryType::Regular => {
                 contents.files += 1;
@@ -183,6 +199,7 @@ fn unpack_from(archive: impl Read, into: &Path, limits: Limits) -> Result<Conten
                     _ => at(&target)(error),
                 })?;
                 write_all(&mut entry, &mut file, &target)?;
+                left.set(LONGEST_HEADER);
             }
             EntryType::Symlink => {
                 contents.files += 1;
@@ -197,6 +214,24 @@ fn unpack_from(archive: impl Read, into: &Path, limits: Limits) -> Result<Conten
     }
     links::remove_those_out(into).map_err(at(into))?;
     Ok(contents)
+}
+
+/// A reader of which so much may be read until more is allowed.
+struct Measured<R> {
+    inner: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Measured<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left.get()).unwrap_or(usize::MAX).min(into.len());
+        if most == 0 && !into.is_empty() {
+            return Err(io::Error::other("what stands before a file in it is too long"));
+        }
+        let bytes = self.inner.read(&mut into[..most])?;
+        self.left.set(self.left.get() - bytes as u64);
+        Ok(bytes)
+    }
 }
 
 /// Writes what an entry has to a file. What can't be read is the archive's fault, what can't be written the disk's.
@@ -226,7 +261,9 @@ fn name_of(entry: &Entry<'_, impl Read>) -> Result<Option<PathBuf>, Error> {
     }
     match name.as_os_str().len() {
         0 => Ok(None),
-        length if length > LONGEST_PATH => Err(refused("a path that is too long")),
+        length if length > LONGEST_PATH || name.components().count() > DEEPEST => {
+            Err(refused("a path that is too long, or too deep"))
+        }
         _ => Ok(Some(name)),
     }
 }
@@ -337,6 +374,25 @@ mod tests {
         unpack_from(&*archive(&links), &into, Limits::default()).unwrap();
         assert_eq!(names(&into), [""; 0]);
         assert_eq!(fs::read_to_string(&secret).unwrap(), "s");
+    }
+
+    #[test]
+    fn what_stands_before_a_file_is_not_read_whatever_its_size() {
+        let into = tempfile::tempdir().unwrap();
+        // A name of its own of two hundred thousand bytes, which a reader has to hold.
+        let long = "n".repeat(200_000);
+        let bomb =
+            archive(&[("././@LongLink", EntryType::GNULongName, &long), ("a", EntryType::Regular, "x")]);
+        let refused = unpack_from(&*bomb, into.path(), Limits::default());
+        assert!(matches!(refused, Err(Error::NoArchive(_))), "{refused:?}");
+        let deep = format!("{}x", "d/".repeat(45));
+        let refused =
+            unpack_from(&*archive(&[(&deep, EntryType::Regular, "x")]), into.path(), Limits::default());
+        assert!(refused.is_ok(), "{refused:?}");
+        let many = Limits { entries: 30, ..Limits::default() };
+        let other = tempfile::tempdir().unwrap();
+        let refused = unpack_from(&*archive(&[(&deep, EntryType::Regular, "x")]), other.path(), many);
+        assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
     }
 
     #[test]

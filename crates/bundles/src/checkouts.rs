@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use crate::{Error, at, links};
@@ -64,16 +64,21 @@ impl Checkouts {
         entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 
-    /// Makes the folders, for nobody but this user, and removes what a server that was killed left half done.
+    /// Makes the folders, and removes what a process that was killed left half done: nobody may be at work there.
     pub fn prepare(&self) -> Result<(), Error> {
+        self.make()?;
+        self.clear_unfinished();
+        Ok(())
+    }
+
+    /// Makes the folders, for nobody but this user.
+    pub fn make(&self) -> Result<(), Error> {
         use std::os::unix::fs::DirBuilderExt as _;
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder.create(&self.folder).map_err(at(&self.folder))?;
         builder.create(self.all()).map_err(at(&self.all()))?;
-        builder.create(self.unfinished()).map_err(at(&self.unfinished()))?;
-        self.clear_unfinished();
-        Ok(())
+        builder.create(self.unfinished()).map_err(at(&self.unfinished()))
     }
 
     /// What is on its way, in or out.
@@ -107,7 +112,11 @@ impl Checkouts {
         let target = self.all().join(version);
         let synced = fs::File::open(finished).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
         synced.map_err(at(finished))?;
-        fs::rename(finished, &target).map_err(at(&target))
+        match fs::rename(finished, &target) {
+            // Somebody else was sooner, with the same.
+            Err(_) if target.is_dir() => remove(finished),
+            renamed => renamed.map_err(at(&target)),
+        }
     }
 
     /// Has this version count, at once.
@@ -118,18 +127,28 @@ impl Checkouts {
         fs::rename(&next, &current).map_err(at(&current))
     }
 
+    /// Has no version count.
+    pub fn point_to_none(&self) -> Result<(), Error> {
+        remove(&self.current())
+    }
+
+    /// The versions that came to be, or were held, longer ago than this.
+    pub fn older_than(&self, age: Duration) -> Vec<String> {
+        let old = |version: &String| self.changed(version).elapsed().is_ok_and(|elapsed| elapsed > age);
+        self.versions().into_iter().filter(old).collect()
+    }
+
+    /// When a version came to be, or was noted to be in use.
+    fn changed(&self, version: &str) -> SystemTime {
+        let metadata = fs::metadata(self.all().join(version));
+        metadata.and_then(|metadata| metadata.modified()).unwrap_or(UNIX_EPOCH)
+    }
+
     /// Removes the files of all versions but those that were changed or held last, so many, and those that are held now.
     pub fn keep_last(&self, count: usize) -> Result<(), Error> {
-        let changed = |version: &String| {
-            fs::metadata(self.all().join(version))
-                .and_then(|metadata| metadata.modified())
-                .unwrap_or(UNIX_EPOCH)
-        };
         let mut versions = self.versions();
-        versions.sort_by_cached_key(|version| std::cmp::Reverse(changed(version)));
-        versions.iter().skip(count).try_for_each(|version| self.forget(version))?;
-        self.clear_unfinished();
-        Ok(())
+        versions.sort_by_cached_key(|version| std::cmp::Reverse(self.changed(version)));
+        versions.iter().skip(count).try_for_each(|version| self.forget(version))
     }
 
     /// Removes a version's files, unless somebody holds them.

@@ -18,14 +18,13 @@ use tokio::{
     task::JoinSet,
 };
 use tracing::{error, info, warn};
-use updraft_core::{Namespace, protocol::Offer};
+use updraft_core::protocol::Offer;
 use updraft_operators::{alert::Sender, mail::MailServer};
 use updraft_server::{
     accounts::{Accounts, ensure_admin},
     authoring::{self, Folder},
     backfills::Backfiller,
     blobs::Blobs,
-    dags::Loader,
     deliveries::{Caller, Deliverer},
     deployments::Deployments,
     git::Mirror,
@@ -119,8 +118,7 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
     if let Some(git) = state.git.clone() {
         tokio::spawn(git.run());
     }
-    let deployed = Some(state.deployments.checkouts(&Namespace::default()));
-    let folder = Folder { deployed, ..dag_files::of(&home.0, &config)? };
+    let folder = dag_files::of(&home.0, &config)?;
     let readable = vec![dag_files::folder_of(&home.0, &config)?, home.checkouts()];
     let lease = if alone { LEASE_ALONE } else { LEASE };
     let leading = Leading {
@@ -388,9 +386,7 @@ impl Leading {
         beside.spawn(Backfiller { store: store.clone(), leader: leader.clone() }.run());
         beside.spawn(Caller { store: store.clone(), workers: self.workers.clone() }.run());
         let (folder, paused_at_creation) = (self.folder.clone(), self.paused_at_creation);
-        beside
-            .spawn(Loader { folder, store: store.clone(), leader: leader.clone(), paused_at_creation }.run());
-        beside.spawn(self.deployments.clone().run(paused_at_creation));
+        beside.spawn(self.deployments.clone().run(folder, paused_at_creation));
         let (logs, blobs, config) = (self.logs.clone(), self.blobs.clone(), self.retention);
         beside.spawn(Retention { store, leader, logs, blobs, config }.run());
         beside

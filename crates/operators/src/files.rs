@@ -25,6 +25,8 @@ pub struct Files {
     denied: Vec<PathBuf>,
     readable: Vec<PathBuf>,
     own: Option<PathBuf>,
+    /// In this each folder is one with DAG files.
+    versions: Option<PathBuf>,
 }
 
 /// What may be done at a place in the tree of folders.
@@ -69,7 +71,13 @@ impl Files {
     /// All that is not below `denied`, and what is below `readable` all the same. Both without links.
     #[must_use]
     pub fn new(denied: Vec<PathBuf>, readable: Vec<PathBuf>) -> Self {
-        Self { denied, readable, own: None }
+        Self { denied, readable, own: None, versions: None }
+    }
+
+    /// With this folder, without links, in which each folder is one with DAG files.
+    #[must_use]
+    pub fn with_versions(self, folder: PathBuf) -> Self {
+        Self { versions: Some(folder), ..self }
     }
 
     /// With this folder, without links, for what tasks write: it may be used in full, wherever it is.
@@ -85,6 +93,12 @@ impl Files {
 
     /// The folder of DAG files that a folder is below.
     pub(crate) fn root_of(&self, folder: &Path) -> Option<PathBuf> {
+        if let Some(versions) = &self.versions
+            && let Ok(below) = folder.strip_prefix(versions)
+        {
+            let root = versions.join(below.components().next()?);
+            return (root != folder).then_some(root);
+        }
         let is_below = |root: &&PathBuf| folder.starts_with(root) && folder != root.as_path();
         self.readable.iter().find(is_below).cloned()
     }

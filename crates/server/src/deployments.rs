@@ -23,11 +23,12 @@ use tokio::{
     io::AsyncWriteExt as _,
     sync::{Mutex, Notify},
 };
-use tracing::info;
+use tracing::{info, warn};
 use updraft_bundles::{Checkouts, archive};
 use updraft_core::{DagId, Namespace, record::AuditRow};
 use updraft_store::{DeploymentRow, NewDeployment, Store, Window};
 
+use self::unpacked::Unpacked;
 use crate::{
     authoring::{Check, ImportError},
     blobs::{self, Blobs},
@@ -39,7 +40,7 @@ use crate::{
 pub const BUNDLE: &str = "deployed";
 
 /// An archive may have so many bytes.
-const MOST_ARCHIVE_BYTES: u64 = 1 << 30;
+pub(crate) const MOST_ARCHIVE_BYTES: u64 = 1 << 30;
 
 /// Whoever deploys is told when the DAGs are there, or that this takes longer than so long.
 const THERE_WITHIN: Duration = Duration::from_secs(10);
@@ -127,6 +128,12 @@ impl Deployments {
         leader: Handle,
         check: Arc<Check>,
     ) -> Self {
+        for namespace in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let checkouts = Checkouts { folder: namespace.path(), subdir: PathBuf::new() };
+            if let Err(error) = checkouts.prepare() {
+                warn!(%error, "what was deployed can't be put in order");
+            }
+        }
         Self { folder, store, blobs, leader, check, turn: Mutex::default(), news: Notify::new() }
     }
 
@@ -137,7 +144,7 @@ impl Deployments {
 
     /// Deploys what is uploaded.
     pub(crate) async fn deploy<E: std::fmt::Display>(
-        &self,
+        self: &Arc<Self>,
         wanted: Wanted,
         upload: impl Stream<Item = Result<Bytes, E>> + Unpin,
     ) -> Result<Deployed, Error> {
@@ -149,7 +156,19 @@ impl Deployments {
         if dags.is_empty() && errors.is_empty() {
             return Err(Error::NoDags);
         }
-        let turn = self.turn.lock().await;
+        let deployments = self.clone();
+        // Whoever asked may go: what has begun to count is to count whole.
+        to_its_end(async move {
+            let row = deployments.count(wanted, unpacked).await?;
+            let in_place = deployments.are_there(&row, &dags).await;
+            Ok(Deployed { row, dags, errors, in_place })
+        })
+        .await
+    }
+
+    /// Has count what was uploaded.
+    async fn count(&self, wanted: Wanted, unpacked: Unpacked) -> Result<DeploymentRow, Error> {
+        let _turn = self.turn.lock().await;
         self.keep(&unpacked).await?;
         let deployment = NewDeployment {
             namespace: wanted.namespace,
@@ -161,35 +180,36 @@ impl Deployments {
             account: wanted.account.to_string(),
         };
         self.take_place(&deployment.namespace, unpacked).await?;
-        let row = self.create(deployment).await?;
-        drop(turn);
-        let in_place = self.are_there(&row, &dags).await;
-        Ok(Deployed { row, dags, errors, in_place })
+        self.create(deployment).await
     }
 
     /// Deploys anew what an earlier deployment had; where none is named, what counted before what counts now.
     pub(crate) async fn roll_back(
-        &self,
-        namespace: &Namespace,
+        self: &Arc<Self>,
+        namespace: Namespace,
         to: Option<u32>,
-        account: &str,
+        account: String,
     ) -> Result<Deployed, Error> {
-        let turn = self.turn.lock().await;
-        let earlier = self.earlier(namespace, to).await?;
-        self.bring(namespace, &earlier.deployment.hash).await?;
-        let deployment = NewDeployment {
-            message: None,
-            rolled_back_to: Some(earlier.number),
-            account: account.to_owned(),
-            ..earlier.deployment
-        };
-        let checkouts = self.checkouts(namespace);
-        let folder = checkouts.all().join(&deployment.hash);
-        let (dags, errors) = self.read_in(namespace, folder).await;
-        let row = self.create(deployment).await?;
-        drop(turn);
-        let in_place = self.are_there(&row, &dags).await;
-        Ok(Deployed { row, dags, errors, in_place })
+        let deployments = self.clone();
+        to_its_end(async move {
+            let turn = deployments.turn.lock().await;
+            let earlier = deployments.earlier(&namespace, to).await?;
+            deployments.expect(&earlier.deployment.hash).await?;
+            deployments.bring(&namespace, &earlier.deployment.hash).await?;
+            let folder = deployments.checkouts(&namespace).all().join(&earlier.deployment.hash);
+            let (dags, errors) = deployments.read_in(&namespace, folder).await;
+            let deployment = NewDeployment {
+                message: None,
+                rolled_back_to: Some(earlier.number),
+                account,
+                ..earlier.deployment
+            };
+            let row = deployments.create(deployment).await?;
+            drop(turn);
+            let in_place = deployments.are_there(&row, &dags).await;
+            Ok(Deployed { row, dags, errors, in_place })
+        })
+        .await
     }
 
     /// The deployment to go back to.
@@ -252,6 +272,18 @@ impl Deployments {
             }
         };
         tokio::time::timeout(THERE_WITHIN, look).await.unwrap_or(false)
+    }
+}
+
+/// Does something to its end, also where nobody waits for it any more. A bug in it is not hidden.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // On shutdown it is cancelled.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 

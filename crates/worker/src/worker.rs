@@ -36,6 +36,7 @@ use self::{
     attempt::Tools,
     bundles::Bundles,
     calls::{Called, Calls},
+    config::guarded,
     connection::{Connection, NoConnection, Told},
     held::{Held, Phase},
     host::Client,
@@ -47,7 +48,7 @@ pub use self::{
     config::{Config, Error, Guarding},
     host::Endpoint,
 };
-use crate::process::{Guard, GuardPolicy, GuardStatus, Spawner, survivors};
+use crate::process::{Guard, GuardPolicy, Spawner, survivors};
 
 /// How often a worker says that it is there.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
@@ -117,8 +118,10 @@ pub async fn run(config: Config, mut asked: watch::Receiver<Asked>) -> Result<()
             .collect(),
     })?;
     // What the worker reads for a task is kept from it as what the task reads itself.
-    let files = Files::new(guard.policy().denied.clone(), guard.policy().readable.clone()).with_own(own);
-    let guard = wanted(guard, config.guarding)?;
+    let policy = guard.policy();
+    let files = Files::new(policy.denied.clone(), policy.readable.clone()).with_own(own);
+    let files = files.with_versions(Bundles::folder_in(&config.bundles));
+    let guard = guarded(guard, config.guarding)?;
     let bundles = Bundles::new(&config.bundles, guard.as_deref())?;
     let remote = matches!(config.endpoint, Endpoint::Network(_));
     let (sender, happened) = mpsc::unbounded_channel();
@@ -158,20 +161,6 @@ pub async fn run(config: Config, mut asked: watch::Receiver<Asked>) -> Result<()
     worker.end_orphans().await;
     worker.tools.spawner.leave();
     Ok(())
-}
-
-/// The guard, as far as it is wanted and the kernel has what it needs.
-fn wanted(guard: Guard, guarding: Guarding) -> Result<Option<Arc<Guard>>, Error> {
-    match (guarding, guard.status()) {
-        (Guarding::Off, _) => {
-            warn!("tasks are not guarded: they may do what this program's user may");
-            return Ok(None);
-        }
-        (Guarding::Required, GuardStatus::Unavailable { why }) => return Err(Error::Unguarded(why.clone())),
-        (Guarding::On, GuardStatus::Unavailable { why }) => warn!(why, "tasks are not guarded"),
-        (Guarding::On | Guarding::Required, status) => info!(?status, "tasks are guarded"),
-    }
-    Ok(Some(Arc::new(guard)))
 }
 
 /// Whether an event says no more than that an attempt has begun, and what it is called.

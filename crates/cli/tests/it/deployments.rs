@@ -12,6 +12,8 @@ use crate::{remote::Remote, system::System};
 const DAG: &str = r#"
 job:
   default_args: {start_date: 2024-01-01, retries: 0}
+  on_success_callback_name: tell
+  on_success_callback_file: job.py
   tasks:
     wait: {operator: bash, bash_command: "while ! test -e {{ params.go }}; do sleep 0.05; done"}
     says:
@@ -22,11 +24,23 @@ job:
   params: {go: ""}
 "#;
 
+/// What is at the top of the bundle can be imported from everywhere in it.
+const JOB: &str = r#"
+from lib.words import WORDS
+
+def main():
+    return WORDS
+
+def tell(context):
+    with open(context["params"]["go"] + "." + context["run_id"], "w") as file:
+        file.write(WORDS)
+"#;
+
 fn bundle(folder: &Path, says: &str) {
     fs::create_dir_all(folder.join("lib")).unwrap();
-    fs::write(folder.join("job.yml"), DAG).unwrap();
-    fs::write(folder.join("job.py"), "from lib.words import WORDS\n\n\ndef main():\n    return WORDS\n")
-        .unwrap();
+    fs::create_dir_all(folder.join("team")).unwrap();
+    fs::write(folder.join("team/job.yml"), DAG).unwrap();
+    fs::write(folder.join("team/job.py"), JOB).unwrap();
     fs::write(folder.join("lib/__init__.py"), "").unwrap();
     fs::write(folder.join("lib/words.py"), format!("WORDS = {says:?}\n")).unwrap();
 }
@@ -77,6 +91,11 @@ async fn a_run_keeps_its_version_whatever_is_deployed_and_whoever_is_killed() {
     fs::write(&go, "").unwrap();
     assert_eq!(says(&system, "prod", "before").await, "one");
     assert_eq!(says(&system, "prod", "after").await, "two");
+    // So do the functions that are called about the runs.
+    for (run, words) in [("before", "one"), ("after", "two")] {
+        let told = go.with_extension(run);
+        system.until(&["health"], |_| fs::read_to_string(&told).is_ok_and(|told| told == words)).await;
+    }
     let back = system.run(&["deployments", "rollback", "--namespace", "prod"]).good();
     assert_eq!(back.trim(), "deployment 3 of `prod` counts, which is what 1 was: job");
     trigger(&system, "prod", "back", &go);
@@ -94,7 +113,7 @@ async fn a_worker_elsewhere_of_one_namespace_fetches_what_it_runs() {
     fs::write(&go, "").unwrap();
     for (namespace, queue) in [("prod", "far"), ("test", "default")] {
         bundle(folder.path(), namespace);
-        let file = folder.path().join("job.yml");
+        let file = folder.path().join("team/job.yml");
         fs::write(file, DAG.replace("retries: 0", &format!("retries: 0, queue: {queue}"))).unwrap();
         deploy(&system, &folder, namespace);
         trigger(&system, namespace, "r", &go);
@@ -105,7 +124,7 @@ async fn a_worker_elsewhere_of_one_namespace_fetches_what_it_runs() {
     assert_eq!(fetched(&system.home()), 1);
     // What another namespace has for this queue, nobody runs.
     bundle(folder.path(), "none");
-    let file = folder.path().join("job.yml");
+    let file = folder.path().join("team/job.yml");
     fs::write(file, DAG.replace("retries: 0", "retries: 0, queue: far")).unwrap();
     deploy(&system, &folder, "test");
     trigger(&system, "test", "stays", &go);
@@ -142,7 +161,7 @@ job:
   default_args: {start_date: 2024-01-01, retries: 0}
   tasks:
     says: {operator: python, python_callable_name: main, python_callable_file: job.py}
-    shell: {operator: bash, bash_command: \"python3 -c 'import spoken; print(spoken.WORD)'\"}
+    shell: {operator: bash, env: {ONLY: this}, bash_command: \"python3 -c 'import spoken; print(spoken.WORD)'\"}
     script: {operator: script, script: \"#!/usr/bin/env python3\\nimport spoken\\nprint(spoken.WORD)\\n\"}
 ";
     fs::write(folder.path().join("job.yml"), dag).unwrap();
@@ -158,11 +177,21 @@ job:
     let installed = logs.iter().filter(|log| log.contains("Installing what requirements.txt asks for"));
     assert_eq!(installed.count(), 1, "{logs:?}");
 
+    // Another wheel of the same name is another.
+    let other = WHEEL.replace("packaged", "rebuilt");
+    fs::remove_file(&wheel).unwrap();
+    assert!(
+        std::process::Command::new("python3").args(["-c", &other]).arg(&wheel).status().unwrap().success()
+    );
+    deploy(&system, &folder, "default");
+    system.run(&["dags", "trigger", "job", "--run-id", "rebuilt"]).good();
+    assert_eq!(says(&system, "default", "rebuilt").await, "rebuilt");
+
     // What can't be had fails the task, and says so.
     fs::write(folder.path().join("requirements.txt"), "./wheels/none-1.0-py3-none-any.whl\n").unwrap();
     deploy(&system, &folder, "default");
     system.run(&["dags", "trigger", "job", "--run-id", "third"]).good();
-    let runs = system.runs_over(3, Duration::from_secs(60)).await;
+    let runs = system.runs_over(4, Duration::from_secs(60)).await;
     let third = runs.iter().find(|run| &*run.run_id == "third").unwrap();
     assert_eq!(third.state, RunState::Failed);
     let said = system.run(&["tasks", "logs", "job", "third", "says"]).good();

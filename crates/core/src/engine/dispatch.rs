@@ -330,12 +330,12 @@ impl Engine {
         }
     }
 
-    /// The worker for this namespace and queue with the most free slots.
+    /// The worker for this namespace and queue with the most free slots; one that can do nothing else before others.
     fn free_worker(&self, namespace: &Namespace, queue: &QueueName, slots: u32) -> Option<WorkerId> {
         self.workers
             .iter()
             .filter(|(_, worker)| worker.takes(namespace, queue) && worker.free() >= slots)
-            .max_by_key(|(_, worker)| worker.free())
+            .max_by_key(|(_, worker)| (worker.is_of_one_namespace(), worker.free()))
             .map(|(id, _)| id.clone())
     }
 

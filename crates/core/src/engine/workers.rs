@@ -75,6 +75,11 @@ impl Worker {
         !self.joined && self.serves(namespace, queue)
     }
 
+    /// Whether it works for one namespace alone.
+    pub fn is_of_one_namespace(&self) -> bool {
+        self.namespace.is_some()
+    }
+
     fn serves(&self, namespace: &Namespace, queue: &QueueName) -> bool {
         self.queues.contains(queue) && self.namespace.as_ref().is_none_or(|own| own == namespace)
     }
@@ -257,6 +262,13 @@ impl Engine {
     /// A worker that joins has an attempt.
     fn on_held(&mut self, id: &WorkerId, attempt: AttemptId) {
         let incarnation = self.workers[id].incarnation;
+        let of = self.runs.get(&attempt.ti.run).map(|run| &run.row.dag.namespace);
+        if let (Some(own), Some(of)) = (&self.workers[id].namespace, of)
+            && own != of
+        {
+            // It was never given this, and whoever has it is in nobody's way.
+            return self.tell(id, ToWorker::Cancel(attempt));
+        }
         if !self.is_current(id, attempt) {
             let owner = self.runs.get(&attempt.ti.run).map(|run| run.row.owner.clone());
             if !self.workers[id].held.contains_key(&attempt) {

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use updraft_core::{
-    DagKey, End, Incarnation, MapIndex, RunKey, TaskIx, TiKey, TiStateName as S,
+    AttemptId, DagKey, End, Incarnation, MapIndex, RunKey, TaskIx, TiKey, TiStateName as S,
     input::{AttemptEnd, Command, Effect, Input, Outcome, Report, ToWorker, WorkerEvent},
 };
 
@@ -101,7 +101,7 @@ fn what_is_cleared_before_its_worker_heard_of_it_is_not_begun() {
     world.command(Command::Clear(clear(run, &["a"]))).unwrap();
     world.told.clear();
     world.join(1, 8, Vec::new());
-    let second = updraft_core::AttemptId { try_number: 2, lease: first.lease + 1, ..first };
+    let second = AttemptId { try_number: 2, lease: first.lease + 1, ..first };
     assert_eq!(world.told, [ToWorker::Joined(1), ToWorker::Assign(second)]);
 }
 
@@ -191,4 +191,28 @@ fn a_worker_of_a_namespace_runs_nothing_of_another() {
     // The server has another token of it now, and with it all there is.
     world.join(3, 8, Vec::new());
     assert!(world.assigned().iter().any(|attempt| attempt.ti.run == elsewhere));
+}
+
+#[test]
+fn a_worker_of_a_namespace_that_says_it_has_others_attempts_is_in_nobodys_way() {
+    let mut world = World::new(2);
+    world.put(dag("d", &["a"], &[]));
+    let run = world.trigger("d");
+    let mine = world.assigned()[0];
+    let (queues, namespace) = (vec!["default".into()], Some("test".into()));
+    let next = AttemptId { try_number: 2, lease: 2, ..mine };
+    let event = WorkerEvent::Joined { join: 1, slots: 8, queues, namespace, held: vec![mine, next] };
+    world
+        .engine
+        .step(world.now, Input::Worker { worker: "thief".into(), incarnation: Incarnation(9), event });
+    let told: Vec<_> = world.engine.take_output().effects.into_iter().collect();
+    let cancelled = |attempt| {
+        told.iter().any(|effect| matches!(effect, Effect::Send { worker, message: ToWorker::Cancel(a), .. } if **worker == *"thief" && *a == attempt))
+    };
+    assert!(cancelled(mine) && cancelled(next), "{told:?}");
+    // Its try ends, and the next is not held up by what the other says it has.
+    world.end(mine, AttemptEnd::Failed);
+    assert_eq!(world.state(run, "a"), S::Failed);
+    world.command(Command::Clear(clear(run, &["a"]))).unwrap();
+    assert_eq!(world.assigned().len(), 1);
 }

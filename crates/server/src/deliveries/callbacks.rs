@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Map;
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
@@ -71,6 +71,14 @@ pub(crate) async fn called_from(
     Ok(found)
 }
 
+/// So soon it is looked for a worker again.
+const LOOK_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(30);
+
+fn no_worker() -> DeliveryEnd {
+    let at = now().saturating_add(LOOK_AGAIN_AFTER).unwrap_or(Timestamp::MAX);
+    DeliveryEnd::Retry { at, error: "no worker of its namespace is there".into() }
+}
+
 impl Caller {
     /// Runs for as long as it is let.
     pub async fn run(self) {
@@ -133,7 +141,8 @@ impl Caller {
                     let heard_of = outcome.is_some().then_some(worker);
                     (end(delivery, outcome), heard_of)
                 }
-                None => (again(delivery.attempts, "no worker of its namespace is there".into(), None), None),
+                // It was asked for nowhere, however often it was looked.
+                None => (no_worker(), None),
             },
             Ok(None) => (DeliveryEnd::Undeliverable("the run that it is about is gone".into()), None),
             Err(error) => (again(delivery.attempts, format!("the run can't be read: {error}"), None), None),

@@ -24,12 +24,9 @@ const KEPT: u64 = 20;
 const FRESH_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 impl Deployments {
-    /// Has an archive in the blob store.
+    /// Has an archive in the blob store, written now: nobody takes it for one that was needed once.
     pub(super) async fn keep(&self, unpacked: &Unpacked) -> Result<(), Error> {
         let path = path_of(&unpacked.hash);
-        if self.blobs.has(&path).await? {
-            return Ok(());
-        }
         let failed =
             |source| updraft_bundles::Error::Files { path: unpacked.archive.display().to_string(), source };
         let file = tokio::fs::File::open(&unpacked.archive).await.map_err(failed)?;
@@ -42,11 +39,17 @@ impl Deployments {
         hash: &str,
     ) -> Result<impl Stream<Item = Result<Bytes, blobs::Error>> + Unpin + Send + use<>, Error> {
         self.blobs.stream(&path_of(hash)).await.map_err(|error| match error {
-            blobs::Error::NotFound(_) => Error::NotFound(format!(
-                "the files of the bundle {hash} are kept no more: deploy them anew (`updraft deploy`)"
-            )),
+            blobs::Error::NotFound(_) => missing(hash),
             other => other.into(),
         })
+    }
+
+    /// An error where an archive is kept no more: others could not have it.
+    pub(super) async fn expect(&self, hash: &str) -> Result<(), Error> {
+        match self.blobs.has(&path_of(hash)).await? {
+            true => Ok(()),
+            false => Err(missing(hash)),
+        }
     }
 
     /// Has a bundle unpacked here.
@@ -59,7 +62,7 @@ impl Deployments {
         let begun = {
             let checkouts = checkouts.clone();
             blocking(move || {
-                checkouts.prepare()?;
+                checkouts.make()?;
                 checkouts.begin()
             })
             .await?
@@ -107,6 +110,12 @@ impl Deployments {
         }
         Ok(())
     }
+}
+
+fn missing(hash: &str) -> Error {
+    Error::NotFound(format!(
+        "the files of the bundle {hash} are kept no more: deploy them anew (`updraft deploy`)"
+    ))
 }
 
 /// Where an archive is in the blob store.

@@ -2,14 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
 use tokio::task::JoinSet;
 use tracing::warn;
+use updraft_bundles::Checkouts;
 use updraft_core::Namespace;
-use updraft_store::DeploymentRow;
+use updraft_store::{DeploymentRow, Window};
 
 use super::{BUNDLE, Deployments, Error};
 use crate::{authoring::Folder, blocking, dags::Loader, leader::now};
@@ -20,6 +22,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// What could not be brought is tried again so soon.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
+/// What was unpacked within so long may be being read.
+const READ_WITHIN: Duration = Duration::from_secs(600);
+
 /// How often a folder is looked at that nobody else writes to.
 const READ_EVERY: Duration = Duration::from_secs(60);
 
@@ -29,11 +34,16 @@ fn missing(row: &DeploymentRow) -> String {
 }
 
 impl Deployments {
-    /// Runs for as long as this server leads. What was deployed into `default`, whoever reads its folder reads as well.
-    pub async fn run(self: Arc<Self>, paused_at_creation: bool) {
+    /// Runs for as long as this server leads. What is deployed into the folder's namespace is read with that.
+    pub async fn run(self: Arc<Self>, folder: Folder, paused_at_creation: bool) {
+        self.forget_former().await;
         let mut loaders = JoinSet::new();
-        let mut loading = BTreeSet::from([Namespace::default()]);
-        let mut counted: BTreeMap<Namespace, String> = BTreeMap::new();
+        let mut load = |folder| {
+            let (store, leader) = (self.store.clone(), self.leader.clone());
+            loaders.spawn(Loader { folder, store, leader, paused_at_creation }.run());
+        };
+        let mut loading = BTreeSet::from([folder.namespace.clone()]);
+        load(Folder { deployed: Some(self.checkouts(&folder.namespace)), ..folder });
         loop {
             let mut all_here = true;
             match self.store.current_deployments().await {
@@ -42,13 +52,9 @@ impl Deployments {
                         let namespace = row.deployment.namespace.clone();
                         all_here &= self.put_in_place(&row).await;
                         if loading.insert(namespace.clone()) {
-                            let folder = self.reader(&namespace);
-                            let (store, leader) = (self.store.clone(), self.leader.clone());
-                            loaders.spawn(Loader { folder, store, leader, paused_at_creation }.run());
+                            load(self.reader(&namespace));
                         }
-                        let before = counted.insert(namespace, row.deployment.hash.clone());
-                        // What counted until now may be being read.
-                        self.tidy_unpacked(&row, before.as_deref()).await;
+                        self.tidy_unpacked(&namespace).await;
                     }
                 }
                 Err(error) => {
@@ -63,6 +69,36 @@ impl Deployments {
                 () = self.news.notified() => {}
                 () = tokio::time::sleep(if all_here { LOOK_EVERY } else { TRY_AGAIN_AFTER }) => {}
             }
+        }
+    }
+
+    /// Has nothing count here that does not in the store: another may have led since this server did, and what it has
+    /// read then is not to be taken for what there is. Where it is not here, DAGs stay as they are until it is.
+    async fn forget_former(&self) {
+        let current = loop {
+            match self.store.current_deployments().await {
+                Ok(current) => break current,
+                Err(error) => warn!(%error, "can't read what is deployed; trying again"),
+            }
+            tokio::time::sleep(TRY_AGAIN_AFTER).await;
+        };
+        let counts: BTreeMap<String, String> = current
+            .into_iter()
+            .map(|row| (row.deployment.namespace.to_string(), row.deployment.hash))
+            .collect();
+        let folder = self.folder.clone();
+        let forgotten = blocking(move || {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let checkouts = Checkouts { folder: entry.path(), subdir: PathBuf::new() };
+                let wanted = entry.file_name().to_str().and_then(|namespace| counts.get(namespace));
+                if checkouts.version().as_ref() != wanted {
+                    checkouts.point_to_none()?;
+                }
+            }
+            Ok::<_, updraft_bundles::Error>(())
+        });
+        if let Err(error) = forgotten.await {
+            warn!(%error, "what was deployed before can't be taken back");
         }
     }
 
@@ -104,10 +140,8 @@ impl Deployments {
         let checkouts = self.checkouts(namespace);
         let _turn = self.turn.lock().await;
         // Another may count by now, which has been pointed to.
-        let last = self
-            .store
-            .deployments(namespace, updraft_store::Window { limit: 1, ..Default::default() })
-            .await?;
+        let window = Window { limit: 1, ..Window::default() };
+        let last = self.store.deployments(namespace, window).await?;
         if last.rows.first().is_some_and(|last| last.number != row.number)
             || checkouts.version().as_deref() == Some(&hash)
         {
@@ -116,16 +150,16 @@ impl Deployments {
         blocking(move || checkouts.point_to(&hash)).await.map_err(Error::from)
     }
 
-    /// Removes what is unpacked here and counts no more.
-    async fn tidy_unpacked(&self, row: &DeploymentRow, before: Option<&str>) {
-        let checkouts = self.checkouts(&row.deployment.namespace);
-        let keep = [Some(row.deployment.hash.clone()), before.map(str::to_owned), checkouts.version()];
+    /// Removes what is unpacked here and counts no more. Of what counted until a moment ago files are still being read.
+    async fn tidy_unpacked(&self, namespace: &Namespace) {
+        let checkouts = self.checkouts(namespace);
         let _turn = self.turn.lock().await;
         let forgotten = blocking(move || {
+            let counts = checkouts.version();
             let unneeded = checkouts
-                .versions()
+                .older_than(READ_WITHIN)
                 .into_iter()
-                .filter(|version| !keep.iter().flatten().any(|kept| kept == version));
+                .filter(|version| counts.as_ref() != Some(version));
             unneeded.collect::<Vec<_>>().iter().try_for_each(|version| checkouts.forget(version))
         });
         if let Err(error) = forgotten.await {

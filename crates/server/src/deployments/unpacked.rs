@@ -43,7 +43,7 @@ impl Deployments {
     ) -> Result<Unpacked, Error> {
         let checkouts = self.checkouts(namespace);
         let folder = blocking(move || {
-            checkouts.prepare()?;
+            checkouts.make()?;
             checkouts.begin()
         });
         let folder = folder.await?;

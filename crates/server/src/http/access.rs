@@ -250,6 +250,9 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/worker/v1/bundles/{hash}", Worker),
 ];
 
+/// Where bundles are uploaded.
+pub(super) const DEPLOY: &str = "/api/v1/deployments";
+
 /// The socket that workers hold.
 pub(super) const CONNECT: &str = "/worker/v1/connect";
 
@@ -287,7 +290,7 @@ pub(super) fn is_of_leader(method: &Method, route: &str) -> bool {
 
 /// Routes that follow something, or take up what is long.
 const ANY_TIME: &[&str] = &[
-    "/api/v1/deployments",
+    DEPLOY,
     "/api/v1/deployments/rollback",
     "/api/v1/events",
     "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait",

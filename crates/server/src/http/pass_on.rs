@@ -162,7 +162,10 @@ pub(super) async fn pass_on(
         };
     }
     let (parts, body) = request.into_parts();
-    let most = shared.config.most_body_bytes;
+    let most = match route.as_str() == access::DEPLOY {
+        true => usize::try_from(crate::deployments::MOST_ARCHIVE_BYTES).unwrap_or(usize::MAX),
+        false => shared.config.most_body_bytes,
+    };
     let too_long =
         |_| Error::Status(StatusCode::PAYLOAD_TOO_LARGE, format!("a body may have up to {most} bytes"));
     let body = to_bytes(body, most).await.map_err(too_long)?;

@@ -47,6 +47,11 @@ pub(crate) async fn serve(mut socket: WebSocket, shared: Arc<Shared>, joining: J
             format!("the name `{worker}` is that of the server's own worker: join under another (--name)");
         return refuse(&mut socket, message).await;
     }
+    // One of a namespace has a name of that: it takes the place of none of another, nor what that has.
+    let worker = match joining.namespace() {
+        Some(namespace) => format!("{worker}@{namespace}").into(),
+        None => worker,
+    };
     let about = About { version, hostname, pid, calls, drains };
     let (number, outbox) = match workers.add(worker.clone(), incarnation, about, joining.namespace().cloned())
     {

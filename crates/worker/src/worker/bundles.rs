@@ -38,7 +38,7 @@ const KEPT: usize = 10;
 pub(super) struct Bundles {
     bundles: Checkouts,
     environments: Checkouts,
-    /// Under this the making of an environment may write where they are.
+    /// What the making of an environment is kept from: it may write into that one.
     guard: Option<GuardPolicy>,
     /// Who fetches or makes one has the turn; others wait for it.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
@@ -58,14 +58,29 @@ pub(super) async fn here(
     wanted: watch::Receiver<Wanted>,
 ) -> Result<Here, Box<Outcome>> {
     let log = log_file(order, tools);
-    let here = tokio::select! {
-        here = tools.bundles.here(order, tools, (masks, &log), wanted.clone()) => here,
-        outcome = stopped(order, wanted) => return Err(Box::new(outcome)),
-    };
-    here.map_err(|why| {
-        TaskLogFile::masked(log, masks.clone()).line(&why);
-        Box::new(Outcome { message: Some(why), ..Outcome::new(AttemptEnd::Failed) })
+    tools.bundles.here(order, tools, (masks, &log), wanted).await.map_err(|missing| {
+        Box::new(match missing {
+            Missing::Stopped(outcome) => outcome,
+            Missing::Because(why) => {
+                TaskLogFile::masked(log, masks.clone()).line(&why);
+                Outcome { message: Some(why), ..Outcome::new(AttemptEnd::Failed) }
+            }
+        })
     })
+}
+
+/// Why what an order runs from is not here.
+pub(super) enum Missing {
+    /// The attempt was stopped, or its time was up.
+    Stopped(Outcome),
+    /// It can't be had.
+    Because(String),
+}
+
+impl From<String> for Missing {
+    fn from(why: String) -> Self {
+        Self::Because(why)
+    }
 }
 
 impl Here {
@@ -78,16 +93,21 @@ impl Here {
 impl Bundles {
     /// In a folder of the worker's. What makes environments there is guarded as tasks are, if these are.
     pub fn new(folder: &Path, guard: Option<&Guard>) -> Result<Self, updraft_bundles::Error> {
-        let within = |name: &str| Checkouts { folder: folder.join(name), subdir: PathBuf::new() };
-        let (bundles, environments) = (within("deployed"), within("environments"));
+        let bundles = Self::bundles_in(folder);
+        let environments = Checkouts { folder: folder.join("environments"), subdir: PathBuf::new() };
         bundles.prepare()?;
         environments.prepare()?;
-        let guard = guard.map(|guard| {
-            let mut policy = guard.policy().clone();
-            policy.writable.push(environments.folder.clone());
-            policy
-        });
+        let guard = guard.map(|guard| guard.policy().clone());
         Ok(Self { bundles, environments, guard, turns: Mutex::default() })
+    }
+
+    /// The folder with a folder for each bundle.
+    pub fn folder_in(folder: &Path) -> PathBuf {
+        Self::bundles_in(folder).all()
+    }
+
+    fn bundles_in(folder: &Path) -> Checkouts {
+        Checkouts { folder: folder.join("deployed"), subdir: PathBuf::new() }
     }
 
     /// What an order runs from, on this machine. It may take long where it has to be fetched, and longer where packages
@@ -98,14 +118,18 @@ impl Bundles {
         tools: &Arc<Tools>,
         (masks, log): (&Masks, &Path),
         wanted: watch::Receiver<Wanted>,
-    ) -> Result<Here, String> {
+    ) -> Result<Here, Missing> {
         let Some(OrderBundle { hash, .. }) = &order.run.bundle else {
             return Ok(Here::as_it_is(order.clone()));
         };
         if !archive::is_hash(hash) {
-            return Err(format!("`{hash}` names no bundle"));
+            return Err(format!("`{hash}` names no bundle").into());
         }
-        let mut held = vec![self.fetched(order, hash, tools).await?];
+        let fetched = tokio::select! {
+            fetched = self.fetched(order, hash, tools) => fetched?,
+            outcome = stopped(order, wanted.clone()) => return Err(Missing::Stopped(outcome)),
+        };
+        let mut held = vec![fetched];
         let folder = self.bundles.all().join(hash);
         let environment = self.environment(order, tools, (masks, log), &folder, wanted).await?;
         let environment = environment.map(|(path, kept)| {
@@ -126,24 +150,22 @@ impl Bundles {
         }
         let bundles = self.bundles.clone();
         let folder = blocking(move || bundles.begin()).await?;
-        let file = folder.with_extension("tar.gz");
-        let fetched = tools.client.fetch_bundle(order.attempt, hash, &file).await;
+        let begun = Begun { archive: folder.with_extension("tar.gz"), folder };
+        let failed = |why| format!("the bundle {hash} that it was deployed with can't be had: {why}");
+        let fetched = tools.client.fetch_bundle(order.attempt, hash, &begun.archive).await;
+        fetched.map_err(|error| failed(error.0))?;
         let (bundles, wanted) = (self.bundles.clone(), hash.to_owned());
         blocking(move || {
-            let unpacked = fetched.map_err(|error| error.0).and_then(|()| {
-                archive::unpack(&file, &wanted, &folder, Limits::default())
-                    .map_err(|error| error.to_string())?;
-                bundles.finish(&folder, &wanted).map_err(|error| error.to_string())
-            });
-            // What did not become one is in nobody's way, and is removed with the next.
-            let _ = (updraft_bundles::remove(&file), updraft_bundles::remove(&folder));
+            archive::unpack(&begun.archive, &wanted, &begun.folder, Limits::default())?;
+            bundles.finish(&begun.folder, &wanted)?;
+            drop(begun);
             if let Err(error) = bundles.keep_last(KEPT) {
                 warn!(%error, "bundles that nothing runs from can't be removed");
             }
-            unpacked
+            Ok::<_, updraft_bundles::Error>(())
         })
         .await
-        .map_err(|why| format!("the bundle {hash} that it was deployed with can't be had: {why}"))?;
+        .map_err(failed)?;
         info!(hash, "a bundle was fetched");
         hold(&self.bundles, hash).ok_or_else(|| format!("the bundle {hash} has just gone"))
     }
@@ -156,6 +178,19 @@ impl Bundles {
             turns.entry(name.to_owned()).or_default().clone()
         };
         turn.lock_owned().await
+    }
+}
+
+/// A bundle that is being fetched. What is left of it is removed with this: where it is being unpacked, whoever does so has
+/// this.
+struct Begun {
+    archive: PathBuf,
+    folder: PathBuf,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let _ = (updraft_bundles::remove(&self.archive), updraft_bundles::remove(&self.folder));
     }
 }
 

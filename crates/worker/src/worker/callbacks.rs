@@ -24,6 +24,7 @@ use updraft_operators::{
 
 use super::{
     attempt::{Tools, explain_refusal, last_of, process_spec},
+    bundles::Missing,
     host::LogOf,
     logs::Shipping,
     wanted::{Wanted, steer},
@@ -149,15 +150,17 @@ async fn called_about_run(
     }
     let here = match tools.bundles.here(&call.order, tools, (&masks, &log), wanted.clone()).await {
         Ok(here) => here,
-        Err(why) => {
+        Err(Missing::Stopped(_)) => return CallOutcome::NotCalled("its worker is to stop".into()),
+        Err(Missing::Because(why)) => {
             TaskLogFile::new(log).line(&why);
             return CallOutcome::NotCalled(why);
         }
     };
+    let call_here = Call { order: here.order.clone(), ..call.clone() };
     let called = Callbacks { order: &here.order, tools, log, masks, wanted };
     let name = format!("{} {}", call.callback.on.key(), call.callback.function);
     called.line(&format!("Calling {name}."));
-    let outcome = called.one(&format!("call-{}", call.id), &call_of_run(call, &tools.files)).await;
+    let outcome = called.one(&format!("call-{}", call.id), &call_of_run(&call_here, &tools.files)).await;
     let (CallOutcome::Failed(why) | CallOutcome::NotCalled(why) | CallOutcome::Broken(why)) = &outcome else {
         return outcome;
     };

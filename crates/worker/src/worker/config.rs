@@ -1,10 +1,12 @@
 //! How a worker is set up, and why it could not begin.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use tracing::{info, warn};
 use updraft_core::{WorkerId, protocol::Offer};
 
 use super::host::Endpoint;
+use crate::process::{Guard, GuardStatus};
 
 /// How a worker is set up.
 #[derive(Clone, Debug)]
@@ -99,4 +101,18 @@ pub enum Error {
     /// The client for look-ups can't be made.
     #[error("can't make a client for the server: {0}")]
     Client(String),
+}
+
+/// The guard, as far as it is wanted and the kernel has what it needs.
+pub(super) fn guarded(guard: Guard, guarding: Guarding) -> Result<Option<Arc<Guard>>, Error> {
+    match (guarding, guard.status()) {
+        (Guarding::Off, _) => {
+            warn!("tasks are not guarded: they may do what this program's user may");
+            return Ok(None);
+        }
+        (Guarding::Required, GuardStatus::Unavailable { why }) => return Err(Error::Unguarded(why.clone())),
+        (Guarding::On, GuardStatus::Unavailable { why }) => warn!(why, "tasks are not guarded"),
+        (Guarding::On | Guarding::Required, status) => info!(?status, "tasks are guarded"),
+    }
+    Ok(Some(Arc::new(guard)))
 }

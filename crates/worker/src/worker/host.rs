@@ -33,6 +33,9 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
 /// Between two questions to a server that is not there: at first, and at most.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
+/// What breaks off on its way is fetched so often.
+const MOST_BROKEN: u32 = 10;
+
 /// A connection to a server of another machine is made within this.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
 
@@ -212,8 +215,8 @@ impl Client {
     pub async fn fetch_bundle(&self, attempt: AttemptId, hash: &str, into: &Path) -> Result<(), HostError> {
         let failed = |error: std::io::Error| HostError(format!("can't write {}: {error}", into.display()));
         let attempt = [("attempt", attempt.to_string())];
-        let mut pause = ASK_AGAIN.0;
-        loop {
+        let (mut pause, mut broken) = (ASK_AGAIN.0, 0);
+        while broken < MOST_BROKEN {
             let request = self.http.get(self.url(["bundles", hash])).query(&attempt).bearer_auth(&self.token);
             let answer = tokio::time::timeout(ANSWERS_WITHIN, given(request)).await;
             match answer.unwrap_or(Err(Unanswered::Away)) {
@@ -229,11 +232,18 @@ impl Client {
                             Ok(Err(_)) | Err(_) => break,
                         }
                     }
+                    broken += 1;
+                    tracing::warn!(
+                        hash,
+                        broken,
+                        "the way to the server broke while a bundle came; fetching it anew"
+                    );
                 }
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(ASK_AGAIN.1);
         }
+        Err(HostError(format!("it broke off {broken} times on its way")))
     }
 
     /// Adds to the log of an attempt, or of a call about its run, what stands from `offset` on. How much of it the

@@ -179,7 +179,8 @@ async fn roll_back(
     Body(body): Body<RollbackBody>,
 ) -> Result<(StatusCode, Json<DeployedResponse>), Error> {
     let deployments = &call.shared.deployments;
-    let deployed = deployments.roll_back(&call.namespace, body.number, &call.who.name).await?;
+    let deployed =
+        deployments.roll_back(call.namespace.clone(), body.number, call.who.name.to_string()).await?;
     Ok((StatusCode::CREATED, Json(deployed.into())))
 }
 

@@ -92,6 +92,9 @@ async fn list_tokens(call: Call, query: TokensQuery) -> Result<Json<TokensRespon
     if all && call.who.role < Role::Admin {
         return Err(Error::forbidden("only administrators see the tokens of others"));
     }
+    if all && call.who.namespace.is_some() {
+        return Err(Error::forbidden("an account that is bound to a namespace sees its own tokens alone"));
+    }
     let page = call.store().tokens((!all).then_some(call.who.id), query.window).await?;
     let tokens = page.rows.into_iter().map(Into::into).collect();
     Ok(Json(TokensResponse { tokens, total_entries: page.total }))
@@ -153,7 +156,16 @@ async fn create_token(
         }
         Purpose::Join => {
             let checked = body.namespace.map(|name| namespace("namespace", name)).transpose()?;
-            TokenKind::Join(checked)
+            match (&call.who.namespace, checked) {
+                (Some(own), Some(other)) if *own != other => {
+                    let (name, own) = (&call.who.name, own.clone());
+                    return Err(Error::forbidden(format!(
+                        "the account `{name}` is bound to the namespace `{own}`, and makes workers for that alone"
+                    )));
+                }
+                // Who is bound to one makes none for all.
+                (own, checked) => TokenKind::Join(checked.or_else(|| own.clone())),
+            }
         }
     };
     let expires_at = body.expires_at.map(|at| at.0);
@@ -168,7 +180,13 @@ async fn revoke_token(call: Call, Path(id): Path<i64>) -> Result<StatusCode, Err
     let owner = (call.who.role < Role::Admin).then_some(call.who.id);
     let mine = call.store().tokens(owner, Window::ALL).await?;
     let missing = || Error::not_found(format!("there is no token number {id}"));
-    let row = mine.rows.into_iter().find(|row| row.id == TokenId(id)).ok_or_else(missing)?;
+    let is_theirs = |row: &TokenRow| match (&call.who.namespace, &row.token.kind) {
+        (None, _) => true,
+        (Some(_), TokenKind::Api(account)) => *account == call.who.id,
+        (own, TokenKind::Join(namespace)) => own == namespace,
+    };
+    let row =
+        mine.rows.into_iter().find(|row| row.id == TokenId(id) && is_theirs(row)).ok_or_else(missing)?;
     let audit = accounts::audit(&call.who.name, "delete_token", json!({ "name": row.token.name }));
     match call.store().delete_token(row.id, &audit).await? {
         true => Ok(StatusCode::NO_CONTENT),

@@ -124,6 +124,18 @@ async fn only_administrators_deploy_and_each_where_its_account_is() {
         deploy_as(&server, path, who, packed()).await.refused(403);
     }
     assert_eq!(deploy_as(&server, PROD, &prod, packed()).await.ok()["account"], "prod-admin");
+    // Nor may it make workers for others, or see and revoke what is not its namespace's.
+    let join = |namespace: Value| json!({"name": "w", "purpose": "join", "namespace": namespace});
+    let made = server.ask("POST", "/ns/prod/api/v1/tokens", &prod, Some(join(Value::Null))).await.ok();
+    let test = server.ask("POST", "/ns/prod/api/v1/tokens", &prod, Some(join("test".into()))).await;
+    test.refused(403);
+    server.ask("GET", "/ns/prod/api/v1/tokens?all=true", &prod, None).await.refused(403);
+    let all = server.get("/api/v1/tokens?all=true").await.ok();
+    assert_eq!(all["tokens"][0]["namespace"], "prod");
+    let others = server.post("/api/v1/tokens", join(Value::Null)).await.ok();
+    server.ask("DELETE", &format!("/ns/prod/api/v1/tokens/{}", others["id"]), &prod, None).await.refused(404);
+    let own = server.ask("DELETE", &format!("/ns/prod/api/v1/tokens/{}", made["id"]), &prod, None).await;
+    assert_eq!(own.status, 204);
     for name in [".x", "a b", ""] {
         let path = format!("/ns/{name}/api/v1/deployments");
         assert!(deploy_as(&server, &path, "admin", packed()).await.status.is_client_error(), "{name}");
@@ -171,5 +183,26 @@ async fn a_worker_gets_the_bundle_of_its_attempt_and_one_of_a_namespace_nothing_
     let namespaces: Vec<_> =
         workers["workers"].as_array().unwrap().iter().map(|w| w["namespace"].clone()).collect();
     assert_eq!(namespaces, ["test", "prod"]);
+    assert_eq!(workers["workers"][0]["worker"], "elsewhere@test", "it takes nobody's place elsewhere");
     elsewhere.say(updraft_core::protocol::FromWorker::Events(Vec::new())).await;
+}
+
+#[tokio::test]
+async fn of_several_deployments_at_once_each_counts_whole() {
+    let server = Server::start().await;
+    let data = "0123456789".repeat(100_000);
+    let versions: Vec<String> = (0..6).map(|n| n.to_string()).collect();
+    let at_once = versions.iter().map(|says| {
+        let packed = bundle(&[("a.yml", &dag("a", says)), ("data.csv", &data)]);
+        deploy(&server, packed)
+    });
+    let deployed = futures_util::future::join_all(at_once).await;
+    let mut numbers: Vec<_> =
+        deployed.into_iter().map(|answer| answer.ok()["number"].as_u64().unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
+    for number in numbers {
+        let back = server.post(&format!("{PROD}/rollback"), json!({"number": number})).await.ok();
+        assert_eq!(back["in_place"], true, "{back}");
+    }
 }

@@ -1,6 +1,7 @@
 //! A server for a test, and asking it.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -92,7 +93,18 @@ impl Server {
         let deployments =
             Arc::new(Deployments::new(folder, store.clone(), blobs.clone(), leader.clone(), check.clone()));
         if leads {
-            tokio::spawn(deployments.clone().run(false));
+            let folder = authoring::Folder {
+                root: None,
+                // Nobody reads files for the others.
+                namespace: "of-files".into(),
+                check: check.clone(),
+                variable: Arc::new(|_| None),
+                owners: BTreeMap::new(),
+                look_every: Duration::from_secs(60),
+                git: None,
+                deployed: None,
+            };
+            tokio::spawn(deployments.clone().run(folder, false));
         }
         let state = State {
             store: store.clone(),
