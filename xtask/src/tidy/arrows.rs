@@ -128,10 +128,9 @@ mod tests {
         assert!(found[0].starts_with(
             "crates/core/Cargo.toml: `core` must not depend on `store`: it may depend on no crate of ours."
         ));
-        assert!(
-            found[1]
-                .contains("`worker` must not depend on `store`: it may depend on core, operators, streams.")
-        );
+        assert!(found[1].contains(
+            "`worker` must not depend on `store`: it may depend on core, bundles, operators, streams."
+        ));
         assert!(found[2].starts_with("xtask/Cargo.toml"));
     }
 

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     fs::File,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::SystemTime,
 };
 
@@ -42,12 +42,14 @@ pub(super) struct Bundles {
     guard: Option<GuardPolicy>,
     /// Who fetches or makes one has the turn; others wait for it.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// What is held now, once for all attempts that run from it: there may be ten thousand that wait.
+    held: Mutex<HashMap<String, Weak<File>>>,
 }
 
 /// An order as it is carried out here, and what it runs from, for as long as this is kept.
 pub(super) struct Here {
     pub order: Arc<Order>,
-    _held: Vec<File>,
+    _held: Vec<Arc<File>>,
 }
 
 /// The order of an attempt that runs from a bundle, which is here from then on; or how the attempt ends.
@@ -98,7 +100,7 @@ impl Bundles {
         bundles.prepare()?;
         environments.prepare()?;
         let guard = guard.map(|guard| guard.policy().clone());
-        Ok(Self { bundles, environments, guard, turns: Mutex::default() })
+        Ok(Self { bundles, environments, guard, turns: Mutex::default(), held: Mutex::default() })
     }
 
     /// The folder with a folder for each bundle.
@@ -143,9 +145,9 @@ impl Bundles {
     }
 
     /// Has a bundle's files here, and keeps them.
-    async fn fetched(&self, order: &Order, hash: &str, tools: &Tools) -> Result<File, String> {
+    async fn fetched(&self, order: &Order, hash: &str, tools: &Tools) -> Result<Arc<File>, String> {
         let _turn = self.turn(hash).await;
-        if let Some(held) = hold(&self.bundles, hash) {
+        if let Some(held) = self.hold(&self.bundles, hash) {
             return Ok(held);
         }
         let bundles = self.bundles.clone();
@@ -167,7 +169,20 @@ impl Bundles {
         .await
         .map_err(failed)?;
         info!(hash, "a bundle was fetched");
-        hold(&self.bundles, hash).ok_or_else(|| format!("the bundle {hash} has just gone"))
+        self.hold(&self.bundles, hash).ok_or_else(|| format!("the bundle {hash} has just gone"))
+    }
+
+    /// Keeps a version that is there, and notes that it is in use.
+    fn hold(&self, checkouts: &Checkouts, version: &str) -> Option<Arc<File>> {
+        let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = match all.get(version).and_then(Weak::upgrade) {
+            Some(held) => held,
+            None => Arc::new(checkouts.hold(version).ok()?),
+        };
+        let _ = held.set_modified(SystemTime::now());
+        all.retain(|_, held| held.strong_count() > 0);
+        all.insert(version.to_owned(), Arc::downgrade(&held));
+        Some(held)
     }
 
     /// The turn of those that want the same.
@@ -192,13 +207,6 @@ impl Drop for Begun {
     fn drop(&mut self) {
         let _ = (updraft_bundles::remove(&self.archive), updraft_bundles::remove(&self.folder));
     }
-}
-
-/// Keeps a version that is there, and notes that it is in use.
-fn hold(checkouts: &Checkouts, version: &str) -> Option<File> {
-    let held = checkouts.hold(version).ok()?;
-    let _ = held.set_modified(SystemTime::now());
-    Some(held)
 }
 
 /// Does what waits for the disk.

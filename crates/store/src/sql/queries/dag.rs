@@ -146,7 +146,8 @@ pub(super) async fn pools(
 }
 
 /// The slots of a namespace's pools, by the state of those that take them. Only task instances in these
-/// states are looked at, so that it does not matter how many are over.
+/// states are looked at, so that it does not matter how many are over: an expression keeps a database from going the
+/// other way round, over every run there is.
 async fn occupancy(
     db: &Db,
     namespace: &Namespace,
@@ -156,7 +157,7 @@ async fn occupancy(
          FROM ti t JOIN run r ON r.key = t.run JOIN dag_task k
             ON k.namespace = r.namespace AND k.dag_id = r.dag_id AND k.version = r.version AND k.task = t.task
          WHERE t.state IN ('scheduled', 'queued', 'running', 'paused', 'deferred', 'restarting')
-            AND r.namespace = ",
+            AND (r.namespace || '') = ",
     );
     sql.arg(&**namespace).push(" GROUP BY k.pool, t.state");
     let mut taken: BTreeMap<PoolName, BTreeMap<TiStateName, u64>> = BTreeMap::new();

@@ -83,7 +83,9 @@ pub(super) async fn tis(db: &Db, query: &TiQuery) -> Result<Page<TiListing>, Err
     bounds(&mut from, "t.started_at", &query.started_at);
     bounds(&mut from, "t.ended_at", &query.ended_at);
     bounds(&mut from, DURATION, &query.duration);
-    let order = order_by(&query.order, column, &["t.run", "t.task", "t.map_index"]);
+    // The same number; whose it is says which index gives the order.
+    let run = if of_any_run { "t.run" } else { "r.key" };
+    let order = order_by(&query.order, column, &[run, "t.task", "t.map_index"]);
     page(db, &select(), from, &order, query.window, read).await
 }
 
@@ -129,6 +131,7 @@ pub(super) async fn counts(
 }
 
 pub(super) async fn xcoms(db: &Db, query: &XcomQuery) -> Result<Page<XcomListing>, Error> {
+    // A DAG has fewer runs than there are task instances of a name: an expression keeps a database from beginning there.
     let mut from = Sql::new(
         " FROM xcom x JOIN run r ON r.key = x.run
          JOIN ti t ON t.run = x.run AND t.task = x.task AND t.map_index = x.map_index WHERE r.namespace = ",
@@ -137,7 +140,7 @@ pub(super) async fn xcoms(db: &Db, query: &XcomQuery) -> Result<Page<XcomListing
     text_filter(db, &mut from, "r.dag_id", &query.dag_id);
     one_of(&mut from, "x.run", query.run.map(|run| run.0));
     text_filter(db, &mut from, "r.run_id", &query.run_id);
-    text_filter(db, &mut from, "t.task_id", &query.task_id);
+    text_filter(db, &mut from, "(t.task_id || '')", &query.task_id);
     one_of(&mut from, "x.map_index", query.map_indexes.iter().map(|index| index.0));
     text_filter(db, &mut from, "x.key", &query.key);
     bounds(&mut from, "r.logical_date", &query.logical_date);
@@ -160,6 +163,7 @@ pub(super) async fn xcoms(db: &Db, query: &XcomQuery) -> Result<Page<XcomListing
             value: query.with_values.then(|| read_value(f)).transpose()?,
         })
     };
-    let order = " ORDER BY x.run, x.task, x.map_index, x.key";
+    // By the run's own row: its index gives this order, and a page is there without sorting all.
+    let order = " ORDER BY r.key, x.task, x.map_index, x.key";
     page(db, &select, from, order, query.window, read).await
 }

@@ -21,7 +21,7 @@ use updraft_operators::{
     work::{Command, ResultRule, TaskLog as _},
 };
 
-use super::{Bundles, KEPT, Missing, Tools, Wanted, blocking, hold, stopped};
+use super::{Bundles, KEPT, Missing, Tools, Wanted, blocking, stopped};
 use crate::{
     process::{Guard, Masks, Outcome, ProcessSpec, Program, log::TaskLogFile},
     worker::{attempt::process_spec, wanted::steer},
@@ -55,7 +55,7 @@ impl Bundles {
         (masks, log): (&Masks, &Path),
         folder: &Path,
         wanted: watch::Receiver<Wanted>,
-    ) -> Result<Option<(PathBuf, File)>, Missing> {
+    ) -> Result<Option<(PathBuf, Arc<File>)>, Missing> {
         if order.task.run_as_user.is_some() {
             // The worker's folder is closed to that user.
             return Ok(None);
@@ -68,7 +68,7 @@ impl Bundles {
         };
         let environment = self.environments.all().join(&name);
         if environment.join(WHOLE).exists()
-            && let Some(held) = hold(&self.environments, &name)
+            && let Some(held) = self.hold(&self.environments, &name)
         {
             return Ok(Some((environment, held)));
         }
@@ -113,7 +113,7 @@ impl Bundles {
         .await?;
         info!(name, "an environment of Python was made");
         let gone = || "the environment of Python has just gone".to_owned();
-        let held = hold(&self.environments, &name).ok_or_else(gone)?;
+        let held = self.hold(&self.environments, &name).ok_or_else(gone)?;
         Ok(Some((environment, held)))
     }
 
