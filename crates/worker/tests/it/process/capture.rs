@@ -109,12 +109,16 @@ async fn ten_megabyte_lines_come_in_pieces() {
         return;
     }
     let lab = Lab::new();
+    // What the program itself takes when it does this for the first time is no line's.
+    lab.run(lab.sh("echo warm")).await;
+    std::fs::remove_file(lab.log()).unwrap();
     let before = own_peak_bytes();
     let ended = lab
         .run(lab.sh("for c in a b c; do head -c 10000000 /dev/zero | tr '\\0' $c; echo; done; echo short"))
         .await;
     assert_eq!(inline(&ended), "short");
-    assert!(own_peak_bytes() - before < 8 << 20);
+    let grown = own_peak_bytes() - before;
+    assert!(grown < 8 << 20, "grown by {grown} bytes");
     assert_eq!(ended.log.lines, 4);
     let lines = lines(&lab.log(), Stream::Out);
     assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [10_000_000, 10_000_000, 10_000_000, 5]);
