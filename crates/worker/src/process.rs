@@ -35,7 +35,7 @@ mod tree;
 mod user;
 
 pub use ended::{Ended, Exit, LeftBehind, Outcome, Usage};
-pub use env::{BASE_ENV, MARKER_VARIABLE, RESULT_VARIABLE};
+pub use env::{BASE_ENV, DEFAULT_PATH, MARKER_VARIABLE, RESULT_VARIABLE};
 pub use error::SpawnError;
 pub use guard::{Guard, GuardError, GuardPolicy, GuardStatus};
 pub use harden::harden_self;

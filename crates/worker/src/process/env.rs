@@ -29,7 +29,8 @@ pub const RESULT_VARIABLE: &str = "UPDRAFT_RESULT";
 
 /// Configuration, connections and variables: not passed on, and not to be set by a spec either.
 const NEVER: &[&str] = &["UPDRAFT__", "AIRFLOW_CONN_", "AIRFLOW_VAR_"];
-const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// Where programs are looked for where nothing is said.
+pub const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// The part of this program's environment that every child gets.
 #[derive(Debug, Clone)]

@@ -23,7 +23,7 @@ use updraft_operators::{
 
 use super::{Bundles, KEPT, Missing, Tools, Wanted, blocking, stopped};
 use crate::{
-    process::{Guard, Masks, Outcome, ProcessSpec, Program, log::TaskLogFile},
+    process::{DEFAULT_PATH, Guard, Masks, Outcome, ProcessSpec, Program, log::TaskLogFile},
     worker::{attempt::process_spec, wanted::steer},
 };
 
@@ -32,9 +32,6 @@ const REQUIREMENTS: &str = "requirements.txt";
 
 /// It may have so many bytes.
 const LONGEST: u64 = 1024 * 1024;
-
-/// Where programs are looked for that inherit nothing.
-const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Stands in an environment that is whole.
 const WHOLE: &str = "whole";
@@ -92,7 +89,11 @@ impl Bundles {
                     .map(|path| path.to_string_lossy().into_owned())
                     .into(),
             },
-            env: std::env::vars().filter(|(name, _)| is_of_pip(name)).collect(),
+            // What is no text is nothing that pip reads.
+            env: std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .filter(|(name, _)| is_of_pip(name))
+                .collect(),
             inherit_env: true,
             secrets: BTreeMap::new(),
             asks: false,
