@@ -25,12 +25,8 @@ pub use self::{
 };
 use crate::{
     commands::tell_of_more,
-    config::Home,
     failure::{Exit, Failure},
 };
-
-/// Where a server listens when nothing is said.
-const USUAL: &str = "http://127.0.0.1:8080";
 
 /// The most that the API gives in one answer.
 const PER_PAGE: usize = 100;
@@ -42,7 +38,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 #[derive(clap::Args)]
 #[command(next_help_heading = "Server")]
 pub struct Server {
-    /// Where the server is [default: where that of the home folder listens, else http://127.0.0.1:8080].
+    /// Where the server is [default: where that of the home folder listens, or would].
     #[arg(long, global = true, env = "UPDRAFT_SERVER", value_name = "URL")]
     server: Option<String>,
     /// Who asks [default: `admin`, with the password in the home folder].
@@ -71,10 +67,7 @@ impl Client {
     pub fn new(args: Server, home: PathBuf) -> Result<Self> {
         let (url, from) = match args.server {
             Some(url) => (url, "--server or UPDRAFT_SERVER"),
-            None => match std::fs::read_to_string(Home::address_in(&home)) {
-                Ok(url) => (url, "the home folder's run/address"),
-                Err(_) => (USUAL.to_owned(), "nowhere"),
-            },
+            None => address::of(&home),
         };
         let bad = || {
             let mend = "write it like http://127.0.0.1:8080";

@@ -1,12 +1,16 @@
 //! Which operators there are, and what arguments they take.
 
 pub(crate) mod argument;
+mod files;
 
 use serde_json::{Map, Value};
 use updraft_core::{MapSource, Mapping, TaskKind, WaitRule};
 
-pub use self::argument::Argument;
 use self::argument::BadArgument;
+pub use self::{
+    argument::Argument,
+    files::{NamedFile, files},
+};
 use crate::{
     Refused, Work, nearest::did_you_mean, nearest::nearest, operators, operators::python::class,
     prepare::Job, template,

@@ -48,6 +48,7 @@ mod document;
 mod edges;
 mod expand;
 mod field;
+mod files;
 mod groups;
 mod holidays;
 mod keys;

@@ -172,3 +172,24 @@ async fn renew(store: Arc<dyn Store>, fence: Fence, lease: Duration, certain_unt
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use updraft_store::MemoryStore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_stands_alone_takes_no_lease_of_another_for_a_server_to_ask() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let lease = Duration::from_secs(60);
+        store.acquire_leadership("other", "http://other:8080", lease).await.unwrap().unwrap();
+        for (alone, told) in [(false, Lead::At("http://other:8080".into())), (true, Lead::Nobody)] {
+            let (lead, follows) = watch::channel(Lead::Nobody);
+            let (store, name, address) = (store.clone(), "this".into(), "http://this:8080".into());
+            let candidate = Candidate { store, name, address, lease, alone, lead };
+            assert!(candidate.try_once().await.unwrap().is_none());
+            assert!(*follows.borrow() == told, "alone: {alone}");
+        }
+    }
+}

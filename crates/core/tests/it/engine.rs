@@ -196,6 +196,11 @@ fn mapped_over_an_empty_list_is_skipped_and_over_no_list_fails() {
         let attempt = world.assigned()[0];
         world.end_with(attempt, result);
         assert_eq!((world.state(run, "list"), world.state(run, "each")), (list, each));
+        if list == S::Failed {
+            let (_, stored) = world.stored(run);
+            let reason = stored.tis.iter().find(|ti| &*ti.task_id == "list").unwrap().reason.clone().unwrap();
+            assert!(reason.contains("mapped over the result of `list`") && reason.contains("`result: file`"));
+        }
     }
 }
 

@@ -1,10 +1,13 @@
 //! Limits hold, and nobody waits for one that has room.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
+use serde_json::json;
 use updraft_core::{
     DagKey, DagSpec, End, RunState, TaskKind, TiStateName as S,
-    input::{AttemptEnd, Clear, Command, Report, ToWorker, WorkerEvent},
-    record::PoolRow,
+    input::{AttemptEnd, Clear, Command, Report, ToWorker, Trigger, WorkerEvent},
+    record::{PoolRow, RunType},
 };
 
 use crate::world::{World, dag};
@@ -356,4 +359,26 @@ fn a_rate_can_be_changed_and_lifted_and_a_clock_that_is_set_neither_hurries_nor_
     let Command::PutPool(row) = paced("1/minute") else { unreachable!() };
     world.command(Command::PutPool(PoolRow { rate: None, ..row })).unwrap();
     assert_eq!(world.assigned().len(), 2);
+}
+
+#[test]
+fn a_runs_name_is_as_long_as_the_database_has_room_for() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a"], &[]));
+    let mut named = |letters: usize| {
+        world.command(Command::Trigger(Trigger {
+            dag: DagKey::new("default", "d"),
+            run_id: Some("é".repeat(letters).as_str().into()),
+            logical_date: None,
+            data_interval: None,
+            run_after: None,
+            conf: Arc::new(json!({})),
+            tasks: Vec::new(),
+            run_type: RunType::Manual,
+            triggered_by: "cli",
+        }))
+    };
+    assert!(named(250).is_ok());
+    let refused = named(251).unwrap_err().to_string();
+    assert!(refused.contains("at most 250 letters, and this one 251"), "{refused}");
 }

@@ -7,6 +7,7 @@ use updraft_core::{Dag, DagId, DagSpec, InvalidDag, Namespace, Param, TaskId, sc
 use super::{
     alert, callback, conversion, date,
     field::{self, did_you_mean, set, set_option},
+    files,
     holidays::{self, Beside},
     keys, names,
     node::{Entry, Mapping, Node, Value},
@@ -88,11 +89,17 @@ pub(super) fn read(
     if problems.has_errors() {
         return None;
     }
+    let place =
+        |task: Option<&TaskId>| task.and_then(|task| parts.places.get(task).copied()).unwrap_or(id.key_place);
     match Dag::compile(spec) {
-        Ok(dag) => Some(dag.spec().clone()),
+        Ok(dag) => {
+            for (task, missing) in files::missing(dag.spec(), context.beside) {
+                problems.warn(place(Some(task)), missing);
+            }
+            Some(dag.spec().clone())
+        }
         Err(error) => {
-            let task = culprit(&error).and_then(|task| parts.places.get(task).copied());
-            problems.error(task.unwrap_or(id.key_place), error.to_string());
+            problems.error(place(culprit(&error)), error.to_string());
             None
         }
     }

@@ -76,7 +76,9 @@ pub(super) fn whole<T: TryFrom<i64>>(node: &Node, expected: &str, problems: &mut
 
 /// A whole number, zero or more.
 pub(super) fn count(node: &Node, problems: &mut Problems) -> Got<u32> {
-    whole(node, "a whole number, 0 or more", problems)
+    let is_more = matches!(&node.value, Value::Number(number) if number.as_f64() > Some(f64::from(u32::MAX)));
+    let expected = if is_more { "a whole number, 4294967295 at most" } else { "a whole number, 0 or more" };
+    whole(node, expected, problems)
 }
 
 /// A length of time, zero or more: a number of seconds, a `timedelta`, or words (`5 minutes`, `PT5M`).

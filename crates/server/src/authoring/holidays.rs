@@ -1,5 +1,7 @@
 //! `holidays`: the days on which a DAG's schedule makes no runs, one by one or from calendar files.
 
+use std::path::Path;
+
 use jiff::{Timestamp, tz::TimeZone};
 use updraft_core::schedule::{Days, Holidays, Schedule, Span, Zone};
 
@@ -18,6 +20,9 @@ pub(super) trait Files {
 
     /// What one is as a calendar.
     fn calendar(&self, document: u16, name: &str) -> Result<calendar::Shared, String>;
+
+    /// Whether the DAG file's folder lacks one; where it is none, nothing is known to be missing.
+    fn is_missing(&self, name: &Path) -> bool;
 }
 
 /// Those beside the document that is read.
@@ -37,6 +42,10 @@ impl Files for NoFiles {
 
     fn calendar(&self, _: u16, _: &str) -> Result<calendar::Shared, String> {
         Err(Self::WHY.into())
+    }
+
+    fn is_missing(&self, _: &Path) -> bool {
+        false
     }
 }
 

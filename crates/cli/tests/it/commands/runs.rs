@@ -80,6 +80,18 @@ async fn a_run_is_triggered_waited_for_and_looked_at() {
 }
 
 #[tokio::test]
+async fn of_an_empty_log_it_is_said_that_it_is_empty() {
+    let system = started().await;
+    let quiet =
+        "quiet: {default_args: {start_date: 2024-01-01}, tasks: {a: {operator: bash, bash_command: 'true'}}}";
+    std::fs::write(system.home().join("dags/quiet.yaml"), quiet).unwrap();
+    system.until(&["dags", "show", "quiet"], |done| done.code == 0).await;
+    system.run(&["dags", "trigger", "quiet", "--run-id", "one", "--wait"]).good();
+    let log = system.run(&["tasks", "logs", "quiet", "one", "a"]);
+    assert!(log.out.is_empty() && log.err.contains("nothing is in this log"), "{log:?}");
+}
+
+#[tokio::test]
 async fn what_the_leader_takes_is_measured() {
     let system = started().await;
     system.run(&["dags", "trigger", "etl", "--run-id", "one", "--conf", r#"{"day": 7}"#, "--wait"]).good();

@@ -85,6 +85,11 @@ impl Files for Neighbours<'_> {
         let found = self.find(document, name)?;
         self.calendars.read(found)
     }
+
+    fn is_missing(&self, name: &Path) -> bool {
+        let path = self.folders.first().unwrap_or(&self.root).join(name);
+        fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
 }
 
 /// The calendars that the DAG files of one look name: each is read once, however many name it.

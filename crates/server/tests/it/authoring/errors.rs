@@ -128,6 +128,10 @@ fn wrong_types_say_what_was_expected_and_found() {
         "dags.yml:3:43: d.tasks.t.depends_on_past: expected true or false, found the text `yes`",
     );
     assert_one(
+        &of_task("retries: 99999999999"),
+        "dags.yml:3:35: d.tasks.t.retries: expected a whole number, 4294967295 at most, found the number 99999999999",
+    );
+    assert_one(
         &of_task("retry_delay: -5"),
         "dags.yml:3:39: d.tasks.t.retry_delay: expected a length of time (seconds as a number, `5 minutes`, or a \
          timedelta), found the number -5",

@@ -1,13 +1,16 @@
 //! What we added to the dialect.
 
+use std::fs;
+
 use jiff::SignedDuration;
 use serde_json::json;
 use updraft_core::{
     AlertChannel, AlertOn, AlertSpec, AlertWords, Deadline, DeadlineFrom, OnDoubt, WebhookTarget,
     schedule::Schedule,
 };
+use updraft_server::authoring::read_file;
 
-use super::{dag, errors, task};
+use super::{dag, errors, holidays::folder, messages, task};
 
 #[test]
 fn a_dependency_may_have_a_condition_and_pass_its_result_on() {
@@ -218,4 +221,48 @@ fn a_dag_may_have_macros_and_folders_of_templates_of_its_own() {
             errors(&format!("d: {{user_defined_macros: {macros}, tasks: {{t: {{operator: empty}}}}}}"));
         assert!(errors[0].contains(why), "{errors:?}");
     }
+}
+
+#[test]
+fn what_tasks_name_and_is_not_beside_the_dag_file_is_told_where_it_is_named() {
+    let yaml = "d:
+  template_searchpath: [sql]
+  tasks:
+    script: {operator: script, script_file: etl/load.py}
+    function: {operator: python, python_callable_name: f, python_callable_file: functions.py}
+    command: {operator: bash, bash_command: bash run.sh}
+    called:
+      operator: bash
+      bash_command: 'bash run.sh '
+      on_failure_callback_name: tell
+      on_failure_callback_file: tell.py
+    queries: {operator: sql, conn_id: db, sql: [one.sql, SELECT 1]}
+    later: {operator: script, script_file: '{{ params.file }}'}
+    elsewhere: {operator: script, script_file: /opt/etl/load.py}
+";
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("dags.yml");
+    fs::write(&file, yaml).unwrap();
+    let told = || {
+        let reading = read_file(&folder(dir.path()), &file);
+        assert_eq!(messages(&reading.errors), [""; 0]);
+        messages(&reading.dags[0].warnings)
+    };
+    let all = told();
+    let of = |place: &str, what: &str| {
+        let is_so = |warning: &&String| warning.contains(place) && warning.contains(what);
+        assert_eq!(all.iter().filter(is_so).count(), 1, "{place}, {what}: {all:#?}");
+    };
+    of(":4:5: d.tasks.script: ", "`script_file` names the file `etl/load.py`");
+    of(":5:5: d.tasks.function: ", "`python_callable_file` names the file `functions.py`");
+    of(":6:5: d.tasks.command: ", "`bash_command` names the template `bash run.sh`");
+    of(":7:5: d.tasks.called: ", "a callback names the file `tell.py`");
+    of(":12:5: d.tasks.queries: ", "`sql` names the template `one.sql`");
+    assert_eq!(all.len(), 5, "{all:#?}");
+    fs::create_dir(dir.path().join("etl")).unwrap();
+    fs::create_dir(dir.path().join("sql")).unwrap();
+    for there in ["etl/load.py", "functions.py", "bash run.sh", "tell.py", "sql/one.sql"] {
+        fs::write(dir.path().join(there), "").unwrap();
+    }
+    assert_eq!(told(), [""; 0]);
 }
