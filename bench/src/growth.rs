@@ -5,8 +5,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use updraft_core::RunState;
-use updraft_store::{Ledger as _, SqlStore};
+use updraft_core::{
+    RunState,
+    record::{AuditRow, Batch},
+};
+use updraft_store::{Ledger as _, SqlStore, test_postgres::TestPostgres};
 
 use crate::{
     installation::Installation,
@@ -54,9 +57,25 @@ struct Times {
 
 #[tokio::main]
 pub async fn run() -> Result<Table> {
+    let title = format!(
+        "{OVER} runs that are over, with their task instances, transitions, results and entries of the audit log; beside \
+         the same with none; {STARTS} starts, {RUNS} runs, {ASKED} questions for each list, one after the other"
+    );
+    let mut table = Table::new(title, "with none");
+    on("SQLite", None, &mut table).await?;
+    let postgres = tokio::task::spawn_blocking(|| TestPostgres::start_in(&std::env::temp_dir())).await?;
+    on("PostgreSQL", Some(postgres.database()), &mut table).await?;
+    tokio::task::spawn_blocking(|| drop(postgres)).await?;
+    Ok(table)
+}
+
+async fn on(name: &str, url: Option<String>, table: &mut Table) -> Result<()> {
     let mut updraft = Installation::new()?;
     // What was written long ago is not to be removed meanwhile.
     updraft.set("UPDRAFT__RETENTION__RUNS", "off");
+    if let Some(url) = &url {
+        updraft.set("UPDRAFT__DATABASE__URL", url);
+    }
     updraft.start(&[]).await?;
     updraft.log_in().await?;
     updraft
@@ -65,54 +84,68 @@ pub async fn run() -> Result<Table> {
             vec![("only".into(), json!({ "operator": "bash", "bash_command": "echo $EPOCHREALTIME" }))],
         )
         .await?;
-    fill(&mut updraft, 0).await?;
+    fill(&mut updraft, url.as_deref(), 0).await?;
     let new = times(&mut updraft).await?;
-    fill(&mut updraft, OVER).await?;
+    fill(&mut updraft, url.as_deref(), OVER).await?;
     let grown = times(&mut updraft).await?;
     updraft.stop().await?;
 
-    let title = format!(
-        "{OVER} runs that are over, with their task instances, transitions and results, in SQLite; beside the same with \
-         none; {STARTS} starts, {RUNS} runs, {ASKED} questions for each list, one after the other"
-    );
-    let mut table = Table::new(title, "with none");
-    let mut row = |what: String, grown: &[f64], new: &[f64], part, goal| {
+    let mut row = |what: &str, grown: &[f64], new: &[f64], part, goal| {
         let (grown, new) = (percentile(grown, part), percentile(new, part));
-        table.compare(what, Figure::Millis(grown), Figure::Millis(new), goal);
+        table.compare(format!("{name}: {what}"), Figure::Millis(grown), Figure::Millis(new), goal);
     };
-    row("restart to healthy, p50".into(), &grown.start, &new.start, 0.5, Goal::RatioAtMost(1.2));
-    row(
-        "trigger (REST) to the script, p50".into(),
-        &grown.to_start,
-        &new.to_start,
-        0.5,
-        Goal::RatioAtMost(1.2),
-    );
-    row("trigger (REST) to the script, p99".into(), &grown.to_start, &new.to_start, 0.99, Goal::None);
+    row("restart to healthy, p50", &grown.start, &new.start, 0.5, Goal::RatioAtMost(1.2));
+    row("trigger (REST) to the script, p50", &grown.to_start, &new.to_start, 0.5, Goal::RatioAtMost(1.2));
+    row("trigger (REST) to the script, p99", &grown.to_start, &new.to_start, 0.99, Goal::None);
     for (((what, _), grown), new) in LISTS.iter().zip(&grown.lists).zip(&new.lists) {
-        row(format!("{what}, p99"), grown, new, 0.99, Goal::AtMost(Figure::Millis(50.0)));
+        row(&format!("{what}, p99"), grown, new, 0.99, Goal::AtMost(Figure::Millis(50.0)));
     }
-    Ok(table)
+    Ok(())
 }
 
 /// Writes so many runs that are over into the database, while no server is at work; the DAGs that they are of in any case.
-async fn fill(updraft: &mut Installation, count: i64) -> Result<()> {
+async fn fill(updraft: &mut Installation, url: Option<&str>, count: i64) -> Result<()> {
     updraft.stop().await?;
-    let kept = SqlStore::sqlite(&updraft.database()).await?;
+    let kept = match url {
+        Some(url) => SqlStore::postgres(url).await?,
+        None => SqlStore::sqlite(&updraft.database()).await?,
+    };
     let fence = kept.acquire_leadership("bench", "", Duration::from_secs(3600)).await?;
     let fence = fence.context("another leads")?;
     if count == 0 {
         kept.commit(&store::dags(), fence).await?;
     }
     let mut next = kept.load().await?.last_run + 1;
-    for _ in 0..count / AT_ONCE {
-        kept.commit(&store::batch_of(next, AT_ONCE, 1, RunState::Success), fence).await?;
+    for part in 1..=count / AT_ONCE {
+        kept.commit(&over(next), fence).await?;
         next += AT_ONCE;
+        if part % 10 == 0 {
+            eprintln!("growth: {} of {count} runs are written", part * AT_ONCE);
+        }
     }
     kept.release(fence).await?;
     kept.close().await;
     updraft.start(&[]).await?;
     updraft.log_in().await
+}
+
+/// Runs of one task each, as if each had been asked for by somebody.
+fn over(first: i64) -> Batch {
+    let mut batch = store::batch_of(first, AT_ONCE, 1, RunState::Success);
+    batch.audit = batch
+        .runs
+        .values()
+        .map(|run| AuditRow {
+            at: run.run_after,
+            user: "ann".into(),
+            action: "trigger".into(),
+            namespace: Some(run.dag.namespace.clone()),
+            dag: Some(run.dag.dag_id.clone()),
+            run: Some(run.key),
+            detail: json!({}),
+        })
+        .collect();
+    batch
 }
 
 async fn times(updraft: &mut Installation) -> Result<Times> {

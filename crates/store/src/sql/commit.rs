@@ -32,8 +32,19 @@ pub(super) const OF_RUN: [&str; 8] =
 const OF_TI: [&str; 6] = ["transition", "xcom", "rendered", "ti_history", "ti_note", "ti"];
 
 /// The tables that hold what belongs to a DAG besides its runs.
-const OF_DAG: [&str; 8] =
-    ["queued_event", "dag_asset", "dag_tag", "dag_task", "dag_version", "tick", "task_stats", "dag"];
+const OF_DAG: [&str; 11] = [
+    "queued_event",
+    "dag_asset",
+    "dag_tag",
+    "dag_task",
+    "dag_version",
+    "tick",
+    "task_stats",
+    "run_count",
+    "ti_count",
+    "xcom_count",
+    "dag",
+];
 
 /// The columns of keys by themselves.
 const RUN_KEY: &[(&str, Type)] = &[("run", Int)];

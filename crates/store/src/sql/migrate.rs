@@ -37,7 +37,8 @@ const MIGRATIONS: &[Migration] = migrations![
     "0008_ti_name",
     "0009_tries_before",
     "0010_server",
-    "0011_deployment"
+    "0011_deployment",
+    "0012_counts"
 ];
 
 /// The schema version that this program needs.

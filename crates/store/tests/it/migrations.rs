@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
-use updraft_store::{Error, SCHEMA_VERSION, SqlStore, Upkeep, restore, test_postgres::TestPostgres};
+use updraft_store::{
+    Error, Ledger as _, SCHEMA_VERSION, SqlStore, Upkeep, restore, test_postgres::TestPostgres,
+};
 
 use crate::fixture;
 
@@ -137,6 +139,71 @@ fn a_database_that_is_newer_or_was_changed_is_refused() {
         sqlx::query("UPDATE schema_migration SET checksum = 'x'").execute(&mut raw).await.unwrap();
         let error = store.migrate().await.unwrap_err();
         assert!(matches!(error, Error::ChangedMigration { version: 1, .. }), "{error}");
+    });
+}
+
+/// The tables of counts, and one text for each row of theirs that counts something.
+const COUNTS: &str = "SELECT 'run ' || namespace || ' ' || dag_id || ' ' || state || ' ' || total FROM run_count WHERE total <> 0
+    UNION ALL SELECT 'ti ' || namespace || ' ' || dag_id || ' ' || state || ' ' || total FROM ti_count WHERE total <> 0
+    UNION ALL SELECT 'xcom ' || namespace || ' ' || dag_id || ' ' || task_id || ' ' || total FROM xcom_count WHERE total <> 0
+    UNION ALL SELECT 'audit ' || namespace || ' ' || dag_id || ' ' || total FROM audit_count WHERE total <> 0
+    ORDER BY 1";
+
+#[test]
+fn what_was_there_before_is_counted_as_what_comes_later() {
+    use crate::rows;
+    const TRIGGERS: [(&str, &[&str]); 4] = [
+        ("run", &["more", "other", "less"]),
+        ("ti", &["more", "other", "less"]),
+        ("xcom", &["more", "less"]),
+        ("audit", &["more", "less"]),
+    ];
+    fixture::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("updraft.db");
+        let sqlite = SqlStore::sqlite(&path).await.unwrap();
+        let server = TestPostgres::start();
+        let url = server.database();
+        let postgres = SqlStore::postgres(&url).await.unwrap();
+        for store in [&sqlite, &postgres] {
+            store.migrate().await.unwrap();
+            let fence = store.acquire_leadership("test", "", fixture::HOUR).await.unwrap().unwrap();
+            store.commit(&rows::everything(), fence).await.unwrap();
+        }
+        let mut one = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+        let mut other = PgConnection::connect(&url).await.unwrap();
+        let by_triggers: Vec<String> = sqlx::query_scalar(COUNTS).fetch_all(&mut one).await.unwrap();
+        for table in TRIGGERS.map(|(table, _)| table) {
+            let of_it = by_triggers.iter().filter(|row| row.starts_with(&format!("{table} ")));
+            assert_ne!(of_it.count(), 0, "{table}: {by_triggers:?}");
+        }
+        let theirs: Vec<String> = sqlx::query_scalar(COUNTS).fetch_all(&mut other).await.unwrap();
+        assert_eq!(by_triggers, theirs);
+
+        // As a database of the version before this one is.
+        for (table, triggers) in TRIGGERS {
+            for trigger in triggers {
+                let name = format!("{table}_count_{trigger}");
+                let drop = AssertSqlSafe(format!("DROP TRIGGER {name}"));
+                sqlx::query(drop).execute(&mut one).await.unwrap();
+                let drop = AssertSqlSafe(format!("DROP FUNCTION {name} CASCADE"));
+                sqlx::query(drop).execute(&mut other).await.unwrap();
+            }
+            let drop = format!("DROP TABLE {table}_count");
+            sqlx::query(AssertSqlSafe(drop.clone())).execute(&mut one).await.unwrap();
+            sqlx::query(AssertSqlSafe(drop)).execute(&mut other).await.unwrap();
+        }
+        let before = "DELETE FROM schema_migration WHERE name >= '0012'";
+        sqlx::query(before).execute(&mut one).await.unwrap();
+        sqlx::query(before).execute(&mut other).await.unwrap();
+        for store in [&sqlite, &postgres] {
+            assert_eq!(store.schema_version().await.unwrap(), 11);
+            store.migrate().await.unwrap();
+        }
+        let counted: Vec<String> = sqlx::query_scalar(COUNTS).fetch_all(&mut one).await.unwrap();
+        assert_eq!(counted, by_triggers);
+        let counted: Vec<String> = sqlx::query_scalar(COUNTS).fetch_all(&mut other).await.unwrap();
+        assert_eq!(counted, by_triggers);
     });
 }
 

@@ -1,8 +1,8 @@
 //! The outbox and the audit log.
 
-use super::filter::{bounds, one_of, page, text_filter};
+use super::filter::{bounds, counted, one_of, page, page_of, text_filter};
 use crate::{
-    AuditListing, AuditQuery, DeliveryListing, DeliveryQuery, Error, Page,
+    AuditListing, AuditQuery, DeliveryListing, DeliveryQuery, Error, Page, TextFilter,
     sql::{
         db::Db,
         row::{AUDIT, DELIVERY, read_audit, read_delivery},
@@ -34,8 +34,9 @@ pub(super) async fn deliveries(db: &Db, query: &DeliveryQuery) -> Result<Page<De
 pub(super) async fn audit(db: &Db, query: &AuditQuery) -> Result<Page<AuditListing>, Error> {
     let mut from = Sql::new(" FROM audit x WHERE (x.namespace IS NULL OR x.namespace = ");
     from.arg(&*query.namespace).push(")");
-    one_of(&mut from, "x.id", query.id);
     text_filter(db, &mut from, "x.dag_id", &query.dag_id);
+    let as_counted = from.text.len();
+    one_of(&mut from, "x.id", query.id);
     one_of(&mut from, "x.run", query.run.map(|run| run.0));
     text_filter(db, &mut from, "x.account", &query.user);
     text_filter(db, &mut from, "x.action", &query.action);
@@ -43,6 +44,16 @@ pub(super) async fn audit(db: &Db, query: &AuditQuery) -> Result<Page<AuditListi
         from.push(" AND x.action NOT IN ").list(&query.excluded);
     }
     bounds(&mut from, "x.at", &query.at);
+    let length = (from.text.len() == as_counted).then(|| {
+        counted("audit_count", |sql| {
+            sql.push("c.namespace IN ('', ").arg(&*query.namespace).push(")");
+            if query.dag_id != TextFilter::default() {
+                sql.push(" AND c.dag_id <> ''");
+            }
+            text_filter(db, sql, "c.dag_id", &query.dag_id);
+        })
+    });
     let order = if query.latest_first { " ORDER BY x.id DESC" } else { " ORDER BY x.id" };
-    page(db, &format!("x.id, {}", AUDIT.select("x")), from, order, query.window, read_audit).await
+    let select = format!("x.id, {}", AUDIT.select("x"));
+    page_of(db, &select, from, length, order, query.window, read_audit).await
 }

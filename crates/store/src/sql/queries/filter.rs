@@ -102,11 +102,32 @@ pub(crate) fn order_by<F: Copy>(
     format!(" ORDER BY {}", terms.join(", "))
 }
 
+/// How many there are, by a table of counts (`run_count`, …). `keep` chooses among its rows, which have the alias `c`.
+pub(crate) fn counted(table: &str, keep: impl FnOnce(&mut Sql)) -> Sql {
+    let mut sql = Sql::new("SELECT CAST(coalesce(sum(c.total), 0) AS BIGINT) FROM ");
+    sql.push(table).push(" c WHERE ");
+    keep(&mut sql);
+    sql
+}
+
 /// The part of a list that the window shows, and how long the list is. `from` begins with ` FROM`.
 pub(crate) async fn page<T>(
     db: &Db,
     select: &str,
     from: Sql,
+    order: &str,
+    window: Window,
+    read: impl Fn(&mut Fields) -> Result<T, Error>,
+) -> Result<Page<T>, Error> {
+    page_of(db, select, from, None, order, window, read).await
+}
+
+/// The same, its length by a query of one number where there is one: a count of all that it does not show takes long.
+pub(crate) async fn page_of<T>(
+    db: &Db,
+    select: &str,
+    from: Sql,
+    length: Option<Sql>,
     order: &str,
     window: Window,
     read: impl Fn(&mut Fields) -> Result<T, Error>,
@@ -119,9 +140,11 @@ pub(crate) async fn page<T>(
     let total = if shown < window.limit && (shown > 0 || window.offset == 0) {
         window.offset + shown
     } else {
-        let counted = i64::try_from(window.count_to).unwrap_or(i64::MAX);
-        let mut sql = Sql { text: format!("SELECT count(*) FROM (SELECT 1{}", from.text), args: from.args };
-        sql.push(" LIMIT ").arg(counted).push(") AS counted");
+        let sql = length.unwrap_or_else(|| {
+            let counted = i64::try_from(window.count_to).unwrap_or(i64::MAX);
+            let sql = Sql { text: format!("SELECT count(*) FROM (SELECT 1{}", from.text), args: from.args };
+            sql.then(" LIMIT ").with(counted).then(") AS counted")
+        });
         match db.row(sql).await? {
             Some(mut f) => f.number()?,
             None => 0,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use updraft_core::{DagId, Namespace, RunKey, RunState};
 
-use super::filter::{bounds, one_of, order_by, page, text_filter};
+use super::filter::{bounds, counted, one_of, order_by, page_of, text_filter};
 use crate::{
     Error, Page, RunField, RunListing, RunQuery, TextFilter,
     sql::{
@@ -30,11 +30,16 @@ pub(super) async fn run(db: &Db, run: RunKey) -> Result<Option<RunListing>, Erro
 }
 
 pub(super) async fn runs(db: &Db, query: &RunQuery) -> Result<Page<RunListing>, Error> {
-    let mut from = Sql::new(format!("{FROM} WHERE r.namespace = ")).with(&*query.namespace);
-    one_of(&mut from, "r.dag_id", query.dags.iter().map(|dag| &**dag));
-    text_filter(db, &mut from, "r.dag_id", &query.dag_id);
+    let keep = |sql: &mut Sql, [namespace, dag_id, state]: [&str; 3]| {
+        sql.push(namespace).push(" = ").arg(&*query.namespace);
+        one_of(sql, dag_id, query.dags.iter().map(|dag| &**dag));
+        text_filter(db, sql, dag_id, &query.dag_id);
+        one_of(sql, state, query.states.iter().map(|state| state.as_str()));
+    };
+    let mut from = Sql::new(format!("{FROM} WHERE "));
+    keep(&mut from, ["r.namespace", "r.dag_id", "r.state"]);
+    let as_counted = from.text.len();
     text_filter(db, &mut from, "r.run_id", &query.run_id);
-    one_of(&mut from, "r.state", query.states.iter().map(|state| state.as_str()));
     one_of(&mut from, "r.run_type", query.run_types.iter().map(|run_type| run_type.as_str()));
     text_filter(db, &mut from, "r.triggering_user", &query.triggering_user);
     one_of(&mut from, "r.version", query.versions.iter().copied());
@@ -47,8 +52,10 @@ pub(super) async fn runs(db: &Db, query: &RunQuery) -> Result<Page<RunListing>, 
     bounds(&mut from, "r.started_at", &query.started_at);
     bounds(&mut from, "r.ended_at", &query.ended_at);
     bounds(&mut from, DURATION, &query.duration);
+    let length = (from.text.len() == as_counted)
+        .then(|| counted("run_count", |sql| keep(sql, ["c.namespace", "c.dag_id", "c.state"])));
     let order = order_by(&query.order, column, &["r.key"]);
-    page(db, &select(), from, &order, query.window, read).await
+    page_of(db, &select(), from, length, &order, query.window, read).await
 }
 
 const DURATION: &str = "(r.ended_at - r.started_at)";
@@ -78,10 +85,9 @@ pub(super) async fn counts(
     namespace: &Namespace,
     dags: &[DagId],
 ) -> Result<BTreeMap<DagId, BTreeMap<RunState, u64>>, Error> {
-    let mut sql = Sql::new("SELECT r.dag_id, r.state, count(*) FROM run r WHERE r.namespace = ");
-    sql.arg(&**namespace);
-    one_of(&mut sql, "r.dag_id", dags.iter().map(|dag| &**dag));
-    sql.push(" GROUP BY r.dag_id, r.state");
+    let mut sql = Sql::new("SELECT c.dag_id, c.state, c.total FROM run_count c WHERE c.total > 0");
+    sql.push(" AND c.namespace = ").arg(&**namespace);
+    one_of(&mut sql, "c.dag_id", dags.iter().map(|dag| &**dag));
     let mut counts: BTreeMap<DagId, BTreeMap<RunState, u64>> = BTreeMap::new();
     for mut f in db.rows(sql).await? {
         let (dag, state, count) = (f.name()?, f.parse()?, f.number()?);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use updraft_core::{DagKey, RunKey, TiStateName};
 
-use super::filter::{bounds, one_of, order_by, page, text_filter};
+use super::filter::{bounds, counted, one_of, order_by, page_of, text_filter};
 use crate::{
     Error, Page, TextFilter, TiField, TiListing, TiQuery, XcomListing, XcomQuery,
     sql::{
@@ -65,13 +65,18 @@ pub(super) async fn tis(db: &Db, query: &TiQuery) -> Result<Page<TiListing>, Err
         && query.dag_id == TextFilter::default()
         && query.run_id == TextFilter::default();
     let namespace = if of_any_run { "(r.namespace || '')" } else { "r.namespace" };
-    let mut from = Sql::new(format!("{FROM} WHERE {namespace} = ")).with(&*query.namespace);
-    one_of(&mut from, "r.dag_id", query.dags.iter().map(|dag| &**dag));
-    text_filter(db, &mut from, "r.dag_id", &query.dag_id);
+    let keep = |sql: &mut Sql, [namespace, dag_id, state]: [&str; 3]| {
+        sql.push(namespace).push(" = ").arg(&*query.namespace);
+        one_of(sql, dag_id, query.dags.iter().map(|dag| &**dag));
+        text_filter(db, sql, dag_id, &query.dag_id);
+        one_of(sql, state, query.states.iter().map(|state| state.as_str()));
+    };
+    let mut from = Sql::new(format!("{FROM} WHERE "));
+    keep(&mut from, [namespace, "r.dag_id", "t.state"]);
+    let as_counted = from.text.len();
     one_of(&mut from, "t.run", query.runs.iter().map(|run| run.0));
     text_filter(db, &mut from, "r.run_id", &query.run_id);
     text_filter(db, &mut from, "t.task_id", &query.task_id);
-    one_of(&mut from, "t.state", query.states.iter().map(|state| state.as_str()));
     text_filter(db, &mut from, POOL, &query.pool);
     text_filter(db, &mut from, QUEUE, &query.queue);
     text_filter(db, &mut from, OPERATOR, &query.operator);
@@ -83,10 +88,12 @@ pub(super) async fn tis(db: &Db, query: &TiQuery) -> Result<Page<TiListing>, Err
     bounds(&mut from, "t.started_at", &query.started_at);
     bounds(&mut from, "t.ended_at", &query.ended_at);
     bounds(&mut from, DURATION, &query.duration);
+    let length = (from.text.len() == as_counted)
+        .then(|| counted("ti_count", |sql| keep(sql, ["c.namespace", "c.dag_id", "c.state"])));
     // The same number; whose it is says which index gives the order.
     let run = if of_any_run { "t.run" } else { "r.key" };
     let order = order_by(&query.order, column, &[run, "t.task", "t.map_index"]);
-    page(db, &select(), from, &order, query.window, read).await
+    page_of(db, &select(), from, length, &order, query.window, read).await
 }
 
 const DURATION: &str = "(t.ended_at - t.started_at)";
@@ -134,17 +141,23 @@ pub(super) async fn xcoms(db: &Db, query: &XcomQuery) -> Result<Page<XcomListing
     // A DAG has fewer runs than there are task instances of a name: an expression keeps a database from beginning there.
     let mut from = Sql::new(
         " FROM xcom x JOIN run r ON r.key = x.run
-         JOIN ti t ON t.run = x.run AND t.task = x.task AND t.map_index = x.map_index WHERE r.namespace = ",
+         JOIN ti t ON t.run = x.run AND t.task = x.task AND t.map_index = x.map_index WHERE ",
     );
-    from.arg(&*query.namespace);
-    text_filter(db, &mut from, "r.dag_id", &query.dag_id);
+    let keep = |sql: &mut Sql, [namespace, dag_id, task_id]: [&str; 3]| {
+        sql.push(namespace).push(" = ").arg(&*query.namespace);
+        text_filter(db, sql, dag_id, &query.dag_id);
+        text_filter(db, sql, task_id, &query.task_id);
+    };
+    keep(&mut from, ["r.namespace", "r.dag_id", "(t.task_id || '')"]);
+    let as_counted = from.text.len();
     one_of(&mut from, "x.run", query.run.map(|run| run.0));
     text_filter(db, &mut from, "r.run_id", &query.run_id);
-    text_filter(db, &mut from, "(t.task_id || '')", &query.task_id);
     one_of(&mut from, "x.map_index", query.map_indexes.iter().map(|index| index.0));
     text_filter(db, &mut from, "x.key", &query.key);
     bounds(&mut from, "r.logical_date", &query.logical_date);
     bounds(&mut from, "r.run_after", &query.run_after);
+    let length = (from.text.len() == as_counted)
+        .then(|| counted("xcom_count", |sql| keep(sql, ["c.namespace", "c.dag_id", "c.task_id"])));
     let value = if query.with_values { ", x.value, x.blob_path, x.blob_bytes" } else { "" };
     let select = format!(
         "x.run, x.task, x.map_index, x.key, x.at, r.namespace, r.dag_id, r.run_id, t.task_id, r.logical_date,
@@ -165,5 +178,5 @@ pub(super) async fn xcoms(db: &Db, query: &XcomQuery) -> Result<Page<XcomListing
     };
     // By the run's own row: its index gives this order, and a page is there without sorting all.
     let order = " ORDER BY r.key, x.task, x.map_index, x.key";
-    page(db, &select, from, order, query.window, read).await
+    page_of(db, &select, from, length, order, query.window, read).await
 }
