@@ -67,6 +67,7 @@ impl Coverage {
             ToWorker::Continue(_) => "continue",
             ToWorker::Acknowledge(_) => "acknowledge",
             ToWorker::Rejoin => "rejoin",
+            ToWorker::Outlived => "outlived",
             ToWorker::Joined(_) => "joined",
         };
         self.told.insert((name, phase));

@@ -31,6 +31,8 @@ pub(crate) struct Conn {
     pub down: VecDeque<Down>,
     /// Neither side sends over it any more.
     pub broken: bool,
+    /// Nothing that is sent over it from now on arrives, and nobody is told.
+    pub silent: bool,
     /// What was on its way up when it broke still arrives, late, until something of it is lost.
     pub late: bool,
 }

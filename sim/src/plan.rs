@@ -56,6 +56,10 @@ pub(crate) struct Faults {
     pub worker_freezes: Option<Micros>,
     pub worker_cut_off: Option<Micros>,
     pub connection_lost: Option<Micros>,
+    pub connection_silent: Option<Micros>,
+    pub leader_without_store: Option<Micros>,
+    pub worker_split: Option<Micros>,
+    pub worker_doubled: Option<Micros>,
     /// What was on its way over a lost connection still arrives, late.
     pub late: f64,
 }
@@ -115,6 +119,10 @@ impl Faults {
             worker_freezes: every(),
             worker_cut_off: every(),
             connection_lost: every(),
+            connection_silent: every(),
+            leader_without_store: every(),
+            worker_split: every(),
+            worker_doubled: every(),
             late: rng.unit(),
         }
     }

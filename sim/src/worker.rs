@@ -7,10 +7,10 @@ use updraft_core::{
     input::{Outcome, Report, ToWorker, WorkerEvent},
 };
 
-use crate::{Micros, net::ConnId};
+use crate::{Micros, net::ConnId, world::SERVERS};
 
 /// A worker process, with what it has.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Worker {
     pub id: WorkerId,
     /// Counts its lives, from 1. What was planned for an earlier life does not happen.
@@ -19,8 +19,12 @@ pub(crate) struct Worker {
     pub alive: bool,
     /// Until then it does nothing, and neither do its children.
     pub frozen_until: Micros,
-    /// Until then it reaches nobody.
-    pub cut_off_until: Micros,
+    /// Until then it does not reach this server.
+    pub cut_off_until: [Micros; SERVERS],
+    /// How much its wall clock is ahead.
+    pub skew: Micros,
+    /// Its next life began elsewhere, and it has not noticed: it takes nothing any more.
+    pub outlived: bool,
     pub conn: Option<ConnId>,
     pub slots: u32,
     pub queues: Vec<QueueName>,
@@ -88,7 +92,9 @@ impl Worker {
             incarnation: Incarnation(1),
             alive: true,
             frozen_until: 0,
-            cut_off_until: 0,
+            cut_off_until: [0; SERVERS],
+            skew: 0,
+            outlived: false,
             conn: None,
             slots,
             queues,
@@ -122,7 +128,7 @@ impl Worker {
             | ToWorker::Pause(a)
             | ToWorker::Continue(a)
             | ToWorker::Acknowledge(a) => a,
-            ToWorker::Rejoin | ToWorker::Joined(_) => return "",
+            ToWorker::Rejoin | ToWorker::Joined(_) | ToWorker::Outlived => return "",
         };
         match self.held.get(&attempt).map(|held| &held.phase) {
             None => "unknown",

@@ -94,8 +94,11 @@ pub(crate) struct World {
 
 type Step = Result<(), String>;
 
-/// So many events at one and the same time are no longer chance.
-const SPINS: u32 = 100_000;
+/// How many servers there are.
+pub(crate) const SERVERS: usize = 2;
+
+/// So many events within a second are no longer chance.
+const SPINS: u32 = 20_000;
 
 impl World {
     pub fn new(seed: u64, options: &Options) -> Self {
@@ -113,7 +116,7 @@ impl World {
             fence: 0,
             leader: 0,
             reign_until: 0,
-            servers: vec![Server::new(), Server::new()],
+            servers: (0..SERVERS).map(|_| Server::new()).collect(),
             workers: Vec::new(),
             conns: Vec::new(),
             orders: BTreeMap::new(),
@@ -153,14 +156,17 @@ impl World {
     fn live(&mut self) -> Step {
         say!(self, "{:?}", self.plan);
         self.begin();
-        let mut at_once = 0;
+        let (mut second, mut at_once) = (0, 0);
         while let Some(((at, _), event)) = self.queue.pop_first() {
             if self.done {
                 break;
             }
-            at_once = if at == self.now { at_once + 1 } else { 0 };
+            if at >= second + SECOND {
+                (second, at_once) = (at, 0);
+            }
+            at_once += 1;
             if at_once > SPINS {
-                return Err("the world spins: no time passes".into());
+                return Err(format!("the world spins: {SPINS} things happen within a second"));
             }
             self.now = at;
             self.events += 1;
@@ -213,6 +219,11 @@ impl World {
     /// What a server's clock shows.
     fn wall(&self, server: usize) -> Timestamp {
         wall(self.now + self.servers[server].skew)
+    }
+
+    /// What a worker's clock shows, or showed at another time of the world.
+    fn wall_of(&self, w: usize, at: Micros) -> Timestamp {
+        wall(at + self.workers[w].skew)
     }
 
     fn config(&self) -> Config {

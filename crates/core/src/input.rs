@@ -448,6 +448,8 @@ pub enum ToWorker {
     Acknowledge(AttemptId),
     /// The engine does not know this worker in this life: join (again).
     Rejoin,
+    /// A later life of it has joined: nothing that it says counts any more, and what it runs is to end.
+    Outlived,
     /// It has joined for this time, and what the engine gives it from here on goes by what it said then.
     Joined(u64),
 }

@@ -476,6 +476,10 @@ impl Leader {
                 (ToWorker::Acknowledge(attempt), _) => composed.push(FromServer::Acknowledge(vec![attempt])),
                 (ToWorker::Rejoin, _) => composed.push(FromServer::Rejoin),
                 (ToWorker::Joined(join), _) => composed.push(FromServer::Joined(join)),
+                (ToWorker::Outlived, _) => {
+                    let why = "a later life of this worker has joined: another of its name is at work";
+                    composed.push(FromServer::Refused(why.into()));
+                }
             }
         }
         composed

@@ -10,6 +10,7 @@ mod callbacks;
 mod calls;
 mod config;
 mod connection;
+mod ending;
 mod held;
 mod host;
 mod lease;
@@ -40,7 +41,7 @@ use self::{
     connection::{Connection, NoConnection, Told},
     held::{Held, Phase},
     host::Client,
-    lease::{Lease, Passed},
+    lease::Lease,
     runs::Runs,
     wanted::Running,
 };
@@ -157,10 +158,13 @@ pub async fn run(config: Config, mut asked: watch::Receiver<Asked>) -> Result<()
         lease: Lease::new(remote),
     };
     worker.take_over_survivors().await?;
-    worker.serve(&mut asked).await?;
+    let served = worker.serve(&mut asked).await;
+    if served.is_err() {
+        worker.abandon_all().await;
+    }
     worker.end_orphans().await;
     worker.tools.spawner.leave();
-    Ok(())
+    served
 }
 
 /// Whether an event says no more than that an attempt has begun, and what it is called.
@@ -239,34 +243,6 @@ impl Worker {
             Err(error) => warn!(%error, "can't remove what an earlier worker left in its folder"),
         }
         Ok(())
-    }
-
-    /// Ends what tasks have left behind unseen.
-    async fn end_orphans(&self) {
-        match self.tools.spawner.end_orphans(SURVIVOR_GRACE).await {
-            Ok(left) if left.ended == 0 && left.surviving.is_empty() => {}
-            Ok(left) => warn!(?left, "ended what tasks had left behind"),
-            Err(error) => warn!(%error, "can't end what tasks have left behind"),
-        }
-    }
-
-    /// Ends what others are given, or are about to be.
-    fn mind_lease(&mut self) {
-        let passed = self.lease.look();
-        if !self.held.any_runs() {
-            return;
-        }
-        match passed {
-            None => {}
-            Some(Passed::Asleep(asleep)) => {
-                warn!(?asleep, "ending what runs: this process did not act for longer than its lease");
-                self.each_running(&self.held.ids(), Running::abandon);
-            }
-            Some(Passed::Unheard(unheard)) => {
-                warn!(?unheard, "ending what runs: no server has answered, and the lease is about to pass");
-                self.each_running(&self.held.ids(), Running::abandon);
-            }
-        }
     }
 
     async fn serve(&mut self, asked: &mut watch::Receiver<Asked>) -> Result<(), Error> {

@@ -1,6 +1,8 @@
 //! What goes wrong, from time to time.
 
-use super::{Event, World};
+use std::ops::Range;
+
+use super::{Event, SERVERS, World};
 use crate::{Micros, SECOND};
 
 /// Something that goes wrong by itself; what can go wrong with a commit is drawn at each commit.
@@ -14,10 +16,18 @@ pub(crate) enum Fault {
     WorkerFreezes,
     WorkerCutOff,
     ConnectionLost,
+    /// What is sent over a connection is lost from now on, and neither side is told.
+    ConnectionSilent,
+    /// The leader alone does not reach the store.
+    LeaderWithoutStore,
+    /// A worker does not reach one of the servers, which reach each other's store.
+    WorkerSplit,
+    /// A worker's machine stands still and is taken for lost, a next life of it begins elsewhere, and then it goes on.
+    WorkerDoubled,
 }
 
 impl Fault {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 12] = [
         Self::LeaderStalls,
         Self::LeaderDies,
         Self::StoreDown,
@@ -26,6 +36,10 @@ impl Fault {
         Self::WorkerFreezes,
         Self::WorkerCutOff,
         Self::ConnectionLost,
+        Self::ConnectionSilent,
+        Self::LeaderWithoutStore,
+        Self::WorkerSplit,
+        Self::WorkerDoubled,
     ];
 
     fn name(self) -> &'static str {
@@ -38,6 +52,10 @@ impl Fault {
             Self::WorkerFreezes => "worker freezes",
             Self::WorkerCutOff => "worker cut off",
             Self::ConnectionLost => "connection lost",
+            Self::ConnectionSilent => "connection silent",
+            Self::LeaderWithoutStore => "leader without store",
+            Self::WorkerSplit => "worker split from a server",
+            Self::WorkerDoubled => "worker doubled",
         }
     }
 }
@@ -54,6 +72,10 @@ impl World {
             Fault::WorkerFreezes => faults.worker_freezes,
             Fault::WorkerCutOff => faults.worker_cut_off,
             Fault::ConnectionLost => faults.connection_lost,
+            Fault::ConnectionSilent => faults.connection_silent,
+            Fault::LeaderWithoutStore => faults.leader_without_store,
+            Fault::WorkerSplit => faults.worker_split,
+            Fault::WorkerDoubled => faults.worker_doubled,
         }
     }
 
@@ -107,17 +129,41 @@ impl World {
                 let until = &mut self.workers[w].frozen_until;
                 *until = (*until).max(self.now + long);
             }
-            Fault::WorkerCutOff => {
-                self.workers[w].cut_off_until = self.now + long;
-                self.lose_connection(w);
-            }
+            Fault::WorkerCutOff => self.cut_off(w, 0..SERVERS, long),
             Fault::ConnectionLost => self.lose_connection(w),
+            Fault::ConnectionSilent => self.silence(w),
+            Fault::LeaderWithoutStore => {
+                if let Some(s) = leader {
+                    self.servers[s].without_store_until = self.now + long;
+                }
+            }
+            Fault::WorkerSplit => {
+                let s = self.rng.below(SERVERS as u64) as usize;
+                self.cut_off(w, s..s + 1, long);
+            }
+            Fault::WorkerDoubled => self.double_worker(w, long),
         }
     }
 
     pub(super) fn note_fault(&mut self, fault: &'static str) {
         self.checks.note_fault(self.now, fault);
         self.coverage.count(fault);
+    }
+
+    /// A worker reaches these servers no more. Its connection breaks, or nobody is told.
+    fn cut_off(&mut self, w: usize, from: Range<usize>, long: Micros) {
+        for s in from.clone() {
+            self.workers[w].cut_off_until[s] = self.now + long;
+        }
+        if self.workers[w].conn.is_some_and(|conn| from.contains(&self.conns[conn].server)) {
+            if self.rng.chance(0.5) { self.silence(w) } else { self.lose_connection(w) }
+        }
+    }
+
+    fn silence(&mut self, w: usize) {
+        if let Some(conn) = self.workers[w].conn {
+            self.conns[conn].silent = true;
+        }
     }
 
     fn lose_connection(&mut self, w: usize) {
@@ -135,10 +181,17 @@ impl World {
     }
 
     fn step_clock(&mut self) {
-        let s = self.rng.below(self.servers.len() as u64) as usize;
         let size = self.rng.log_between(SECOND / 100, 7200 * SECOND);
         let by = if self.rng.chance(0.5) { size } else { -size };
-        self.servers[s].skew = (self.servers[s].skew + by).clamp(-7200 * SECOND, 7200 * SECOND);
+        let set = |skew: Micros| (skew + by).clamp(-7200 * SECOND, 7200 * SECOND);
+        if self.rng.chance(0.5) {
+            let w = self.rng.below(self.workers.len() as u64) as usize;
+            self.workers[w].skew = set(self.workers[w].skew);
+            say!(self, "the clock of w{w} is now {} s ahead", self.workers[w].skew / SECOND);
+            return;
+        }
+        let s = self.rng.below(self.servers.len() as u64) as usize;
+        self.servers[s].skew = set(self.servers[s].skew);
         say!(self, "the clock of server {s} is now {} s ahead", self.servers[s].skew / SECOND);
         self.plan_wake(s);
     }

@@ -27,6 +27,8 @@ pub(crate) struct Server {
     /// Until when it may count on being the leader, by its own clock that is never set.
     pub reign_until: Micros,
     pub stalled_until: Micros,
+    /// Until then it does not reach the store, which others do.
+    pub without_store_until: Micros,
     /// How much its wall clock is ahead, and how much it was when the engine was last told the time.
     pub skew: Micros,
     told_skew: Micros,
@@ -81,6 +83,7 @@ impl Server {
             fence: 0,
             reign_until: 0,
             stalled_until: 0,
+            without_store_until: 0,
             skew: 0,
             told_skew: 0,
             inbox: VecDeque::new(),
@@ -102,6 +105,7 @@ impl World {
             up: true,
             epoch: server.epoch + 1,
             skew: server.skew,
+            without_store_until: server.without_store_until,
             lead_plan: server.lead_plan,
             ..Server::new()
         };
@@ -166,7 +170,7 @@ impl World {
             return Ok(());
         }
         self.plan_lead(s, self.plan.reign / 3);
-        if self.store_down_until > self.now {
+        if !self.reaches_store(s) {
             return Ok(());
         }
         let until = self.now + self.plan.reign;
@@ -195,6 +199,15 @@ impl World {
         self.servers[s].told_skew = self.servers[s].skew;
         let engine = Engine::restore(self.config(), self.disk.snapshot(), self.wall(s));
         self.commit_and_act(s, engine, &[])
+    }
+
+    fn reaches_store(&self, s: usize) -> bool {
+        self.store_down_until.max(self.servers[s].without_store_until) <= self.now
+    }
+
+    /// The connection that a server has of the worker of this name.
+    pub(super) fn known_connection(&self, s: usize, worker: &WorkerId) -> Option<ConnId> {
+        self.servers[s].conns.get(worker).copied().filter(|conn| !self.conns[*conn].broken)
     }
 
     /// Something for a server to take at its next turn.
@@ -285,9 +298,15 @@ impl World {
             In::Up { conn, up } => {
                 let (worker, incarnation) = (self.conns[conn].name.clone(), self.conns[conn].incarnation);
                 let newest = self.servers[s].conns.get(&worker).copied();
-                let replaced = newest.is_some_and(|newest| newest > conn);
+                // That of a later life counts, and of one life the last.
+                let of = |conn: ConnId| (self.conns[conn].incarnation, conn);
+                let replaced = newest.is_some_and(|newest| of(newest) > of(conn));
+                let ended = if replaced { Some(conn) } else { newest.filter(|newest| *newest != conn) };
                 if !replaced {
                     self.servers[s].conns.insert(worker.clone(), conn);
+                }
+                if let Some(ended) = ended.filter(|ended| !self.conns[*ended].broken) {
+                    self.break_connection(ended, false);
                 }
                 for event in up.events {
                     // A connection that was replaced can't say any more who is there.
@@ -377,7 +396,7 @@ impl World {
                 return Ok(());
             }
         } else {
-            if fate == Fate::Refused || self.store_down_until > self.now {
+            if fate == Fate::Refused || !self.reaches_store(s) {
                 self.rebuild(s, "a commit was refused");
                 return Ok(());
             }
@@ -418,7 +437,8 @@ impl World {
             // Whom the engine does not know has no lease that could be extended.
             let worker = &self.conns[*conn].name;
             let unknown = out.effects.iter().any(|effect| {
-                matches!(effect, Effect::Send { worker: w, message: ToWorker::Rejoin, .. } if w == worker)
+                let is_unknown = |message: &ToWorker| matches!(message, ToWorker::Rejoin | ToWorker::Outlived);
+                matches!(effect, Effect::Send { worker: w, message, .. } if w == worker && is_unknown(message))
             });
             if !unknown {
                 self.send_down(*conn, Down::Heartbeat(*beat));

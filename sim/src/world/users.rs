@@ -79,11 +79,14 @@ impl World {
         self.store_down_until = 0;
         for server in &mut self.servers {
             server.stalled_until = server.stalled_until.min(self.now);
+            server.without_store_until = 0;
         }
         for w in 0..self.workers.len() {
             let worker = &mut self.workers[w];
-            worker.cut_off_until = 0;
-            worker.frozen_until = worker.frozen_until.min(self.now);
+            worker.cut_off_until = Default::default();
+            // One that was outlived stays as it is until its lease is over: see `WorkerDoubled`.
+            let least = if worker.outlived { self.now.max(worker.lease_until) } else { self.now };
+            worker.frozen_until = worker.frozen_until.min(least);
         }
         let worker = &mut self.workers[0];
         worker.slots = worker.slots.max(2);

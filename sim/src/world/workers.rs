@@ -1,13 +1,13 @@
 //! What workers do, and how they reach a server.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use updraft_core::{
     AttemptId, Incarnation, Namespace,
     input::{AttemptEnd, Outcome, Report, ToWorker, WorkerEvent},
 };
 
-use super::{Event, Step, World, server::In, wall};
+use super::{Event, Step, World, server::In};
 use crate::{
     Micros, SECOND,
     net::{Conn, ConnId, Down, Up},
@@ -56,6 +56,7 @@ impl World {
             self.workers[w].conn = None;
         }
         let third = self.plan.lease / 3;
+        self.mind_silence(w);
         if self.workers[w].conn.is_some() {
             self.send_up(w, vec![WorkerEvent::Heartbeat], true);
             self.plan_beat(w, third);
@@ -68,14 +69,30 @@ impl World {
         }
     }
 
+    /// A server that has not answered for so long is not there any more, whatever the network believes.
+    fn mind_silence(&mut self, w: usize) {
+        let silence = (self.plan.lease / 3).clamp(6 * SECOND, 12 * SECOND);
+        let worker = &self.workers[w];
+        let Some(conn) = worker.conn else { return };
+        if worker.beats.values().next().is_some_and(|sent| self.now - sent > silence) {
+            say!(self, "w{w} gives up connection {conn}, over which nothing comes");
+            self.conns[conn].broken = true;
+            self.workers[w].conn = None;
+        }
+    }
+
     /// Opens a connection to a server that leads, and joins. Says whether there was one.
     fn connect(&mut self, w: usize) -> bool {
-        if self.workers[w].cut_off_until > self.now {
+        let reached = |s: &usize| self.workers[w].cut_off_until[*s] <= self.now;
+        let leads = |s: &usize| self.servers[*s].up && self.servers[*s].engine.is_some();
+        let leaders: Vec<usize> = (0..self.servers.len()).filter(leads).filter(reached).collect();
+        let Some(&s) = self.rng.pick(&leaders) else { return false };
+        let worker = &self.workers[w];
+        let other = self.known_connection(s, &worker.id).map(|conn| self.conns[conn].incarnation);
+        if other.is_some_and(|other| other > worker.incarnation) {
+            // A later life of it is connected.
             return false;
         }
-        let leads = |s: &usize| self.servers[*s].up && self.servers[*s].engine.is_some();
-        let leaders: Vec<usize> = (0..self.servers.len()).filter(leads).collect();
-        let Some(&s) = self.rng.pick(&leaders) else { return false };
         let worker = &mut self.workers[w];
         worker.conn = Some(self.conns.len());
         worker.beats.clear();
@@ -90,6 +107,7 @@ impl World {
             down_free: 0,
             down: VecDeque::new(),
             broken: false,
+            silent: false,
             late: false,
         });
         say!(self, "w{w} connects to server {s} (connection {})", self.conns.len() - 1);
@@ -105,8 +123,8 @@ impl World {
             worker.lease_until = self.now + self.plan.lease;
         }
         let until = worker.lease_until;
-        let events = worker.announcement(wall);
         let life = worker.life;
+        let events = self.workers[w].announcement(|at| self.wall_of(w, at));
         self.at(until, Event::Lease { worker: w, life });
         self.send_up(w, events, true);
     }
@@ -123,6 +141,9 @@ impl World {
         if c.broken {
             return;
         }
+        if c.silent {
+            return self.coverage.count("message lost");
+        }
         c.up_free = c.up_free.max(self.now + delay);
         let at = c.up_free;
         self.at(at, Event::Arrives { conn, up: Up { events, beat } });
@@ -133,6 +154,9 @@ impl World {
         let c = &mut self.conns[conn];
         if c.broken {
             return;
+        }
+        if c.silent {
+            return self.coverage.count("message lost");
         }
         c.down_free = c.down_free.max(self.now + delay);
         c.down.push_back(down);
@@ -159,7 +183,8 @@ impl World {
     }
 
     fn report(&mut self, w: usize, attempt: AttemptId, at: Micros, report: Report) {
-        self.send_up(w, vec![WorkerEvent::Report { attempt, at: wall(at), report }], false);
+        let at = self.wall_of(w, at);
+        self.send_up(w, vec![WorkerEvent::Report { attempt, at, report }], false);
     }
 
     pub(super) fn on_told(&mut self, conn: ConnId) -> Step {
@@ -188,6 +213,10 @@ impl World {
                     ToWorker::Continue(attempt) => self.on_continue(w, attempt),
                     ToWorker::Acknowledge(attempt) => return self.on_acknowledge(w, attempt),
                     ToWorker::Rejoin => self.join(w),
+                    ToWorker::Outlived => {
+                        self.workers[w].held.clear();
+                        self.kill_worker(w);
+                    }
                     ToWorker::Joined(join) => self.workers[w].joined = join,
                 }
             }
@@ -243,7 +272,8 @@ impl World {
 
     fn on_assign(&mut self, w: usize, attempt: AttemptId) {
         let worker = &self.workers[w];
-        if worker.joined != worker.joins || worker.held.contains_key(&attempt) {
+        let is_late = worker.outlived || worker.joined != worker.joins;
+        if is_late || worker.held.contains_key(&attempt) {
             return;
         }
         let watch = self.orders.get(&attempt).is_some_and(|order| order.watch);
@@ -271,7 +301,8 @@ impl World {
         say!(self, "w{w} begins {attempt}");
         let order = self.orders.get(&attempt).cloned().unwrap_or_default();
         let now = self.now;
-        let (length, end) = outcome::draw(&mut self.rng, &self.plan.outcomes, &order, self.calm, now);
+        let shown = now + self.workers[w].skew;
+        let (length, end) = outcome::draw(&mut self.rng, &self.plan.outcomes, &order, self.calm, shown);
         let held = &mut self.workers[w].held;
         if let Some(held) = held.get_mut(&attempt) {
             held.phase = Phase::Running { since: now, until: now + length, end };
@@ -380,7 +411,7 @@ impl World {
         self.send_up(w, vec![WorkerEvent::Left], false);
         self.workers[w].alive = false;
         let back = self.rng.log_between(SECOND, 120 * SECOND);
-        self.after(back, Event::WorkerUp { worker: w });
+        self.plan_worker_up(w, back);
     }
 
     /// A worker process dies. Its children live on, or not: that shows when it is back.
@@ -394,7 +425,55 @@ impl World {
             self.break_connection(conn, true);
         }
         let back = self.rng.log_between(SECOND / 10, 300 * SECOND);
-        self.after(back, Event::WorkerUp { worker: w });
+        self.plan_worker_up(w, back);
+    }
+
+    /// A worker starts again; not one whose next life has begun elsewhere.
+    fn plan_worker_up(&mut self, w: usize, delay: Micros) {
+        if !self.workers[w].outlived {
+            self.after(delay, Event::WorkerUp { worker: w });
+        }
+    }
+
+    /// A worker's machine stands still until after its lease, and is taken for lost: its next life begins elsewhere,
+    /// with nothing. Then the old one goes on with what it had, and with its old number.
+    pub(super) fn double_worker(&mut self, w: usize, long: Micros) {
+        const MOST: u64 = 3;
+        let worker = &self.workers[w];
+        let joined = worker.lease_until < Micros::MAX;
+        if !worker.alive
+            || worker.outlived
+            || !joined
+            || self.workers.len() as u64 >= self.plan.workers + MOST
+        {
+            return;
+        }
+        let z = self.workers.len();
+        say!(self, "w{w} stands still and is w{z} from now on; another takes its name");
+        let old = Worker {
+            conn: None,
+            outlived: true,
+            frozen_until: worker.frozen_until.max(worker.lease_until).max(self.now) + long,
+            slots: 0,
+            queues: Vec::new(),
+            beats: BTreeMap::new(),
+            ..worker.clone()
+        };
+        let (life, until) = (old.life, old.lease_until);
+        for (attempt, held) in &old.held {
+            let (attempt, plan) = (*attempt, held.plan);
+            match held.phase {
+                Phase::Given => self.after(0, Event::Begin { worker: z, life, attempt }),
+                Phase::Running { until, .. } => self.at(until, Event::End { worker: z, life, attempt, plan }),
+                Phase::Ending { .. } => self.after(SECOND, Event::End { worker: z, life, attempt, plan }),
+                Phase::Paused { .. } | Phase::Over { .. } => {}
+            }
+        }
+        self.workers.push(old);
+        self.at(until, Event::Lease { worker: z, life });
+        self.plan_beat(z, 0);
+        self.workers[w].held.clear();
+        self.kill_worker(w);
     }
 
     pub(super) fn on_worker_up(&mut self, w: usize) {

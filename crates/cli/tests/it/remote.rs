@@ -101,6 +101,40 @@ def main(ti, var):
 "#;
 
 #[tokio::test]
+async fn of_two_workers_of_one_name_the_first_ends_with_what_it_runs() {
+    let mut system = System::new(&[]);
+    system.start(4);
+    system.until(&["health"], |done| done.code == 0).await;
+    let pids = system.shared().join("pids");
+    let dag = format!(
+        "long: {{schedule: '@once', default_args: {{start_date: 2024-01-01, retries: 0, queue: far}}, tasks: \
+         {{t: {{operator: bash, bash_command: 'echo $$ >> {}; sleep 600'}}}}}}",
+        pids.display()
+    );
+    std::fs::write(system.home().join("dags/long.yaml"), dag).unwrap();
+    let begun = async |count: usize| {
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        for _ in 0..1200 {
+            tick.tick().await;
+            let text = std::fs::read_to_string(&pids).unwrap_or_default();
+            if text.lines().count() == count {
+                return text;
+            }
+        }
+        panic!("not begun {count} times");
+    };
+    let token = token(&system);
+    let mut first = Remote::start(&system, &token);
+    let pid = begun(1).await;
+    let second = Remote::start(&system, &token);
+    begun(2).await;
+    assert_ne!(first.gone().await, Some(0));
+    assert!(first.said().contains("a later life of "), "{}", first.said());
+    assert!(!std::path::Path::new("/proc").join(pid.trim()).exists(), "{} lives on", pid.trim());
+    drop(second);
+}
+
+#[tokio::test]
 async fn a_worker_elsewhere_runs_tasks_of_its_queues_and_all_they_leave_is_on_the_server() {
     let mut system = System::new(&[("far.yaml", DAG), ("asks.py", ASKS)]);
     system.set("AIRFLOW_VAR_COLOUR", "blue");

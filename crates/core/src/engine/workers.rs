@@ -176,6 +176,13 @@ impl Engine {
         incarnation: Incarnation,
         event: WorkerEvent,
     ) {
+        if self.workers.get(&id).is_some_and(|worker| worker.incarnation > incarnation) {
+            return self.out.effects.push(Effect::Send {
+                worker: id,
+                incarnation,
+                message: ToWorker::Outlived,
+            });
+        }
         if let WorkerEvent::Joined { join, slots, queues, namespace, held } = event {
             return self.on_joined(now, id, incarnation, join, (slots, queues, namespace), held);
         }
@@ -222,10 +229,6 @@ impl Engine {
     ) {
         let lease_until = now.saturating_add(self.config.lease).unwrap_or(Timestamp::MAX);
         let known = self.workers.get(&id).map(|w| w.incarnation);
-        if known.is_some_and(|known| known > incarnation) {
-            // An earlier life that has not noticed the later one.
-            return;
-        }
         let worker = self.workers.entry(id.clone()).or_insert_with(|| Worker::new(incarnation, lease_until));
         worker.incarnation = incarnation;
         worker.slots = slots;

@@ -33,6 +33,36 @@ fn an_order_is_for_one_life_of_a_worker() {
 }
 
 #[test]
+fn an_earlier_life_of_a_worker_is_told_to_end_and_counts_no_more() {
+    let mut world = World::new(1);
+    world.put(dag("d", &["a"], &[]));
+    let run = world.trigger("d");
+    let first = world.assigned()[0];
+    world.join(2, 1, Vec::new());
+    let second = world.assigned().pop().unwrap();
+    let (queues, namespace, held) = (vec!["default".into()], None, vec![first]);
+    let joined = WorkerEvent::Joined { join: 7, slots: 1, queues, namespace, held };
+    let ended = Report::Ended(Box::new(Outcome::new(AttemptEnd::Success)));
+    let ended = WorkerEvent::Report { attempt: first, at: world.now, report: ended };
+    for event in [joined, ended, WorkerEvent::Heartbeat, WorkerEvent::Draining, WorkerEvent::Left] {
+        let incarnation = Incarnation(1);
+        world.engine.step(world.now, Input::Worker { worker: "w".into(), incarnation, event: event.clone() });
+        let outlived = Effect::Send { worker: "w".into(), incarnation, message: ToWorker::Outlived };
+        assert_eq!(world.engine.take_output().effects, [outlived], "{event:?}");
+    }
+    assert_eq!(world.state(run, "a"), S::Queued);
+    world.worker(
+        2,
+        WorkerEvent::Report {
+            attempt: second,
+            at: world.now,
+            report: Report::Ended(Box::new(Outcome::new(AttemptEnd::Success))),
+        },
+    );
+    assert_eq!(world.state(run, "a"), S::Success);
+}
+
+#[test]
 fn attempts_lost_too_often_in_a_row_fail() {
     let mut world = World::new(8);
     world.put(dag("d", &["a"], &[]));

@@ -59,7 +59,9 @@ pub(crate) async fn serve(mut socket: WebSocket, shared: Arc<Shared>, joining: J
         // It looks for the leader again.
         Err(NotAdded::Closed) => return,
         Err(NotAdded::Outlived) => {
-            return refuse(&mut socket, format!("a later life of worker `{worker}` is connected")).await;
+            let why =
+                format!("a later life of worker `{worker}` is connected: another of its name is at work");
+            return refuse(&mut socket, why).await;
         }
     };
     info!(%worker, pid, "a worker connected");
