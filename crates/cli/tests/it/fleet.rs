@@ -4,6 +4,7 @@ mod faults;
 mod members;
 mod proxy;
 mod soak;
+mod upgrade;
 
 use std::{
     collections::BTreeMap,
