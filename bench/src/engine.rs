@@ -118,6 +118,7 @@ impl Led {
             workers: Arc::new(Workers::default()),
             deliveries,
             logs: Arc::new(LogFolder::new(std::env::temp_dir().join("updraft-bench-logs"))),
+            base_url: String::new(),
         };
         let leader = Leader::take_over(Config::default(), inbox, around).await.map_err(|(error, _)| error)?;
         let leading = tokio::spawn(async move {

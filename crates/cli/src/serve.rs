@@ -350,6 +350,7 @@ impl Leading {
                 workers: self.workers.clone(),
                 deliveries,
                 logs: self.logs.clone(),
+                base_url: self.deliverer.base_url.clone(),
             };
             self.workers.open(reign.certain_until());
             let ended = match Leader::take_over(self.config.clone(), inbox, around).await {
@@ -384,7 +385,8 @@ impl Leading {
         let (store, leader) = (self.candidate.store.clone(), self.leader.clone());
         let mut beside = JoinSet::new();
         beside.spawn(Backfiller { store: store.clone(), leader: leader.clone() }.run());
-        beside.spawn(Caller { store: store.clone(), workers: self.workers.clone() }.run());
+        let base_url = self.deliverer.base_url.clone();
+        beside.spawn(Caller { store: store.clone(), workers: self.workers.clone(), base_url }.run());
         let (folder, paused_at_creation) = (self.folder.clone(), self.paused_at_creation);
         beside.spawn(self.deployments.clone().run(folder, paused_at_creation));
         let (logs, blobs, config) = (self.logs.clone(), self.blobs.clone(), self.retention);

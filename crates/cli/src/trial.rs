@@ -189,11 +189,12 @@ async fn lead(
         // Nobody is told of a trial.
         deliveries: mpsc::unbounded_channel().0,
         logs: logs.clone(),
+        base_url: String::new(),
     };
     let leader = Leader::take_over(engine, inbox, around).await;
     let leader = leader.map_err(|(error, _)| error)?;
     // What a DAG has called about its run is called, as what its tasks have.
-    let caller = Caller { store: store.clone(), workers: workers.clone() };
+    let caller = Caller { store: store.clone(), workers: workers.clone(), base_url: String::new() };
     tokio::spawn(async move {
         let callbacks = tokio::spawn(caller.run());
         leader.run().await;

@@ -1,14 +1,17 @@
 //! What servers and workers say to each other. Control goes over one WebSocket as JSON, one message a
 //! frame; what can be large (logs that are not short, values, XComs) goes over HTTP beside it.
 
+mod shown;
+
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::shown::{RunFound, RunShown, TaskShown};
 use crate::{
-    AssetEvent, AttemptId, Callback, CallbackOn, DagId, DeliveryId, GroupId, Incarnation, MapIndex,
+    Asset, AssetEvent, AttemptId, Callback, CallbackOn, DagId, DeliveryId, GroupId, Incarnation, MapIndex,
     Namespace, QueueName, RunId, RunState, TaskId, TiStateName, WorkerId,
     input::{Outcome, WorkerEvent},
     record::RunType,
@@ -239,6 +242,9 @@ pub struct OrderTask {
     pub run_as_user: Option<String>,
     /// Who answers for it.
     pub owner: String,
+    /// What of it is only to be seen.
+    #[serde(default, skip_serializing_if = "TaskShown::is_plain")]
+    pub shown: TaskShown,
     /// Parameters of its own, over those of the run.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Value>,
@@ -288,6 +294,9 @@ pub struct OrderRun {
     /// What happened to assets, that it was made for; of very many the latest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asset_events: Vec<Arc<AssetEvent>>,
+    /// What the DAG says of the assets that it waits for, where something happened to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assets: Vec<Asset>,
     /// What was given with it.
     pub conf: Arc<Value>,
     /// The DAG's parameters, those of the run in place of the defaults.
@@ -307,6 +316,9 @@ pub struct OrderRun {
     /// The DAG's tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// What of it and its DAG is only to be seen.
+    #[serde(default)]
+    pub shown: RunShown,
 }
 
 /// A bundle that a run's DAG was deployed with: `GET /worker/v1/bundles/{hash}`.
@@ -379,6 +391,9 @@ pub struct RunWanted {
     pub reset: bool,
     /// Not where the DAG is paused.
     pub unless_paused: bool,
+    /// What is noted on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// The answer to a [`RunWanted`].

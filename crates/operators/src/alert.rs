@@ -13,8 +13,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Map, Value};
 use updraft_core::{
-    AttemptId, MapIndex, RunKey, TaskIx, TiKey,
-    protocol::{Connection, NextInterval, Order, OrderRun, OrderTask, XcomFound, XcomQuery},
+    AttemptId, DagId, MapIndex, RunId, RunKey, TaskIx, TiKey,
+    protocol::{
+        Connection, NextInterval, Order, OrderRun, OrderTask, RunFound, RunShown, TaskShown, XcomFound,
+        XcomQuery,
+    },
     record::{DeliveryRow, RunType},
 };
 
@@ -61,6 +64,7 @@ fn order(row: &DeliveryRow) -> Order {
             first_started_at: None,
             run_as_user: None,
             owner: text("owner"),
+            shown: TaskShown::default(),
             params: BTreeMap::new(),
             callbacks: Vec::new(),
         },
@@ -74,6 +78,7 @@ fn order(row: &DeliveryRow) -> Order {
             run_after: time("run_after").unwrap_or(row.at),
             started_at: time("started_at"),
             asset_events: Vec::new(),
+            assets: Vec::new(),
             conf: Arc::default(),
             params: BTreeMap::new(),
             template: BTreeMap::new(),
@@ -82,6 +87,7 @@ fn order(row: &DeliveryRow) -> Order {
             source: String::new(),
             bundle: None,
             tags: Vec::new(),
+            shown: RunShown::default(),
         }),
     }
 }
@@ -110,6 +116,10 @@ impl Host for Nowhere {
 
     fn previous_success(&self) -> Result<Option<PreviousSuccess>, HostError> {
         nowhere("other runs")
+    }
+
+    fn run(&self, _: &DagId, _: &RunId) -> Result<Option<RunFound>, HostError> {
+        nowhere("what changes in a run, and other runs")
     }
 
     fn next_interval(&self) -> Result<Option<NextInterval>, HostError> {

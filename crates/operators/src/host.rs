@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use updraft_core::protocol::{Connection, NextInterval, XcomFound, XcomQuery};
+use updraft_core::{
+    DagId, RunId,
+    protocol::{Connection, NextInterval, RunFound, XcomFound, XcomQuery},
+};
 
 use crate::{Files, work::ProcessPlan};
 
@@ -28,6 +31,9 @@ pub trait Host: Send + Sync {
 
     /// The last run of the DAG before the order's own that succeeded.
     fn previous_success(&self) -> Result<Option<PreviousSuccess>, HostError>;
+
+    /// A run of the order's namespace, as it is now.
+    fn run(&self, dag_id: &DagId, run_id: &RunId) -> Result<Option<RunFound>, HostError>;
 
     /// Until when the order's run is its DAG's latest; `None` where the schedule has no time after it.
     fn next_interval(&self) -> Result<Option<NextInterval>, HostError>;

@@ -2,7 +2,7 @@
 //! bytes, whatever `mode` says. Those whose look is a process wait in that one: they take the same arguments, and no more is
 //! theirs of this.
 
-#[cfg(any(feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
+#[cfg(any(feature = "ftp", feature = "http", feature = "s3", feature = "sql", feature = "ssh"))]
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -10,7 +10,7 @@ use std::{
 use std::{fmt, future::Future, pin::Pin};
 
 use jiff::{SignedDuration, Timestamp};
-#[cfg(any(feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
+#[cfg(any(feature = "ftp", feature = "http", feature = "s3", feature = "sql", feature = "ssh"))]
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use updraft_core::{
     AttemptId,
@@ -170,15 +170,15 @@ impl Sensor {
 }
 
 /// So many ask one server at a time; the others wait their turn. A thousand sensors are not a thousand connections.
-#[cfg(any(feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
+#[cfg(any(feature = "ftp", feature = "http", feature = "s3", feature = "sql", feature = "ssh"))]
 const AT_ONCE: usize = 8;
 
 /// Whose turn it is to ask a server.
-#[cfg(any(feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
+#[cfg(any(feature = "ftp", feature = "http", feature = "s3", feature = "sql", feature = "ssh"))]
 #[derive(Debug, Default)]
 pub(crate) struct Turns(Mutex<HashMap<String, Arc<Semaphore>>>);
 
-#[cfg(any(feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
+#[cfg(any(feature = "ftp", feature = "http", feature = "s3", feature = "sql", feature = "ssh"))]
 impl Turns {
     /// Waits for a turn at this server, which lasts until the permit is dropped.
     pub(crate) async fn of(&self, server: &str) -> Option<OwnedSemaphorePermit> {

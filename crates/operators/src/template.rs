@@ -27,6 +27,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 use updraft_core::protocol::Order;
 
+/// The names of Airflow's context whose attributes are known whatever the run, and these.
+pub use self::airflow::ATTRIBUTES;
+pub(crate) use self::airflow::log_url;
 use self::{airflow::World, eval::Machine, fault::Fault, time::DateTime, value::Value};
 use crate::{Host, HostError};
 
@@ -181,7 +184,8 @@ pub(crate) fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%") || text.contains("{#")
 }
 
-/// Checks that the templates in a value can be read: their syntax, not their names.
+/// Checks that the templates in a value can be read: their syntax, their filters and tests, and attributes of Airflow's
+/// objects, where it is certain that these are asked for. Whether there are other names depends on the run.
 ///
 /// # Errors
 ///
@@ -189,7 +193,7 @@ pub(crate) fn is_template(text: &str) -> bool {
 pub fn check(field: &str, value: &Json) -> Result<(), BadTemplate> {
     match value {
         Json::String(text) if is_template(text) => {
-            syntax::read(text).map(drop).map_err(|fault| BadTemplate::at(field, *fault))
+            syntax::check(text).map_err(|fault| BadTemplate::at(field, *fault))
         }
         Json::Array(items) => {
             items.iter().enumerate().try_for_each(|(place, item)| check(&format!("{field}[{place}]"), item))

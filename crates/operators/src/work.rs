@@ -96,6 +96,14 @@ pub struct TaskContext {
     pub shared: Arc<Shared>,
     /// What it asks of the server while it is at work.
     pub server: Arc<dyn Server>,
+    /// What calls functions of Python for it.
+    pub functions: Arc<dyn Functions>,
+}
+
+/// Calls functions of Python for a [`NativeTask`]: each in a process of its own, which is guarded as a task's.
+pub trait Functions: Send + Sync {
+    /// Runs the process of one, and gives what it leaves as its result. The process ends where nobody waits for it.
+    fn call(&self, plan: ProcessPlan) -> Asked<'_, serde_json::Value>;
 }
 
 /// What a [`NativeTask`] may ask of the server. Waits for one that is away.
@@ -121,6 +129,6 @@ pub trait TaskLog: Send + Sync {
 pub struct Shared {
     #[cfg(feature = "http")]
     pub(crate) http: crate::operators::http::Client,
-    #[cfg(any(feature = "ftp", feature = "s3", feature = "sql", feature = "ssh"))]
+    #[cfg(any(feature = "ftp", feature = "http", feature = "s3", feature = "sql", feature = "ssh"))]
     pub(crate) turns: crate::sensor::Turns,
 }

@@ -261,7 +261,9 @@ mod tests {
         let (leader, inbox) = channel();
         let (deliveries, workers) = (mpsc::unbounded_channel().0, Arc::default());
         let logs = Arc::new(crate::logs::LogFolder::new("logs"));
-        let around = Surroundings { store: store.clone(), fence, certain_until, workers, deliveries, logs };
+        let base_url = String::new();
+        let around =
+            Surroundings { store: store.clone(), fence, certain_until, workers, deliveries, logs, base_url };
         let leads = Leader::take_over(updraft_core::Config::default(), inbox, around).await;
         tokio::spawn(leads.map_err(|(error, _)| error).unwrap().run());
         let folder = Folder {

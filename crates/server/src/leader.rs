@@ -122,6 +122,8 @@ pub struct Surroundings {
     pub deliveries: mpsc::UnboundedSender<DeliveryId>,
     /// The logs of attempts.
     pub logs: Arc<dyn Logs>,
+    /// Where people see this server: `http://127.0.0.1:8080`. Empty where nobody can.
+    pub base_url: String,
 }
 
 /// The inbox of a leader to be.
@@ -183,7 +185,7 @@ impl Leader {
             waiting: HashMap::new(),
             next_command: 0,
             wants: Vec::new(),
-            orders: Orders::default(),
+            orders: Orders::new(around.base_url),
             clock: Clock::new(now(), Instant::now()),
             paced_until: Instant::now(),
         })
@@ -424,7 +426,7 @@ impl Leader {
         let snapshot = self.patiently(|| store.load()).await?;
         self.last_run = RunKey(snapshot.last_run);
         self.engine = Engine::restore(self.config.clone(), snapshot, now());
-        self.orders = Orders::default();
+        self.orders.clear();
         self.outdated.clear();
         self.workers.rejoin_all();
         Ok(())

@@ -18,7 +18,7 @@ reader:
     read:
       operator: bash
       bash_command: >-
-        echo {% for uri, events in triggering_asset_events.items() %}{{ uri }}
+        echo {% for asset, events in triggering_asset_events.items() %}{{ asset.uri }}
         {% for event in events %}{{ event.source_dag_id }}.{{ event.source_run_id }} {{ event.extra | length }}{% endfor %}{% endfor %}
     plain:
       operator: bash

@@ -73,6 +73,6 @@ fn dag_factorys_example_runs_and_secrets_stay_hidden() {
     assert!(said.contains("called with ***") && said.contains("the key is ***"), "{said}");
     assert!(said.contains("it found ***") && said.contains("time data '***' does not match"), "{said}");
     assert!(!said.contains("s3cret"), "{said}");
-    assert!(said.contains("the macro failed: TypeError: unsupported type for timedelta days"), "{said}");
+    assert!(said.contains("the function failed: TypeError: unsupported type for timedelta days"), "{said}");
     assert!(said.contains("Traceback"), "{said}");
 }

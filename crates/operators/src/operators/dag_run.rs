@@ -56,6 +56,8 @@ arguments! {
         templated skip_when_already_exists: bool = false,
         /// Fails where the DAG is paused.
         plain fail_when_dag_is_paused: bool = false,
+        /// What is noted on the run.
+        plain note: Option<String>,
     } accepted {
         /// No difference here: a task that waits holds no slot.
         deferrable: bool,
@@ -96,6 +98,7 @@ pub(super) const TRIGGER: Entry = Entry {
             conf: args.conf.0,
             reset: args.reset_dag_run,
             unless_paused: args.fail_when_dag_is_paused,
+            note: args.note.filter(|note| !note.is_empty()),
         };
         let until = Until {
             allowed: read_states(&args.allowed_states),

@@ -3,10 +3,12 @@
 //! waits until a function says so: [`sensor`].
 
 pub mod callback;
+#[cfg(any(feature = "http", feature = "sql"))]
+pub(super) mod check;
 pub(crate) mod class;
 pub(super) mod sensor;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -21,7 +23,7 @@ use crate::{
     },
     files::Files,
     prepare::{Job, airflow_variables, folder},
-    template::isoformat,
+    template::{isoformat, log_url},
     work::{Command, ProcessPlan, ResultRule},
 };
 
@@ -69,6 +71,10 @@ arguments! {
 /// What calls a function, or carries out a class.
 const RUNNER: &str = concat!(
     include_str!("python/runner.py"),
+    "\n\n",
+    include_str!("python/asked.py"),
+    "\n\n",
+    include_str!("python/assets.py"),
     "\n\n",
     include_str!("python/airflow.py"),
     "\n\n",
@@ -286,13 +292,18 @@ fn folders(order: &Order, files: &Files) -> Vec<PathBuf> {
 
 /// The runner, with what it is to do.
 fn runner(order: &Order, orders: &Value, result: ResultRule) -> ProcessPlan {
+    runner_in(airflow_variables(order), orders, result)
+}
+
+/// The same in this environment.
+fn runner_in(env: BTreeMap<String, String>, orders: &Value, result: ResultRule) -> ProcessPlan {
     ProcessPlan {
         command: Command::Script {
             text: RUNNER.into(),
             interpreter: vec!["python3".into(), "-u".into()],
             arguments: Vec::new(),
         },
-        env: airflow_variables(order),
+        env,
         inherit_env: true,
         secrets: Strings::new(),
         asks: true,
@@ -330,5 +341,20 @@ fn context(order: &Order) -> Value {
         "source": run.source,
         "tags": run.tags,
         "timezone": run.timezone,
+        "description": run.shown.description,
+        "dag_display_name": run.shown.dag_display_name.as_deref().unwrap_or(&run.dag_id),
+        "clear_number": run.shown.clear_number,
+        "triggering_user_name": run.shown.triggering_user,
+        "log_url": log_url(order),
+        "queue": task.shown.queue,
+        "pool": task.shown.pool,
+        "pool_slots": task.shown.pool_slots,
+        "priority_weight": task.shown.priority_weight,
+        "trigger_rule": task.shown.trigger_rule,
+        "doc_md": task.shown.doc_md,
+        "inlets": task.shown.inlets,
+        "outlets": task.shown.outlets,
+        "assets": run.assets,
+        "asset_events": run.asset_events,
     })
 }

@@ -47,6 +47,8 @@ arguments! {
         templated target_time: Timestamp,
     } accepted {
         /// No difference here: no wait holds a slot.
+        trigger_kwargs: serde_json::Value,
+        /// No difference here: no wait holds a slot.
         end_from_trigger: bool,
         /// No difference here: no wait holds a slot.
         start_from_trigger: bool,

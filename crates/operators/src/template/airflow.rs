@@ -1,15 +1,23 @@
 //! Airflow's context: the variables that its templates see, what these have, and its macros.
 
+mod assets;
+mod attributes;
 mod lookup;
 
 use std::{
     cell::{OnceCell, RefCell},
     path::PathBuf,
-    sync::Arc,
+    rc::Rc,
 };
 
-use updraft_core::{AssetEvent, MapIndex, protocol::Order};
+use updraft_core::{MapIndex, protocol::Order};
 
+pub use self::attributes::ATTRIBUTES;
+pub(crate) use self::attributes::log_url;
+pub(super) use self::{
+    assets::{AssetEvents, Event, asset_attr, of_found},
+    attributes::check_attribute,
+};
 use super::{
     eval::Machine,
     fault::{Result, fault},
@@ -17,7 +25,7 @@ use super::{
     macros::{Args, int, needed, size, text},
     object::{Airflow, Object},
     own,
-    time::{DateTime, Delta, strftime, strptime},
+    time::{DateTime, Delta, Relative, parse, strftime, strptime},
     value::{Mode, Value},
 };
 use crate::{Host, prepare::folder};
@@ -35,6 +43,9 @@ pub(super) struct World<'a> {
     /// The run's parameters and what was given with it: one value each, since templates may change them.
     params: OnceCell<Value>,
     conf: OnceCell<Value>,
+    events: OnceCell<Value>,
+    /// When the order's attempt began, so to say: when its templates were first looked at.
+    began: jiff::Timestamp,
 }
 
 /// Names that are there whatever the run.
@@ -90,6 +101,8 @@ impl<'a> World<'a> {
             secrets: RefCell::default(),
             params: OnceCell::new(),
             conf: OnceCell::new(),
+            events: OnceCell::new(),
+            began: jiff::Timestamp::now(),
         };
         for (name, value) in &order.run.template {
             match (&**name, value) {
@@ -166,12 +179,15 @@ impl<'a> World<'a> {
                 let pairs = || params.into_iter().map(|(key, value)| (Value::str(key), value.into()));
                 self.params.get_or_init(|| Value::dict(pairs().collect())).clone()
             }
-            "inlets" | "outlets" => Value::list(Vec::new()),
+            "inlets" | "outlets" => return self.attr(Airflow::Task, name),
+            "inlet_events" | "outlet_events" => {
+                return fault(format!(
+                    "`{name}` is not supported: what happened to assets that the run was made for is in \
+                     triggering_asset_events"
+                ));
+            }
             "map_index_template" | "partition_key" | "partition_date" => Value::None,
-            "triggering_asset_events" => match run.asset_events.as_slice() {
-                [] => airflow(Airflow::AssetEvents),
-                events => asset_events(events),
-            },
+            "triggering_asset_events" => self.events.get_or_init(|| self.asset_events()).clone(),
             "task_instance_key_str" => {
                 let when = match run.logical_date {
                     Some(date) => strftime(&DateTime::utc(date).into(), "%Y%m%d")?,
@@ -225,57 +241,6 @@ impl<'a> World<'a> {
         Ok(moment(self.host.previous_success()?.as_ref().and_then(part)))
     }
 
-    /// An attribute of something in the context; `None` where there is none, and an error where Airflow has
-    /// one that is not supplied.
-    pub(super) fn attr(&self, of: Airflow, name: &str) -> Result<Option<Value>> {
-        let Order { run, task, attempt, operator, .. } = self.order;
-        let dag_id = || Value::str(&*run.dag_id);
-        let airflow = |of| Value::Object(Object::Airflow(of));
-        let number = |number: i64| Value::Int(number.into());
-        Ok(Some(match (of, name) {
-            (Airflow::Macros, _) => return macro_named(name).map(Some),
-            (Airflow::Variables { json }, _) => self.airflow_variable(name, json, None)?,
-            (Airflow::Connections, _) => match self.connection(name)? {
-                Some(connection) => connection,
-                None => return fault(format!("there is no connection `{name}`: add it, or name another")),
-            },
-            (Airflow::TaskInstance | Airflow::Task, "task_id") => Value::str(&*task.task_id),
-            (Airflow::TaskInstance | Airflow::Task | Airflow::Dag | Airflow::DagRun, "dag_id") => dag_id(),
-            (Airflow::TaskInstance | Airflow::DagRun, "run_id") => Value::str(&*run.run_id),
-            (Airflow::TaskInstance, "try_number") => number(attempt.try_number.into()),
-            (Airflow::TaskInstance, "max_tries") | (Airflow::Task, "retries") => {
-                number(task.max_tries.into())
-            }
-            (Airflow::TaskInstance, "map_index") => number(attempt.ti.map_index.0.into()),
-            (Airflow::TaskInstance, "task") => airflow(Airflow::Task),
-            (Airflow::Task, "owner") => Value::str(&*task.owner),
-            (Airflow::Task, "task_type" | "operator_name") => Value::str(&**operator),
-            (Airflow::Task, "dag") => airflow(Airflow::Dag),
-            (Airflow::Dag, "folder") => Value::str(folder(self.order).to_string_lossy()),
-            (Airflow::Dag, "fileloc") => Value::str(&*run.source),
-            (Airflow::DagRun, "logical_date") => moment(run.logical_date),
-            (Airflow::DagRun, "data_interval_start") => moment(run.data_interval.map(|(start, _)| start)),
-            (Airflow::DagRun, "data_interval_end") => moment(run.data_interval.map(|(_, end)| end)),
-            (Airflow::DagRun, "run_after") => moment(Some(run.run_after)),
-            (Airflow::DagRun, "start_date") => moment(run.started_at),
-            (Airflow::DagRun, "run_type") => Value::Object(Object::RunType(run.run_type.as_str())),
-            (Airflow::DagRun, "conf") => {
-                let conf =
-                    || if run.conf.is_null() { Value::dict(Vec::new()) } else { Value::from(&*run.conf) };
-                self.conf.get_or_init(conf).clone()
-            }
-            (Airflow::DateTime | Airflow::Json, _) => {
-                return fault(format!("macros: the attribute '{name}' is not supported"));
-            }
-            (of, name) => {
-                return fault(format!(
-                    "the attribute '{name}' of a {} is not supported",
-                    Object::Airflow(of).type_name()
-                ));
-            }
-        }))
-    }
-
     pub(super) fn show(&self, of: Airflow) -> Result<String> {
         match of {
             Airflow::Dag => Ok(format!("<DAG: {}>", self.order.run.dag_id)),
@@ -283,42 +248,6 @@ impl<'a> World<'a> {
             other => Object::Airflow(other).show(),
         }
     }
-}
-
-/// What happened to assets, that the run was made for: the events of each by its URI.
-fn asset_events(events: &[Arc<AssetEvent>]) -> Value {
-    let mut by_asset: Vec<(&str, Vec<Value>)> = Vec::new();
-    for event in events {
-        let source = event.source.as_ref();
-        let text = |text: Option<&str>| text.map_or(Value::None, Value::str);
-        let dict = |pairs: Vec<(&str, Value)>| {
-            Value::dict(pairs.into_iter().map(|(key, value)| (Value::str(key), value)).collect())
-        };
-        let (dag_id, run_id) = (source.map(|source| &*source.dag_id), source.map(|source| &*source.run_id));
-        let shown = dict(vec![
-            ("id", Value::Int(event.id.0.into())),
-            ("timestamp", moment(Some(event.at))),
-            ("asset", dict(vec![("uri", Value::str(&*event.uri))])),
-            ("extra", Value::from(&*event.extra)),
-            ("key", text(event.key.as_deref())),
-            ("source_dag_id", text(dag_id)),
-            ("source_run_id", text(run_id)),
-            ("source_task_id", text(source.map(|source| &*source.task_id))),
-            ("source_map_index", source.map_or(Value::None, |source| Value::Int(source.map_index.0.into()))),
-            (
-                "source_dag_run",
-                match source {
-                    Some(_) => dict(vec![("dag_id", text(dag_id)), ("run_id", text(run_id))]),
-                    None => Value::None,
-                },
-            ),
-        ]);
-        match by_asset.iter_mut().find(|(uri, _)| *uri == &*event.uri) {
-            Some((_, of_asset)) => of_asset.push(shown),
-            None => by_asset.push((&*event.uri, vec![shown])),
-        }
-    }
-    Value::dict(by_asset.into_iter().map(|(uri, events)| (Value::str(uri), Value::list(events))).collect())
 }
 
 fn moment(time: Option<jiff::Timestamp>) -> Value {
@@ -333,20 +262,37 @@ fn strftime_iso(date: &Value) -> String {
 }
 
 fn macro_named(name: &str) -> Result<Value> {
-    Ok(Value::Object(match name {
-        "ds_add" => Object::Function("ds_add"),
-        "ds_format" => Object::Function("ds_format"),
-        "timedelta" => Object::Function("timedelta"),
-        "datetime" => Object::Airflow(Airflow::DateTime),
-        "json" => Object::Airflow(Airflow::Json),
+    Ok(match name {
+        "ds_add" | "ds_format" | "timedelta" | "datetime_diff_for_humans" => {
+            let known = ["ds_add", "ds_format", "timedelta", "datetime_diff_for_humans"];
+            known
+                .into_iter()
+                .find(|own| *own == name)
+                .map_or(Value::None, |own| Value::Object(Object::Function(own)))
+        }
+        "datetime" => Value::Object(Object::Airflow(Airflow::DateTime)),
+        "json" => Value::Object(Object::Airflow(Airflow::Json)),
+        "dateutil" => dateutil(),
         "random" | "uuid" | "time" => {
             return fault(format!(
                 "macros.{name} is not supported: it gives something else each time, so that a second try would \
                  not do what the first did. Use {{{{ run_id }}}} or {{{{ ti.try_number }}}}"
             ));
         }
-        other => return fault(format!("macros.{other} is not supported")),
-    }))
+        other => return attributes::unsupported(Airflow::Macros, other),
+    })
+}
+
+/// `macros.dateutil`, as much of it as is supplied.
+fn dateutil() -> Value {
+    let module = |names: &[&'static str]| {
+        let named = |name: &&'static str| (Value::str(*name), Value::Object(Object::Function(name)));
+        Value::dict(names.iter().map(named).collect())
+    };
+    Value::dict(vec![
+        (Value::str("parser"), module(&["parse"])),
+        (Value::str("relativedelta"), module(&["relativedelta"])),
+    ])
 }
 
 /// Whether calling `object.name(…)` means one of its methods.
@@ -356,7 +302,6 @@ pub(super) fn has_method(of: Airflow, name: &str) -> bool {
         Airflow::Variables { .. } | Airflow::Connections => name == "get",
         Airflow::DateTime => matches!(name, "strptime" | "fromisoformat"),
         Airflow::Json => matches!(name, "dumps" | "loads"),
-        Airflow::AssetEvents => matches!(name, "items" | "keys" | "values"),
         Airflow::Task | Airflow::Dag | Airflow::DagRun | Airflow::Macros => false,
     }
 }
@@ -366,6 +311,25 @@ impl Machine<'_> {
     pub(super) fn call_macro_of_airflow(&self, name: &str, args: Args) -> Result<Value> {
         match name {
             "timedelta" => Delta::new(args).map(Value::Delta),
+            "datetime_diff_for_humans" => {
+                let [time, since] = args.take(name, ["dt", "since"])?;
+                let moment = |what, value: Option<Value>| match value {
+                    None | Some(Value::None) => Ok(None),
+                    Some(Value::DateTime(time)) => Ok(Some(time)),
+                    Some(other) => fault(format!("{what} must be a datetime, not {}", other.type_name())),
+                };
+                let time = moment("the time", Some(needed("the time", time)?))?;
+                let since = moment("since", since)?;
+                match time {
+                    Some(time) => time.human(since.as_deref()).map(Value::str),
+                    None => fault("the time must be a datetime, not NoneType"),
+                }
+            }
+            "parse" => {
+                let [time] = args.take("dateutil.parser.parse", ["timestr"])?;
+                parse(&text("the time", &needed("the time", time)?)?).map(Value::from)
+            }
+            "relativedelta" => Relative::new(args).map(|of| Value::Object(Object::Relative(Rc::new(of)))),
             "ds_add" => {
                 let [ds, days] = args.take(name, ["ds", "days"])?;
                 let ds = self.text(&needed("ds_add()'s date", ds)?)?;
@@ -448,7 +412,6 @@ impl Machine<'_> {
                     Err(error) => return fault(format!("this is no JSON: {error}")),
                 }
             }
-            (Airflow::AssetEvents, _) => args.none(name).map(|()| Value::generator(Vec::new()))?,
             _ => return Ok(None),
         }))
     }

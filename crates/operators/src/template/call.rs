@@ -6,7 +6,7 @@ use super::{
     eval::Machine,
     fault::{Result, fault},
     macros::{Args, int, needed},
-    object::has_method,
+    object::{Object, has_method},
     text, time,
     value::{Value, View},
 };
@@ -33,6 +33,11 @@ impl Machine<'_> {
             Value::DateTime(_) | Value::Date(_) | Value::Time(_) | Value::Delta(_) => {
                 time::attr(value, name)?
             }
+            Value::View(View::Group, pair) => match &**name {
+                "grouper" => pair.first().cloned(),
+                "list" => pair.get(1).cloned(),
+                _ => None,
+            },
             Value::Macro(of) if &**name == "name" => Some(Value::Str(Rc::clone(&of.def.name))),
             _ => None,
         };
@@ -51,8 +56,9 @@ impl Machine<'_> {
         let found = match value {
             Value::Undefined(_) => return self.of_undefined(value),
             Value::Dict(dict) => dict.borrow().get(key).cloned(),
+            Value::Object(Object::AssetEvents(events)) => events.of(key),
             Value::List(items) => at(items.borrow().len()).and_then(|at| items.borrow().get(at).cloned()),
-            Value::Tuple(items) | Value::View(View::Range, items) => {
+            Value::Tuple(items) | Value::View(View::Range | View::Group, items) => {
                 at(items.len()).and_then(|at| items.get(at).cloned())
             }
             Value::Str(text) => at(value.len().unwrap_or(0))
@@ -197,7 +203,7 @@ impl Machine<'_> {
                 }
             }
             "update" => {
-                let more = self.call_object(&super::object::Object::Function("dict"), args)?;
+                let more = self.call_object(&Object::Function("dict"), args)?;
                 if let Value::Dict(more) = more {
                     let more = more.borrow().0.clone();
                     for (key, value) in more {

@@ -14,7 +14,7 @@ use super::{
     macros::{Args, Macro, int, no_else},
     object::{Loop, Object},
     ops::slice,
-    syntax::{Arg, Body, Expr, Node, Stmt, Target},
+    syntax::{Arg, Body, Expr, ForLoop, Node, Stmt, Target},
     value::{Mode, Value},
 };
 use crate::nearest::did_you_mean;
@@ -36,13 +36,14 @@ pub(super) struct Machine<'a> {
     looked_up: RefCell<BTreeSet<String>>,
     /// How many expressions and statements are being carried out within each other.
     depth: Cell<u32>,
-    /// The scopes that macros see. A macro is in one of them itself, so they have to be emptied to go.
-    seen_by_macros: RefCell<Vec<Rc<Scope>>>,
+    /// The scopes that macros and recursive loops see. These may be in one of them themselves, so they have to be
+    /// emptied to go.
+    emptied_at_the_end: RefCell<Vec<Rc<Scope>>>,
 }
 
 impl Drop for Machine<'_> {
     fn drop(&mut self) {
-        for scope in self.seen_by_macros.take() {
+        for scope in self.emptied_at_the_end.take() {
             scope.names.take();
         }
     }
@@ -95,7 +96,7 @@ impl<'a> Machine<'a> {
             fuel: Cell::new(FUEL),
             looked_up: RefCell::default(),
             depth: Cell::new(0),
-            seen_by_macros: RefCell::default(),
+            emptied_at_the_end: RefCell::default(),
         }
     }
 
@@ -142,8 +143,12 @@ impl<'a> Machine<'a> {
 
     /// What a block puts out: text, or, with native types, what its text reads as.
     pub(super) fn block(&self, body: &Body, scope: &Rc<Scope>) -> Result<Value> {
+        self.put_out(|out| self.body(body, scope, out))
+    }
+
+    fn put_out(&self, write: impl FnOnce(&mut Out) -> Result<()>) -> Result<Value> {
         let mut out = if self.world.native() { Out::Values(Vec::new()) } else { Out::Text(String::new()) };
-        self.body(body, scope, &mut out)?;
+        write(&mut out)?;
         match out {
             Out::Text(text) => Ok(Value::str(text)),
             Out::Values(values) => super::native::concat(values),
@@ -151,7 +156,7 @@ impl<'a> Machine<'a> {
     }
 
     fn closure(&self, def: &Rc<super::syntax::MacroDef>, scope: &Rc<Scope>) -> Value {
-        self.seen_by_macros.borrow_mut().push(Rc::clone(scope));
+        self.emptied_at_the_end.borrow_mut().push(Rc::clone(scope));
         Value::Macro(Rc::new(Macro { def: Rc::clone(def), scope: Rc::clone(scope) }))
     }
 
@@ -175,8 +180,9 @@ impl<'a> Machine<'a> {
         match stmt {
             Stmt::Text(text) => self.put(Value::Str(Rc::clone(text)), out)?,
             Stmt::Emit(expr) => at(expr.line, self.eval(expr, scope).and_then(|value| self.put(value, out)))?,
-            Stmt::For { target, of, filter, body, otherwise } => {
-                self.for_loop((target, of, filter.as_ref(), body, otherwise), scope, out)?;
+            Stmt::For(of) => {
+                let all = self.eval(&of.of, scope)?;
+                self.for_loop(of, &all, 0, scope, out)?;
             }
             Stmt::If { test, then, otherwise } => {
                 let body = if self.test(test, scope)? { then } else { otherwise };
@@ -252,14 +258,17 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// Goes through all of this, within so many other rounds of the same loop.
     fn for_loop(
         &self,
-        (target, of, filter, body, otherwise): (&Target, &Expr, Option<&Expr>, &Body, &Body),
+        of: &Rc<ForLoop>,
+        all: &Value,
+        depth: usize,
         scope: &Rc<Scope>,
         out: &mut Out,
     ) -> Result<()> {
-        let all = self.eval(of, scope)?;
-        let mut items = at(of.line, self.iterate(&all))?;
+        let ForLoop { target, filter, body, otherwise, .. } = &**of;
+        let mut items = at(of.of.line, self.iterate(all))?;
         if let Some(filter) = filter {
             let mut kept = Vec::new();
             for item in items {
@@ -274,16 +283,34 @@ impl<'a> Machine<'a> {
         if items.is_empty() {
             return self.body(otherwise, &Scope::within(scope), out);
         }
-        let state = Rc::new(Loop { items: items.into(), index: Cell::new(0), changed: RefCell::default() });
+        let again = of.recursive.then(|| {
+            // A template may keep the loop where the loop sees it.
+            self.emptied_at_the_end.borrow_mut().push(Rc::clone(scope));
+            (Rc::clone(of), Rc::clone(scope))
+        });
+        let (index, changed) = (Cell::new(0), RefCell::default());
+        let state = Rc::new(Loop { items: items.into(), index, changed, depth, again });
         for (index, item) in state.items.iter().enumerate() {
             self.charge(0)?;
             state.index.set(index);
             let inner = Scope::within(scope);
             inner.set("loop".into(), Value::Object(Object::Loop(Rc::clone(&state))));
-            at(of.line, self.assign(target, item.clone(), &inner))?;
+            at(of.of.line, self.assign(target, item.clone(), &inner))?;
             self.body(body, &inner, out)?;
         }
         Ok(())
+    }
+
+    /// `loop(…)` of a recursive loop: what it puts out for these.
+    pub(super) fn loop_again(&self, of: &Loop, args: Args) -> Result<Value> {
+        let Some((again, scope)) = &of.again else {
+            return fault(
+                "the loop must have the `recursive` marker to be called: `{% for x in y recursive %}`",
+            );
+        };
+        let [all] = args.take("loop", ["iterable"])?;
+        let all = super::macros::needed("loop()'s argument", all)?;
+        self.deeper(|| self.put_out(|out| self.for_loop(again, &all, of.depth + 1, scope, out)))
     }
 
     fn assign(&self, target: &Target, value: Value, scope: &Rc<Scope>) -> Result<()> {

@@ -1,7 +1,9 @@
 //! The filters: those of Jinja2 3.1 and those that Airflow adds.
 
+mod layout;
 mod sequences;
 
+pub(super) use self::sequences::check_test;
 use super::{
     eval::Machine,
     fault::{Result, fault},
@@ -29,10 +31,12 @@ const FILTERS: &[&str] = &[
     "ds_nodash",
     "e",
     "escape",
+    "filesizeformat",
     "first",
     "float",
     "forceescape",
     "format",
+    "groupby",
     "indent",
     "int",
     "items",
@@ -44,6 +48,7 @@ const FILTERS: &[&str] = &[
     "map",
     "max",
     "min",
+    "pprint",
     "reject",
     "rejectattr",
     "replace",
@@ -67,11 +72,11 @@ const FILTERS: &[&str] = &[
     "upper",
     "urlencode",
     "wordcount",
+    "wordwrap",
 ];
 
 /// Filters of Jinja2 that are not.
-const OTHER: &[&str] =
-    &["filesizeformat", "groupby", "pprint", "random", "striptags", "urlize", "wordwrap", "xmlattr"];
+const OTHER: &[&str] = &["random", "striptags", "urlize", "xmlattr"];
 
 /// Fails where there is no filter of this name, as Jinja2 does when it reads a template.
 pub(super) fn check_filter(name: &str) -> Result<()> {
@@ -128,6 +133,13 @@ impl Machine<'_> {
             "int" => to_int(&value, args),
             "float" => to_float(&value, args),
             "round" => round(&value, args),
+            "filesizeformat" => layout::file_size(&value, args),
+            "pprint" => {
+                args.none(name)?;
+                let pretty = layout::pretty(&value)?;
+                self.charge(pretty.len())?;
+                Ok(Value::str(pretty))
+            }
             "attr" => {
                 let [attr] = args.take(name, ["name"])?;
                 let attr = text("the attribute's name", &needed("the attribute's name", attr)?)?;
@@ -169,6 +181,7 @@ impl Machine<'_> {
                 | "center"
                 | "indent"
                 | "truncate"
+                | "wordwrap"
                 | "urlencode"
                 | "wordcount"
                 | "format"
@@ -229,6 +242,8 @@ impl Machine<'_> {
             }
             "indent" => Value::str(self.indent(&own, args)?),
             "truncate" => truncate(&own, args)?,
+            "wordwrap" if matches!(value, Value::Str(_)) => self.word_wrap(&own, args)?,
+            "wordwrap" => return fault(format!("`wordwrap` needs a text, not {}", value.type_name())),
             "wordcount" => {
                 args.none(name)?;
                 let words = own.split(|c: char| !(c.is_alphanumeric() || c == '_'));

@@ -6,12 +6,18 @@ use std::{
     rc::Rc,
 };
 
-use updraft_core::protocol::Connection;
+use updraft_core::{
+    Asset, AssetEventSource,
+    protocol::{Connection, RunFound},
+};
 
 use super::{
+    airflow::{AssetEvents, Event, asset_attr, of_found},
     eval::{Machine, Scope},
     fault::{Result, fault},
     macros::{Args, int},
+    syntax::ForLoop,
+    time::Relative,
     value::{Dict, Value, View},
 };
 
@@ -20,8 +26,20 @@ use super::{
 pub(super) enum Object {
     /// Of Airflow's context: see `airflow.rs`.
     Airflow(Airflow),
-    /// `dag_run.run_type`: equal to its text, and shown otherwise.
-    RunType(&'static str),
+    /// A member of one of Airflow's enumerations (`DagRunType`), and its value: equal to that, and shown otherwise.
+    Member(&'static str, &'static str),
+    /// An asset.
+    Asset(Rc<Asset>),
+    /// `triggering_asset_events`
+    AssetEvents(Rc<AssetEvents>),
+    /// One of these.
+    AssetEvent(Rc<Event>),
+    /// The task instance that made an asset.
+    SourceTask(Rc<AssetEventSource>),
+    /// Its run.
+    Run(Rc<RunFound>),
+    /// `dateutil.relativedelta.relativedelta(…)`
+    Relative(Rc<Relative>),
     /// `conn.<id>`
     Connection(Rc<Connection>),
     /// A function of Jinja's or a macro of Airflow's, by its name.
@@ -57,8 +75,6 @@ pub(super) enum Airflow {
     DateTime,
     /// `macros.json`
     Json,
-    /// `triggering_asset_events` of a run that nothing of the kind has made.
-    AssetEvents,
 }
 
 /// The state of a `for` loop.
@@ -66,6 +82,10 @@ pub(super) struct Loop {
     pub(super) items: Rc<[Value]>,
     pub(super) index: Cell<usize>,
     pub(super) changed: RefCell<Option<Vec<Value>>>,
+    /// Within how many others of its own it is.
+    pub(super) depth: usize,
+    /// What it does when it is called, where it may be, and the names that it sees then.
+    pub(super) again: Option<(Rc<ForLoop>, Rc<Scope>)>,
 }
 
 impl Object {
@@ -79,8 +99,13 @@ impl Object {
             Self::Airflow(Airflow::Variables { .. }) => "VariableAccessor",
             Self::Airflow(Airflow::Connections) => "ConnectionAccessor",
             Self::Airflow(Airflow::DateTime | Airflow::Json) => "type",
-            Self::Airflow(Airflow::AssetEvents) => "TriggeringAssetEventsAccessor",
-            Self::RunType(_) => "DagRunType",
+            Self::Member(kind, _) => kind,
+            Self::Asset(_) => "Asset",
+            Self::AssetEvents(_) => "TriggeringAssetEventsAccessor",
+            Self::AssetEvent(_) => "AssetEventDagRunReferenceResult",
+            Self::SourceTask(_) => "AssetEventSourceTaskInstance",
+            Self::Run(_) => "DagRun",
+            Self::Relative(_) => "relativedelta",
             Self::Connection(_) => "Connection",
             Self::Function(_) | Self::Own(_) => "function",
             Self::Namespace(_) => "Namespace",
@@ -92,8 +117,8 @@ impl Object {
     }
 
     pub(super) fn show(&self) -> Result<String> {
-        if let Self::RunType(kind) = self {
-            return Ok(format!("DagRunType.{}", kind.to_uppercase()));
+        if let Self::Member(kind, value) = self {
+            return Ok(format!("{kind}.{}", value.to_uppercase()));
         }
         fault(format!("a {} can't be shown: name one of its attributes", self.type_name()))
     }
@@ -103,7 +128,10 @@ impl Object {
         match (self, other) {
             (Self::Airflow(a), Self::Airflow(b)) => a == b,
             (Self::Connection(a), Self::Connection(b)) => Rc::ptr_eq(a, b),
-            (Self::Function(a), Self::Function(b)) | (Self::RunType(a), Self::RunType(b)) => a == b,
+            (Self::Function(a), Self::Function(b)) => a == b,
+            (Self::Member(_, a), Self::Member(_, b)) => a == b,
+            (Self::Asset(a), Self::Asset(b)) => a.uri == b.uri && a.name == b.name,
+            (Self::Relative(a), Self::Relative(b)) => a == b,
             (Self::Namespace(a), Self::Namespace(b)) => Rc::ptr_eq(a, b),
             _ => false,
         }
@@ -116,7 +144,12 @@ impl Machine<'_> {
         match object {
             Object::Airflow(of) => self.world.attr(*of, name),
             Object::Connection(connection) => self.world.connection_attr(connection, name),
-            Object::RunType(kind) if name == "value" => Ok(Some(Value::str(*kind))),
+            Object::Member(_, value) if name == "value" => Ok(Some(Value::str(*value))),
+            Object::Asset(of) => asset_attr(of, name),
+            Object::AssetEvent(of) => self.world.event_attr(of, name),
+            Object::SourceTask(of) => self.world.source_attr(of, name),
+            Object::Run(of) => of_found(of, name),
+            Object::Relative(of) => Ok(of.attr(name)),
             Object::Namespace(space) => Ok(space.borrow().get_str(name).cloned()),
             Object::Module(scope) => Ok(scope.exported(name)),
             Object::Loop(state) => Ok(loop_attr(state, name, self)),
@@ -125,7 +158,8 @@ impl Machine<'_> {
             | Object::Own(_)
             | Object::Cycler(_)
             | Object::Joiner(_)
-            | Object::RunType(_) => Ok(None),
+            | Object::AssetEvents(_)
+            | Object::Member(..) => Ok(None),
         }
     }
 
@@ -174,6 +208,7 @@ impl Machine<'_> {
             }
             Object::Function(name) => self.call_macro_of_airflow(name, args),
             Object::Own(path) => self.call_own(path, args),
+            Object::Loop(state) => self.loop_again(state, args),
             Object::Airflow(Airflow::DateTime) => super::time::new_datetime(args),
             other => fault(format!("'{}' object is not callable", other.type_name())),
         }
@@ -183,6 +218,8 @@ impl Machine<'_> {
     pub(super) fn object_method(&self, object: &Object, name: &str, args: Args) -> Result<Option<Value>> {
         Ok(Some(match (object, name) {
             (Object::Airflow(of), _) => return self.airflow_method(*of, name, args),
+            (Object::AssetEvents(events), _) => return events.method(name, args),
+            (Object::SourceTask(source), "xcom_pull") => self.pull_of_source(source, args)?,
             (Object::Loop(state), "cycle") => match args.list.len() {
                 0 => return fault("no items for cycling given"),
                 count => args.list[state.index.get() % count].clone(),
@@ -246,9 +283,8 @@ fn loop_attr(state: &Loop, name: &str, machine: &Machine<'_>) -> Option<Value> {
         "first" => Some(Value::Bool(index == 0)),
         "last" => Some(Value::Bool(index + 1 == length)),
         "length" => number(length),
-        // Only loops that call themselves become deeper.
-        "depth" => number(1),
-        "depth0" => number(0),
+        "depth" => number(state.depth + 1),
+        "depth0" => number(state.depth),
         "previtem" => neighbour(index.checked_sub(1), "previous"),
         "nextitem" => neighbour(Some(index + 1), "next"),
         _ => None,
@@ -260,11 +296,19 @@ pub(super) fn has_method(object: &Object, name: &str) -> bool {
     match object {
         Object::Airflow(of) => super::airflow::has_method(*of, name),
         Object::Loop(_) => matches!(name, "cycle" | "changed"),
+        Object::AssetEvents(_) => {
+            matches!(name, "items" | "keys" | "values" | "get" | "for_asset" | "for_asset_alias")
+        }
+        Object::SourceTask(_) => name == "xcom_pull",
         Object::Cycler(_) => matches!(name, "next" | "reset"),
         Object::Function(_)
         | Object::Own(_)
         | Object::Connection(_)
-        | Object::RunType(_)
+        | Object::Member(..)
+        | Object::Asset(_)
+        | Object::AssetEvent(_)
+        | Object::Run(_)
+        | Object::Relative(_)
         | Object::Namespace(_)
         | Object::Joiner(_)
         | Object::Module(_) => false,

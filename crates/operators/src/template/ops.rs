@@ -6,6 +6,7 @@ use super::{
     eval::Machine,
     fault::{Fault, Result, fault, wrong},
     format::percent,
+    object::Object,
     syntax::{Comparison, Op},
     time::Delta,
     value::{Mode, Value},
@@ -25,6 +26,8 @@ impl Machine<'_> {
                 (Value::DateTime(a), Value::Delta(b)) => Some(a.plus(b.negated())?.into()),
                 (Value::Date(a), Value::Date(b)) => Some(Value::Delta(Delta::between_dates(*a, *b))),
                 (Value::Date(a), Value::Delta(b)) => Some(super::time::date_plus(*a, b.negated())?),
+                (Value::DateTime(a), Value::Object(Object::Relative(b))) => Some(b.negated().after(a)?),
+                (Value::Date(a), Value::Object(Object::Relative(b))) => Some(b.negated().after_date(*a)?),
                 (Value::Delta(a), Value::Delta(b)) => Some(Value::Delta(a.plus(b.negated()))),
                 _ => number(left, right, i128::checked_sub, |a, b| a - b)?,
             },
@@ -105,6 +108,10 @@ impl Machine<'_> {
                 super::time::date_plus(*date, *delta)?
             }
             (Value::Delta(a), Value::Delta(b)) => Value::Delta(a.plus(*b)),
+            (Value::DateTime(time), Value::Object(Object::Relative(of)))
+            | (Value::Object(Object::Relative(of)), Value::DateTime(time)) => of.after(time)?,
+            (Value::Date(date), Value::Object(Object::Relative(of)))
+            | (Value::Object(Object::Relative(of)), Value::Date(date)) => of.after_date(*date)?,
             _ => return number(left, right, i128::checked_add, |a, b| a + b),
         }))
     }
@@ -187,6 +194,7 @@ impl Machine<'_> {
         match value {
             Value::Float(number) => Ok(Value::Float(-number)),
             Value::Delta(delta) => Ok(Value::Delta(delta.negated())),
+            Value::Object(Object::Relative(of)) => Ok(Value::Object(Object::Relative(Rc::new(of.negated())))),
             _ => match value.as_int().map(i128::checked_neg) {
                 Some(Some(number)) => Ok(Value::Int(number)),
                 Some(None) => Err(too_large()),

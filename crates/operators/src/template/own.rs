@@ -93,7 +93,7 @@ fn in_context(of: Airflow) -> Option<&'static [&'static str]> {
         Airflow::Variables { json: true } => &["var", "json"],
         Airflow::Variables { json: false } => &["var", "value"],
         Airflow::Connections => &["conn"],
-        Airflow::DateTime | Airflow::Json | Airflow::AssetEvents => return None,
+        Airflow::DateTime | Airflow::Json => return None,
     })
 }
 

@@ -46,7 +46,12 @@ fn repr_into(value: &Value, out: &mut String, depth: u32) -> Result<()> {
         Value::Str(text) => quoted(text, out),
         Value::List(items) => sequence("[", &items.borrow(), "]", out, depth)?,
         Value::Tuple(items) if items.len() == 1 => sequence("(", items, ",)", out, depth)?,
-        Value::Tuple(items) => sequence("(", items, ")", out, depth)?,
+        Value::Tuple(items) | Value::View(View::Group, items) => sequence("(", items, ")", out, depth)?,
+        Value::View(View::Set, items) if items.is_empty() => out.push_str("set()"),
+        Value::View(View::Set, items) if items.len() == 1 => sequence("{", items, "}", out, depth)?,
+        Value::View(View::Set, _) => {
+            return fault("a set has no order to be shown in: write `| sort`, or `| sort | join(', ')`");
+        }
         Value::Dict(dict) => {
             out.push('{');
             for (place, (key, value)) in dict.borrow().0.iter().enumerate() {
@@ -74,7 +79,7 @@ fn repr_into(value: &Value, out: &mut String, depth: u32) -> Result<()> {
             out.push_str(match view {
                 View::Keys => "dict_keys(",
                 View::Values => "dict_values(",
-                View::Items | View::Range => "dict_items(",
+                View::Items | View::Range | View::Group | View::Set => "dict_items(",
             });
             sequence("[", items, "])", out, depth)?;
         }

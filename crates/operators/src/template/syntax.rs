@@ -2,7 +2,10 @@
 //! own, which a macro can keep, and in which what Jinja2 reads otherwise is refused. Everything that depends
 //! on the inner workings of minijinja, which it does not promise to keep, is in this file.
 
-use std::{cell::Cell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use minijinja::{
     machinery::{Span, Token, ast, parse, tokenize},
@@ -11,8 +14,9 @@ use minijinja::{
 };
 
 use super::{
+    airflow::check_attribute,
     fault::{Fault, Result, at, fault},
-    filters::check_filter,
+    filters::{check_filter, check_test},
     value::Value,
 };
 
@@ -85,7 +89,7 @@ pub(super) enum Target {
 pub(super) enum Stmt {
     Text(Rc<str>),
     Emit(Expr),
-    For { target: Target, of: Expr, filter: Option<Expr>, body: Body, otherwise: Body },
+    For(Rc<ForLoop>),
     If { test: Expr, then: Body, otherwise: Body },
     With(Vec<(Target, Expr)>, Body),
     Set(Target, Expr),
@@ -101,6 +105,16 @@ pub(super) enum Stmt {
 
 pub(super) type Body = Vec<Stmt>;
 
+/// `{% for … %}`: a loop that calls itself goes through it again.
+pub(super) struct ForLoop {
+    pub(super) target: Target,
+    pub(super) of: Expr,
+    pub(super) filter: Option<Expr>,
+    pub(super) body: Body,
+    pub(super) otherwise: Body,
+    pub(super) recursive: bool,
+}
+
 /// A macro as it is defined.
 pub(super) struct MacroDef {
     pub(super) name: Rc<str>,
@@ -112,6 +126,20 @@ pub(super) struct MacroDef {
 
 /// Reads a template.
 pub(super) fn read(source: &str) -> Result<Body> {
+    lowered(source).map(|(body, _)| body)
+}
+
+/// Reads a template, and refuses attributes of Airflow's context that there are not, where it is certain that it comes to
+/// them.
+pub(super) fn check(source: &str) -> Result<()> {
+    let (_, asked) = lowered(source)?;
+    asked.iter().try_for_each(|(line, of, name)| at(*line, check_attribute(of, name)))
+}
+
+/// Which attribute of which name of the context is asked for, and on which line.
+type Asked = (u32, Rc<str>, Rc<str>);
+
+fn lowered(source: &str) -> Result<(Body, Vec<Asked>)> {
     // Jinja2 makes one kind of line end of all; a text of 65,536 lines is more than minijinja can count.
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     check_depth(&source)?;
@@ -120,11 +148,15 @@ pub(super) fn read(source: &str) -> Result<Body> {
         let reason = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
         Box::new(Fault { line, reason, host: None })
     })?;
-    let lower = Lower { source: &source, branches: Cell::new(0) };
-    match root {
-        ast::Stmt::Template(template) => lower.body(&template.children),
-        other => lower.body(std::slice::from_ref(&other)),
-    }
+    let lower = Lower { source: &source, ..Lower::default() };
+    let body = match root {
+        ast::Stmt::Template(template) => lower.body(&template.children)?,
+        other => lower.body(std::slice::from_ref(&other))?,
+    };
+    let assigned = lower.assigned.into_inner();
+    let mut asked = lower.asked.into_inner();
+    asked.retain(|(_, of, _)| !assigned.contains(of));
+    Ok((body, asked))
 }
 
 /// Reads an expression, as it stands within `{{ }}`.
@@ -189,10 +221,17 @@ pub(super) fn check_depth(source: &str) -> Result<()> {
     Ok(())
 }
 
+#[derive(Default)]
 struct Lower<'a> {
     source: &'a str,
     /// Within how many branches: what stands in one may never be carried out.
     branches: Cell<u32>,
+    /// Within how much else of which that holds.
+    uncertain: Cell<u32>,
+    /// The names that it gives values of its own, anywhere.
+    assigned: RefCell<Vec<Rc<str>>>,
+    /// What it certainly asks the context for.
+    asked: RefCell<Vec<Asked>>,
 }
 
 fn line(span: Span) -> u32 {
@@ -208,6 +247,21 @@ impl Lower<'_> {
         read
     }
 
+    /// What is elsewhere where it may never be come to.
+    fn perhaps<T>(&self, read: impl FnOnce(&Self) -> T) -> T {
+        self.uncertain.set(self.uncertain.get() + 1);
+        let read = read(self);
+        self.uncertain.set(self.uncertain.get() - 1);
+        read
+    }
+
+    /// A name that is given a value.
+    fn assigned(&self, name: &str) -> Rc<str> {
+        let name: Rc<str> = name.into();
+        self.assigned.borrow_mut().push(Rc::clone(&name));
+        name
+    }
+
     fn body(&self, stmts: &[ast::Stmt<'_>]) -> Result<Body> {
         stmts.iter().map(|stmt| self.stmt(stmt)).collect()
     }
@@ -217,16 +271,18 @@ impl Lower<'_> {
         Ok(match stmt {
             ast::Stmt::EmitRaw(raw) => Stmt::Text(raw.raw.into()),
             ast::Stmt::EmitExpr(emit) => Stmt::Emit(self.expr(&emit.expr)?),
-            ast::Stmt::ForLoop(node) if node.recursive => return refuse(node.span(), "for … recursive"),
-            ast::Stmt::ForLoop(node) => Stmt::For {
+            ast::Stmt::ForLoop(node) => Stmt::For(Rc::new(ForLoop {
                 target: self.target(&node.target)?,
                 of: self.expr(&node.iter)?,
-                filter: node.filter_expr.as_ref().map(|filter| self.expr(filter)).transpose()?,
-                body: self.body(&node.body)?,
-                otherwise: self.body(&node.else_body)?,
-            },
+                filter: self.perhaps(|lower| {
+                    node.filter_expr.as_ref().map(|filter| lower.expr(filter)).transpose()
+                })?,
+                body: self.perhaps(|lower| lower.body(&node.body))?,
+                otherwise: self.perhaps(|lower| lower.body(&node.else_body))?,
+                recursive: node.recursive,
+            })),
             ast::Stmt::IfCond(node) => Stmt::If {
-                test: self.expr(&node.expr)?,
+                test: self.in_branch(|lower| lower.expr(&node.expr))?,
                 then: self.in_branch(|lower| lower.body(&node.true_body))?,
                 otherwise: self.in_branch(|lower| lower.body(&node.false_body))?,
             },
@@ -274,23 +330,23 @@ impl Lower<'_> {
 
     fn macro_def(&self, node: &ast::Macro<'_>) -> Result<Rc<MacroDef>> {
         Ok(Rc::new(MacroDef {
-            name: node.name.into(),
+            name: self.assigned(node.name),
             parameters: node.args.iter().map(|arg| self.name(arg)).collect::<Result<_>>()?,
-            defaults: node.defaults.iter().map(|value| self.expr(value)).collect::<Result<_>>()?,
-            body: self.body(&node.body)?,
+            defaults: self.perhaps(|lower| lower.all(&node.defaults))?,
+            body: self.perhaps(|lower| lower.body(&node.body))?,
         }))
     }
 
     fn name(&self, expr: &ast::Expr<'_>) -> Result<Rc<str>> {
         match expr {
-            ast::Expr::Var(var) => Ok(var.id.into()),
+            ast::Expr::Var(var) => Ok(self.assigned(var.id)),
             other => at(line(other.span()), fault("a name is expected here")),
         }
     }
 
     fn target(&self, expr: &ast::Expr<'_>) -> Result<Target> {
         match expr {
-            ast::Expr::Var(var) => Ok(Target::Name(var.id.into())),
+            ast::Expr::Var(var) => Ok(Target::Name(self.assigned(var.id))),
             ast::Expr::GetAttr(attr) => Ok(Target::Attr(self.name(&attr.expr)?, attr.name.into())),
             ast::Expr::List(list) => {
                 list.items.iter().map(|item| self.target(item)).collect::<Result<_>>().map(Target::Several)
@@ -339,10 +395,11 @@ impl Lower<'_> {
             ast::Expr::BinOp(binary) => self.binary(binary)?,
             ast::Expr::Compare(compare) => {
                 let rest = compare.ops.iter().map(|op| Ok((comparison(op.op), self.expr(&op.expr)?)));
-                Node::Compare(self.boxed(&compare.expr)?, rest.collect::<Result<_>>()?)
+                let rest = self.perhaps(|_| rest.collect::<Result<_>>())?;
+                Node::Compare(self.boxed(&compare.expr)?, rest)
             }
             ast::Expr::IfExpr(node) => Node::If {
-                test: self.boxed(&node.test_expr)?,
+                test: self.in_branch(|lower| lower.boxed(&node.test_expr))?,
                 then: self.in_branch(|lower| lower.boxed(&node.true_expr))?,
                 otherwise: {
                     let otherwise = node.false_expr.as_ref();
@@ -356,16 +413,34 @@ impl Lower<'_> {
                 }
                 Node::Filter {
                     name: filter.name.into(),
-                    of: filter.expr.as_ref().map(|expr| self.boxed(expr)).transpose()?,
+                    of: match (filter.name, &filter.expr) {
+                        ("default" | "d", Some(expr)) => Some(self.perhaps(|lower| lower.boxed(expr))?),
+                        (_, of) => of.as_ref().map(|expr| self.boxed(expr)).transpose()?,
+                    },
                     args: self.args(&filter.args)?,
                 }
             }
-            ast::Expr::Test(test) => Node::Test {
-                name: test.name.into(),
-                of: self.boxed(&test.expr)?,
-                args: self.args(&test.args)?,
-            },
-            ast::Expr::GetAttr(attr) => Node::Attr(self.boxed(&attr.expr)?, attr.name.into()),
+            ast::Expr::Test(test) => {
+                if self.branches.get() == 0 {
+                    at(line, check_test(test.name))?;
+                }
+                Node::Test {
+                    name: test.name.into(),
+                    of: match test.name {
+                        "defined" | "undefined" => self.perhaps(|lower| lower.boxed(&test.expr))?,
+                        _ => self.boxed(&test.expr)?,
+                    },
+                    args: self.args(&test.args)?,
+                }
+            }
+            ast::Expr::GetAttr(attr) => {
+                if let ast::Expr::Var(of) = &attr.expr
+                    && self.branches.get() + self.uncertain.get() == 0
+                {
+                    self.asked.borrow_mut().push((line, of.id.into(), attr.name.into()));
+                }
+                Node::Attr(self.boxed(&attr.expr)?, attr.name.into())
+            }
             ast::Expr::GetItem(item) => {
                 Node::Item(self.boxed(&item.expr)?, self.boxed(&item.subscript_expr)?)
             }
@@ -383,7 +458,11 @@ impl Lower<'_> {
 
     fn binary(&self, binary: &ast::BinOp<'_>) -> Result<Node> {
         use ast::BinOpKind as Kind;
-        let (left, right) = (self.boxed(&binary.left)?, self.boxed(&binary.right)?);
+        let left = self.boxed(&binary.left)?;
+        let right = match binary.op {
+            Kind::ScAnd | Kind::ScOr => self.perhaps(|lower| lower.boxed(&binary.right))?,
+            _ => self.boxed(&binary.right)?,
+        };
         let compare = |op, left, right: Box<Expr>| Node::Compare(left, vec![(op, *right)]);
         Ok(match binary.op {
             Kind::ScAnd => Node::And(left, right),

@@ -1,12 +1,19 @@
 //! Dates and times with the methods that Python's `datetime` and pendulum's `DateTime` have.
 
+mod human;
+mod parse;
 mod pattern;
+mod relative;
 
 use std::{cmp::Ordering, rc::Rc};
 
 use jiff::{Span, Timestamp, Zoned, civil, tz::TimeZone};
 
-pub(super) use self::pattern::{format_spec, strftime, strptime};
+pub(super) use self::{
+    parse::parse,
+    pattern::{format_spec, strftime, strptime},
+    relative::Relative,
+};
 use super::{
     fault::{Result, fault},
     macros::{Args, int, needed, text},

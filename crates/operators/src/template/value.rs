@@ -8,15 +8,16 @@ use serde_json::{Map, Number, Value as Json};
 use super::{
     fault::{Result, fault},
     macros::Macro,
-    object::{Airflow, Object},
+    object::Object,
     time::{DateTime, Delta},
 };
 
 /// A value of a template.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) enum Value {
     /// A name or an attribute that there is not.
     Undefined(Rc<Undefined>),
+    #[default]
     None,
     Bool(bool),
     Int(i128),
@@ -67,6 +68,10 @@ pub(super) enum View {
     Keys,
     Values,
     Items,
+    /// A pair that `groupby` makes: its parts have names besides.
+    Group,
+    /// A set, as Airflow has those of tags and task ids. Which of its items is the first, Python does not say.
+    Set,
 }
 
 /// A dict: pairs in the order in which they came. Those of templates are small, or only gone through.
@@ -165,6 +170,8 @@ impl Value {
             Self::View(View::Keys, _) => "dict_keys",
             Self::View(View::Values, _) => "dict_values",
             Self::View(View::Items, _) => "dict_items",
+            Self::View(View::Group, _) => "_GroupTuple",
+            Self::View(View::Set, _) => "set",
             Self::DateTime(_) => "datetime",
             Self::Date(_) => "date",
             Self::Time(_) => "time",
@@ -194,7 +201,8 @@ impl Value {
             Self::Tuple(items) | Self::View(_, items) => !items.is_empty(),
             Self::Dict(dict) => !dict.borrow().0.is_empty(),
             Self::Delta(delta) => delta.micros != 0,
-            Self::Object(Object::Airflow(Airflow::AssetEvents)) => false,
+            Self::Object(Object::AssetEvents(events)) => events.len() > 0,
+            Self::Object(Object::Relative(of)) => of.is_something(),
             Self::Generator(_)
             | Self::DateTime(_)
             | Self::Date(_)
@@ -216,7 +224,9 @@ impl Value {
             ) => self.as_float() == other.as_float(),
             (Self::Str(a) | Self::Markup(a), Self::Str(b) | Self::Markup(b)) => a == b,
             (Self::List(a), Self::List(b)) => Rc::ptr_eq(a, b) || all_equal(&a.borrow(), &b.borrow()),
-            (Self::Tuple(a), Self::Tuple(b)) => all_equal(a, b),
+            (Self::Tuple(a) | Self::View(View::Group, a), Self::Tuple(b) | Self::View(View::Group, b)) => {
+                all_equal(a, b)
+            }
             (Self::Dict(a), Self::Dict(b)) => {
                 let (a, b) = (a.borrow(), b.borrow());
                 a.0.len() == b.0.len()
@@ -228,9 +238,8 @@ impl Value {
             (Self::Time(a), Self::Time(b)) => a == b,
             (Self::Delta(a), Self::Delta(b)) => a.micros == b.micros,
             (Self::Object(a), Self::Object(b)) => a.same(b),
-            (Self::Object(Object::RunType(kind)), other) | (other, Self::Object(Object::RunType(kind))) => {
-                other.as_str() == Some(kind)
-            }
+            (Self::Object(Object::Member(_, value)), other)
+            | (other, Self::Object(Object::Member(_, value))) => other.as_str() == Some(value),
             (Self::Macro(a), Self::Macro(b)) => Rc::ptr_eq(a, b),
             _ => false,
         }
@@ -271,6 +280,7 @@ impl Value {
             Self::List(items) => Some(items.borrow().len()),
             Self::Tuple(items) | Self::View(_, items) => Some(items.len()),
             Self::Dict(dict) => Some(dict.borrow().0.len()),
+            Self::Object(Object::AssetEvents(events)) => Some(events.len()),
             _ => None,
         }
     }
@@ -285,7 +295,7 @@ impl Value {
             Self::List(items) => Some(items.borrow().clone()),
             Self::Tuple(items) | Self::View(_, items) => Some(items.to_vec()),
             Self::Dict(dict) => Some(dict.borrow().0.iter().map(|(key, _)| key.clone()).collect()),
-            Self::Object(Object::Airflow(Airflow::AssetEvents)) => Some(Vec::new()),
+            Self::Object(Object::AssetEvents(events)) => Some(events.assets()),
             Self::Generator(items) => Some(std::mem::take(&mut *items.borrow_mut())),
             _ => None,
         }
@@ -314,7 +324,7 @@ impl Value {
                 Self::List(items) => {
                     items.borrow().iter().map(|item| item.to_json_within(within)).collect::<Result<_>>()?
                 }
-                Self::Tuple(items) => {
+                Self::Tuple(items) | Self::View(View::Group, items) => {
                     items.iter().map(|item| item.to_json_within(within)).collect::<Result<_>>()?
                 }
                 Self::Dict(dict) => {

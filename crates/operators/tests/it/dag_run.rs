@@ -16,7 +16,7 @@ use updraft_core::{
 };
 use updraft_operators::{Asked, HostError, Server, Work, catalog::check, prepare, work::TaskContext};
 
-use crate::world::{Lines, World, order};
+use crate::world::{Lines, World, context, order};
 
 /// Says these things, one after the other, and the last one for ever.
 #[derive(Default)]
@@ -46,8 +46,7 @@ fn run(order: &Order, says: Says) -> (Outcome, Arc<Says>) {
     let says = Arc::new(says);
     let prepared = prepare(order, &World::default()).unwrap();
     let Work::Native(task) = prepared.work else { panic!("{:?}", prepared.work) };
-    let context =
-        TaskContext { log: Arc::new(Lines::default()), shared: Arc::default(), server: says.clone() };
+    let context = TaskContext { server: says.clone(), ..context(Arc::new(Lines::default())) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let done =
         runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), task.run(context)).await });

@@ -12,7 +12,7 @@ use updraft_operators::{Refused, Work, prepare};
 
 use crate::{
     server::Server,
-    world::{self, Lines, World, order, run_native},
+    world::{self, Lines, World, order, run_native, with_run},
 };
 
 pub fn world(server: &Server) -> World {
@@ -60,6 +60,52 @@ fn a_check_decides_over_the_answer() {
     let outcome = watch(&server, json!({"response_check": "response.json.nothing.here"}));
     assert_eq!(outcome.end, AttemptEnd::Failed);
     assert!(outcome.message.unwrap().contains("response_check"));
+}
+
+const CHECKS: &str = r#"
+def is_done(response, ds, task):
+    told = [response.ok, response.status_code, response.headers["X-State"], response.content, ds, task.task_id]
+    assert told == [True, 200, "ready", response.text.encode(), "2026-01-31", "extract"], told
+    return response.json()["state"] == "done"
+
+
+def breaks(response):
+    raise ValueError("no such state")
+"#;
+
+#[test]
+fn a_function_of_python_decides_over_the_answer() {
+    let server = Server::start(&[r#"200 OK|{"state": "running"}"#, r#"200 OK|{"state": "done"}"#]);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("checks.py"), CHECKS).unwrap();
+    let checked = |name: &str| {
+        let args = arguments(json!({"response_check_name": name, "response_check_file": "checks.py"}));
+        let order = with_run(order("HttpSensor", args), |run| {
+            run.source = folder.path().join("d.yaml").to_string_lossy().into_owned();
+        });
+        run_native(prepare(&order, &world(&server)).unwrap()).outcome
+    };
+    let outcome = checked("is_done");
+    assert_eq!((outcome.end, server.asked().len()), (AttemptEnd::Success, 2), "{:?}", outcome.message);
+    let outcome = checked("breaks");
+    assert_eq!(outcome.end, AttemptEnd::Failed);
+    assert!(outcome.message.unwrap().contains("response_check: ValueError: no such state"));
+    let lambda = "lambda response, **context: response.json()['state'] in ('done', context['ds'])";
+    let outcome = watch(&server, json!({"response_check_lambda": lambda}));
+    assert_eq!(outcome.end, AttemptEnd::Success, "{:?}", outcome.message);
+}
+
+#[test]
+fn a_function_that_can_be_none_is_refused_before_it_is_called() {
+    let refused = |more: Value| {
+        let args = arguments(more);
+        updraft_operators::catalog::check("HttpSensor", args.as_object().unwrap()).unwrap_err().to_string()
+    };
+    assert!(refused(json!({"response_check_name": "f"})).contains("`response_check_file`"));
+    assert!(refused(json!({"response_check_file": "a.py"})).contains("`response_check_name`"));
+    let both = json!({"response_check": "true", "response_check_lambda": "lambda r: True"});
+    assert!(refused(both).contains("can't both be given"));
+    assert!(refused(json!({"response_check_lambda": "checks.is_done"})).contains("must be a lambda"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod api;
 mod class;
+mod context;
 mod sensor;
 
 use std::{

@@ -291,9 +291,60 @@ fn an_unknown_filter_is_an_error_where_jinja2_has_one() {
         ("{% for x in [] %}{{ x | nope }}{% endfor %}", false),
         ("{% if false %}{{ 1 | nope }}{% endif %}", true),
         ("{{ (1 | nope) if false else 2 }}", true),
-        ("{% if 1 | nope %}{% endif %}", false),
+        ("{% if 1 | nope %}{% endif %}", true),
     ] {
         assert_eq!(check("env", &json!(template)).is_ok(), is_fine, "{template}");
     }
     assert!(error("{% if true %}{{ 1 | nope }}{% endif %}").contains("there is no filter `nope`"));
+}
+
+#[test]
+fn an_attribute_that_there_is_not_is_found_where_it_is_certain_that_it_is_asked_for() {
+    use updraft_operators::template::check;
+    for (template, refused) in [
+        (
+            "{{ ti.task_id }} {{ task.pool }} {{ dag.tags }} {{ dag_run.note }} {{ macros.ds_add(ds, 1) }}",
+            None,
+        ),
+        (
+            "{{ ti.xcom_pull('a') }} {{ ti.log_url }} {{ params.anything }} {{ var.value.x }} {{ conn.db.host }}",
+            None,
+        ),
+        (
+            "\n{{ ti.log_uri }}",
+            Some("line 2: the attribute 'log_uri' of a RuntimeTaskInstance is not supported"),
+        ),
+        ("{{ ds }}{{ macros.datediff(1) }}", Some("macros.datediff is not supported")),
+        ("{{ task_instance.hostname | upper }}", Some("'hostname' of a RuntimeTaskInstance")),
+        ("{{ dag_run.nope is defined }}{{ dag.nope | default(1) }}", None),
+        ("{% if ti.nope %}{% endif %}{% for x in [] %}{{ ti.nope }}{% endfor %}{{ 1 or ti.nope }}", None),
+        ("{% macro m(x=ti.nope) %}{{ ti.nope }}{% endmacro %}{{ 1 if 1 else ti.nope }}", None),
+        ("{% set ti = namespace(nope=1) %}{{ ti.nope }}", None),
+        ("{% for dag in [] %}{% endfor %}{{ dag.nope }}", None),
+        ("{% for x in dag.nope %}{% endfor %}", Some("'nope' of a DAG")),
+        ("{{ 1 is nope }}", Some("there is no test `nope`")),
+        ("{% if 1 is nope %}{% endif %}", None),
+    ] {
+        let found = check("env", &json!(template)).map_err(|error| error.to_string());
+        match (found, refused) {
+            (Ok(()), None) => {}
+            (Err(error), Some(refused)) if error.contains(refused) => {}
+            (found, _) => panic!("{template}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn all_attributes_that_may_be_written_are_there() {
+    let order = order("BashOperator", Value::Null);
+    let world = World::default();
+    for (of, names) in updraft_operators::template::ATTRIBUTES {
+        for name in names {
+            let template = json!(format!("{{% set x = {of}.{name} %}}"));
+            match Renderer::new(&order, &world).unwrap().render("env", &template, &[]) {
+                Ok(_) => {}
+                Err(error) => assert!(error.to_string().contains("server.base_url"), "{of}.{name}: {error}"),
+            }
+        }
+    }
 }

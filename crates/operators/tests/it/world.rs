@@ -7,17 +7,17 @@ use std::{
 
 use serde_json::{Map, Value, json};
 use updraft_core::{
-    AttemptId, MapIndex, RunKey, TaskIx, TiKey, XcomValue,
+    AttemptId, DagId, MapIndex, RunId, RunKey, TaskIx, TiKey, XcomValue,
     input::{AttemptEnd, Outcome},
     protocol::{
-        Connection, NextInterval, Order, OrderRun, OrderTask, RunGiven, RunWanted, States, StatesWanted,
-        XcomFound, XcomQuery,
+        Connection, NextInterval, Order, OrderRun, OrderTask, RunFound, RunGiven, RunShown, RunWanted,
+        States, StatesWanted, TaskShown, XcomFound, XcomQuery,
     },
     record::RunType,
 };
 use updraft_operators::{
     Asked, Files, Host, HostError, Prepared, PreviousSuccess, ProcessPlan, Server, Smtp, Variable, Work,
-    work::{TaskContext, TaskLog},
+    work::{Functions, TaskContext, TaskLog},
 };
 
 /// What there is to look up.
@@ -29,6 +29,7 @@ pub struct World {
     pub connections: BTreeMap<String, Connection>,
     pub previous: Option<PreviousSuccess>,
     pub next: Option<NextInterval>,
+    pub runs: Vec<RunFound>,
     pub smtp: Option<Smtp>,
     pub files: Files,
     /// What was asked for.
@@ -79,6 +80,11 @@ impl Host for World {
         Ok(self.previous)
     }
 
+    fn run(&self, dag_id: &DagId, run_id: &RunId) -> Result<Option<RunFound>, HostError> {
+        self.ask(format!("run {dag_id} {run_id}"));
+        Ok(self.runs.iter().find(|run| run.dag_id == *dag_id && run.run_id == *run_id).cloned())
+    }
+
     fn next_interval(&self) -> Result<Option<NextInterval>, HostError> {
         self.ask("next interval".into());
         Ok(self.next)
@@ -127,11 +133,13 @@ pub fn order(operator: &str, args: Value) -> Order {
             first_started_at: None,
             run_as_user: None,
             owner: "data".into(),
+            shown: TaskShown::default(),
             params: BTreeMap::new(),
             callbacks: Vec::new(),
         },
         run: Arc::new(OrderRun {
             asset_events: Vec::new(),
+            assets: Vec::new(),
             namespace: "default".into(),
             dag_id: "reports".into(),
             run_id: "scheduled__2026-01-31T06:00:00+00:00".into(),
@@ -148,6 +156,7 @@ pub fn order(operator: &str, args: Value) -> Order {
             source: "/dags/team/reports.py".into(),
             bundle: None,
             tags: Vec::new(),
+            shown: RunShown::default(),
         }),
     }
 }
@@ -194,7 +203,7 @@ impl TaskLog for Lines {
 
 /// What work is given where it asks nothing of the server.
 pub fn context(log: Arc<dyn TaskLog>) -> TaskContext {
-    TaskContext { log, shared: Arc::default(), server: Arc::new(NoServer) }
+    TaskContext { log, shared: Arc::default(), server: Arc::new(NoServer), functions: Arc::new(Calls) }
 }
 
 struct NoServer;
@@ -206,6 +215,15 @@ impl Server for NoServer {
 
     fn states(&self, _: StatesWanted) -> Asked<'_, States> {
         Box::pin(async { panic!("no states are wanted here") })
+    }
+}
+
+/// Calls functions as a worker does, but for its guard.
+pub struct Calls;
+
+impl Functions for Calls {
+    fn call(&self, plan: ProcessPlan) -> Asked<'_, Value> {
+        Box::pin(async move { crate::process::call(&plan) })
     }
 }
 

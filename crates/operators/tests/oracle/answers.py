@@ -8,6 +8,7 @@ The answers go to `answers.json`; the tests of this crate compare with them.
 """
 
 import copy
+import datetime
 import json
 import os
 import pathlib
@@ -16,11 +17,12 @@ import tempfile
 
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp())
+os.environ["AIRFLOW__API__BASE_URL"] = "https://updraft.example.org"
 
 import jinja2
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import DAG
-from airflow.sdk.api.datamodels._generated import DagRun, TaskInstance, TIRunContext
+from airflow.sdk import DAG, Asset
+from airflow.sdk.api.datamodels._generated import DagRun, TaskInstanceState, TIRunContext
 from airflow.sdk.exceptions import ErrorType
 from airflow.sdk.execution_time import comms, task_runner
 
@@ -30,6 +32,16 @@ UNDEFINED = {
     "strict": jinja2.StrictUndefined,
     "lenient": jinja2.Undefined,
     "chainable": jinja2.ChainableUndefined,
+}
+
+
+# Of a run that has just begun.
+UNCHANGED = {
+    "consumed_asset_events": [],
+    "state": "running",
+    "clear_number": 0,
+    "end_date": None,
+    "partition_key": None,
 }
 
 
@@ -51,6 +63,8 @@ class Supervisor:
             return comms.ConnectionResult(**fields)
         if kind == "GetPrevSuccessfulDagRun":
             return comms.PrevSuccessfulDagRunResult(**WORLD["previous_success"])
+        if kind == "GetDagRun":
+            return comms.DagRunResult(**{**UNCHANGED, **WORLD["other_run"]})
         if kind in ("GetXCom", "GetXComSequenceSlice"):
             values = WORLD["xcoms"].get(f"{msg.task_id}.{msg.key}", [])
             if kind == "GetXComSequenceSlice":
@@ -89,17 +103,21 @@ def renderer(run, undefined, native, folder):
         params=copy.deepcopy(WORLD["params"]),
         template_undefined=UNDEFINED[undefined],
         render_template_as_native_obj=native,
+        **WORLD["dag"],
     )
     dag.fileloc = os.path.join(folder, os.path.basename(WORLD["source"]))
-    task = BashOperator(task_id=WORLD["task_id"], bash_command="true", dag=dag, owner=WORLD["owner"], retries=2)
+    more = {
+        **WORLD["task"],
+        "execution_timeout": datetime.timedelta(minutes=5),
+        "outlets": [Asset(**asset) for asset in WORLD["outlets"]],
+    }
+    names = {"task_id": WORLD["task_id"], "owner": WORLD["owner"]}
+    task = BashOperator(bash_command="true", dag=dag, retries=2, **names, **more)
+    task >> BashOperator(task_id="left", bash_command="true", dag=dag)
     dag_run = DagRun.model_validate(
         {
             "dag_id": WORLD["dag_id"],
-            "consumed_asset_events": [],
-            "state": "running",
-            "clear_number": 0,
-            "end_date": None,
-            "partition_key": None,
+            **UNCHANGED,
             **facts,
         }
     )
@@ -114,6 +132,8 @@ def renderer(run, undefined, native, folder):
         task=task,
         _ti_context_from_server=TIRunContext(dag_run=dag_run, max_tries=2, should_retry=True),
         start_date=facts["start_date"],
+        state=TaskInstanceState.RUNNING,
+        queue=WORLD["task"]["queue"],
     )
     context = ti.get_template_context()
     env = dag.get_template_env()

@@ -40,6 +40,8 @@ pub struct Caller {
     pub store: Arc<dyn Store>,
     /// Who calls.
     pub workers: Arc<Workers>,
+    /// Where people see this server: `http://127.0.0.1:8080`. Empty where nobody can.
+    pub base_url: String,
 }
 
 /// The versions of a bundle that functions are in which are to be called about a namespace's runs that are over.
@@ -189,7 +191,7 @@ impl Caller {
             operator: dag.task(ti.row.key.task).operator.clone(),
             args: Map::new(),
             task,
-            run: Arc::new(order_run(&run, &dag, &source)),
+            run: Arc::new(order_run(&run, &dag, &source, &self.base_url)),
         });
         Ok(Some(Call {
             id: row.id,

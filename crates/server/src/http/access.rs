@@ -243,6 +243,7 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("PUT", "/worker/v1/blobs/{attempt}/{name}", Worker),
     ("PUT", "/worker/v1/logs/{attempt}", Worker),
     ("GET", "/worker/v1/previous-success", Worker),
+    ("GET", "/worker/v1/runs/{dag_id}/{run_id}", Worker),
     ("GET", "/worker/v1/smtp", Worker),
     ("POST", "/worker/v1/runs", Worker),
     ("POST", "/worker/v1/states", Worker),

@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 use updraft_core::{
     AssetEvent, AttemptId, Dag, Engine, MapIndex, Mapping, OnLeaseLoss, Param, RunKey, TaskIx, TaskKind,
-    protocol::{Order, OrderBundle, OrderRun, OrderTask},
+    protocol::{Order, OrderBundle, OrderRun, OrderTask, RunShown, TaskShown},
     put_arguments,
     record::{RunRow, TiRow},
 };
@@ -25,12 +25,22 @@ const MOST_ASSET_EVENTS: usize = 1000;
 const MOST_BYTES_OF_EVENTS: usize = 1024 * 1024;
 
 /// Makes orders. What all orders of a run share is made once.
-#[derive(Default)]
 pub(super) struct Orders {
+    /// Where people see this server.
+    base_url: String,
     runs: HashMap<RunKey, (u32, Arc<OrderRun>)>,
 }
 
 impl Orders {
+    pub fn new(base_url: String) -> Self {
+        Self { base_url, runs: HashMap::new() }
+    }
+
+    /// Forgets what it has made.
+    pub fn clear(&mut self) {
+        self.runs.clear();
+    }
+
     /// The order for an attempt; `None` where it is no longer wanted.
     pub fn order(&mut self, engine: &Engine, attempt: AttemptId) -> Option<Arc<Order>> {
         let (row, dag) = engine.run(attempt.ti.run)?;
@@ -62,7 +72,12 @@ impl Orders {
         }
         let events = latest(engine.asset_events(row.key));
         let source = engine.dag(&row.dag).map_or("", |(row, _)| &row.source);
-        let run = Arc::new(OrderRun { asset_events: events, ..order_run(row, dag, source) });
+        let assets = match (&events[..], &dag.spec().assets) {
+            ([_, ..], Some(condition)) => condition.assets().into_iter().cloned().collect(),
+            _ => Vec::new(),
+        };
+        let of_run = order_run(row, dag, source, &self.base_url);
+        let run = Arc::new(OrderRun { asset_events: events, assets, ..of_run });
         self.runs.insert(row.key, (row.clear_number, run.clone()));
         run
     }
@@ -89,13 +104,15 @@ pub(crate) fn order_task(row: &RunRow, dag: &Dag, ti: &TiRow) -> OrderTask {
         first_started_at: ti.first_started_at.or(ti.started_at),
         run_as_user: spec.run_as_user.clone(),
         owner: spec.owner.clone().unwrap_or_else(|| dag.spec().owner.to_string()),
+        shown: TaskShown::of(spec),
         params: given(row, &spec.params),
         callbacks: spec.callbacks.clone(),
     }
 }
 
-/// What an order says of its run, but for what happened to assets. `source` is where the DAG comes from now.
-pub(crate) fn order_run(row: &RunRow, dag: &Dag, source: &str) -> OrderRun {
+/// What an order says of its run, but for what happened to assets. `source` is where the DAG comes from now, `base_url`
+/// where people see this server.
+pub(crate) fn order_run(row: &RunRow, dag: &Dag, source: &str, base_url: &str) -> OrderRun {
     let spec = dag.spec();
     let deployed = spec.bundle.as_ref().filter(|bundle| bundle.name == deployments::BUNDLE);
     OrderRun {
@@ -108,6 +125,7 @@ pub(crate) fn order_run(row: &RunRow, dag: &Dag, source: &str) -> OrderRun {
         run_after: row.run_after,
         started_at: row.started_at,
         asset_events: Vec::new(),
+        assets: Vec::new(),
         conf: row.conf.clone(),
         params: given(row, &spec.params),
         template: spec.template.clone(),
@@ -120,6 +138,7 @@ pub(crate) fn order_run(row: &RunRow, dag: &Dag, source: &str) -> OrderRun {
         },
         bundle: deployed.map(|bundle| OrderBundle { hash: bundle.version.clone(), environment: None }),
         tags: spec.tags.clone(),
+        shown: RunShown::of(spec, row, base_url),
     }
 }
 

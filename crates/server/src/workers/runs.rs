@@ -4,19 +4,22 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Extension, Json, extract::State};
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use updraft_core::{
-    DagKey, DagSpec, GroupId, MapIndex, RunState, TaskId,
+    DagKey, DagSpec, GroupId, MapIndex, RunKey, RunState, TaskId,
     input::{Clear, Command, CommandError, Reply, Trigger},
-    protocol::{NextInterval, RunGiven, RunWanted, States, StatesWanted, WhichRun},
-    record::{RunRow, RunType},
+    protocol::{NextInterval, RunFound, RunGiven, RunWanted, States, StatesWanted, WhichRun},
+    record::{AuditRow, RunRow, RunType},
     schedule::{DataInterval, TimeRestriction},
 };
-use updraft_store::{Bounds, Order, RunField, RunQuery, TextFilter, TiListing, TiQuery, Window};
+use updraft_store::{
+    Bounds, Note, Order, RunField, RunListing, RunQuery, TextFilter, TiListing, TiQuery, Window,
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::api::{AttemptQuery, held};
 use crate::{
-    http::{Body, Error, Joining, Reads, Shared, Writes},
+    http::{Body, Error, Joining, Path, Reads, Shared, Writes},
     leader::{Refusal, now},
     params,
 };
@@ -26,6 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(give_run))
         .routes(routes!(find_states))
         .routes(routes!(find_next_interval))
+        .routes(routes!(show_run))
 }
 
 /// Makes a run for a task, or says why there can be none.
@@ -41,7 +45,9 @@ async fn give_run(
     let asker = held(&shared, &joining, wanted.attempt).await?;
     let dag = DagKey { namespace: asker.dag.namespace.clone(), dag_id: wanted.dag_id.clone() };
     let by = name(&asker);
+    let note = wanted.note.clone();
     if let Some(run) = made_before(&shared, &asker, &dag, &by, wanted.run_after).await? {
+        put_note(&shared, &dag, run.key, &by, note).await?;
         return Ok(Json(RunGiven::Made(run.run_id)));
     }
     if let Some(why) = refusal(&shared, &dag, &wanted).await? {
@@ -55,7 +61,7 @@ async fn give_run(
         }));
     }
     let trigger = Trigger {
-        dag,
+        dag: dag.clone(),
         run_id: wanted.run_id,
         logical_date: wanted.logical_date,
         data_interval: None,
@@ -65,10 +71,71 @@ async fn give_run(
         run_type: RunType::Manual,
         triggered_by: "operator",
     };
-    Ok(Json(match shared.leader.command(by, Command::Trigger(trigger)).await {
-        Ok(Reply::Run(_, run_id)) => RunGiven::Made(run_id),
+    Ok(Json(match shared.leader.command(by.clone(), Command::Trigger(trigger)).await {
+        Ok(Reply::Run(run, run_id)) => {
+            put_note(&shared, &dag, run, &by, note).await?;
+            RunGiven::Made(run_id)
+        }
         Ok(_) => return Err(Error::Internal("a trigger was answered without a run".into())),
         Err(refusal) => refused(refusal)?,
+    }))
+}
+
+/// Notes something on a run that was made for a task, if there is something to be noted. Asked again it is noted again.
+async fn put_note(
+    shared: &Shared,
+    dag: &DagKey,
+    run: RunKey,
+    by: &str,
+    text: Option<String>,
+) -> Result<(), Error> {
+    let Some(text) = text else { return Ok(()) };
+    let audit = AuditRow {
+        at: now(),
+        user: by.to_owned(),
+        action: "note".into(),
+        namespace: Some(dag.namespace.clone()),
+        dag: Some(dag.dag_id.clone()),
+        run: Some(run),
+        detail: json!({ "note": text }),
+    };
+    let note = Note { text, user: by.to_owned(), at: now() };
+    shared.store.put_run_note(run, Some(&note), &audit).await?;
+    Ok(())
+}
+
+/// A run of the asker's namespace, as it is now.
+#[utoipa::path(
+    get, path = "/worker/v1/runs/{dag_id}/{run_id}", tag = "Worker", params(AttemptQuery),
+    responses((status = 200, body = Object), Reads),
+)]
+async fn show_run(
+    State(shared): State<Arc<Shared>>,
+    Extension(joining): Extension<Joining>,
+    Path((dag_id, run_id)): Path<(String, String)>,
+    query: AttemptQuery,
+) -> Result<Json<RunFound>, Error> {
+    let asker = held(&shared, &joining, query.attempt.0).await?;
+    let dag = DagKey { namespace: asker.dag.namespace, dag_id: dag_id.into() };
+    let run = match shared.store.find_run(&dag, &run_id.into()).await? {
+        Some(key) => shared.store.run(key).await?,
+        None => None,
+    };
+    let RunListing { row, note } = run.ok_or_else(|| Error::not_found("there is no such run"))?;
+    Ok(Json(RunFound {
+        dag_id: row.dag.dag_id,
+        run_id: row.run_id,
+        run_type: row.run_type,
+        state: row.state,
+        logical_date: row.logical_date,
+        data_interval: row.data_interval,
+        run_after: row.run_after,
+        started_at: row.started_at,
+        ended_at: row.ended_at,
+        clear_number: row.clear_number,
+        triggering_user: row.triggering_user,
+        conf: Value::clone(&row.conf),
+        note: note.map(|note| note.text),
     }))
 }
 

@@ -22,7 +22,7 @@ use axum::{
 };
 use serde_json::json;
 use tokio::net::UnixListener;
-use updraft_core::protocol::{Connection, Order, XcomQuery};
+use updraft_core::protocol::{Connection, Order, RunFound, XcomQuery};
 use updraft_operators::{HostError, Variable, secrets};
 
 use super::{
@@ -102,6 +102,7 @@ impl TaskApi {
             .route("/worker/v1/connections/{conn_id}", get(connection))
             .route("/worker/v1/xcom", post(xcom))
             .route("/worker/v1/previous-success", get(previous_success))
+            .route("/worker/v1/runs/{dag_id}/{run_id}", get(run))
             .route("/worker/v1/render", post(render))
             .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -202,6 +203,17 @@ async fn previous_success(
     let grant = api.admit(&headers)?;
     let found: Option<serde_json::Value> = api.client.get(grant.order.attempt, &["previous-success"]).await?;
     found.map(Json).ok_or_else(|| Refused::Nothing("run before that succeeded".into()))
+}
+
+/// A run of the attempt's namespace, as it is now.
+async fn run(
+    State(api): State<Arc<TaskApi>>,
+    Path((dag_id, run_id)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Json<RunFound>, Refused> {
+    let grant = api.admit(&headers)?;
+    let found = api.client.get(grant.order.attempt, &["runs", &dag_id, &run_id]).await?;
+    found.map(Json).ok_or_else(|| Refused::Nothing(format!("run `{run_id}` of `{dag_id}`")))
 }
 
 /// Values of other tasks; asked on behalf of the attempt whose token it is, whatever the request says.

@@ -35,6 +35,7 @@ use super::{
     callbacks::Callbacks,
     host::{AttemptHost, Client, LogOf, NoLookUps},
     logs::{self, Shipping},
+    macros::Caller,
     wanted::{Running, Wanted, steer},
 };
 use crate::process::{
@@ -213,6 +214,11 @@ async fn run(
                 log: log.clone(),
                 shared: tools.shared.clone(),
                 server: Arc::new(tools.client.clone()),
+                functions: Arc::new(Caller {
+                    order: order.clone(),
+                    tools: tools.clone(),
+                    masks: masks.clone(),
+                }),
             };
             started(order, tools, Timestamp::now());
             let outcome = tokio::select! {

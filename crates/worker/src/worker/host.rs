@@ -15,9 +15,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt as _, runtime::Handle, sync::watch};
 use updraft_core::{
-    AttemptId, DeliveryId,
+    AttemptId, DagId, DeliveryId, RunId,
     protocol::{
-        Connection, NextInterval, Order, RunGiven, RunWanted, States, StatesWanted, XcomFound, XcomQuery,
+        Connection, NextInterval, Order, RunFound, RunGiven, RunWanted, States, StatesWanted, XcomFound,
+        XcomQuery,
     },
 };
 use updraft_operators::{
@@ -409,6 +410,10 @@ impl Host for AttemptHost {
         self.get(&["previous-success"])
     }
 
+    fn run(&self, dag_id: &DagId, run_id: &RunId) -> Result<Option<RunFound>, HostError> {
+        self.get(&["runs", dag_id, run_id])
+    }
+
     fn next_interval(&self) -> Result<Option<NextInterval>, HostError> {
         self.get(&["next-interval"])
     }
@@ -462,6 +467,10 @@ impl Host for NoLookUps {
     }
 
     fn previous_success(&self) -> Result<Option<PreviousSuccess>, HostError> {
+        self.refuse()
+    }
+
+    fn run(&self, _: &DagId, _: &RunId) -> Result<Option<RunFound>, HostError> {
         self.refuse()
     }
 

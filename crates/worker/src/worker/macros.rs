@@ -1,4 +1,4 @@
-//! The functions that a DAG has for its templates (`user_defined_macros`): each call is a process of its own, which is
+//! The functions that a DAG has for its templates (`user_defined_macros`), or a sensor for what it sees: each call is a process of its own, which is
 //! guarded, marked and masked as the attempt's. What it prints is in the attempt's log.
 
 use std::{sync::Arc, time::Duration};
@@ -10,7 +10,10 @@ use updraft_core::{
     input::{AttemptEnd, Outcome},
     protocol::Order,
 };
-use updraft_operators::{HostError, work::ProcessPlan};
+use updraft_operators::{
+    Asked, HostError,
+    work::{Functions, ProcessPlan},
+};
 
 use super::attempt::{Tools, judge, log_file, process_spec};
 use crate::process::{self, Masks};
@@ -21,6 +24,27 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// One that takes too long, or is wanted no more, may go on for so long after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Calls functions for work that is no process.
+pub(super) struct Caller {
+    pub order: Arc<Order>,
+    pub tools: Arc<Tools>,
+    pub masks: Masks,
+}
+
+impl Functions for Caller {
+    fn call(&self, plan: ProcessPlan) -> Asked<'_, Value> {
+        let (order, tools, masks) = (self.order.clone(), self.tools.clone(), self.masks.clone());
+        Box::pin(async move {
+            // Whoever waits no more drops this with the future, and so ends the process.
+            let (_still_wanted, wanted) = watch::channel(());
+            let called = async move { call_macro(&order, &tools, &plan, masks, wanted).await };
+            let called = tokio::spawn(called).await;
+            called
+                .unwrap_or_else(|error| Err(HostError(format!("the function could not be called: {error}"))))
+        })
+    }
+}
+
 /// Calls one and waits for what it returns, as long as the other end of `wanted` is there.
 pub(super) async fn call_macro(
     order: &Arc<Order>,
@@ -29,7 +53,7 @@ pub(super) async fn call_macro(
     masks: Masks,
     mut wanted: watch::Receiver<()>,
 ) -> Result<Value, HostError> {
-    let failed = |why: &str| HostError(format!("the macro {why}"));
+    let failed = |why: &str| HostError(format!("the function {why}"));
     let log = log_file(order, tools);
     let (mut spec, _granted) =
         process_spec(order, tools, &order.attempt.to_string(), plan, masks, log.clone())

@@ -1,7 +1,7 @@
 """Calls one Python function for a task and says how it ended, or calls one about a task or a run: a callback.
 
-It is put together: behind this come `airflow.py`, what may be imported of Airflow; `operators.py`, which carries out
-operators that are classes; and then `main()`.
+It is put together: behind this come `asked.py`, what it can be asked for besides; `assets.py`, what happened to assets;
+`airflow.py`, what may be imported of Airflow; `operators.py`, which carries out operators that are classes; and then `main()`.
 
 What to call comes as one JSON object on the standard input. How it ended goes, as one JSON object, to the
 file that $UPDRAFT_RESULT names. Only Python's standard library is needed; Airflow's exceptions are known by
@@ -11,6 +11,7 @@ Values of other tasks, variables and connections are asked of the worker over th
 $UPDRAFT_TASK_API names, with the token that is read from the file descriptor $UPDRAFT_TASK_TOKEN_FD.
 """
 
+import collections.abc
 import datetime
 import decimal
 import http.client
@@ -132,7 +133,7 @@ class TaskInstance:
         self.state = "running"
         self.start_date = datetime.datetime.now(datetime.timezone.utc)
         self.hostname = socket.gethostname()
-        for name in ("task_id", "dag_id", "run_id", "try_number", "max_tries", "map_index"):
+        for name in ("task_id", "dag_id", "run_id", "try_number", "max_tries", "map_index", "queue", "log_url"):
             setattr(self, name, context[name])
 
     def xcom_push(self, key, value):
@@ -277,18 +278,24 @@ def make_context(orders, api, ti):
     given = orders["context"]
     times = ("logical_date", "data_interval_start", "data_interval_end", "run_after", "start_date")
     date = {name: moment(given[name]) for name in times}
-    dag_run = types.SimpleNamespace(
-        dag_id=given["dag_id"], run_id=given["run_id"], run_type=given["run_type"], conf=given["conf"], **date
-    )
+    names = ("dag_id", "run_id", "run_type", "conf", "clear_number", "triggering_user_name")
+    own = {name: given[name] for name in names}
+    dag_run = DagRun(**own, **date, state="running", end_date=None, partition_key=None, _api=api)
+    assets = {name: [Asset(**asset) for asset in given[name]] for name in ("inlets", "outlets")}
     dag = types.SimpleNamespace(
         dag_id=given["dag_id"],
+        dag_display_name=given["dag_display_name"],
+        description=given["description"],
         folder=given["folder"],
         fileloc=given["source"],
         params=given["params"],
         tags=set(given["tags"]),
         timezone=given["timezone"],
     )
+    names = ("queue", "pool", "pool_slots", "priority_weight", "trigger_rule", "doc_md")
     task = types.SimpleNamespace(
+        **{name: given[name] for name in names},
+        **assets,
         task_id=given["task_id"],
         owner=given["owner"],
         task_type=given["operator"],
@@ -310,8 +317,8 @@ def make_context(orders, api, ti):
         "macros": macros(),
         "var": {"value": Variables(api, False), "json": Variables(api, True)},
         "conn": Connections(api),
-        "inlets": [],
-        "outlets": [],
+        **assets,
+        "triggering_asset_events": TriggeringAssetEvents(given, ti),
         "templates_dict": orders["templates_dict"],
         "task_instance_key_str": f"{given['dag_id']}__{given['task_id']}__{given['run_id']}",
     }
@@ -356,6 +363,11 @@ def determine_kwargs(function, args, context, op_kwargs):
 
 def load(callable_, kind="function"):
     """The function or class, from a file or from a module that can be imported."""
+    if "lambda" in callable_:
+        function = eval(callable_["lambda"].strip(), {})
+        if not callable(function):
+            raise TypeError(f"{callable_['lambda']!r} is no lambda")
+        return function
     if "dotted" in callable_:
         module, _, name = callable_["dotted"].rpartition(".")
         if not module:
@@ -495,21 +507,6 @@ def for_template(value):
     return json_ready(value, f"what it returned, a {type(value).__name__},")
 
 
-def dates(orders, api, ti):
-    """Calls a function with a date, as Airflow's ExternalTaskSensor does: for another date, or several."""
-    context = make_context(orders, api, ti)
-    make_current(context)
-    function = load(orders["callable"])
-    args = [moment(orders["of"])]
-    given = {name: value for name, value in context.items() if name != "logical_date"}
-    found = function(*args, **determine_kwargs(function, args, {**given, "context": context}, {}))
-    found = found if isinstance(found, list) else [found]
-    for date in found:
-        if not isinstance(date, datetime.datetime) or date.tzinfo is None:
-            raise TypeError(f"it is to return a time with a zone, or a list of them, and returned {date!r}")
-    return {"end": "success", "return_value": [date.isoformat() for date in found]}
-
-
 def expand_macro(orders, api, ti):
     """Calls a function that a DAG has for its templates."""
     context = make_context(orders, api, ti)
@@ -518,10 +515,6 @@ def expand_macro(orders, api, ti):
     args = [of_template(value, context) for value in orders["op_args"]]
     kwargs = {name: of_template(value, context) for name, value in orders["op_kwargs"].items()}
     return {"end": "success", "return_value": for_template(function(*args, **kwargs))}
-
-
-# What it can be asked for, apart from callbacks.
-MODES = {"python": run, "branch": run, "short_circuit": run, "macro": expand_macro, "dates": dates}
 
 
 def push_each(ti, value):

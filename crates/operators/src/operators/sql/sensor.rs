@@ -11,7 +11,10 @@ use super::{DEFAULT, Parameters, cell::Cell, database, fault::Fault, server::Ser
 use crate::{
     Refused, Work,
     catalog::{Entry, Written, argument::BadArgument, argument::arguments},
-    operators::expression,
+    operators::{
+        expression,
+        python::check::{Check, Names},
+    },
     prepare::Job,
     sensor::{Look, Looking, Seen, Sensor, SensorArgs},
     work::TaskContext,
@@ -29,8 +32,22 @@ arguments! {
         /// A Jinja expression that says whether it has waited enough; it sees `value` (what is selected) and `row`
         /// (the first row, a list): `value > 100`. Without it, a value that is not 0, `'0'`, empty or null is enough.
         plain success: Option<String>,
+        /// In its place, a function of Python that returns something true where it has waited enough: this one of
+        /// `success_check_file`. It gets `value`, a date as text; each call is a process of its own, with 60 seconds at
+        /// most.
+        plain success_check_name: Option<String>,
+        /// The Python file; a relative path starts at the DAG file's folder.
+        plain success_check_file: Option<String>,
+        /// The same function as a text, where no file is named: `lambda value: value > 100`.
+        plain success_check_lambda: Option<String>,
         /// A Jinja expression that says whether it has failed; it sees the same.
         plain failure: Option<String>,
+        /// In its place, a function of Python as that of `success_check_name`: this one of `failure_check_file`.
+        plain failure_check_name: Option<String>,
+        /// The Python file; a relative path starts at the DAG file's folder.
+        plain failure_check_file: Option<String>,
+        /// The same function as a text, where no file is named.
+        plain failure_check_lambda: Option<String>,
         /// A Jinja expression for `value`; it sees `row`: `row[1]`. Without it, the first of the row.
         plain selector: Option<String>,
         /// Whether it fails where there is no row.
@@ -61,7 +78,23 @@ pub(in crate::operators) const ENTRY: Entry = Entry {
     ..DEFAULT
 };
 
+const SUCCESS: Names = Names {
+    expression: "success",
+    name: "success_check_name",
+    file: "success_check_file",
+    lambda: "success_check_lambda",
+};
+
+const FAILURE: Names = Names {
+    expression: "failure",
+    name: "failure_check_name",
+    file: "failure_check_file",
+    lambda: "failure_check_lambda",
+};
+
 fn kind(written: &Written<'_>) -> Result<TaskKind, BadArgument> {
+    SUCCESS.check(written)?;
+    FAILURE.check(written)?;
     let names: [(&str, &[&str]); 3] =
         [("success", &["value", "row"]), ("failure", &["value", "row"]), ("selector", &["row"])];
     for (name, sees) in names {
@@ -76,13 +109,19 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     let args = job.read(SqlArgs::read)?;
     let database = database(job, args.database.clone());
     let server = Server::of(job, &args.conn_id, database.as_deref())?;
-    let look = Box::new(SqlLook { server, args });
+    let success = [&args.success_check_name, &args.success_check_file, &args.success_check_lambda];
+    let failure = [&args.failure_check_name, &args.failure_check_file, &args.failure_check_lambda];
+    let (success, failure) = (SUCCESS.function(job, success)?, FAILURE.function(job, failure)?);
+    let look = Box::new(SqlLook { server, success, failure, args });
     Ok(Work::Native(Box::new(Sensor::new(job, job.read(SensorArgs::read)?, look))))
 }
 
 #[derive(Debug)]
 struct SqlLook {
     server: Server,
+    /// Functions in the place of the expressions.
+    success: Option<Check>,
+    failure: Option<Check>,
     args: SqlArgs,
 }
 
@@ -94,7 +133,7 @@ impl Look for SqlLook {
                 self.first().await.map_err(|fault| fault.to_string())?
             };
             match row {
-                Some(row) => self.judged(context, row).map(Seen::from),
+                Some(row) => self.judged(context, row).await.map(Seen::from),
                 None if self.args.fail_on_empty => Err("there is no row (`fail_on_empty`)".into()),
                 None => Ok(Seen::NotYet),
             }
@@ -110,7 +149,7 @@ impl SqlLook {
         Ok(row)
     }
 
-    fn judged(&self, context: &TaskContext, row: Vec<Cell>) -> Result<bool, String> {
+    async fn judged(&self, context: &TaskContext, row: Vec<Cell>) -> Result<bool, String> {
         let row: Vec<Value> = row.into_iter().map(Cell::into_json).collect();
         let value = match &self.args.selector {
             Some(selector) => expression::evaluated("selector", selector, context! { row => Serde(&row) })?,
@@ -118,6 +157,16 @@ impl SqlLook {
         };
         context.log.line(&format!("found {value}"));
         let sees = || context! { value => value.clone(), row => Serde(&row) };
+        let as_json =
+            || serde_json::to_value(&value).map_err(|error| format!("the value {value} is no JSON: {error}"));
+        if let Some(failure) = &self.failure
+            && failure.holds("value", as_json()?, context).await?
+        {
+            return Err(format!("the value {value} means failure, as the function of `failure_check` says"));
+        }
+        if let Some(success) = &self.success {
+            return success.holds("value", as_json()?, context).await;
+        }
         if let Some(failure) = &self.args.failure
             && expression::evaluated("failure", failure, sees())?.is_true()
         {

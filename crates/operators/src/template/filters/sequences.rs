@@ -2,13 +2,67 @@
 
 use std::{cmp::Ordering, rc::Rc};
 
-use crate::template::{
-    eval::Machine,
-    fault::{Result, fault},
-    macros::{Args, needed, size, text},
-    text::cased,
-    value::{Value, View},
+use crate::{
+    nearest::did_you_mean,
+    template::{
+        eval::Machine,
+        fault::{Result, fault},
+        macros::{Args, needed, size, text},
+        text::cased,
+        value::{Value, View},
+    },
 };
+
+/// All tests: those of Jinja2 3.1.
+const TESTS: &[&str] = &[
+    "!=",
+    "<",
+    "<=",
+    "==",
+    ">",
+    ">=",
+    "boolean",
+    "callable",
+    "defined",
+    "divisibleby",
+    "eq",
+    "equalto",
+    "escaped",
+    "even",
+    "false",
+    "filter",
+    "float",
+    "ge",
+    "greaterthan",
+    "gt",
+    "in",
+    "integer",
+    "iterable",
+    "le",
+    "lessthan",
+    "lower",
+    "lt",
+    "mapping",
+    "ne",
+    "none",
+    "number",
+    "odd",
+    "sameas",
+    "sequence",
+    "string",
+    "test",
+    "true",
+    "undefined",
+    "upper",
+];
+
+/// Fails where there is no test of this name, as Jinja2 does when it reads a template.
+pub(in crate::template) fn check_test(name: &str) -> Result<()> {
+    if TESTS.contains(&name) {
+        return Ok(());
+    }
+    fault(format!("there is no test `{name}`{}", did_you_mean(name, TESTS.iter().copied())))
+}
 
 impl Machine<'_> {
     /// Filters of what can be gone through; `None` where it is none of these.
@@ -52,6 +106,7 @@ impl Machine<'_> {
                 _ => return fault("Can only get item pairs from a mapping."),
             },
             "sort" | "min" | "max" | "unique" => self.ordered(name, value, args)?,
+            "groupby" => self.group_by(value, args)?,
             "dictsort" => self.dictsort(value, args)?,
             "batch" | "slice" => self.parted(name, value, args)?,
             "map" => self.map(value, args)?,
@@ -127,6 +182,35 @@ impl Machine<'_> {
                 ))
             }
         }
+    }
+
+    /// `groupby`: pairs of what several items have in common, as the first of them has it, and these items.
+    fn group_by(&self, value: &Value, args: Args) -> Result<Value> {
+        let [attribute, default, cased] = args.take("groupby", ["attribute", "default", "case_sensitive"])?;
+        let attribute = needed("groupby()'s attribute", attribute)?;
+        let cased = cased.map_or(Ok(false), |cased| cased.truth())?;
+        let default = default.filter(|default| !matches!(default, Value::None));
+        let mut keyed = Vec::new();
+        for item in self.iterate(value)? {
+            let key = match (self.by_attribute(&item, Some(&attribute))?, &default) {
+                (Value::Undefined(_), Some(default)) => default.clone(),
+                (found, _) => found,
+            };
+            self.defined(&key)?;
+            keyed.push((self.sort_key(&key, None, cased)?, Value::tuple(vec![key, item])));
+        }
+        self.sort_pairs(&mut keyed, false)?;
+        let mut groups: Vec<(Value, Value, Vec<Value>)> = Vec::new();
+        for (folded, pair) in keyed {
+            let [key, item] = <[Value; 2]>::try_from(pair.items().unwrap_or_default())
+                .unwrap_or([Value::None, Value::None]);
+            match groups.last_mut() {
+                Some((own, _, items)) if own.equals(&folded) => items.push(item),
+                _ => groups.push((folded, key, vec![item])),
+            }
+        }
+        let group = |(_, key, items)| Value::View(View::Group, [key, Value::list(items)].into());
+        Ok(Value::list(groups.into_iter().map(group).collect()))
     }
 
     /// Sorts, keeping the order of equals; an error where two have none.
@@ -315,10 +399,13 @@ impl Machine<'_> {
             "mapping" => matches!(value, Value::Dict(_)),
             "sequence" => {
                 value.len().is_some()
-                    && !matches!(value, Value::View(View::Keys | View::Values | View::Items, _))
+                    && !matches!(value, Value::View(View::Keys | View::Values | View::Items | View::Set, _))
             }
             "iterable" => value.len().is_some() || matches!(value, Value::Generator(_)),
             "callable" => matches!(value, Value::Method(_) | Value::Macro(_)),
+            "escaped" => matches!(value, Value::Markup(_)),
+            "filter" => value.as_str().is_some_and(|name| super::check_filter(name).is_ok()),
+            "test" => value.as_str().is_some_and(|name| TESTS.contains(&name)),
             "odd" | "even" => {
                 let rest = self.binary(crate::template::syntax::Op::Rem, value, &Value::Int(2))?;
                 rest.equals(&Value::Int(i128::from(name == "odd")))
@@ -329,7 +416,7 @@ impl Machine<'_> {
                 let high = text.chars().any(char::is_uppercase);
                 if name == "lower" { low && !high } else { high && !low }
             }
-            other => return fault(format!("there is no test `{other}`")),
+            other => return check_test(other).map(|()| false),
         })
     }
 }

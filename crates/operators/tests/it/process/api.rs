@@ -83,6 +83,13 @@ fn find(route: &str, body: &[u8]) -> Option<Value> {
         "/worker/v1/previous-success" => Some(json!({
             "data_interval": null, "start_date": "2026-01-30T06:00:01Z", "end_date": "2026-01-30T06:00:09Z",
         })),
+        "/worker/v1/runs/feed/r%201"
+        | "/worker/v1/runs/reports/scheduled__2026-01-31T06%3A00%3A00%2B00%3A00" => Some(json!({
+            "dag_id": "feed", "run_id": "r 1", "run_type": "scheduled", "state": "success", "logical_date": null,
+            "data_interval": ["2026-01-30T00:00:00Z", "2026-01-31T00:00:00Z"], "run_after": "2026-01-31T00:00:00Z",
+            "started_at": null, "ended_at": null, "clear_number": 0, "triggering_user": null, "conf": {},
+            "note": "for the audit",
+        })),
         // As Python would: what a template is, and what it comes to, has tests of its own.
         "/worker/v1/render" => {
             let asked: Value = serde_json::from_slice(body).unwrap();

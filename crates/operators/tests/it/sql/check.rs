@@ -151,6 +151,28 @@ fn a_sensor_fails_where_it_is_to_and_where_it_can_t_ask() {
 }
 
 #[test]
+fn functions_of_python_decide_over_the_value() {
+    let (folder, world) = file();
+    let file = folder.path().join("checks.py");
+    std::fs::write(&file, "def is_bad(value):\n    return value == 'bad'\n").unwrap();
+    let ended = |more: Value| {
+        let (end, failure) =
+            ("lambda value: value > 4", json!({"failure_check_name": "is_bad", "failure_check_file": file}));
+        let first =
+            json!({"conn_id": "file", "poke_interval": 0.01, "timeout": 20, "success_check_lambda": end});
+        run(&world, "SqlSensor", args(args(first, failure), more))
+    };
+    assert_eq!(ended(json!({"sql": "select 5"})).outcome.end, AttemptEnd::Success);
+    assert_eq!(ended(json!({"sql": "select 1", "selector": "row[0] + 4"})).outcome.end, AttemptEnd::Success);
+    let bad = ended(json!({"sql": "select 'bad'"})).failure().to_owned();
+    assert_eq!(bad, "the value bad means failure, as the function of `failure_check` says");
+    let no_order = ended(json!({"sql": "select 'x'"})).failure().to_owned();
+    assert!(no_order.starts_with("success: TypeError"), "{no_order}");
+    let later = ended(json!({"sql": "select 1", "timeout": 0.05})).outcome.message.unwrap();
+    assert!(later.contains("was not there after"), "{later}");
+}
+
+#[test]
 fn a_hundred_sensors_are_not_a_hundred_connections() {
     let server = Postgres::start();
     let world = world([server.connection()]);

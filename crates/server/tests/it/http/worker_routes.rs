@@ -141,6 +141,21 @@ async fn the_run_before_that_succeeded_is_found() {
 }
 
 #[tokio::test]
+async fn a_task_sees_runs_of_its_namespace_as_they_are_now() {
+    let server = at_work().await;
+    let mut worker = Worker::join(&server).await;
+    server.trigger("work", "r").await;
+    let order = worker.begin().await;
+    assert_eq!(order.run.shown.base_url, "https://updraft.example.org");
+    server.patch("/api/v2/dags/work/dagRuns/r", json!({"note": "for the audit"})).await.ok();
+    let found = ask(&server, "runs/work/r", order.attempt).await.ok();
+    assert_eq!((&found["note"], &found["state"]), (&json!("for the audit"), &json!("running")));
+    assert_eq!((&found["dag_id"], &found["run_id"]), (&json!("work"), &json!("r")));
+    ask(&server, "runs/work/none", order.attempt).await.refused(404);
+    ask(&server, "runs/work/r", AttemptId { lease: 99, ..order.attempt }).await.refused(403);
+}
+
+#[tokio::test]
 async fn a_task_gets_a_run_of_another_dag_once() {
     let (server, _worker, attempt) = running().await;
     server.put_dags("other: {tasks: {a: {operator: bash, bash_command: 'true'}}}").await;
@@ -162,8 +177,9 @@ async fn a_task_gets_a_run_of_another_dag_once() {
     // A DAG that is put begins paused.
     let refused = give(json!({"unless_paused": true})).await.ok();
     assert!(refused["refused"].as_str().unwrap().contains("is paused"), "{refused}");
-    let made = give(json!({"run_id": "mine"})).await.ok();
+    let made = give(json!({"run_id": "mine", "note": "for the audit"})).await.ok();
     assert_eq!(made, json!({"made": "mine"}));
+    assert_eq!(server.get("/api/v2/dags/other/dagRuns/mine").await.ok()["note"], "for the audit");
     // Asked again it is the same, whatever is asked for; after the run's failure it is not.
     assert_eq!(give(json!({})).await.ok(), made);
     server.patch("/api/v2/dags/other/dagRuns/mine", json!({"state": "failed"})).await.ok();

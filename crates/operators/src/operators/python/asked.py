@@ -1,0 +1,66 @@
+"""What the runner can be asked for besides calling a task's function: for dates, and whether what a sensor saw will do.
+Stands behind `runner.py`."""
+
+
+def dates(orders, api, ti):
+    """Calls a function with a date, as Airflow's ExternalTaskSensor does: for another date, or several."""
+    context = make_context(orders, api, ti)
+    make_current(context)
+    function = load(orders["callable"])
+    args = [moment(orders["of"])]
+    given = {name: value for name, value in context.items() if name != "logical_date"}
+    found = function(*args, **determine_kwargs(function, args, {**given, "context": context}, {}))
+    found = found if isinstance(found, list) else [found]
+    for date in found:
+        if not isinstance(date, datetime.datetime) or date.tzinfo is None:
+            raise TypeError(f"it is to return a time with a zone, or a list of them, and returned {date!r}")
+    return {"end": "success", "return_value": [date.isoformat() for date in found]}
+
+
+class Response:
+    """An answer of a web server, as the functions see it that check one: what those mostly look at of one of `requests`."""
+
+    def __init__(self, seen):
+        vars(self).update(seen)
+        self.ok = self.status_code < 400
+        self.encoding = "utf-8"
+        self.headers = http.client.HTTPMessage()
+        for name, value in seen["headers"]:
+            self.headers[name] = value
+
+    @property
+    def content(self):
+        if not self.is_utf8:
+            raise NotImplementedError("the content of an answer that is no UTF-8 can't be had: use `text`")
+        return self.text.encode()
+
+    def json(self, **kwargs):
+        return json.loads(self.text, **kwargs)
+
+    def raise_for_status(self):
+        if not self.ok:
+            raise RuntimeError(f"{self.status_code} {self.reason} for url: {self.url}")
+
+
+def check(orders, api, ti):
+    """Calls a function that says whether what a sensor saw is as wished."""
+    context = make_context(orders, api, ti)
+    make_current(context)
+    function = load(orders["callable"])
+    if orders["kind"] == "response":
+        response = Response(orders["seen"])
+        holds = function(response, **determine_kwargs(function, [response], context, {}))
+    else:
+        holds = function(orders["seen"])
+    return {"end": "success", "return_value": bool(holds)}
+
+
+# What it can be asked for, apart from callbacks.
+MODES = {
+    "python": run,
+    "branch": run,
+    "short_circuit": run,
+    "macro": expand_macro,
+    "dates": dates,
+    "check": check,
+}
