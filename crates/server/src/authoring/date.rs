@@ -35,7 +35,11 @@ pub(super) fn instant(
     let (time, had_offset) = match &node.value {
         Value::Null => return Ok(None),
         Value::Date(date) => (Some(date.at(0, 0, 0, 0)), false),
-        Value::DateTime(time, offset) => (Some(*time), offset.is_some()),
+        Value::DateTime(time, offset) => {
+            let own = offset.and_then(|offset| offset.to_timestamp(*time).ok());
+            let read = time.to_zoned(zone.clone()).map(|zoned| zoned.timestamp()).ok();
+            (Some(*time), own.is_some() && own != read)
+        }
         Value::Text(text) => match written(text) {
             Some((time, had_offset)) => (Some(time), had_offset),
             None => (before_today(text, zone, now), false),

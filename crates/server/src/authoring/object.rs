@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::{
     SignedDuration,
     civil::{Date, DateTime},
+    tz::TimeZone,
 };
 
 use super::node::{Entry, List, Mapping, Node, Object, Value};
@@ -111,10 +112,17 @@ fn typed(map: &Mapping) -> Value {
             None => bad("a `builtins.list` without `items`"),
         },
         "datetime.timedelta" | "pendulum.duration" | "pendulum.Duration" => timedelta(arguments, keywords()),
-        "datetime.datetime" | "pendulum.datetime" | "pendulum.DateTime" => datetime(arguments, keywords()),
-        "datetime.date" | "pendulum.date" | "pendulum.Date" => match datetime(arguments, keywords()) {
+        "datetime.datetime" | "pendulum.DateTime" => datetime(arguments, keywords(), None),
+        "pendulum.datetime" => datetime(arguments, keywords(), Some("UTC")),
+        "dateutil.relativedelta.relativedelta" => relativedelta(arguments, keywords()),
+        "datetime.date" | "pendulum.date" | "pendulum.Date" => match datetime(arguments, keywords(), None) {
             Value::DateTime(time, _) => Value::Date(time.date()),
             other => other,
+        },
+        class if MEMBERS.contains(&class) => match arguments {
+            // A member of an enumeration is made of its value, which is what is written elsewhere.
+            [value] if keywords().next().is_none() => member(class, value),
+            _ => bad(format!("a `{class}` that is not made of one value: `__args__: [value]`")),
         },
         _ => {
             let keywords = Mapping::new(keywords().cloned().collect());
@@ -140,6 +148,47 @@ fn named<'a>(
         }
     }
     Ok(all)
+}
+
+/// Enumerations of Airflow whose members stand for a word or a number.
+const MEMBERS: [&str; 7] = [
+    "airflow.providers.standard.utils.weekday.WeekDay",
+    "airflow.utils.weekday.WeekDay",
+    "airflow.sdk.WeightRule",
+    "airflow.task.weight_rule.WeightRule",
+    "airflow.utils.weight_rule.WeightRule",
+    "airflow.task.trigger_rule.TriggerRule",
+    "airflow.utils.trigger_rule.TriggerRule",
+];
+
+/// What a member is written as elsewhere: a day of the week by its name, Monday being 1.
+fn member(class: &str, value: &Node) -> Value {
+    const DAYS: [&str; 7] = ["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"];
+    if !class.ends_with(".WeekDay") {
+        return value.value.clone();
+    }
+    let number = if let Value::Number(number) = &value.value { number.as_u64() } else { None };
+    let day =
+        number.and_then(|number| usize::try_from(number).ok()?.checked_sub(1)).and_then(|at| DAYS.get(at));
+    day.map_or_else(
+        || bad(format!("a WeekDay of {}: days are 1 (Monday) to 7", value.kind())),
+        |day| Value::Text((*day).into()),
+    )
+}
+
+/// A length that has no months in it; those are as long as the month that they are counted from.
+fn relativedelta<'a>(arguments: &[Node], keywords: impl Iterator<Item = &'a Entry>) -> Value {
+    let mend =
+        "write weeks, days, hours, minutes or seconds; for every month a cron, as in `schedule: '0 0 1 * *'`";
+    let keywords: Vec<&Entry> = keywords.collect();
+    let length = ["weeks", "days", "hours", "minutes", "seconds", "microseconds"];
+    if let Some(other) = keywords.iter().find(|entry| !length.contains(&&*entry.key)) {
+        return bad(format!("a relativedelta with `{}`: {mend}", other.key));
+    }
+    match arguments {
+        [] => timedelta(&[], keywords.into_iter()),
+        [_, ..] => bad(format!("a relativedelta of two times: {mend}")),
+    }
 }
 
 fn timedelta<'a>(arguments: &[Node], keywords: impl Iterator<Item = &'a Entry>) -> Value {
@@ -215,12 +264,47 @@ fn clock(arguments: &[Node], keywords: &[Entry]) -> Result<jiff::civil::Time, St
     time().ok_or_else(|| "a time that no day has".into())
 }
 
-fn datetime<'a>(arguments: &[Node], keywords: impl Iterator<Item = &'a Entry>) -> Value {
-    const NAMES: [&str; 7] = ["year", "month", "day", "hour", "minute", "second", "microsecond"];
-    let keywords: Vec<&Entry> = keywords.collect();
-    if keywords.iter().any(|entry| matches!(&*entry.key, "tz" | "tzinfo")) {
-        return bad("a time with a zone of its own: leave it out, and write `timezone` beside the date");
+/// The zone that an argument names: a text, or a zone of pendulum's or Python's.
+fn zone_of(node: &Node) -> Result<TimeZone, String> {
+    let name = match &node.value {
+        Value::Text(name) => Some(name),
+        Value::Object(object) => {
+            match (&*object.class, &object.arguments[..], &object.keywords.entries[..]) {
+                ("pendulum.timezone" | "pendulum.Timezone" | "zoneinfo.ZoneInfo", [name], []) => name.text(),
+                ("pendulum.timezone" | "pendulum.Timezone" | "zoneinfo.ZoneInfo", [], [name]) => {
+                    name.node.text()
+                }
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    let mend = "write the name of a zone, such as `Europe/Berlin`";
+    match name {
+        Some(name) => TimeZone::get(name)
+            .map_err(|_| format!("a time in the zone `{name}`, which there is not: {mend}")),
+        None => Err(format!("a time whose zone is {}: {mend}", node.kind())),
     }
+}
+
+/// A date and time, in this zone where it names none.
+fn datetime<'a>(
+    arguments: &[Node],
+    keywords: impl Iterator<Item = &'a Entry>,
+    default_zone: Option<&str>,
+) -> Value {
+    const NAMES: [&str; 7] = ["year", "month", "day", "hour", "minute", "second", "microsecond"];
+    let (zones, keywords): (Vec<&Entry>, Vec<&Entry>) =
+        keywords.partition(|entry| matches!(&*entry.key, "tz" | "tzinfo"));
+    let (arguments, last) = arguments.split_at(arguments.len().min(NAMES.len()));
+    let zone = match zones.first().map(|entry| &entry.node).or(last.first()) {
+        Some(node) if node.is_null() => None,
+        Some(node) => match zone_of(node) {
+            Ok(zone) => Some(zone),
+            Err(reason) => return bad(reason),
+        },
+        None => default_zone.and_then(|name| TimeZone::get(name).ok()),
+    };
     let given = match named(&NAMES, arguments, keywords.into_iter()) {
         Ok(given) => given,
         Err(reason) => return bad(format!("a time {reason}")),
@@ -242,5 +326,10 @@ fn datetime<'a>(arguments: &[Node], keywords: impl Iterator<Item = &'a Entry>) -
         let time = jiff::civil::Time::new(hour, minute, second, nanos).ok()?;
         Some(DateTime::from_parts(date, time))
     };
-    time().map_or_else(|| bad("a time that is not in the calendar"), |time| Value::DateTime(time, None))
+    let Some(time) = time() else { return bad("a time that is not in the calendar") };
+    let offset = zone.map(|zone| time.to_zoned(zone).map(|zoned| zoned.offset()));
+    match offset.transpose() {
+        Ok(offset) => Value::DateTime(time, offset),
+        Err(_) => bad("a time that is not in the calendar"),
+    }
 }

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use updraft_core::{
     AlertChannel, AlertOn, AlertSpec, Dag, DagId, GroupId, MapSource, Mapping, Role, TaskKind, TriggerRule,
-    WaitRule,
+    WaitRule, WeightRule,
 };
 use updraft_server::authoring::Format;
 
@@ -57,6 +57,59 @@ fn lengths_of_time_are_seconds_words_or_timedeltas() {
         let dag = dag(&format!("d: {{tasks: {{t: {{operator: empty, execution_timeout: {written}}}}}}}"));
         assert_eq!(task(&dag, "t").execution_timeout, Some(SignedDuration::from_mins(90)), "{written}");
     }
+}
+
+#[test]
+fn objects_that_stand_for_words_days_and_lengths_are_read_as_these() {
+    let object = |class: &str, rest: &str| format!("{{__type__: {class}, {rest}}}");
+    let argument = |operator: &str, name: &str, value: &str| {
+        let task = format!("{{operator: {operator}, {name}: {value}}}");
+        dag(&format!("d: {{tasks: {{t: {task}}}}}")).tasks.remove(0)
+    };
+    let rule = object("airflow.task.weight_rule.WeightRule", "__args__: [absolute]");
+    assert_eq!(argument("empty", "weight_rule", &rule).weight_rule, WeightRule::Absolute);
+    let rule = object("airflow.task.trigger_rule.TriggerRule", "__args__: [all_done]");
+    assert_eq!(argument("empty", "trigger_rule", &rule).trigger_rule, TriggerRule::AllDone);
+    let day = object("airflow.providers.standard.utils.weekday.WeekDay", "__args__: [1]");
+    let days = object("builtins.list", &format!("items: [{day}]"));
+    assert_eq!(argument("DayOfWeekSensor", "week_day", &day).args["week_day"], "MONDAY");
+    assert_eq!(argument("DayOfWeekSensor", "week_day", &days).args["week_day"], json!(["MONDAY"]));
+    let hour = object("dateutil.relativedelta.relativedelta", "hours: 1");
+    assert_eq!(argument("empty", "retry_delay", &hour).retry.delay, SignedDuration::from_hours(1));
+    for (zone, offset) in [
+        ("tz: Europe/Paris", "+02"),
+        ("tz: {__type__: pendulum.timezone, __args__: [Asia/Tokyo]}", "+09"),
+        ("tz: null", ""),
+        ("second: 0", "+00"),
+    ] {
+        let time = object("pendulum.datetime", &format!("year: 2026, month: 7, day: 1, {zone}"));
+        let read = argument("DateTimeSensor", "target_time", &time).args["target_time"].clone();
+        assert_eq!(read, format!("2026-07-01T00:00:00{offset}"), "{zone}");
+    }
+}
+
+#[test]
+fn objects_that_stand_for_nothing_here_are_refused_with_the_mend() {
+    for (key, object, mend) in [
+        ("retry_delay", "{__type__: dateutil.relativedelta.relativedelta, months: 1}", "a cron, as in"),
+        ("weight_rule", "{__type__: airflow.utils.weight_rule.WeightRule}", "`__args__: [value]`"),
+    ] {
+        let refused = errors(&format!("d: {{tasks: {{t: {{operator: empty, {key}: {object}}}}}}}"));
+        assert!(refused.iter().any(|error| error.contains(mend)), "{object}: {refused:?}");
+    }
+}
+
+#[test]
+fn the_zone_of_a_start_date_has_no_effect_as_in_dag_factory() {
+    let start = |zone: &str| {
+        let date = format!("{{__type__: pendulum.datetime, year: 2026, month: 1, day: 1{zone}}}");
+        dag(&format!("d: {{start_date: {date}, tasks: {{t: {{operator: empty}}}}}}"))
+            .start_date
+            .unwrap()
+            .to_string()
+    };
+    assert_eq!(start(""), "2026-01-01T00:00:00Z");
+    assert_eq!(start(", tz: Europe/Paris"), "2026-01-01T00:00:00Z");
 }
 
 /// As PyYAML and dag-factory make them; everybody else's arguments have them as text.
