@@ -143,14 +143,14 @@ impl TestPostgres {
         format!("postgres://updraft@localhost/{name}?host={}", self.home.display())
     }
 
-    /// Runs statements in the database of this URL, all or none.
+    /// Runs statements in the database of this URL, several of them all or none.
     ///
     /// # Panics
     ///
     /// When it refuses one.
     pub fn run(&self, database: &str, statements: &str) {
         let mut psql = Command::new(self.bin.join("psql"));
-        psql.args(["-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-c", statements, database]);
+        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statements, database]);
         let done = psql.status();
         assert!(done.is_ok_and(|status| status.success()), "could not run {statements}");
     }

@@ -384,4 +384,21 @@ mod tests {
         store.commit(&batch("third"), fence).await.unwrap();
         assert_eq!(audited(&store).await, 4);
     }
+
+    #[tokio::test]
+    async fn what_a_leader_loads_is_found_without_a_look_at_runs_that_are_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqlStore::sqlite(&folder.path().join("updraft.db")).await.unwrap();
+        store.migrate().await.unwrap();
+        let plan = store.db.rows(Sql::new(format!("EXPLAIN QUERY PLAN {LOADED_RUNS}"))).await.unwrap();
+        let steps: Vec<String> = plan
+            .into_iter()
+            .map(|mut f| {
+                // The step's number, that of the one it belongs to, and what is no more in use.
+                let _: [i64; 3] = std::array::from_fn(|_| f.int().unwrap());
+                f.text().unwrap()
+            })
+            .collect();
+        assert!(steps.concat().contains("run_unfinished (state=?)"), "{steps:?}");
+    }
 }

@@ -54,6 +54,7 @@ on_every_store! {
     leadership::who_comes_back_under_its_name_leads_at_once,
     leadership::of_many_contenders_at_once_one_leads,
     leadership::servers_say_that_they_are_there,
+    lists::a_page_far_from_the_first_is_like_another,
     lists::dags_by_what_they_are,
     lists::runs_by_what_they_are,
     lists::task_instances_by_what_they_are,

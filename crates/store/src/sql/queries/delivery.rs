@@ -1,6 +1,6 @@
 //! The outbox and the audit log.
 
-use super::filter::{bounds, counted, one_of, page, page_of, text_filter};
+use super::filter::{List, bounds, counted, one_of, page, page_of, text_filter};
 use crate::{
     AuditListing, AuditQuery, DeliveryListing, DeliveryQuery, Error, Page, TextFilter,
     sql::{
@@ -32,19 +32,25 @@ pub(super) async fn deliveries(db: &Db, query: &DeliveryQuery) -> Result<Page<De
 }
 
 pub(super) async fn audit(db: &Db, query: &AuditQuery) -> Result<Page<AuditListing>, Error> {
-    let mut from = Sql::new(" FROM audit x WHERE (x.namespace IS NULL OR x.namespace = ");
-    from.arg(&*query.namespace).push(")");
-    text_filter(db, &mut from, "x.dag_id", &query.dag_id);
-    let as_counted = from.text.len();
-    one_of(&mut from, "x.id", query.id);
-    one_of(&mut from, "x.run", query.run.map(|run| run.0));
-    text_filter(db, &mut from, "x.account", &query.user);
-    text_filter(db, &mut from, "x.action", &query.action);
-    if !query.excluded.is_empty() {
-        from.push(" AND x.action NOT IN ").list(&query.excluded);
+    let mut rows = Sql::new(" WHERE ");
+    if query.dag_id == TextFilter::default() {
+        // The numbers give the order: an expression keeps a database from gathering all of the namespace first.
+        rows.push("(x.namespace IS NULL OR (x.namespace || '') = ").arg(&*query.namespace).push(")");
+    } else {
+        // What is of a DAG is of its namespace.
+        rows.push("x.namespace = ").arg(&*query.namespace);
+        text_filter(db, &mut rows, "x.dag_id", &query.dag_id);
     }
-    bounds(&mut from, "x.at", &query.at);
-    let length = (from.text.len() == as_counted).then(|| {
+    let as_counted = rows.text.len();
+    one_of(&mut rows, "x.id", query.id);
+    one_of(&mut rows, "x.run", query.run.map(|run| run.0));
+    text_filter(db, &mut rows, "x.account", &query.user);
+    text_filter(db, &mut rows, "x.action", &query.action);
+    if !query.excluded.is_empty() {
+        rows.push(" AND x.action NOT IN ").list(&query.excluded);
+    }
+    bounds(&mut rows, "x.at", &query.at);
+    let length = (rows.text.len() == as_counted).then(|| {
         counted("audit_count", |sql| {
             sql.push("c.namespace IN ('', ").arg(&*query.namespace).push(")");
             if query.dag_id != TextFilter::default() {
@@ -55,5 +61,6 @@ pub(super) async fn audit(db: &Db, query: &AuditQuery) -> Result<Page<AuditListi
     });
     let order = if query.latest_first { " ORDER BY x.id DESC" } else { " ORDER BY x.id" };
     let select = format!("x.id, {}", AUDIT.select("x"));
-    page_of(db, &select, from, length, order, query.window, read_audit).await
+    let list = List { select, tables: " FROM audit x", rows, order, length, key: None };
+    page_of(db, list, query.window, read_audit).await
 }

@@ -110,6 +110,25 @@ pub(crate) fn counted(table: &str, keep: impl FnOnce(&mut Sql)) -> Sql {
     sql
 }
 
+/// So many rows are passed over by their keys alone: what else there is of a row may lie anywhere.
+const FAR: u64 = 1000;
+
+/// A list that may be long.
+pub(crate) struct List<'a> {
+    /// What is read of a row.
+    pub select: String,
+    /// Where that is: begins with ` FROM`.
+    pub tables: &'a str,
+    /// Which rows: begins with ` WHERE`.
+    pub rows: Sql,
+    /// Begins with ` ORDER BY`.
+    pub order: &'a str,
+    /// A query of one number, the length: a count of all that a page does not show takes long.
+    pub length: Option<Sql>,
+    /// The key of a row, and the table that alone says which rows there are and in which order, if one does.
+    pub key: Option<(&'a str, &'a str)>,
+}
+
 /// The part of a list that the window shows, and how long the list is. `from` begins with ` FROM`.
 pub(crate) async fn page<T>(
     db: &Db,
@@ -119,38 +138,49 @@ pub(crate) async fn page<T>(
     window: Window,
     read: impl Fn(&mut Fields) -> Result<T, Error>,
 ) -> Result<Page<T>, Error> {
-    page_of(db, select, from, None, order, window, read).await
+    let list = List { select: select.to_owned(), tables: "", rows: from, order, length: None, key: None };
+    page_of(db, list, window, read).await
 }
 
-/// The same, its length by a query of one number where there is one: a count of all that it does not show takes long.
+/// The same of a list that may be long.
 pub(crate) async fn page_of<T>(
     db: &Db,
-    select: &str,
-    from: Sql,
-    length: Option<Sql>,
-    order: &str,
+    list: List<'_>,
     window: Window,
     read: impl Fn(&mut Fields) -> Result<T, Error>,
 ) -> Result<Page<T>, Error> {
+    let List { select, tables, rows, order, length, key } = list;
     let limit = i64::try_from(window.limit).unwrap_or(i64::MAX);
-    let mut sql = Sql { text: format!("SELECT {select}{}{order}", from.text), args: from.args.clone() };
-    sql.push(" LIMIT ").arg(limit).push(" OFFSET ").arg(window.offset);
-    let rows = db.rows(sql).await?.into_iter().map(|mut f| read(&mut f)).collect::<Result<Vec<_>, _>>()?;
-    let shown = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-    let total = if shown < window.limit && (shown > 0 || window.offset == 0) {
-        window.offset + shown
+    let part = |text: String| {
+        let sql = Sql { text, args: rows.args.clone() };
+        sql.then(" LIMIT ").with(limit).then(" OFFSET ").with(window.offset)
+    };
+    let sql = match key {
+        Some((key, table)) if window.offset >= FAR => {
+            let head = format!(
+                "SELECT {select}{tables} WHERE {key} IN (SELECT {key} FROM {table}{}{order}",
+                rows.text
+            );
+            part(head).then(")").then(order)
+        }
+        Some(_) | None => part(format!("SELECT {select}{tables}{}{order}", rows.text)),
+    };
+    let shown = db.rows(sql).await?.into_iter().map(|mut f| read(&mut f)).collect::<Result<Vec<_>, _>>()?;
+    let count = u64::try_from(shown.len()).unwrap_or(u64::MAX);
+    let total = if count < window.limit && (count > 0 || window.offset == 0) {
+        window.offset + count
     } else {
         let sql = length.unwrap_or_else(|| {
             let counted = i64::try_from(window.count_to).unwrap_or(i64::MAX);
-            let sql = Sql { text: format!("SELECT count(*) FROM (SELECT 1{}", from.text), args: from.args };
-            sql.then(" LIMIT ").with(counted).then(") AS counted")
+            let text = format!("SELECT count(*) FROM (SELECT 1{tables}{}", rows.text);
+            Sql { text, args: rows.args }.then(" LIMIT ").with(counted).then(") AS counted")
         });
         match db.row(sql).await? {
             Some(mut f) => f.number()?,
             None => 0,
         }
     };
-    Ok(Page { rows, total: total.min(window.count_to) })
+    Ok(Page { rows: shown, total: total.min(window.count_to) })
 }
 
 #[cfg(test)]

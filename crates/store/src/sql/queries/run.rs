@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use updraft_core::{DagId, Namespace, RunKey, RunState};
 
-use super::filter::{bounds, counted, one_of, order_by, page_of, text_filter};
+use super::filter::{List, bounds, counted, one_of, order_by, page_of, text_filter};
 use crate::{
     Error, Page, RunField, RunListing, RunQuery, TextFilter,
     sql::{
@@ -36,26 +36,28 @@ pub(super) async fn runs(db: &Db, query: &RunQuery) -> Result<Page<RunListing>, 
         text_filter(db, sql, dag_id, &query.dag_id);
         one_of(sql, state, query.states.iter().map(|state| state.as_str()));
     };
-    let mut from = Sql::new(format!("{FROM} WHERE "));
-    keep(&mut from, ["r.namespace", "r.dag_id", "r.state"]);
-    let as_counted = from.text.len();
-    text_filter(db, &mut from, "r.run_id", &query.run_id);
-    one_of(&mut from, "r.run_type", query.run_types.iter().map(|run_type| run_type.as_str()));
-    text_filter(db, &mut from, "r.triggering_user", &query.triggering_user);
-    one_of(&mut from, "r.version", query.versions.iter().copied());
+    let mut rows = Sql::new(" WHERE ");
+    keep(&mut rows, ["r.namespace", "r.dag_id", "r.state"]);
+    let as_counted = rows.text.len();
+    text_filter(db, &mut rows, "r.run_id", &query.run_id);
+    one_of(&mut rows, "r.run_type", query.run_types.iter().map(|run_type| run_type.as_str()));
+    text_filter(db, &mut rows, "r.triggering_user", &query.triggering_user);
+    one_of(&mut rows, "r.version", query.versions.iter().copied());
     if let Some(text) = &query.conf_contains {
         let filter = TextFilter { contains: vec![text.clone()], ..TextFilter::default() };
-        text_filter(db, &mut from, "r.conf", &filter);
+        text_filter(db, &mut rows, "r.conf", &filter);
     }
-    bounds(&mut from, "r.logical_date", &query.logical_date);
-    bounds(&mut from, "r.run_after", &query.run_after);
-    bounds(&mut from, "r.started_at", &query.started_at);
-    bounds(&mut from, "r.ended_at", &query.ended_at);
-    bounds(&mut from, DURATION, &query.duration);
-    let length = (from.text.len() == as_counted)
+    bounds(&mut rows, "r.logical_date", &query.logical_date);
+    bounds(&mut rows, "r.run_after", &query.run_after);
+    bounds(&mut rows, "r.started_at", &query.started_at);
+    bounds(&mut rows, "r.ended_at", &query.ended_at);
+    bounds(&mut rows, DURATION, &query.duration);
+    let length = (rows.text.len() == as_counted)
         .then(|| counted("run_count", |sql| keep(sql, ["c.namespace", "c.dag_id", "c.state"])));
     let order = order_by(&query.order, column, &["r.key"]);
-    page_of(db, &select(), from, length, &order, query.window, read).await
+    let key = Some(("r.key", "run r"));
+    let list = List { select: select(), tables: FROM, rows, order: &order, length, key };
+    page_of(db, list, query.window, read).await
 }
 
 const DURATION: &str = "(r.ended_at - r.started_at)";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use updraft_core::{DagKey, RunKey, TiStateName};
 
-use super::filter::{bounds, counted, one_of, order_by, page_of, text_filter};
+use super::filter::{List, bounds, counted, one_of, order_by, page_of, text_filter};
 use crate::{
     Error, Page, TextFilter, TiField, TiListing, TiQuery, XcomListing, XcomQuery,
     sql::{
@@ -71,29 +71,30 @@ pub(super) async fn tis(db: &Db, query: &TiQuery) -> Result<Page<TiListing>, Err
         text_filter(db, sql, dag_id, &query.dag_id);
         one_of(sql, state, query.states.iter().map(|state| state.as_str()));
     };
-    let mut from = Sql::new(format!("{FROM} WHERE "));
-    keep(&mut from, [namespace, "r.dag_id", "t.state"]);
-    let as_counted = from.text.len();
-    one_of(&mut from, "t.run", query.runs.iter().map(|run| run.0));
-    text_filter(db, &mut from, "r.run_id", &query.run_id);
-    text_filter(db, &mut from, "t.task_id", &query.task_id);
-    text_filter(db, &mut from, POOL, &query.pool);
-    text_filter(db, &mut from, QUEUE, &query.queue);
-    text_filter(db, &mut from, OPERATOR, &query.operator);
-    one_of(&mut from, "t.map_index", query.map_indexes.iter().map(|index| index.0));
-    one_of(&mut from, "t.try_number", query.try_numbers.iter().copied());
-    one_of(&mut from, "r.version", query.versions.iter().copied());
-    bounds(&mut from, "r.logical_date", &query.logical_date);
-    bounds(&mut from, "r.run_after", &query.run_after);
-    bounds(&mut from, "t.started_at", &query.started_at);
-    bounds(&mut from, "t.ended_at", &query.ended_at);
-    bounds(&mut from, DURATION, &query.duration);
-    let length = (from.text.len() == as_counted)
+    let mut rows = Sql::new(" WHERE ");
+    keep(&mut rows, [namespace, "r.dag_id", "t.state"]);
+    let as_counted = rows.text.len();
+    one_of(&mut rows, "t.run", query.runs.iter().map(|run| run.0));
+    text_filter(db, &mut rows, "r.run_id", &query.run_id);
+    text_filter(db, &mut rows, "t.task_id", &query.task_id);
+    text_filter(db, &mut rows, POOL, &query.pool);
+    text_filter(db, &mut rows, QUEUE, &query.queue);
+    text_filter(db, &mut rows, OPERATOR, &query.operator);
+    one_of(&mut rows, "t.map_index", query.map_indexes.iter().map(|index| index.0));
+    one_of(&mut rows, "t.try_number", query.try_numbers.iter().copied());
+    one_of(&mut rows, "r.version", query.versions.iter().copied());
+    bounds(&mut rows, "r.logical_date", &query.logical_date);
+    bounds(&mut rows, "r.run_after", &query.run_after);
+    bounds(&mut rows, "t.started_at", &query.started_at);
+    bounds(&mut rows, "t.ended_at", &query.ended_at);
+    bounds(&mut rows, DURATION, &query.duration);
+    let length = (rows.text.len() == as_counted)
         .then(|| counted("ti_count", |sql| keep(sql, ["c.namespace", "c.dag_id", "c.state"])));
     // The same number; whose it is says which index gives the order.
     let run = if of_any_run { "t.run" } else { "r.key" };
     let order = order_by(&query.order, column, &[run, "t.task", "t.map_index"]);
-    page_of(db, &select(), from, length, &order, query.window, read).await
+    let list = List { select: select(), tables: FROM, rows, order: &order, length, key: None };
+    page_of(db, list, query.window, read).await
 }
 
 const DURATION: &str = "(t.ended_at - t.started_at)";
@@ -138,25 +139,26 @@ pub(super) async fn counts(
 }
 
 pub(super) async fn xcoms(db: &Db, query: &XcomQuery) -> Result<Page<XcomListing>, Error> {
-    // A DAG has fewer runs than there are task instances of a name: an expression keeps a database from beginning there.
-    let mut from = Sql::new(
-        " FROM xcom x JOIN run r ON r.key = x.run
-         JOIN ti t ON t.run = x.run AND t.task = x.task AND t.map_index = x.map_index WHERE ",
-    );
-    let keep = |sql: &mut Sql, [namespace, dag_id, task_id]: [&str; 3]| {
+    // A DAG has fewer runs than there are task instances of a name: an expression keeps SQLite from beginning there.
+    // PostgreSQL knows it, and would take an expression for something rare.
+    let task_id = if matches!(db, Db::Sqlite { .. }) { "(t.task_id || '')" } else { "t.task_id" };
+    const TABLES: &str = " FROM xcom x JOIN run r ON r.key = x.run
+        JOIN ti t ON t.run = x.run AND t.task = x.task AND t.map_index = x.map_index";
+    let mut rows = Sql::new(" WHERE ");
+    let keep = |sql: &mut Sql, [namespace, dag_id, task]: [&str; 3]| {
         sql.push(namespace).push(" = ").arg(&*query.namespace);
         text_filter(db, sql, dag_id, &query.dag_id);
-        text_filter(db, sql, task_id, &query.task_id);
+        text_filter(db, sql, task, &query.task_id);
     };
-    keep(&mut from, ["r.namespace", "r.dag_id", "(t.task_id || '')"]);
-    let as_counted = from.text.len();
-    one_of(&mut from, "x.run", query.run.map(|run| run.0));
-    text_filter(db, &mut from, "r.run_id", &query.run_id);
-    one_of(&mut from, "x.map_index", query.map_indexes.iter().map(|index| index.0));
-    text_filter(db, &mut from, "x.key", &query.key);
-    bounds(&mut from, "r.logical_date", &query.logical_date);
-    bounds(&mut from, "r.run_after", &query.run_after);
-    let length = (from.text.len() == as_counted)
+    keep(&mut rows, ["r.namespace", "r.dag_id", task_id]);
+    let as_counted = rows.text.len();
+    one_of(&mut rows, "x.run", query.run.map(|run| run.0));
+    text_filter(db, &mut rows, "r.run_id", &query.run_id);
+    one_of(&mut rows, "x.map_index", query.map_indexes.iter().map(|index| index.0));
+    text_filter(db, &mut rows, "x.key", &query.key);
+    bounds(&mut rows, "r.logical_date", &query.logical_date);
+    bounds(&mut rows, "r.run_after", &query.run_after);
+    let length = (rows.text.len() == as_counted)
         .then(|| counted("xcom_count", |sql| keep(sql, ["c.namespace", "c.dag_id", "c.task_id"])));
     let value = if query.with_values { ", x.value, x.blob_path, x.blob_bytes" } else { "" };
     let select = format!(
@@ -178,5 +180,6 @@ pub(super) async fn xcoms(db: &Db, query: &XcomQuery) -> Result<Page<XcomListing
     };
     // By the run's own row: its index gives this order, and a page is there without sorting all.
     let order = " ORDER BY r.key, x.task, x.map_index, x.key";
-    page_of(db, &select, from, length, order, query.window, read).await
+    let list = List { select, tables: TABLES, rows, order, length, key: None };
+    page_of(db, list, query.window, read).await
 }

@@ -252,3 +252,21 @@ pub async fn a_page_counts_no_further_than_asked(on: TestStore) {
         assert_eq!((page.rows.len(), page.total), (shown, total), "{window:?}");
     }
 }
+
+pub async fn a_page_far_from_the_first_is_like_another(on: TestStore) {
+    let (of, other) = (key("sales"), key("costs"));
+    let runs = (1..=2400)
+        .map(|number| rows::run(number, if number % 2 == 0 { &of } else { &other }, RunState::Queued));
+    on.commit(&runs.fold(Put::default().dag(&of).dag(&other), Put::run).0).await;
+    let order = vec![Order { by: RunField::RunAfter, descending: true }];
+    let dags = vec![of.dag_id.clone()];
+    for offset in [990, 1000, 1190, 1200] {
+        let window = Window { offset, limit: 20, ..Window::default() };
+        let query = RunQuery { dags: dags.clone(), order: order.clone(), window, ..RunQuery::default() };
+        let page = on.store.runs(&query).await.unwrap();
+        let numbers: Vec<i64> = page.rows.iter().map(|run| run.row.key.0).collect();
+        let expected: Vec<i64> =
+            (1..=1200).rev().map(|number| 2 * number).skip(offset as usize).take(20).collect();
+        assert_eq!((numbers, page.total), (expected, 1200), "{offset}");
+    }
+}

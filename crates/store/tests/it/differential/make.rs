@@ -198,6 +198,9 @@ fn put(batch: &mut Batch, kind: u8, pick: &mut Pick, dags: &BTreeSet<DagKey>, ru
                 row.value = XcomValue::Blob { path: pick.text().into(), bytes: pick.below(1 << 40) };
             }
             batch.xcoms.push(XcomRow { at: pick.time(), ..row });
+            // None is left by what is not there.
+            let left_by = ti(key, pick);
+            batch.tis.entry(key).or_insert(left_by);
         }
         9 if run_there => drop(batch.rendered.insert(key, json!({"cmd": pick.text()}))),
         10 if dags.contains(&of) => {
