@@ -1,6 +1,6 @@
 -- How many runs, task instances, results and entries of the audit log each DAG has, so that the length of a list needs no counting of what it does
 -- not show. Triggers keep it, so that it holds whoever writes: a server of the version before this one, too. They look up
--- by keys whatever is known of the tables when they are planned, which is when these are empty.
+-- by keys, row by row: planned once, when the tables may be empty, they would else read all of these for each commit.
 CREATE TABLE run_count (
     namespace TEXT COLLATE "C" NOT NULL,
     dag_id TEXT COLLATE "C" NOT NULL,
@@ -84,7 +84,8 @@ $$;
 CREATE TRIGGER run_count_less AFTER DELETE ON run REFERENCING OLD TABLE AS was_there
     FOR EACH STATEMENT EXECUTE FUNCTION run_count_less();
 
-CREATE FUNCTION ti_count_more() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+CREATE FUNCTION ti_count_more() RETURNS trigger LANGUAGE plpgsql
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
     BEGIN
         INSERT INTO ti_count
             SELECT r.namespace, r.dag_id, c.state, count(*) FROM now_there c JOIN run r ON r.key = c.run
@@ -97,7 +98,8 @@ $$;
 CREATE TRIGGER ti_count_more AFTER INSERT ON ti REFERENCING NEW TABLE AS now_there
     FOR EACH STATEMENT EXECUTE FUNCTION ti_count_more();
 
-CREATE FUNCTION ti_count_other() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+CREATE FUNCTION ti_count_other() RETURNS trigger LANGUAGE plpgsql
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
     BEGIN
         INSERT INTO ti_count
             SELECT r.namespace, r.dag_id, c.state, sum(c.n) FROM (SELECT run, state, 1 AS n FROM now_there
@@ -111,7 +113,8 @@ $$;
 CREATE TRIGGER ti_count_other AFTER UPDATE ON ti REFERENCING OLD TABLE AS was_there NEW TABLE AS now_there
     FOR EACH STATEMENT EXECUTE FUNCTION ti_count_other();
 
-CREATE FUNCTION ti_count_less() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+CREATE FUNCTION ti_count_less() RETURNS trigger LANGUAGE plpgsql
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
     BEGIN
         INSERT INTO ti_count
             SELECT r.namespace, r.dag_id, c.state, -count(*) FROM was_there c JOIN run r ON r.key = c.run
@@ -124,7 +127,8 @@ $$;
 CREATE TRIGGER ti_count_less AFTER DELETE ON ti REFERENCING OLD TABLE AS was_there
     FOR EACH STATEMENT EXECUTE FUNCTION ti_count_less();
 
-CREATE FUNCTION xcom_count_more() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+CREATE FUNCTION xcom_count_more() RETURNS trigger LANGUAGE plpgsql
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
     BEGIN
         INSERT INTO xcom_count
             SELECT r.namespace, r.dag_id, t.task_id, count(*) FROM now_there c
@@ -139,7 +143,8 @@ $$;
 CREATE TRIGGER xcom_count_more AFTER INSERT ON xcom REFERENCING NEW TABLE AS now_there
     FOR EACH STATEMENT EXECUTE FUNCTION xcom_count_more();
 
-CREATE FUNCTION xcom_count_less() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+CREATE FUNCTION xcom_count_less() RETURNS trigger LANGUAGE plpgsql
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
     BEGIN
         INSERT INTO xcom_count
             SELECT r.namespace, r.dag_id, t.task_id, -count(*) FROM was_there c
