@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{class, native};
+use super::native;
 use crate::template::is_template;
 
 /// A file that a task can't begin without. Its path is written out and relative.
@@ -21,7 +21,7 @@ pub struct NamedFile<'a> {
 /// functions, templates. What a Python class does with its arguments, only it knows.
 pub fn files<'a>(operator: &str, args: &'a Map<String, Value>) -> Vec<NamedFile<'a>> {
     let mut found = Vec::new();
-    let Some(entry) = native(operator).filter(|entry| entry.name != class::ENTRY.name) else { return found };
+    let Some(entry) = native(operator) else { return found };
     for argument in entry.arguments() {
         let Some((name, value)) = args.get_key_value(argument.name) else { continue };
         // All that are called so name code that lies beside the DAG file.

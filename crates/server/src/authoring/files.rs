@@ -44,9 +44,6 @@ fn not_there(what: &str, path: &str) -> String {
 }
 
 fn search_path(spec: &DagSpec) -> Vec<&str> {
-    match spec.template.get("template_searchpath") {
-        Some(Json::String(path)) => vec![path],
-        Some(Json::Array(paths)) => paths.iter().filter_map(Json::as_str).collect(),
-        _ => Vec::new(),
-    }
+    let paths = spec.template.get("template_searchpath").and_then(Json::as_array);
+    paths.into_iter().flatten().filter_map(Json::as_str).collect()
 }
