@@ -185,7 +185,7 @@ fn tasks(count: usize, script: &str) -> Vec<(String, Value)> {
 async fn batch(updraft: &Installation, dag_id: &str) -> Result<f64> {
     let began = Instant::now();
     let run = updraft.trigger(dag_id).await?;
-    updraft.finished(dag_id, &run, Duration::from_millis(20)).await?;
+    updraft.finished(dag_id, &run).await?;
     Ok(began.elapsed().as_secs_f64())
 }
 
@@ -224,7 +224,7 @@ async fn killed(updraft: &mut Installation, mut workers: Workers, table: &mut Ta
     let victim = workers.running.first_mut().context("no worker")?;
     victim.kill()?;
     victim.wait()?;
-    updraft.finished("sleep", &run, Duration::from_millis(20)).await?;
+    updraft.finished("sleep", &run).await?;
     let seconds = began.elapsed().as_secs_f64();
     table.row(
         "kill -9 of a worker in mid-batch, until all has ended",
@@ -235,7 +235,7 @@ async fn killed(updraft: &mut Installation, mut workers: Workers, table: &mut Ta
     tokio::time::sleep(Duration::from_millis(500)).await;
     let began = Instant::now();
     updraft.restart_server().await?;
-    updraft.finished("sleep", &run, Duration::from_millis(20)).await?;
+    updraft.finished("sleep", &run).await?;
     let seconds = began.elapsed().as_secs_f64();
     table.row(
         "kill -9 of the server in mid-batch, until all has ended",

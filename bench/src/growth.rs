@@ -163,7 +163,7 @@ async fn times(updraft: &mut Installation) -> Result<Times> {
     for _ in 0..RUNS {
         let before = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
         let run_id = updraft.trigger("own").await?;
-        updraft.finished("own", &run_id, Duration::from_millis(5)).await?;
+        updraft.finished("own", &run_id).await?;
         let path = format!(
             "/api/v2/dags/own/dagRuns/{run_id}/taskInstances/only/xcomEntries/return_value?deserialize=true"
         );

@@ -43,7 +43,12 @@ impl Deployments {
             loaders.spawn(Loader { folder, store, leader, paused_at_creation }.run());
         };
         let mut loading = BTreeSet::from([folder.namespace.clone()]);
-        load(Folder { deployed: Some(self.checkouts(&folder.namespace)), ..folder });
+        let checkouts = self.checkouts(&folder.namespace);
+        // Where it is missing, the folder around it is watched, in which a database may be written to all the time.
+        if let Err(error) = checkouts.make() {
+            warn!(%error, "there is no folder for what is deployed");
+        }
+        load(Folder { deployed: Some(checkouts), ..folder });
         loop {
             let mut all_here = true;
             match self.store.current_deployments().await {

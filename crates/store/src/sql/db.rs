@@ -142,21 +142,24 @@ impl Tx {
 
     /// Writes rows into a table.
     pub async fn insert(&mut self, table: &Table, rows: Rows, conflict: Conflict) -> Result<(), Error> {
+        if rows.is_empty() {
+            return Ok(());
+        }
         let head = format!("INSERT INTO {} ({}) ", table.name, rows.names());
         self.with_rows(&head, rows, &on_conflict(table, conflict)).await
     }
 
     /// Deletes the rows of a table whose columns of these names are as in one of these rows.
     pub async fn delete(&mut self, table: &str, keys: Rows) -> Result<(), Error> {
+        if keys.is_empty() {
+            return Ok(());
+        }
         let head = format!("DELETE FROM {table} WHERE ({}) IN (", keys.names());
         self.with_rows(&head, keys, ")").await
     }
 
     /// Runs a statement with rows in its middle, on SQLite several times with some of the rows each.
     async fn with_rows(&mut self, head: &str, rows: Rows, tail: &str) -> Result<(), Error> {
-        if rows.is_empty() {
-            return Ok(());
-        }
         match self {
             Self::Sqlite(tx) => {
                 let width = rows.width();

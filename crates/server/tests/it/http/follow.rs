@@ -32,6 +32,23 @@ async fn waiting_ends_with_the_run_and_its_results() {
 }
 
 #[tokio::test]
+async fn who_waits_learns_at_once_that_a_run_is_over() {
+    let server = at_work().await;
+    let mut worker = Worker::join(&server).await;
+    server.trigger("work", "r").await;
+    // Nobody would wait for a second look of this.
+    let path = "/api/v2/dags/work/dagRuns/r/wait?interval=100000";
+    let waiting = server.request(Method::GET, path, "viewer").send();
+    let mut lines = waiting.await.unwrap();
+    let first = lines.chunk().await.unwrap().unwrap();
+    assert!(!first.windows(7).any(|word| word == b"success"), "{first:?}");
+    worker.run_one(AttemptEnd::Success).await;
+    worker.run_one(AttemptEnd::Success).await;
+    assert_eq!(&*lines.chunk().await.unwrap().unwrap(), b"{\"state\":\"success\"}\n");
+    assert_eq!(lines.chunk().await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn events_tell_what_changes_in_this_namespace() {
     let server = at_work().await;
     let mut events = server.request(Method::GET, "/api/v1/events", "viewer").send().await.unwrap();

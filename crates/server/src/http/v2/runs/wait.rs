@@ -9,7 +9,9 @@ use axum::{
 };
 use futures_util::stream;
 use serde_json::{Value, json};
+use tokio::sync::broadcast::{self, error::RecvError};
 use updraft_core::{MapIndex, RunKey};
+use updraft_store::Change;
 
 use super::super::super::{
     Error, Path, Reads, Shared,
@@ -30,7 +32,7 @@ query! {
 }
 
 /// Says the state of a run again and again until it is over, a line of JSON each time, with the results of
-/// the tasks that were asked for in the last.
+/// the tasks that were asked for in the last. The server that leads says at once that it is over.
 #[utoipa::path(
     get, path = "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait", tag = "DagRun", params(WaitQuery),
     responses((status = 200, body = String, content_type = "application/x-ndjson"), Reads),
@@ -46,22 +48,61 @@ pub(super) async fn wait_dag_run_until_finished(
         Invalid::query("interval", "greater_than", msg, &query.interval.0.to_string())
     })?;
     let run = call.run(&dag_id, &dag_run_id).await?.row.key;
+    let changes = call.store().subscribe();
+    let waiting = Waiting { run, results: query.result, interval, changes, shared: call.shared };
     // The step after the last has nothing to say.
-    let first = Some((call.shared, query.result, false));
-    let lines = stream::unfold(first, move |step| async move {
-        let (shared, results, waited) = step?;
-        if waited {
-            tokio::time::sleep(interval).await;
-        }
-        let (line, over) = match look(&shared, run, &results).await {
-            Ok(Some((line, over))) => (line, over),
-            // Deleted meanwhile, or not to be read any more: the lines end without an end of the run.
-            Ok(None) | Err(_) => return None,
-        };
-        let next = (!over).then_some((shared, results, true));
-        Some((Ok::<_, Infallible>(format!("{line}\n")), next))
+    let first = Some((waiting, false));
+    let lines = stream::unfold(first, |step| async move {
+        let (mut waiting, waited) = step?;
+        let look = if waited { waiting.next().await } else { waiting.look().await };
+        // Deleted meanwhile, or not to be read any more: the lines end without an end of the run.
+        let (line, over) = look.ok().flatten()?;
+        Some((Ok::<_, Infallible>(format!("{line}\n")), (!over).then_some((waiting, true))))
     });
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+}
+
+struct Waiting {
+    run: RunKey,
+    results: Vec<String>,
+    interval: Duration,
+    changes: broadcast::Receiver<Arc<Change>>,
+    shared: Arc<Shared>,
+}
+
+impl Waiting {
+    /// What there is to say after the interval, or as soon as the run is over where it ends on this server.
+    async fn next(&mut self) -> Result<Option<(Value, bool)>, Error> {
+        let interval = tokio::time::sleep(self.interval);
+        tokio::pin!(interval);
+        loop {
+            tokio::select! {
+                () = &mut interval => return self.look().await,
+                () = written(&mut self.changes, self.run) => {
+                    let look = self.look().await?;
+                    if look.as_ref().is_none_or(|(_, over)| *over) {
+                        return Ok(look);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<Option<(Value, bool)>, Error> {
+        look(&self.shared, self.run, &self.results).await
+    }
+}
+
+/// Waits until this run is written. May come back though it was not.
+async fn written(changes: &mut broadcast::Receiver<Arc<Change>>, run: RunKey) {
+    loop {
+        match changes.recv().await.as_deref() {
+            Ok(Change::Committed { runs, .. }) if runs.contains(&run) => return,
+            Ok(_) => {}
+            Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => return std::future::pending().await,
+        }
+    }
 }
 
 /// A run's state, with the results where it is over.
