@@ -177,16 +177,21 @@ impl Checks {
                 worker.id, worker.namespace
             ));
         }
-        let running = worker.held.values().filter(|held| held.is_running() && !held.watch).count();
+        let running = worker.held.values().filter(|held| held.is_running());
+        let taken: u32 = running.map(|held| held.slots).sum();
         let other = |(of, held): &(&AttemptId, &Held)| of.ti == attempt.ti && held.is_running();
         if let Some((other, _)) = worker.held.iter().find(other) {
             return Err(format!("{} begins {attempt} while it still runs {other}", worker.id));
         }
-        let watch = worker.held.get(&attempt).is_some_and(|held| held.watch);
-        if !watch && running >= worker.slots as usize {
+        let Some(Held { slots, labels, .. }) = worker.held.get(&attempt) else { return Ok(()) };
+        let has = |(name, value)| worker.offer.labels.get(name) == Some(value);
+        if !labels.iter().all(has) {
+            return Err(format!("{} begins {attempt}, and has no {labels:?}", worker.id));
+        }
+        if *slots > 0 && taken + slots > worker.offer.slots {
             return Err(format!(
-                "{} has {} slots, {running} of them taken, and begins {attempt}",
-                worker.id, worker.slots
+                "{} has {} slots, {taken} of them taken, and begins {attempt}, which takes {slots}",
+                worker.id, worker.offer.slots
             ));
         }
         Ok(())

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use updraft_core::{
-    AttemptId, Incarnation, Namespace, QueueName, WorkerId,
-    input::{Outcome, Report, ToWorker, WorkerEvent},
+    AttemptId, Incarnation, Labels, Namespace, WorkerId,
+    input::{Offer, Outcome, Report, ToWorker, WorkerEvent},
 };
 
 use crate::{Micros, net::ConnId, world::SERVERS};
@@ -26,8 +26,7 @@ pub(crate) struct Worker {
     /// Its next life began elsewhere, and it has not noticed: it takes nothing any more.
     pub outlived: bool,
     pub conn: Option<ConnId>,
-    pub slots: u32,
-    pub queues: Vec<QueueName>,
+    pub offer: Offer,
     /// The only namespace that its token is for.
     pub namespace: Option<Namespace>,
     pub held: BTreeMap<AttemptId, Held>,
@@ -45,7 +44,10 @@ pub(crate) struct Worker {
 /// An attempt that a worker has: running, or over and not yet acknowledged.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
-    pub watch: bool,
+    /// How many slots it takes.
+    pub slots: u32,
+    /// What its worker must be known by.
+    pub labels: Labels,
     pub phase: Phase,
     /// Raised when what was planned for it no longer holds.
     pub plan: u64,
@@ -85,7 +87,7 @@ impl Held {
 }
 
 impl Worker {
-    pub fn new(id: String, slots: u32, queues: Vec<QueueName>, namespace: Option<Namespace>) -> Self {
+    pub fn new(id: String, offer: Offer, namespace: Option<Namespace>) -> Self {
         Self {
             id: id.into(),
             life: 1,
@@ -96,8 +98,7 @@ impl Worker {
             skew: 0,
             outlived: false,
             conn: None,
-            slots,
-            queues,
+            offer,
             namespace,
             held: BTreeMap::new(),
             lease_until: Micros::MAX,
@@ -144,8 +145,7 @@ impl Worker {
     pub fn announcement(&self, at: impl Fn(Micros) -> jiff::Timestamp) -> Vec<WorkerEvent> {
         let joined = WorkerEvent::Joined {
             join: self.joins,
-            slots: self.slots,
-            queues: self.queues.clone(),
+            offer: self.offer.clone(),
             namespace: self.namespace.clone(),
             held: self.held.keys().copied().collect(),
         };

@@ -4,3 +4,5 @@ pub(crate) mod commands;
 pub(crate) mod dags;
 pub(crate) mod outcome;
 mod tasks;
+
+pub(crate) use self::tasks::label;

@@ -18,6 +18,7 @@ use figment::{
 };
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use serde::{Deserialize, Serialize};
+use updraft_core::Labels;
 use updraft_server::secrets::Keys;
 use updraft_worker::{process::DEFAULT_LOG_LIMIT_BYTES, worker::Guarding};
 
@@ -131,6 +132,8 @@ pub struct Worker {
     pub slots: u32,
     /// From which queues.
     pub queues: Vec<String>,
+    /// What else a worker is known by, for tasks that name it (`worker_labels`).
+    pub labels: Labels,
     /// The folder for the folders in which tasks run; where nothing is said, within the home folder, and for tasks that
     /// run as other users (`run_as_user`) below `/var/cache`. These users must be able to pass through all folders
     /// above one that is set.
@@ -155,6 +158,7 @@ impl Default for Worker {
         Self {
             slots: 32,
             queues: vec!["default".into()],
+            labels: Labels::new(),
             scratch: None,
             files: None,
             guard: Guarding::On,

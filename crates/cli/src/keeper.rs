@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::{signal::unix::SignalKind, sync::watch};
 use tracing::{info, warn};
-use updraft_core::protocol::Offer;
+use updraft_core::input::Offer;
 use updraft_server::workers::Workers;
 use updraft_worker::worker::{Asked, Config, Endpoint, Guarding, run};
 

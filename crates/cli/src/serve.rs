@@ -18,7 +18,7 @@ use tokio::{
     task::JoinSet,
 };
 use tracing::{error, info, warn};
-use updraft_core::protocol::Offer;
+use updraft_core::input::Offer;
 use updraft_operators::{alert::Sender, mail::MailServer};
 use updraft_server::{
     accounts::{Accounts, ensure_admin},
@@ -92,7 +92,10 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
 
     let queues = config.worker.queues.iter().map(|queue| queue.as_str().into()).collect();
     let workers = Arc::new(match with_keeper {
-        true => Workers::with_keeper(Offer { slots: config.worker.slots, queues }),
+        true => {
+            let labels = config.worker.labels.clone();
+            Workers::with_keeper(Offer { slots: config.worker.slots, queues, labels })
+        }
         false => Workers::default(),
     });
     let (handle, inbox) = leader::channel();

@@ -14,8 +14,7 @@ use tokio::{
 };
 use updraft_core::{
     DagKey, DagSpec, QueueName, RunKey,
-    input::{Command, CommandError, Reply, Trigger},
-    protocol::Offer,
+    input::{Command, CommandError, Offer, Reply, Trigger},
     record::PoolRow,
 };
 use updraft_server::{
@@ -66,7 +65,8 @@ impl Trial {
         let inner = Home::open(folder.path.clone())?;
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let logs = Arc::new(LogFolder::new(inner.logs()));
-        let workers = Arc::new(Workers::with_keeper(Offer { slots: config.worker.slots, queues }));
+        let workers =
+            Arc::new(Workers::with_keeper(Offer { slots: config.worker.slots, queues, ..Offer::default() }));
         let leader = lead(config.engine(), &store, &workers, &logs).await?;
         let token = random_file(&inner.worker_token(), 32)?;
         let accounts = Accounts::new(store.clone(), &Keys::of_home(&inner.0)?);

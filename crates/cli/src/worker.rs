@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::{signal::unix::SignalKind, sync::watch};
 use tracing::info;
-use updraft_core::protocol::{Offer, escape};
+use updraft_core::{input::Offer, protocol::escape};
 use updraft_server::workers::Workers;
 use updraft_worker::worker::{self, Asked, Endpoint, run};
 
@@ -46,6 +46,17 @@ pub struct Args {
     /// From which queues [default: worker.queues, default].
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     queues: Vec<String>,
+    /// What else it is known by, for tasks that name it (`worker_labels`); may be given several times [default:
+    /// worker.labels].
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
+        _ => Err("write NAME=VALUE, as in gpu=a100".into()),
+    }
 }
 
 /// Runs a worker until it is told to go.
@@ -78,6 +89,8 @@ pub fn main(home: PathBuf, args: Args) -> Result<()> {
     updraft_worker::process::harden_self().context("can't protect the worker from its tasks")?;
     let scratch = config.worker.scratch.clone();
     let queues = if args.queues.is_empty() { config.worker.queues.clone() } else { args.queues };
+    let labels =
+        if args.labels.is_empty() { config.worker.labels.clone() } else { args.labels.into_iter().collect() };
     let servers: Vec<&str> = args.server.iter().map(reqwest::Url::as_str).collect();
     let servers = servers.join(", ");
     let config = worker::Config {
@@ -85,6 +98,7 @@ pub fn main(home: PathBuf, args: Args) -> Result<()> {
         offer: Offer {
             slots: args.slots.unwrap_or(config.worker.slots),
             queues: queues.into_iter().map(Into::into).collect(),
+            labels,
         },
         endpoint: Endpoint::Network(args.server),
         token: token.trim().to_owned(),

@@ -23,7 +23,7 @@ pub use self::{
     graph::{Dag, InvalidDag},
     mapping::{MapSource, Mapping, put_arguments},
     result_arg::ResultArg,
-    task::{OnLeaseLoss, RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule, WeightRule},
+    task::{Labels, OnLeaseLoss, RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule, WeightRule},
 };
 use crate::{
     AssetCondition, DagId, GroupId, Namespace, Owner, TaskId, condition::Condition, schedule::Schedule,

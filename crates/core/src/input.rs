@@ -1,14 +1,14 @@
 //! What comes in to the engine, and what goes out.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    AssetEventId, AssetId, AssetUri, AttemptId, DagId, DagKey, DagSpec, DeliveryId, Incarnation, MapIndex,
-    Namespace, PoolName, QueueName, RunId, RunKey, RunState, TaskId, TiKey, WorkerId, XcomValue,
+    AssetEventId, AssetId, AssetUri, AttemptId, DagId, DagKey, DagSpec, DeliveryId, Incarnation, Labels,
+    MapIndex, Namespace, PoolName, QueueName, RunId, RunKey, RunState, TaskId, TiKey, WorkerId, XcomValue,
     record::{PoolRow, RunSnapshot},
 };
 
@@ -92,10 +92,9 @@ pub enum WorkerEvent {
     Joined {
         /// Which time this is, in this life of it.
         join: u64,
-        /// How many it can run at once.
-        slots: u32,
-        /// The queues it serves.
-        queues: Vec<QueueName>,
+        /// What it offers.
+        #[serde(flatten)]
+        offer: Offer,
         /// The only namespace that it works for, by the token that it shows; all where none is named. Not its to say.
         #[serde(skip)]
         namespace: Option<Namespace>,
@@ -120,6 +119,18 @@ pub enum WorkerEvent {
         /// What.
         report: Report,
     },
+}
+
+/// What a worker offers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// How many slots it has: how many attempts it runs at once, unless a task takes several.
+    pub slots: u32,
+    /// The queues it serves.
+    pub queues: Vec<QueueName>,
+    /// What else it is known by, for tasks that name it: `gpu: a100`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: Labels,
 }
 
 /// What a worker says about an attempt.

@@ -26,9 +26,9 @@ pub use self::{
     condition::Condition,
     dag::{
         AlertChannel, AlertOn, AlertSpec, AlertWords, Bundle, Callback, CallbackOn, Dag, DagSpec, Deadline,
-        DeadlineFrom, EdgeSpec, GroupSpec, InvalidDag, MapSource, Mapping, OnDoubt, OnLeaseLoss, Param,
-        ResultArg, RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule, WebhookTarget, WeightRule,
-        callback_reason, put_arguments,
+        DeadlineFrom, EdgeSpec, GroupSpec, InvalidDag, Labels, MapSource, Mapping, OnDoubt, OnLeaseLoss,
+        Param, ResultArg, RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule, WebhookTarget,
+        WeightRule, callback_reason, put_arguments,
     },
     engine::{Config, Engine, Output, WorkerSeen, WorkerState},
     id::{

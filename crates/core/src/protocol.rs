@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 pub use self::shown::{RunFound, RunShown, TaskShown};
 use crate::{
     Asset, AssetEvent, AttemptId, Callback, CallbackOn, DagId, DeliveryId, GroupId, Incarnation, MapIndex,
-    Namespace, QueueName, RunId, RunState, TaskId, TiStateName, WorkerId,
-    input::{Outcome, WorkerEvent},
+    Namespace, RunId, RunState, TaskId, TiStateName, WorkerId,
+    input::{Offer, Outcome, WorkerEvent},
     record::RunType,
     retry::is_tried_again,
 };
@@ -128,15 +128,6 @@ pub enum FromServer {
     Finish,
     /// Still there.
     Heartbeat,
-}
-
-/// What a worker offers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Offer {
-    /// How many attempts it runs at once.
-    pub slots: u32,
-    /// The queues it serves.
-    pub queues: Vec<QueueName>,
 }
 
 /// A function of a DAG's author that a worker is to call about a run that is over.

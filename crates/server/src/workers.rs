@@ -16,7 +16,8 @@ use std::{
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use updraft_core::{
     DeliveryId, Incarnation, Namespace, WorkerId,
-    protocol::{Call, CallOutcome, FromServer, Offer},
+    input::Offer,
+    protocol::{Call, CallOutcome, FromServer},
 };
 
 pub(crate) use self::socket::serve;

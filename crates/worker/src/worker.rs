@@ -437,8 +437,7 @@ impl Worker {
         self.lease.joins();
         let joined = WorkerEvent::Joined {
             join: self.joins,
-            slots: self.config.offer.slots,
-            queues: self.config.offer.queues.clone(),
+            offer: self.config.offer.clone(),
             namespace: None,
             held: self.held.ids(),
         };

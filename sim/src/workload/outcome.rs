@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use updraft_core::{
-    Dag, TaskId, TaskIx, TaskKind, XcomValue,
+    Dag, Labels, TaskId, TaskIx, TaskKind, XcomValue,
     input::{AttemptEnd, Branch, Outcome, Report},
 };
 
@@ -14,7 +14,10 @@ use crate::{Micros, SECOND, plan::Outcomes, rng::Rng, worker::ended, world::wall
 /// What a worker is told about an attempt, as far as it matters here.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Order {
-    pub watch: bool,
+    /// How many slots of its worker it takes.
+    pub slots: u32,
+    /// What its worker must be known by.
+    pub labels: Labels,
     pub operator: String,
     pub downstream: Vec<TaskId>,
 }
@@ -24,7 +27,8 @@ impl Order {
         let spec = dag.task(task);
         let name = |ix: &TaskIx| dag.task(*ix).task_id.clone();
         Self {
-            watch: spec.kind == TaskKind::Watch,
+            slots: if spec.kind == TaskKind::Watch { 0 } else { spec.worker_slots },
+            labels: spec.worker_labels.clone(),
             operator: spec.operator.clone(),
             downstream: dag.downstream(task).iter().map(name).collect(),
         }

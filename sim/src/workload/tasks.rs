@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use updraft_core::{
-    AlertChannel, AlertOn, AlertSpec, MapSource, Mapping, RetryPolicy, TaskKind, TaskSpec, TriggerRule,
-    WaitRule, WeightRule,
+    AlertChannel, AlertOn, AlertSpec, Labels, MapSource, Mapping, RetryPolicy, TaskKind, TaskSpec,
+    TriggerRule, WaitRule, WeightRule,
 };
 
 use super::outcome::span;
@@ -35,6 +35,11 @@ pub(super) struct Taste {
     pub outlets: f64,
 }
 
+/// The label that some tasks ask for, and some workers have.
+pub(crate) fn label() -> Labels {
+    Labels::from([("zone".into(), "west".into())])
+}
+
 pub(super) fn task(rng: &mut Rng, name: String, taste: &Taste) -> TaskSpec {
     let kind = match rng.below(20) {
         0..=2 => TaskKind::Empty,
@@ -64,6 +69,12 @@ pub(super) fn task(rng: &mut Rng, name: String, taste: &Taste) -> TaskSpec {
     }
     if rng.chance(0.1) {
         task.queue = "gpu".into();
+    }
+    if rng.chance(0.1) {
+        task.worker_slots = rng.between(2, 3) as u32;
+    }
+    if rng.chance(0.05) {
+        task.worker_labels = label();
     }
     task.priority_weight = rng.between(-1, 5);
     task.weight_rule = *rng

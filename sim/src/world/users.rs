@@ -10,7 +10,7 @@ use super::{Event, Step, World, server::In};
 use crate::{
     Micros, SECOND,
     rng::Rng,
-    workload::{commands, dags},
+    workload::{commands, dags, label},
 };
 
 /// How long everything may take to finish once the faults have stopped.
@@ -89,8 +89,9 @@ impl World {
             worker.frozen_until = worker.frozen_until.min(least);
         }
         let worker = &mut self.workers[0];
-        worker.slots = worker.slots.max(2);
-        worker.queues = vec!["default".into(), "gpu".into()];
+        worker.offer.slots = worker.offer.slots.max(3);
+        worker.offer.queues = vec!["default".into(), "gpu".into()];
+        worker.offer.labels = label();
         worker.namespace = None;
         if let Some(conn) = worker.conn {
             // So that it says anew what it can do.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use updraft_core::{
-    AttemptId, Incarnation, Namespace,
-    input::{AttemptEnd, Outcome, Report, ToWorker, WorkerEvent},
+    AttemptId, Incarnation, Labels, Namespace,
+    input::{AttemptEnd, Offer, Outcome, Report, ToWorker, WorkerEvent},
 };
 
 use super::{Event, Step, World, server::In};
@@ -12,7 +12,7 @@ use crate::{
     Micros, SECOND,
     net::{Conn, ConnId, Down, Up},
     worker::{Held, Phase, Worker, ended},
-    workload::outcome,
+    workload::{label, outcome, outcome::Order},
 };
 
 impl World {
@@ -30,7 +30,8 @@ impl World {
             };
             let slots = self.rng.log_between(1, 24) as u32 - u32::from(self.rng.chance(0.05));
             let queues = queues.iter().map(|queue| (*queue).into()).collect();
-            self.workers.push(Worker::new(format!("w{w}"), slots, queues, namespace));
+            let labels = if self.rng.chance(0.5) { label() } else { Labels::new() };
+            self.workers.push(Worker::new(format!("w{w}"), Offer { slots, queues, labels }, namespace));
             let soon = self.rng.between(0, 5 * SECOND);
             self.plan_beat(w, soon);
         }
@@ -276,8 +277,8 @@ impl World {
         if is_late || worker.held.contains_key(&attempt) {
             return;
         }
-        let watch = self.orders.get(&attempt).is_some_and(|order| order.watch);
-        self.workers[w].held.insert(attempt, Held { watch, phase: Phase::Given, plan: 0 });
+        let Order { slots, labels, .. } = self.orders.get(&attempt).cloned().unwrap_or_default();
+        self.workers[w].held.insert(attempt, Held { slots, labels, phase: Phase::Given, plan: 0 });
         let life = self.workers[w].life;
         let delay = self.rng.log_between(SECOND / 1000, SECOND);
         self.after(delay, Event::Begin { worker: w, life, attempt });
@@ -454,8 +455,7 @@ impl World {
             conn: None,
             outlived: true,
             frozen_until: worker.frozen_until.max(worker.lease_until).max(self.now) + long,
-            slots: 0,
-            queues: Vec::new(),
+            offer: Offer::default(),
             beats: BTreeMap::new(),
             ..worker.clone()
         };

@@ -37,6 +37,7 @@ const LISTED: Columns = &[
     ("USED", "/used_slots"),
     ("TASKS", "/attempts"),
     ("QUEUES", "/queues"),
+    ("LABELS", "/labels"),
     ("NAMESPACE", "/namespace"),
     ("HEARD", "/last_heard_at"),
     ("VERSION", "/version"),

@@ -42,8 +42,9 @@ fn resolved<'a>(whole: &'a Value, schema: &'a Value) -> &'a Value {
 
 /// Tells of the settings in a section, and then of the sections in it.
 fn section(whole: &Value, schema: &Value, defaults: &Value, name: &str, page: &mut String) {
-    let (sections, keys): (Vec<_>, Vec<_>) =
-        defaults.as_object().expect("a section has keys").iter().partition(|(_, value)| value.is_object());
+    let is_section = |key: &str| resolved(whole, &schema["properties"][key])["properties"].is_object();
+    let all = defaults.as_object().expect("a section has keys").iter();
+    let (sections, keys): (Vec<_>, Vec<_>) = all.partition(|(key, _)| is_section(key));
     if !keys.is_empty() {
         let about = schema["description"].as_str().unwrap_or_default();
         let _ = write!(page, "\n## {name}\n\n{about}\n\n| key | default | meaning |\n|---|---|---|\n");

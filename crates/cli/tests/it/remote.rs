@@ -32,6 +32,7 @@ impl Remote {
             .arg("--home")
             .arg(folder.path().join("home"))
             .args(["worker", "--server", address, "--name", "far", "--queues", "far", "--slots", "4"])
+            .args(["--label", "zone=west", "--label", "gpu=a100"])
             .env("UPDRAFT_WORKER_TOKEN", token)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -82,7 +83,7 @@ far:
     near: {operator: bash, queue: default, bash_command: echo near}
     large: {operator: script, interpreter: sh, script: "head -c 200000 /dev/zero | tr '\\0' x > $UPDRAFT_RESULT", result: file}
     talks: {operator: bash, bash_command: "for n in $(seq 30000); do echo line $n of many that are said; done"}
-    silent: {operator: bash, bash_command: "true"}
+    silent: {operator: bash, bash_command: "true", worker_labels: {gpu: a100}, worker_slots: 4}
     looks_up:
       operator: bash
       bash_command: echo "{{ ti.xcom_pull(task_ids='near') }} {{ ti.xcom_pull(task_ids='large') | length }} {{ var.value.colour }}"
@@ -165,6 +166,7 @@ async fn a_worker_elsewhere_runs_tasks_of_its_queues_and_all_they_leave_is_on_th
     let listed = system.run(&["workers", "list", "-o", "json"]).json();
     let names: Vec<_> = listed.as_array().unwrap().iter().map(|worker| worker["worker"].clone()).collect();
     assert_eq!(names, ["far", "keeper"]);
+    assert_eq!(listed[0]["labels"], json!({"gpu": "a100", "zone": "west"}));
     assert!(remote.spool().is_empty(), "what is on the server is here no more: {:?}", remote.spool());
 }
 

@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 use super::{AlertSpec, Callback, Mapping, Param};
 use crate::{Asset, GroupId, PoolName, QueueName, TaskId};
 
+/// What tells workers apart besides their queues: values by their names.
+pub type Labels = BTreeMap<String, String>;
+
 /// A task as it was written: what it does ([`TaskSpec::operator`], [`TaskSpec::args`]), and when it may.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,6 +58,12 @@ pub struct TaskSpec {
     /// The queue it waits in.
     #[serde(default = "default_queue")]
     pub queue: QueueName,
+    /// What its worker must be known by, besides its queue: each of these labels, with this value.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub worker_labels: Labels,
+    /// How many slots of its worker it takes; at least one.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub worker_slots: u32,
     /// Its weight among those that wait.
     #[serde(default = "one_signed")]
     pub priority_weight: i64,
@@ -118,6 +127,11 @@ fn three() -> u32 {
 fn one() -> u32 {
     1
 }
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_one(count: &u32) -> bool {
+    *count == 1
+}
 fn one_signed() -> i64 {
     1
 }
@@ -150,6 +164,8 @@ impl TaskSpec {
             pool: default_pool(),
             pool_slots: one(),
             queue: default_queue(),
+            worker_labels: Labels::new(),
+            worker_slots: one(),
             priority_weight: one_signed(),
             weight_rule: WeightRule::default(),
             depends_on_past: false,

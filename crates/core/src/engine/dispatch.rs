@@ -2,20 +2,25 @@
 //!
 //! Those that are ready wait by queue and owner, the most urgent first. Of the owners that wait, the one
 //! that holds the fewest slots is served first; of its task instances the one with the highest priority, of
-//! equal ones that of the earlier run. One that a limit stands in the way of is parked with that limit.
+//! equal ones that of the earlier run. One that a limit stands in the way of is parked with that limit. Who needs more
+//! slots of a worker than are free has one kept free for it, on which nobody behind it begins.
 //!
 //! When a limit has room, as many of those parked with it come back as there is room for: so no decision
 //! looks at everyone who waits. They count on that room, and do not take it. Who leaves without it (another
 //! limit, or a person, was in the way) lets the next one in.
 
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
-use super::Engine;
+use super::{Engine, workers::Worker};
 use crate::{
-    Assignment, AttemptId, DagKey, Namespace, Owner, PoolName, QueueName, RunKey, TaskId, TaskIx, TaskKind,
-    TiEvent, TiKey, TiState, Wait, WorkerId, input::ToWorker,
+    Assignment, AttemptId, DagKey, Labels, Namespace, Owner, PoolName, QueueName, RunKey, TaskId, TaskIx,
+    TaskKind, TaskSpec, TiEvent, TiKey, TiState, Wait, WorkerId, input::ToWorker,
 };
 
 /// Why nothing begins anywhere.
@@ -34,10 +39,26 @@ pub(super) struct Ready {
 pub(super) enum Lane {
     /// Nothing but what the limits allow: waits for a time.
     Wait,
-    /// A worker of this namespace and queue that watches.
-    Watch(Namespace, QueueName),
-    /// A slot of a worker of this namespace and queue.
-    Slot(Namespace, QueueName),
+    /// A worker that has this.
+    Worker(Needs),
+}
+
+/// What a task needs of its worker.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Needs {
+    pub namespace: Namespace,
+    pub queue: QueueName,
+    pub labels: Labels,
+    /// So many slots; one that only watches needs none.
+    pub slots: u32,
+}
+
+/// How many slots of its worker a task takes.
+pub(super) fn slots_of(spec: &TaskSpec) -> u32 {
+    match spec.kind {
+        TaskKind::Run => spec.worker_slots.max(1),
+        TaskKind::Empty | TaskKind::Wait(_) | TaskKind::Watch => 0,
+    }
 }
 
 /// Those of whom a limit lets in as many as it has room for. What they need of it is the same, and none of
@@ -72,19 +93,22 @@ impl Engine {
     fn lane(&self, key: TiKey) -> Option<(Lane, Owner, Ready)> {
         let (run, spec) = self.spec(key)?;
         let ready = Ready { priority: Reverse(run.dag.priority(key.task)), run_after: run.date(), ti: key };
-        let of = || (run.row.dag.namespace.clone(), spec.queue.clone());
         let lane = match spec.kind {
             TaskKind::Empty | TaskKind::Wait(_) => Lane::Wait,
-            TaskKind::Watch => {
-                let (namespace, queue) = of();
-                Lane::Watch(namespace, queue)
-            }
-            TaskKind::Run => {
-                let (namespace, queue) = of();
-                Lane::Slot(namespace, queue)
-            }
+            TaskKind::Watch | TaskKind::Run => Lane::Worker(self.needs_of(key)?),
         };
         Some((lane, run.row.owner.clone(), ready))
+    }
+
+    /// What a task instance needs of its worker.
+    pub(super) fn needs_of(&self, key: TiKey) -> Option<Needs> {
+        let (run, spec) = self.spec(key)?;
+        Some(Needs {
+            namespace: run.row.dag.namespace.clone(),
+            queue: spec.queue.clone(),
+            labels: spec.worker_labels.clone(),
+            slots: slots_of(spec),
+        })
     }
 
     fn group(&self, key: TiKey) -> Option<(Group, Ready)> {
@@ -223,12 +247,13 @@ impl Engine {
     pub(super) fn dispatch(&mut self, now: Timestamp) {
         loop {
             let mut lanes: Vec<Lane> = self.ready.keys().cloned().collect();
+            let mut kept = BTreeSet::new();
             let mut served = false;
             // A worker may serve several lanes: of all who wait there the next one is served, whichever lane that is in.
             while let Some((at, next)) = self.next(&lanes) {
-                match self.serve(now, &lanes[at], next) {
+                match self.serve(now, &lanes[at], next, &kept) {
                     true => served = true,
-                    false => drop(lanes.swap_remove(at)),
+                    false => kept.extend(self.keep_for(&lanes.swap_remove(at), &kept)),
                 }
             }
             // Who is served or parked in one lane may let in somebody in another.
@@ -252,14 +277,18 @@ impl Engine {
 
     /// Whether somebody waits who could begin: there is nobody after a dispatch.
     pub(super) fn undispatched(&self) -> Option<TiKey> {
-        let free = |lane: &Lane| match lane {
-            Lane::Wait => true,
-            Lane::Watch(namespace, queue) => self.free_worker(namespace, queue, 0).is_some(),
-            Lane::Slot(namespace, queue) => self.free_worker(namespace, queue, 1).is_some(),
-        };
-        let ready = self.ready.iter().find(|(lane, _)| free(lane));
-        if let Some(first) = ready.and_then(|(_, owners)| owners.values().flatten().next()) {
-            return Some(first.ti);
+        let mut lanes: Vec<Lane> = self.ready.keys().cloned().collect();
+        let mut kept = BTreeSet::new();
+        while let Some((at, first)) = self.next(&lanes) {
+            let lane = lanes.swap_remove(at);
+            let free = match &lane {
+                Lane::Wait => true,
+                Lane::Worker(needs) => self.free_worker(needs, &kept).is_some(),
+            };
+            if free {
+                return Some(first.ti);
+            }
+            kept.extend(self.keep_for(&lane, &kept));
         }
         // A group of which nobody is let in where there is room.
         let counts_on = |limit: &Limit, group: &Group| {
@@ -277,29 +306,24 @@ impl Engine {
         })
     }
 
-    /// Serves this one, who is the next in this lane. Says whether there may be another.
-    fn serve(&mut self, now: Timestamp, lane: &Lane, next: Ready) -> bool {
+    /// Serves this one, who is the next in this lane, by a worker that is kept for nobody. Says whether there may be
+    /// another.
+    fn serve(&mut self, now: Timestamp, lane: &Lane, next: Ready, kept: &BTreeSet<WorkerId>) -> bool {
         for limit in self.limits(next.ti) {
             if let Err(reason) = self.room(&limit, next.ti) {
                 self.park(next, limit, reason.into());
                 return true;
             }
         }
-        let (namespace, queue, slots) = match lane {
-            Lane::Wait => {
-                self.begin_wait(now, next.ti);
-                return true;
-            }
-            Lane::Watch(namespace, queue) => (namespace, queue, 0),
-            Lane::Slot(namespace, queue) => (namespace, queue, 1),
+        let Lane::Worker(needs) = lane else {
+            self.begin_wait(now, next.ti);
+            return true;
         };
-        match self.free_worker(namespace, queue, slots) {
-            Some(worker) => {
-                self.assign(now, next.ti, worker, slots);
-                true
-            }
-            None => false,
+        let worker = self.free_worker(needs, kept);
+        if let Some(worker) = worker.clone() {
+            self.assign(now, next.ti, worker, needs.slots);
         }
+        worker.is_some()
     }
 
     fn park(&mut self, ready: Ready, limit: Limit, reason: Arc<str>) {
@@ -330,13 +354,27 @@ impl Engine {
         }
     }
 
-    /// The worker for this namespace and queue with the most free slots; one that can do nothing else before others.
-    fn free_worker(&self, namespace: &Namespace, queue: &QueueName, slots: u32) -> Option<WorkerId> {
-        self.workers
-            .iter()
-            .filter(|(_, worker)| worker.takes(namespace, queue) && worker.free() >= slots)
-            .max_by_key(|(_, worker)| (worker.is_of_one_namespace(), worker.free()))
-            .map(|(id, _)| id.clone())
+    /// The worker for this with the most free slots, of those that are kept for nobody; one that can do nothing else before
+    /// others.
+    fn free_worker(&self, needs: &Needs, kept: &BTreeSet<WorkerId>) -> Option<WorkerId> {
+        self.best_worker(|id, worker| {
+            worker.takes(needs) && worker.free() >= needs.slots && (needs.slots == 0 || !kept.contains(id))
+        })
+    }
+
+    /// The worker that is to become free for who is the next in this lane, for whom there was none: where small ones went
+    /// on to take its slots, a large one could wait for ever.
+    fn keep_for(&self, lane: &Lane, kept: &BTreeSet<WorkerId>) -> Option<WorkerId> {
+        let Lane::Worker(needs) = lane else { return None };
+        if needs.slots < 2 {
+            return None;
+        }
+        self.best_worker(|id, worker| worker.takes(needs) && !kept.contains(id))
+    }
+
+    fn best_worker(&self, will_do: impl Fn(&WorkerId, &Worker) -> bool) -> Option<WorkerId> {
+        let all = self.workers.iter().filter(|(id, worker)| will_do(id, worker));
+        all.max_by_key(|(_, worker)| (worker.is_of_one_namespace(), worker.free())).map(|(id, _)| id.clone())
     }
 
     fn assign(&mut self, now: Timestamp, key: TiKey, worker: WorkerId, slots: u32) {

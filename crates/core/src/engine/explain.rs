@@ -3,8 +3,13 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Engine, dispatch::EVERYTHING_PAUSED, run::Past, run::Run};
-use crate::{MapIndex, RunState, TaskKind, TiKey, TiState, TiStateName, Wait, trigger_rule::Verdict};
+use super::{
+    Engine,
+    dispatch::{EVERYTHING_PAUSED, Needs},
+    run::Past,
+    run::Run,
+};
+use crate::{MapIndex, RunState, TiKey, TiState, TiStateName, Wait, trigger_rule::Verdict};
 
 /// Why a task instance is where it is, in sentences; the first one matters most.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,7 +32,7 @@ impl Engine {
             TiState::None => reasons.extend(self.why_not_begun(run, key)),
             TiState::Scheduled => {
                 if reasons.is_empty() {
-                    reasons.push(self.why_no_worker(run, key));
+                    reasons.push(self.why_no_worker(key));
                 }
             }
             TiState::Queued(a) => {
@@ -107,12 +112,11 @@ impl Engine {
         reasons
     }
 
-    fn why_no_worker(&self, run: &Run, key: TiKey) -> String {
-        let (namespace, queue) = (&run.row.dag.namespace, &run.dag.task(key.task).queue);
-        let needs_slot = run.dag.task(key.task).kind == TaskKind::Run;
-        let serving: Vec<_> = self.workers.values().filter(|worker| worker.takes(namespace, queue)).collect();
+    fn why_no_worker(&self, key: TiKey) -> String {
+        let Some(needs) = self.needs_of(key) else { return String::new() };
+        let serving: Vec<_> = self.workers.values().filter(|worker| worker.takes(&needs)).collect();
         if serving.is_empty() {
-            let stopping = self.workers.iter().find(|(_, worker)| worker.stops_taking(namespace, queue));
+            let stopping = self.workers.iter().find(|(_, worker)| worker.stops_taking(&needs));
             return match stopping {
                 Some((id, worker)) => {
                     let left = worker.held().count();
@@ -121,19 +125,38 @@ impl Engine {
                          another has to come, or this one to be resumed (`updraft workers resume {id}`)"
                     )
                 }
-                None => match self.workers.iter().find(|(_, worker)| worker.is_away_from(namespace, queue)) {
+                None => match self.workers.iter().find(|(_, worker)| worker.is_away_from(&needs)) {
                     Some((id, _)) => format!("worker `{id}` is away, and is given nothing until it is back"),
-                    None => {
-                        format!("no worker that is there serves queue `{queue}` for namespace `{namespace}`")
-                    }
+                    None => format!("no worker that is there {}", needs.of_a_worker()),
                 },
             };
         }
         let used: u32 = serving.iter().map(|worker| worker.used()).sum();
         let free: u32 = serving.iter().map(|worker| worker.free()).sum();
-        match needs_slot && free == 0 {
-            true => format!("all {used} slots of the workers that serve queue `{queue}` are taken"),
-            false => "it is next".into(),
+        let most = serving.iter().map(|worker| worker.free()).max().unwrap_or(0);
+        let Needs { queue, slots, .. } = &needs;
+        match (free, most < *slots) {
+            (0, true) => format!("all {used} slots of the workers that serve queue `{queue}` are taken"),
+            (_, true) => {
+                format!("it takes {slots} slots of one worker, of which no more than {most} are free")
+            }
+            // Who could begin has begun.
+            (_, false) => "what is free is kept for one before it that takes more slots".into(),
         }
+    }
+}
+
+impl Needs {
+    /// What a worker has that will do, in words: `serves queue …`.
+    fn of_a_worker(&self) -> String {
+        let Self { namespace, queue, labels, slots } = self;
+        let mut text = format!("serves queue `{queue}` for namespace `{namespace}`");
+        for (name, value) in labels {
+            text += &format!(", with the label `{name}={value}`");
+        }
+        if *slots > 1 {
+            text += &format!(", with {slots} slots");
+        }
+        text
     }
 }

@@ -8,8 +8,8 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Config, DagState, Engine, RefusedVersion, Timer, queued_events::QueuedEvents, run::Run, run::is_active,
-    run::takes_pool_slots, workers::Worker,
+    Config, DagState, Engine, RefusedVersion, Timer, dispatch::slots_of, queued_events::QueuedEvents,
+    run::Run, run::is_active, run::takes_pool_slots, workers::Worker,
 };
 use crate::{
     AttemptId, Dag, DagKey, DagSpec, End, Incarnation, InvalidDag, RunKey, RunState, TaskKind, TaskSpec,
@@ -195,7 +195,7 @@ impl Engine {
         let Some((run, spec)) = self.spec(ti.key) else { return };
         let (dag_key, owner) = (run.row.dag.clone(), run.row.owner.clone());
         let pool = (dag_key.namespace.clone(), spec.pool.clone());
-        let (slots, task) = (spec.pool_slots, spec.task_id.clone());
+        let (slots, task, taken) = (spec.pool_slots, spec.task_id.clone(), slots_of(spec));
         let takes = self.pools.get(&pool).is_some_and(|pool| takes_pool_slots(&pool.row, spec, &ti.state));
         if let Some(pool) = self.pools.get_mut(&pool).filter(|_| takes) {
             pool.used += slots;
@@ -207,7 +207,7 @@ impl Engine {
         }
         let Some(assignment) = ti.state.assignment() else { return };
         let attempt = AttemptId { ti: ti.key, try_number: ti.try_number, lease: assignment.lease };
-        let slots = u32::from(!matches!(ti.state, TiState::Deferred(Wait::Worker(_))));
+        let slots = if matches!(ti.state, TiState::Deferred(Wait::Worker(_))) { 0 } else { taken };
         // Until it joins: in the life it had when it was given this, and with no slots to give.
         self.workers
             .entry(assignment.worker.clone())

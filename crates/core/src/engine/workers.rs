@@ -7,19 +7,21 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Engine, Timer, dispatch::Limit};
+use super::{
+    Engine, Timer,
+    dispatch::{Limit, Needs, slots_of},
+};
 use crate::{
-    AttemptId, Incarnation, Namespace, Owner, QueueName, TiEvent, TiKey, TiState, Wait, WorkerId,
-    input::{Effect, ToWorker, WorkerEvent},
+    AttemptId, Incarnation, Namespace, Owner, TiEvent, TiKey, TiState, Wait, WorkerId,
+    input::{Effect, Offer, ToWorker, WorkerEvent},
 };
 
 /// A worker, in one of its lives.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub incarnation: Incarnation,
-    slots: u32,
+    offer: Offer,
     used: u32,
-    queues: BTreeSet<QueueName>,
     /// The only namespace that it works for; all where none is named.
     namespace: Option<Namespace>,
     /// Whether it has said that it is there, since this engine began and since it was last away.
@@ -34,9 +36,8 @@ impl Worker {
     pub fn new(incarnation: Incarnation, lease_until: Timestamp) -> Self {
         Self {
             incarnation,
-            slots: 0,
+            offer: Offer::default(),
             used: 0,
-            queues: BTreeSet::new(),
             namespace: None,
             joined: false,
             draining: false,
@@ -60,19 +61,19 @@ impl Worker {
         self.lease_until
     }
 
-    /// Whether it takes work of this namespace from this queue.
-    pub fn takes(&self, namespace: &Namespace, queue: &QueueName) -> bool {
-        self.joined && !self.draining && self.serves(namespace, queue)
+    /// Whether it takes work that needs this, when it has the slots free for it.
+    pub fn takes(&self, needs: &Needs) -> bool {
+        self.joined && !self.draining && self.serves(needs) && self.has_all_of(needs)
     }
 
-    /// Whether it took work of this namespace from this queue until it was told to stop.
-    pub fn stops_taking(&self, namespace: &Namespace, queue: &QueueName) -> bool {
-        self.joined && self.draining && self.serves(namespace, queue)
+    /// Whether it took such work until it was told to stop.
+    pub fn stops_taking(&self, needs: &Needs) -> bool {
+        self.joined && self.draining && self.serves(needs) && self.has_all_of(needs)
     }
 
-    /// Whether it took work of this namespace from this queue until its connection was gone.
-    pub fn is_away_from(&self, namespace: &Namespace, queue: &QueueName) -> bool {
-        !self.joined && self.serves(namespace, queue)
+    /// Whether it took such work until its connection was gone.
+    pub fn is_away_from(&self, needs: &Needs) -> bool {
+        !self.joined && self.serves(needs) && self.has_all_of(needs)
     }
 
     /// Whether it works for one namespace alone.
@@ -80,13 +81,20 @@ impl Worker {
         self.namespace.is_some()
     }
 
-    fn serves(&self, namespace: &Namespace, queue: &QueueName) -> bool {
-        self.queues.contains(queue) && self.namespace.as_ref().is_none_or(|own| own == namespace)
+    /// Whether it is there for this namespace and queue.
+    pub fn serves(&self, Needs { namespace, queue, .. }: &Needs) -> bool {
+        self.offer.queues.contains(queue) && self.namespace.as_ref().is_none_or(|own| own == namespace)
+    }
+
+    /// Whether it has the labels that are needed, and so many slots in all.
+    fn has_all_of(&self, Needs { labels, slots, .. }: &Needs) -> bool {
+        self.offer.slots >= *slots
+            && labels.iter().all(|(name, value)| self.offer.labels.get(name) == Some(value))
     }
 
     /// How many slots are free.
     pub fn free(&self) -> u32 {
-        self.slots.saturating_sub(self.used)
+        self.offer.slots.saturating_sub(self.used)
     }
 
     /// How many slots are taken.
@@ -113,12 +121,10 @@ pub struct WorkerSeen {
     pub worker: WorkerId,
     /// Whether it takes work.
     pub state: WorkerState,
-    /// How many attempts it runs at once.
-    pub slots: u32,
+    /// What it offers.
+    pub offer: Offer,
     /// How many slots are taken.
     pub used: u32,
-    /// The queues that it serves.
-    pub queues: Vec<QueueName>,
     /// The only namespace that it works for; all where none is named.
     pub namespace: Option<Namespace>,
     /// It is taken for gone, with all that it has, unless it is heard of before this.
@@ -159,9 +165,8 @@ impl Engine {
                 (true, true) => WorkerState::Draining,
                 (true, false) => WorkerState::Active,
             },
-            slots: worker.slots,
+            offer: worker.offer.clone(),
             used: worker.used,
-            queues: worker.queues.iter().cloned().collect(),
             namespace: worker.namespace.clone(),
             lease_until: worker.lease_until,
             attempts: worker.held.len(),
@@ -183,8 +188,8 @@ impl Engine {
                 message: ToWorker::Outlived,
             });
         }
-        if let WorkerEvent::Joined { join, slots, queues, namespace, held } = event {
-            return self.on_joined(now, id, incarnation, join, (slots, queues, namespace), held);
+        if let WorkerEvent::Joined { join, offer, namespace, held } = event {
+            return self.on_joined(now, id, incarnation, join, (offer, namespace), held);
         }
         if let WorkerEvent::Away = event {
             return self.on_away(&id, incarnation);
@@ -224,15 +229,14 @@ impl Engine {
         id: WorkerId,
         incarnation: Incarnation,
         join: u64,
-        (slots, queues, namespace): (u32, Vec<QueueName>, Option<Namespace>),
+        (offer, namespace): (Offer, Option<Namespace>),
         held: Vec<AttemptId>,
     ) {
         let lease_until = now.saturating_add(self.config.lease).unwrap_or(Timestamp::MAX);
         let known = self.workers.get(&id).map(|w| w.incarnation);
         let worker = self.workers.entry(id.clone()).or_insert_with(|| Worker::new(incarnation, lease_until));
         worker.incarnation = incarnation;
-        worker.slots = slots;
-        worker.queues = queues.into_iter().collect();
+        worker.offer = offer;
         worker.namespace = namespace;
         worker.joined = true;
         worker.draining = false;
@@ -273,26 +277,28 @@ impl Engine {
             return self.tell(id, ToWorker::Cancel(attempt));
         }
         if !self.is_current(id, attempt) {
-            let owner = self.runs.get(&attempt.ti.run).map(|run| run.row.owner.clone());
             if !self.workers[id].held.contains_key(&attempt) {
-                self.hold(id, attempt, 1, owner.unwrap_or_else(|| "airflow".into()));
+                let known = self.spec(attempt.ti).map(|(run, spec)| (slots_of(spec), run.row.owner.clone()));
+                let (slots, owner) = known.unwrap_or_else(|| (1, "airflow".into()));
+                self.hold(id, attempt, slots, owner);
             }
             return self.tell(id, ToWorker::Cancel(attempt));
         }
         let Some(run) = self.runs.get_mut(&attempt.ti.run) else { return };
+        let taken = slots_of(run.dag.task(attempt.ti.task));
         let Some(ti) = run.ti_mut(attempt.ti) else { return };
         let (slots, message) = match &mut ti.state {
             TiState::Queued(a) | TiState::Running(a) => {
                 a.incarnation = incarnation;
-                (1, ToWorker::Continue(attempt))
+                (taken, ToWorker::Continue(attempt))
             }
             TiState::Paused(a) => {
                 a.incarnation = incarnation;
-                (1, ToWorker::Pause(attempt))
+                (taken, ToWorker::Pause(attempt))
             }
             TiState::Restarting(a) => {
                 a.incarnation = incarnation;
-                (1, ToWorker::Cancel(attempt))
+                (taken, ToWorker::Cancel(attempt))
             }
             TiState::Deferred(Wait::Worker(a)) => {
                 a.incarnation = incarnation;

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 use updraft_core::{
     DagKey, DagSpec, End, RunState, TaskKind, TiStateName as S,
-    input::{AttemptEnd, Clear, Command, Report, ToWorker, Trigger, WorkerEvent},
+    input::{AttemptEnd, Clear, Command, Offer, Report, ToWorker, Trigger, WorkerEvent},
     record::{PoolRow, RunType},
 };
 
@@ -257,7 +257,15 @@ fn owners_share_the_slots() {
 fn owners_share_the_slots_also_of_different_namespaces_and_queues() {
     let mut world = World::new(4);
     let (queues, namespace) = (vec!["a".into(), "b".into()], None);
-    world.worker(1, WorkerEvent::Joined { join: 2, slots: 4, queues, namespace, held: Vec::new() });
+    world.worker(
+        1,
+        WorkerEvent::Joined {
+            join: 2,
+            offer: Offer { slots: 4, queues, ..Offer::default() },
+            namespace,
+            held: Vec::new(),
+        },
+    );
     for (owner, namespace, queue) in [("greedy", "a", "a"), ("modest", "b", "b")] {
         let mut spec = dag(owner, &["a", "b", "c", "d", "e", "f"], &[]);
         (spec.owner, spec.namespace) = (owner.into(), namespace.into());

@@ -10,6 +10,7 @@ mod clearing;
 mod engine;
 mod limits;
 mod mapping;
+mod needs;
 mod oracle;
 mod restart;
 mod schedule;

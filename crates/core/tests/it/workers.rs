@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use updraft_core::{
     AttemptId, DagKey, End, Incarnation, MapIndex, RunKey, TaskIx, TiKey, TiStateName as S,
-    input::{AttemptEnd, Command, Effect, Input, Outcome, Report, ToWorker, WorkerEvent},
+    input::{AttemptEnd, Command, Effect, Input, Offer, Outcome, Report, ToWorker, WorkerEvent},
 };
 
 use crate::world::{World, clear, dag};
@@ -19,7 +19,12 @@ fn an_order_is_for_one_life_of_a_worker() {
     // Two steps, and then what is to be done about both.
     for life in [3, 4] {
         let (queues, namespace, held) = (vec!["default".into()], None, Vec::new());
-        let event = WorkerEvent::Joined { join: 1, slots: 1, queues, namespace, held };
+        let event = WorkerEvent::Joined {
+            join: 1,
+            offer: Offer { slots: 1, queues, ..Offer::default() },
+            namespace,
+            held,
+        };
         let incarnation = Incarnation(life);
         world.engine.step(world.now, Input::Worker { worker: "w".into(), incarnation, event });
     }
@@ -41,7 +46,12 @@ fn an_earlier_life_of_a_worker_is_told_to_end_and_counts_no_more() {
     world.join(2, 1, Vec::new());
     let second = world.assigned().pop().unwrap();
     let (queues, namespace, held) = (vec!["default".into()], None, vec![first]);
-    let joined = WorkerEvent::Joined { join: 7, slots: 1, queues, namespace, held };
+    let joined = WorkerEvent::Joined {
+        join: 7,
+        offer: Offer { slots: 1, queues, ..Offer::default() },
+        namespace,
+        held,
+    };
     let ended = Report::Ended(Box::new(Outcome::new(AttemptEnd::Success)));
     let ended = WorkerEvent::Report { attempt: first, at: world.now, report: ended };
     for event in [joined, ended, WorkerEvent::Heartbeat, WorkerEvent::Draining, WorkerEvent::Left] {
@@ -205,7 +215,15 @@ fn who_is_away_is_given_nothing_until_it_is_back_and_keeps_what_it_has() {
 fn a_worker_of_a_namespace_runs_nothing_of_another() {
     let mut world = World::new(1);
     let (queues, namespace) = (vec!["default".into()], Some("prod".into()));
-    world.worker(2, WorkerEvent::Joined { join: 1, slots: 8, queues, namespace, held: Vec::new() });
+    world.worker(
+        2,
+        WorkerEvent::Joined {
+            join: 1,
+            offer: Offer { slots: 8, queues, ..Offer::default() },
+            namespace,
+            held: Vec::new(),
+        },
+    );
     for namespace in ["default", "prod"] {
         let mut spec = dag("d", &["a"], &[]);
         spec.namespace = namespace.into();
@@ -231,7 +249,12 @@ fn a_worker_of_a_namespace_that_says_it_has_others_attempts_is_in_nobodys_way() 
     let mine = world.assigned()[0];
     let (queues, namespace) = (vec!["default".into()], Some("test".into()));
     let next = AttemptId { try_number: 2, lease: 2, ..mine };
-    let event = WorkerEvent::Joined { join: 1, slots: 8, queues, namespace, held: vec![mine, next] };
+    let event = WorkerEvent::Joined {
+        join: 1,
+        offer: Offer { slots: 8, queues, ..Offer::default() },
+        namespace,
+        held: vec![mine, next],
+    };
     world
         .engine
         .step(world.now, Input::Worker { worker: "thief".into(), incarnation: Incarnation(9), event });

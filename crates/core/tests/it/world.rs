@@ -9,8 +9,8 @@ use updraft_core::{
     MapIndex, RunKey, RunState, TaskKind, TaskSpec, TiKey, TiStateName, XcomValue,
     engine::{Need, RefusedVersion},
     input::{
-        AttemptEnd, Clear, Command, CommandError, Effect, Input, Outcome, Reply, Report, ToWorker, Trigger,
-        Want, WorkerEvent,
+        AttemptEnd, Clear, Command, CommandError, Effect, Input, Offer, Outcome, Reply, Report, ToWorker,
+        Trigger, Want, WorkerEvent,
     },
     record::{Batch, DagVersionRow, QueuedEvent, RunRow, RunSnapshot, RunType, Snapshot},
 };
@@ -49,7 +49,15 @@ impl World {
 
     pub fn join(&mut self, incarnation: i64, slots: u32, held: Vec<AttemptId>) {
         let (queues, namespace) = (vec!["default".into()], None);
-        self.worker(incarnation, WorkerEvent::Joined { join: 1, slots, queues, namespace, held });
+        self.worker(
+            incarnation,
+            WorkerEvent::Joined {
+                join: 1,
+                offer: Offer { slots, queues, ..Offer::default() },
+                namespace,
+                held,
+            },
+        );
     }
 
     pub fn worker(&mut self, incarnation: i64, event: WorkerEvent) {

@@ -3,6 +3,7 @@
 
 use jiff::{SignedDuration, civil::Date, tz::Offset};
 use serde_json::{Map, Value as Json, json};
+use updraft_core::Labels;
 use updraft_operators::catalog::{OBJECT, OBJECT_ARGS, TIMEDELTA, takes_objects};
 
 use super::{
@@ -79,6 +80,37 @@ pub(super) fn count(node: &Node, problems: &mut Problems) -> Got<u32> {
     let is_more = matches!(&node.value, Value::Number(number) if number.as_f64() > Some(f64::from(u32::MAX)));
     let expected = if is_more { "a whole number, 4294967295 at most" } else { "a whole number, 0 or more" };
     whole(node, expected, problems)
+}
+
+/// A whole number, one or more.
+pub(super) fn at_least_one(node: &Node, problems: &mut Problems) -> Got<u32> {
+    match &node.value {
+        Value::Number(number) if number.as_i64() == Some(0) => {
+            wrong(node, "a whole number, 1 or more", problems)
+        }
+        _ => count(node, problems),
+    }
+}
+
+/// Labels: texts by their names. Numbers and truth values are taken as they are written in JSON.
+pub(super) fn labels(node: &Node, problems: &mut Problems) -> Got<Labels> {
+    let Value::Map(map) = &node.value else {
+        return match node.value {
+            Value::Null => Ok(None),
+            _ => wrong(node, "labels by their names, as in `gpu: a100`", problems),
+        };
+    };
+    let mut labels = Labels::new();
+    for entry in &map.entries {
+        let value = match &entry.node.value {
+            Value::Text(text) => text.to_string(),
+            Value::Number(number) => number.to_string(),
+            Value::Bool(value) => value.to_string(),
+            _ => return wrong(&entry.node, "a label's value, a text", problems),
+        };
+        labels.insert(entry.key.to_string(), value);
+    }
+    Ok(Some(labels))
 }
 
 /// A length of time, zero or more: a number of seconds, a `timedelta`, or words (`5 minutes`, `PT5M`).

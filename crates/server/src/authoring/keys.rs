@@ -58,7 +58,7 @@ pub(super) const DAG: [&str; 38] = [
 ];
 
 /// The keys of every task that are read; what is not among them is its operator's.
-pub(super) const TASK: [&str; 57] = [
+pub(super) const TASK: [&str; 59] = [
     "alerts",
     "decorator",
     "dependencies",
@@ -116,6 +116,8 @@ pub(super) const TASK: [&str; 57] = [
     "run_as_user",
     "task_group_name",
     "trigger_rule",
+    "worker_labels",
+    "worker_slots",
 ];
 
 /// The keys of a task group that are read.

@@ -37,6 +37,8 @@ const OWN: &[&str] = &[
     "on_failure_fail_dagrun",
     "on_lease_loss",
     "retry_on_exit_codes",
+    "worker_labels",
+    "worker_slots",
 ];
 
 /// The keys of a DAG that `dagbuilder.py` of dag-factory 1.1.0 reads.

@@ -187,6 +187,8 @@ const TASK: &[Key] = &[
     ("trigger_rule", OneOf(&TRIGGER_RULES), "What must have become of the tasks before it."),
     ("wait_for_downstream", Flag, "Whether it waits for what followed it in the run before."),
     ("weight_rule", OneOf(&WEIGHT_RULES), "Whose weights count besides its own."),
+    ("worker_labels", Mapping, "Its worker must have each of these labels, with this value: `gpu: a100`."),
+    ("worker_slots", Count, "How many slots of its worker it takes. 1, by default."),
 ];
 
 /// The keys that only a task itself can have.

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::SignedDuration;
 use updraft_core::{
-    AlertChannel, AlertOn, AlertSpec, CallbackOn, OnLeaseLoss, PoolName, QueueName, RetryPolicy, Role,
-    TaskKind, TaskSpec, TriggerRule, WeightRule,
+    AlertChannel, AlertOn, AlertSpec, CallbackOn, Labels, OnLeaseLoss, PoolName, QueueName, RetryPolicy,
+    Role, TaskKind, TaskSpec, TriggerRule, WeightRule,
 };
 
 use super::{
@@ -189,6 +189,8 @@ impl Settings {
                 let queue: Got<QueueName> = field::text(node, problems).map(|name| name.map(Into::into));
                 set(&mut spec.queue, queue, TaskSpec::new("", "", TaskKind::Empty).queue);
             }
+            "worker_labels" => set(&mut spec.worker_labels, field::labels(node, problems), Labels::new()),
+            "worker_slots" => set(&mut spec.worker_slots, field::at_least_one(node, problems), 1),
             "priority_weight" => {
                 let weight = field::whole::<i32>(node, "a whole number", problems);
                 set(&mut spec.priority_weight, weight.map(|weight| weight.map(i64::from)), 1);

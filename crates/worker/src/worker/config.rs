@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tracing::{info, warn};
-use updraft_core::{WorkerId, protocol::Offer};
+use updraft_core::{WorkerId, input::Offer};
 
 use super::host::Endpoint;
 use crate::process::{Guard, GuardStatus};

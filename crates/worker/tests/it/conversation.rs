@@ -13,8 +13,8 @@ use tokio::{
 use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
 use updraft_core::{
     AttemptId, DeliveryId,
-    input::{AttemptEnd, Report, WorkerEvent},
-    protocol::{CallOutcome, FromServer, FromWorker, Offer, Order},
+    input::{AttemptEnd, Offer, Report, WorkerEvent},
+    protocol::{CallOutcome, FromServer, FromWorker, Order},
 };
 use updraft_worker::worker::{Asked, Config, Endpoint, Error, Guarding, run};
 
@@ -148,7 +148,7 @@ pub fn config(home: &TempDir, server: PathBuf) -> Config {
     let _ = rustls::crypto::ring::default_provider().install_default();
     Config {
         id: "w".into(),
-        offer: Offer { slots: 1, queues: vec!["default".into()] },
+        offer: Offer { slots: 1, queues: vec!["default".into()], ..Offer::default() },
         endpoint: Endpoint::Unix(server),
         token: "secret".into(),
         logs: home.path().join("logs"),

@@ -120,11 +120,16 @@ fn trigger_of(spec: &DagSpec) -> Trigger {
 async fn once(
     session: &Session,
     (home, config, readable): (&Home, &Config, &Path),
-    spec: DagSpec,
+    mut spec: DagSpec,
     source: &str,
     trigger: Trigger,
     timeout: Option<u64>,
 ) -> Result<()> {
+    // One worker does it all.
+    for task in &mut spec.tasks {
+        task.worker_labels.clear();
+        task.worker_slots = task.worker_slots.min(config.worker.slots);
+    }
     let mut queues: Vec<_> = spec.tasks.iter().map(|task| task.queue.clone()).collect();
     queues.sort();
     queues.dedup();

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{Json, http::StatusCode};
 use serde::Serialize;
 use serde_json::json;
-use updraft_core::{WorkerId, protocol::FromServer};
+use updraft_core::{Labels, WorkerId, protocol::FromServer};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -30,7 +30,7 @@ struct WorkerResponse {
     worker: String,
     /// `active`, `draining` (it takes nothing more), or `away`: not connected, and its lease has not passed.
     state: &'static str,
-    /// How many attempts it runs at once.
+    /// How many attempts it runs at once, unless a task takes several (`worker_slots`).
     slots: u32,
     /// How many slots are taken.
     used_slots: u32,
@@ -38,6 +38,8 @@ struct WorkerResponse {
     attempts: usize,
     /// The queues that it serves.
     queues: Vec<String>,
+    /// What else it is known by, for tasks that name it (`worker_labels`).
+    labels: Labels,
     /// The only namespace that it works for; `null` for all.
     namespace: Option<String>,
     /// When it was last heard of.
@@ -69,10 +71,11 @@ async fn list_workers(call: Call) -> Result<Json<WorkersResponse>, Error> {
         WorkerResponse {
             worker: seen.worker.to_string(),
             state: seen.state.name(),
-            slots: seen.slots,
+            slots: seen.offer.slots,
             used_slots: seen.used,
             attempts: seen.attempts,
-            queues: seen.queues.iter().map(ToString::to_string).collect(),
+            queues: seen.offer.queues.iter().map(ToString::to_string).collect(),
+            labels: seen.offer.labels,
             namespace: seen.namespace.map(|namespace| namespace.to_string()),
             last_heard_at: Time(seen.lease_until.checked_sub(lease).unwrap_or(seen.lease_until)),
             version: about.as_ref().map(|about| about.version.clone()),

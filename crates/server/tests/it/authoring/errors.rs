@@ -355,3 +355,26 @@ fn decorated_tasks_are_checked() {
         assert!(errors.len() == 1 && errors[0].contains(told), "{fields}: {errors:?}");
     }
 }
+
+#[test]
+fn what_a_task_needs_of_its_worker_is_read_or_refused() {
+    let read = dag(
+        "d: {tasks: {t: {operator: empty, worker_slots: 3, worker_labels: {gpu: a100, zone: 1, ssd: yes}}}}\n",
+    );
+    let task = &read.tasks[0];
+    let labels: Vec<_> = task.worker_labels.iter().map(|(name, value)| (&**name, &**value)).collect();
+    assert_eq!((task.worker_slots, &labels[..]), (3, &[("gpu", "a100"), ("ssd", "true"), ("zone", "1")][..]));
+    let place = "dags.yml:3:40: d.tasks.t";
+    assert_one(
+        &of_task("worker_slots: 0"),
+        &format!("{place}.worker_slots: expected a whole number, 1 or more, found the number 0"),
+    );
+    assert_one(
+        &of_task("worker_labels: gpu"),
+        "dags.yml:3:41: d.tasks.t.worker_labels: expected labels by their names, as in `gpu: a100`, found the text `gpu`",
+    );
+    assert_one(
+        &of_task("worker_labels: {gpu: []}"),
+        "dags.yml:3:47: d.tasks.t.worker_labels.gpu: expected a label's value, a text, found a list",
+    );
+}

@@ -11,7 +11,7 @@ use tokio_tungstenite::{
 };
 use updraft_core::{
     AttemptId, Incarnation,
-    input::{AttemptEnd, Outcome, Report, WorkerEvent},
+    input::{AttemptEnd, Offer, Outcome, Report, WorkerEvent},
     protocol::{FromServer, FromWorker, Order, VERSION},
 };
 
@@ -42,8 +42,7 @@ impl Worker {
             .await;
         let joined = WorkerEvent::Joined {
             join: 1,
-            slots: 8,
-            queues: vec!["default".into()],
+            offer: Offer { slots: 8, queues: vec!["default".into()], ..Offer::default() },
             namespace: None,
             held: Vec::new(),
         };
