@@ -193,7 +193,8 @@ impl Reader<'_> {
         let args = match decorator {
             None => plain_arguments(&own, operator.as_ref().map_or("", |(name, _)| name), problems),
             Some(_) => {
-                let read = decorator::arguments(Target::Task(at), &own, self.names, self.ids, problems);
+                let name = operator.as_ref().map(|(name, _)| &**name);
+                let read = decorator::arguments(Target::Task(at), name, &own, self.names, self.ids, problems);
                 read.map(|read| {
                     self.needs.extend(read.needs);
                     read.args
