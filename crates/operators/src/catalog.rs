@@ -206,8 +206,10 @@ pub fn needs_airflow(name: &str) -> Option<String> {
     })
 }
 
-/// What such a name looks like, as an expression that editors read.
-pub const CLASS: &str = r"^[\p{L}_][\p{L}\p{N}_]*(\.[\p{L}_][\p{L}\p{N}_]*)+$";
+/// What such a name looks like, as an expression that editors and programs of all kinds read: of ASCII the letters, digits
+/// and the underscore, and anything beyond it, since not all of them know what a letter is there.
+pub const CLASS: &str =
+    r"^[^\x00-@\[-^`{-\x7f][^\x00-/:-@\[-^`{-\x7f]*(\.[^\x00-@\[-^`{-\x7f][^\x00-/:-@\[-^`{-\x7f]*)+$";
 
 /// The argument with the `default_args` that a class is offered: it takes those that it knows.
 pub const CLASS_DEFAULTS: &str = "default_args";
