@@ -266,3 +266,27 @@ fn what_tasks_name_and_is_not_beside_the_dag_file_is_told_where_it_is_named() {
     }
     assert_eq!(told(), [""; 0]);
 }
+
+#[test]
+fn names_in_templates_that_are_not_there_are_warned_of_at_their_lines() {
+    let reading = super::read(
+        "d:\n  user_defined_macros: {mine: m.f, x: 5}\n  default_args: {cwd: '{{ nowhere }}'}\n  tasks:\n    \
+         a:\n      operator: bash\n      bash_command: |\n        echo {{ mine(ds) }} {{ x }}\n        echo {{ dss }}\n      \
+         env: {A: '{{ nope(1) }}'}\n    \
+         b: {decorator: task, python_callable: m.f, day: '{{ ds_nodsh }}', cwd: '{{ fine | default(1) }}'}\n    \
+         c: {operator: my.Class, of: '{{ nope }}'}\n",
+    );
+    assert_eq!(messages(&reading.errors), [""; 0]);
+    let warned = messages(&reading.dags[0].warnings);
+    let expected = [
+        "dags.yml:8:9: d.tasks.a.bash_command: template of `bash_command`, line 2: there is no variable `dss` here",
+        "dags.yml:5:5: d.tasks.a: template of `cwd`, line 1: there is no variable `nowhere` here",
+        "dags.yml:10:12: d.tasks.a.env: template of `env.A`, line 1: there is no function `nope` here",
+        "dags.yml:11:53: d.tasks.b.day: template of `op_kwargs.day`, line 1: there is no variable `ds_nodsh` here; \
+         did you mean `ds_nodash`?",
+    ];
+    assert_eq!(warned.len(), expected.len(), "{warned:#?}");
+    for expected in expected {
+        assert!(warned.iter().any(|warned| warned.starts_with(expected)), "{expected}\n{warned:#?}");
+    }
+}
