@@ -240,7 +240,8 @@ impl Installation {
     /// Waits for the end of a run, which has to be a success.
     pub async fn finished(&self, dag_id: &str, run_id: &str) -> Result<()> {
         let url = format!("{}/api/v2/dags/{dag_id}/dagRuns/{run_id}/wait?interval=1", self.url);
-        let lines = self.http.get(url).bearer_auth(&self.token).send().await?.error_for_status()?.text().await?;
+        let lines =
+            self.http.get(url).bearer_auth(&self.token).send().await?.error_for_status()?.text().await?;
         let last: Value = serde_json::from_str(lines.lines().last().unwrap_or_default())?;
         ensure!(last["state"] == "success", "the run {run_id} of {dag_id} became {}", last["state"]);
         Ok(())
