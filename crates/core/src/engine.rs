@@ -34,6 +34,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use self::{
     check::Broken,
     commands::Need,
+    deliveries::ALERT_NAMES,
     explain::Why,
     workers::{WorkerSeen, WorkerState},
 };

@@ -30,7 +30,7 @@ pub use self::{
         Param, ResultArg, RetryPolicy, Role, TaskKind, TaskSpec, TriggerRule, WaitRule, WebhookTarget,
         WeightRule, callback_reason, put_arguments,
     },
-    engine::{Config, Engine, Output, WorkerSeen, WorkerState},
+    engine::{ALERT_NAMES, Config, Engine, Output, WorkerSeen, WorkerState},
     id::{
         AssetEventId, AssetId, AssetUri, AttemptId, BadAttemptId, DagId, DagKey, DeliveryId, GroupId,
         Incarnation, MapIndex, Namespace, Owner, PoolName, QueueName, RunId, RunKey, TaskId, TaskIx, TiKey,

@@ -24,7 +24,7 @@ use updraft_core::{
 pub use self::{
     digest::digest,
     sender::{NotSent, Sender, Way},
-    words::{Words, on, words},
+    words::{Words, on, unknown_names, words},
 };
 use crate::{Files, Host, HostError, PreviousSuccess, Smtp, Variable, work::ProcessPlan};
 
@@ -96,9 +96,12 @@ fn order(row: &DeliveryRow) -> Order {
 struct Nowhere;
 
 fn nowhere<T>(what: &str) -> Result<T, HostError> {
-    Err(HostError(format!(
-        "an alert can't show {what}: it leaves the house, and there may be secrets in them"
-    )))
+    Err(HostError(unseen(what)))
+}
+
+/// Why an alert does not show this.
+fn unseen(what: &str) -> String {
+    format!("an alert can't show {what}: it leaves the house, and there may be secrets in them")
 }
 
 impl Host for Nowhere {

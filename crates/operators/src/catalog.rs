@@ -13,7 +13,7 @@ pub use self::{
 };
 use crate::{
     Refused, Work, nearest::did_you_mean, nearest::nearest, operators, operators::python::class,
-    prepare::Job, template,
+    prepare::Job, template, template::BadTemplate,
 };
 
 /// An operator as a DAG file names it, checked.
@@ -206,8 +206,10 @@ pub fn needs_airflow(name: &str) -> Option<String> {
     })
 }
 
-/// What such a name looks like, as an expression that editors read.
-pub const CLASS: &str = r"^[\p{L}_][\p{L}\p{N}_]*(\.[\p{L}_][\p{L}\p{N}_]*)+$";
+/// What such a name looks like, as an expression that editors and programs of all kinds read: of ASCII the letters, digits
+/// and the underscore, and anything beyond it, since not all of them know what a letter is there.
+pub const CLASS: &str =
+    r"^[^\x00-@\[-^`{-\x7f][^\x00-/:-@\[-^`{-\x7f]*(\.[^\x00-@\[-^`{-\x7f][^\x00-/:-@\[-^`{-\x7f]*)+$";
 
 /// The argument with the `default_args` that a class is offered: it takes those that it knows.
 pub const CLASS_DEFAULTS: &str = "default_args";
@@ -272,6 +274,28 @@ pub fn check_mapped(
         }
     };
     checked(name, entry, Written { args, mapped })
+}
+
+/// The names in an operator's templates that are certain not to be there when they are rendered, each with the argument
+/// that it stands in: they are none of Airflow's and no macro of the DAG (`own`), the template gives them no value, and it
+/// does not ask first whether they are there. Which arguments of a Python class are templates, only it knows.
+pub fn unknown_names<'a>(
+    operator: &str,
+    args: &'a Map<String, Value>,
+    own: &[&str],
+) -> Vec<(&'a str, BadTemplate)> {
+    let Some(entry) = native(operator) else { return Vec::new() };
+    let templated = args.iter().filter(|(name, _)| known(entry, name).is_ok_and(|known| known.templated));
+    let mend = |called: bool| match called {
+        true => "macros of your own belong in the DAG's `user_defined_macros`".to_owned(),
+        false => "values of your own belong in `params`, and are there as `params.NAME`".to_owned(),
+    };
+    let names = template::Names { own, closed: |_| None, mend };
+    let unknown = templated.flat_map(|(name, value)| {
+        let unknown = template::unknown_names(name, value, &names);
+        unknown.into_iter().map(move |bad| (&**name, bad))
+    });
+    unknown.collect()
 }
 
 /// The argument that a name is of: that of `op_kwargs.number` is `op_kwargs`.

@@ -40,6 +40,7 @@ pub(crate) const ALL: &[Entry] = &[
     python::PYTHON,
     python::BRANCH,
     python::SHORT_CIRCUIT,
+    bash::function::ENTRY,
     branch::BRANCH,
     branch::SHORT_CIRCUIT,
     weekday::BRANCH,

@@ -55,6 +55,9 @@ pub enum Refused {
     /// Something could not be looked up.
     #[error("a look-up failed: {0}")]
     Host(#[from] HostError),
+    /// What was called for it says how its attempt ends, and why.
+    #[error("{1}")]
+    Ended(AttemptEnd, String),
 }
 
 impl From<Unreadable> for Refused {
@@ -64,9 +67,17 @@ impl From<Unreadable> for Refused {
 }
 
 impl From<Refused> for Outcome {
-    /// The attempt's end where its order is refused: a failure, of which another try may be made.
+    /// The attempt's end where its order is refused: a failure, of which another try may be made, where nothing else is
+    /// said.
     fn from(refused: Refused) -> Self {
-        Self { message: Some(refused.to_string()), ..Self::new(AttemptEnd::Failed) }
+        let message = Some(refused.to_string());
+        let end = match refused {
+            Refused::Ended(end, _) => end,
+            Refused::Operator(_) | Refused::Template(_) | Refused::Missing(_) | Refused::Host(_) => {
+                AttemptEnd::Failed
+            }
+        };
+        Self { message, ..Self::new(end) }
     }
 }
 
@@ -92,7 +103,8 @@ pub fn prepare(order: &Order, host: &dyn Host) -> Result<Prepared, Refused> {
     }
     let results = order.task.inputs.iter().map(|task| result_of(order, host, task));
     let results = results.collect::<Result<_, _>>()?;
-    let job = Job { order, host, entry, args, results, secrets: RefCell::new(renderer.into_secrets()) };
+    let secrets = RefCell::new(renderer.into_secrets());
+    let job = Job { order, host, entry, args, results, secrets, shown: RefCell::default() };
     if entry.takes_results.is_none() && !job.results.is_empty() {
         let mend = "takes no results: take `pass_result` off the edge before it, or use `ti.xcom_pull`";
         return Err(job.bad((None, mend.into())));
@@ -101,7 +113,9 @@ pub fn prepare(order: &Order, host: &dyn Host) -> Result<Prepared, Refused> {
     let name = order.task.map_index_template.as_deref().map(|template| job.name(template));
     let secrets = job.secrets.into_inner();
     let name = name.map(|name| Ok(mask_text(&name?, &secrets).chars().take(LONGEST_NAME).collect()));
-    let rendered = mask(&cut(&Value::Object(job.args)), &secrets);
+    let mut shown = job.args;
+    shown.extend(job.shown.into_inner());
+    let rendered = mask(&cut(&Value::Object(shown)), &secrets);
     Ok(Prepared { rendered, name, secrets, work })
 }
 
@@ -140,6 +154,7 @@ pub(crate) struct Job<'a> {
     /// The results that edges pass on.
     pub(crate) results: Vec<Value>,
     secrets: RefCell<Vec<String>>,
+    shown: RefCell<Map<String, Value>>,
 }
 
 impl Job<'_> {
@@ -185,6 +200,11 @@ impl Job<'_> {
             self.secrets.borrow_mut().extend(secrets::of_connection(connection));
         }
         Ok(connection)
+    }
+
+    /// Shows this among the arguments as rendered, under this name.
+    pub(crate) fn show(&self, name: &str, value: &Value) {
+        self.shown.borrow_mut().insert(name.to_owned(), value.clone());
     }
 
     /// This text is masked from now on.

@@ -30,8 +30,8 @@ use updraft_core::protocol::Order;
 /// The names of Airflow's context whose attributes are known whatever the run, and these.
 pub use self::airflow::ATTRIBUTES;
 pub(crate) use self::airflow::log_url;
-use self::{airflow::World, eval::Machine, fault::Fault, time::DateTime, value::Value};
-use crate::{Host, HostError};
+use self::{airflow::World, eval::Machine, fault::Fault, syntax::Named, time::DateTime, value::Value};
+use crate::{Host, HostError, nearest::did_you_mean};
 
 /// A template that can't be rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -185,7 +185,8 @@ pub(crate) fn is_template(text: &str) -> bool {
 }
 
 /// Checks that the templates in a value can be read: their syntax, their filters and tests, and attributes of Airflow's
-/// objects, where it is certain that these are asked for. Whether there are other names depends on the run.
+/// objects, where it is certain that these are asked for. Other names may be there or not:
+/// `catalog::unknown_names` knows of which it is certain that they are not.
 ///
 /// # Errors
 ///
@@ -200,6 +201,58 @@ pub fn check(field: &str, value: &Json) -> Result<(), BadTemplate> {
         }
         Json::Object(map) => map.iter().try_for_each(|(key, item)| check(&format!("{field}.{key}"), item)),
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => Ok(()),
+    }
+}
+
+/// Which names templates see besides Airflow's.
+pub(crate) struct Names<'a> {
+    /// These.
+    pub(crate) own: &'a [&'a str],
+    /// Why one of Airflow's is not there after all.
+    pub(crate) closed: fn(&str) -> Option<String>,
+    /// What to do instead of using a name that is not there, and whether it is called as a function is.
+    pub(crate) mend: fn(bool) -> String,
+}
+
+/// The names in the templates of a value that are certain not to be there when it is rendered, where that is certain to
+/// fail: they are none of Airflow's, the template gives them no value, and it does not ask first whether they are there.
+/// A template that can't be read has none: see [`check`].
+pub(crate) fn unknown_names(field: &str, value: &Json, names: &Names<'_>) -> Vec<BadTemplate> {
+    let Names { own, closed, mend } = *names;
+    let mut all = Vec::new();
+    each(field, value, &mut |field, text| {
+        let mut told = Vec::new();
+        for Named { line, name, called } in syntax::names(text).unwrap_or_default() {
+            let known = || airflow::names().chain(own.iter().copied());
+            let refused = airflow::refused(&name).or_else(|| closed(&name));
+            let is_there = refused.is_none() && known().any(|known| known == &*name);
+            if is_there || told.contains(&name) {
+                continue;
+            }
+            let reason = refused.unwrap_or_else(|| {
+                let what = if called { "function" } else { "variable" };
+                let near = did_you_mean(&name, known());
+                let mend = if near.is_empty() { format!(": {}", mend(called)) } else { near };
+                format!("there is no {what} `{name}` here{mend}")
+            });
+            all.push(BadTemplate { field: field.into(), line: Some(line), reason, host: None });
+            told.push(name);
+        }
+    });
+    all
+}
+
+/// Does this with each template in a value, and the way to it.
+fn each(field: &str, value: &Json, does: &mut impl FnMut(&str, &str)) {
+    match value {
+        Json::String(text) if is_template(text) => does(field, text),
+        Json::Array(items) => {
+            items.iter().enumerate().for_each(|(place, item)| each(&format!("{field}[{place}]"), item, does));
+        }
+        Json::Object(map) => {
+            map.iter().for_each(|(key, item)| each(&format!("{field}.{key}"), item, does));
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
     }
 }
 

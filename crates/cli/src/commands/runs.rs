@@ -106,6 +106,7 @@ pub const SHOWN: Columns = &[
     ("Triggered by", "/triggered_by"),
     ("User", "/triggering_user_name"),
     ("Version", "/dag_versions/0/version_number"),
+    ("Commit", "/bundle_version"),
     ("Note", "/note"),
 ];
 

@@ -109,6 +109,11 @@ async fn a_run_stays_on_the_commit_that_it_began_with() {
     assert_eq!(of, [&first, &second, &third]);
     let runs: Value = serde_json::from_str(&system.get("/api/v2/dags/gated/dagRuns").await).unwrap();
     assert_eq!(runs["dag_runs"][0]["bundle_version"], *first);
+    let run = runs["dag_runs"][0]["dag_run_id"].as_str().unwrap();
+    let shown = system.run(&["runs", "show", "gated", run]).good();
+    assert!(shown.contains("Commit") && shown.contains(&first), "{shown}");
+    let shown = system.run(&["runs", "show", "gated", run, "-o", "json"]).good();
+    assert_eq!(serde_json::from_str::<Value>(&shown).unwrap()["bundle_version"], *first);
     let shown = system.run(&["dags", "show", "gated"]).good();
     assert!(shown.contains(&third), "{shown}");
     // The run of the first commit is over.

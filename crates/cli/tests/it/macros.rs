@@ -1,4 +1,4 @@
-//! Functions that a DAG has for its templates.
+//! Functions that a DAG has for its templates, and those that return commands.
 
 use crate::system::System;
 
@@ -75,4 +75,49 @@ fn dag_factorys_example_runs_and_secrets_stay_hidden() {
     assert!(!said.contains("s3cret"), "{said}");
     assert!(said.contains("the function failed: TypeError: unsupported type for timedelta days"), "{said}");
     assert!(said.contains("Traceback"), "{said}");
+}
+
+const COMMANDS: &str = "
+commands:
+  tasks:
+    says: {decorator: airflow.sdk.task.bash, python_callable: commands.says, word: hello, env: {WHO: world}}
+    hides: {decorator: airflow.sdk.task.bash, python_callable: commands.hides}
+    passes: {decorator: airflow.sdk.task.bash, python_callable: commands.passes, retries: 3}
+";
+
+const OF_COMMANDS: &str = "
+from airflow.exceptions import AirflowSkipException
+from airflow.sdk import Variable
+
+
+def says(word):
+    print('thinking of', word)
+    return f'echo {word} $WHO from {{{{ dag.dag_id }}}}'
+
+
+def hides():
+    return 'echo it is ' + Variable.get('door_token')
+
+
+def passes():
+    raise AirflowSkipException('there is nothing to do')
+";
+
+#[test]
+fn a_function_that_returns_a_command_runs_it_skips_its_task_and_shows_no_secret() {
+    let system = System::new(&[("commands.yml", COMMANDS), ("commands.py", OF_COMMANDS)]);
+    let file = system.home().join("dags/commands.yml").display().to_string();
+    let output = system
+        .command(&["dags", "test", &file])
+        .env("AIRFLOW_VAR_DOOR_TOKEN", "s3cret-of-the-door")
+        .output()
+        .unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("thinking of hello") && said.contains("hello world from commands"), "{said}");
+    assert!(said.contains("it is ***") && !said.contains("s3cret"), "{said}");
+    assert!(
+        said.contains("there is nothing to do") && said.contains("skipped") && !said.contains("up_for_retry"),
+        "{said}"
+    );
 }

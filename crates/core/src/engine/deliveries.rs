@@ -5,10 +5,37 @@ use serde_json::{Map, Value, json};
 
 use super::{Engine, Timer, run::Run};
 use crate::{
-    AlertChannel, AlertOn, AlertSpec, DagKey, DeadlineFrom, DeliveryId, RunKey, TaskId, TiKey,
+    AlertChannel, AlertOn, AlertSpec, DagKey, DeadlineFrom, DeliveryId, MapIndex, RunKey, TaskId, TiKey,
+    TiStateName,
     input::{CommandError, Effect, Reply},
-    record::{DeliveryRow, RunRow},
+    record::{DeliveryRow, RunRow, TiRow},
 };
+
+/// The names under which alerts tell what happened, whatever they are about; each alert has some of them.
+pub const ALERT_NAMES: &[&str] = &[
+    "dag_id",
+    "data_interval_end",
+    "data_interval_start",
+    "deadline",
+    "exit_code",
+    "first_tick",
+    "last_tick",
+    "logical_date",
+    "map_index",
+    "max_tries",
+    "next_try_at",
+    "owner",
+    "reason",
+    "rendered_map_index",
+    "run_after",
+    "run_id",
+    "run_type",
+    "started_at",
+    "state",
+    "task_id",
+    "ticks",
+    "try_number",
+];
 
 impl Engine {
     /// Puts into the outbox what a task's alerts say about this.
@@ -40,10 +67,20 @@ impl Engine {
         let Some(run) = self.runs.get(&key) else { return };
         let alerts: Vec<AlertSpec> =
             run.dag.spec().alerts.iter().filter(|alert| alert.on == on).cloned().collect();
-        let mut context = about(&run.row);
-        context.extend(object(json!({ "state": run.row.state, "reason": run.row.reason })));
-        let dag = run.row.dag.clone();
-        self.deliver(now, (&dag, Some(key), None), alerts, context);
+        if alerts.is_empty() {
+            return;
+        }
+        let (dag, common, state) = (run.row.dag.clone(), about(&run.row), run.row.state);
+        let own = run.row.reason.clone();
+        let failures = own.clone().or_else(|| (on == AlertOn::Failure).then(|| failures(run)).flatten());
+        for alert in alerts {
+            let mut context = common.clone();
+            // Callbacks are told in Airflow's words, which are made of the run's own reason.
+            let is_call = matches!(alert.channel, AlertChannel::Callback(_));
+            let reason = if is_call { &own } else { &failures };
+            context.extend(object(json!({ "state": state, "reason": reason })));
+            self.deliver(now, (&dag, Some(key), None), vec![alert], context);
+        }
     }
 
     /// Puts into the outbox that a run is not over, though deadlines of it have passed that nobody was told of.
@@ -175,6 +212,38 @@ fn deadlines(run: &Run) -> impl Iterator<Item = (Timestamp, &AlertSpec)> {
     };
     let alerts = run.dag.spec().alerts.iter().filter_map(move |alert| Some((of(alert)?, alert)));
     alerts.filter(move |(at, _)| row.deadlines_told.is_none_or(|told| *at > told))
+}
+
+/// So many task instances are named that a run failed by: the first are most often what the others failed by.
+const NAMED: usize = 3;
+
+/// So many characters are told of why one failed.
+const WHY_CHARS: usize = 200;
+
+/// The task instances that a run failed by, those first that failed first, and why each did.
+fn failures(run: &Run) -> Option<String> {
+    let mut failed: Vec<&TiRow> = run.all().filter(|ti| ti.state.name() == TiStateName::Failed).collect();
+    failed.sort_by_key(|ti| ti.ended_at);
+    let more = failed.len().saturating_sub(NAMED);
+    let mut told: Vec<String> = failed.into_iter().take(NAMED).map(failure).collect();
+    if more > 0 {
+        told.push(format!("and {more} more"));
+    }
+    Some(told.join("; ")).filter(|told| !told.is_empty())
+}
+
+/// `load[3] failed: ended with exit code 1`.
+fn failure(ti: &TiRow) -> String {
+    let copy = Some(ti.key.map_index).filter(|index| *index != MapIndex::NONE);
+    let copy = copy.map(|index| format!("[{}]", ti.name.as_deref().map_or(index.to_string(), str::to_owned)));
+    let failed = format!("{}{} failed", ti.task_id, copy.unwrap_or_default());
+    let Some(why) = ti.reason.as_deref().and_then(|why| why.lines().find(|line| !line.trim().is_empty()))
+    else {
+        return failed;
+    };
+    let mut letters = why.trim().chars();
+    let why: String = letters.by_ref().take(WHY_CHARS).collect();
+    format!("{failed}: {why}{}", if letters.next().is_some() { "…" } else { "" })
 }
 
 /// What is said of a run in all alerts about it.

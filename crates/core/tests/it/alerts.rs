@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use serde_json::json;
 use updraft_core::{
-    AlertChannel, AlertOn, AlertSpec, Callback, CallbackOn, DagKey, DagSpec, Deadline, DeadlineFrom, OnDoubt,
-    RunKey, RunState, callback_reason,
-    input::{AttemptEnd, Command, CommandError, Reply, Report, Trigger},
+    ALERT_NAMES, AlertChannel, AlertOn, AlertSpec, Callback, CallbackOn, DagKey, DagSpec, Deadline,
+    DeadlineFrom, OnDoubt, RunKey, RunState, TriggerRule, callback_reason,
+    input::{AttemptEnd, Command, CommandError, Outcome, Reply, Report, Trigger},
     record::{DeliveryRow, RunType},
     schedule::{Schedule, Zone},
 };
@@ -33,7 +33,11 @@ fn every_ten_minutes(mut spec: DagSpec) -> DagSpec {
 }
 
 fn told(world: &World) -> Vec<&DeliveryRow> {
-    world.batches.iter().flat_map(|batch| &batch.deliveries).collect()
+    let told: Vec<_> = world.batches.iter().flat_map(|batch| &batch.deliveries).collect();
+    for name in told.iter().flat_map(|row| row.context.as_object().unwrap().keys()) {
+        assert!(ALERT_NAMES.contains(&&**name) || name == "test", "{name}");
+    }
+    told
 }
 
 #[test]
@@ -184,6 +188,62 @@ fn a_test_takes_each_way_once_and_tells_of_no_run() {
     let Ok(Reply::Deliveries(ids)) = world.command(test(Some("b"))) else { panic!() };
     assert_eq!(ids.len(), 1);
     assert!(matches!(world.command(test(Some("c"))), Err(CommandError::NotFound(_))));
+}
+
+#[test]
+fn an_alert_of_a_failed_run_names_the_tasks_that_it_failed_by() {
+    let reason = |ends: &[(&str, AttemptEnd, Option<&str>)]| {
+        let mut world = World::new(8);
+        let mut names: Vec<&str> = ends.iter().map(|(name, ..)| *name).collect();
+        names.sort_unstable();
+        let mut spec = dag("d", &names, &[]);
+        spec.alerts =
+            vec![alert(AlertOn::Failure), alert(AlertOn::Success), called(AlertOn::Failure, "m.one")];
+        world.put(spec);
+        world.trigger("d");
+        let assigned = world.assigned();
+        for (name, end, message) in ends {
+            let task = names.iter().position(|known| known == name).unwrap();
+            let attempt = *assigned.iter().find(|attempt| attempt.ti.task.0 as usize == task).unwrap();
+            let message = message.map(str::to_owned);
+            let outcome = Outcome { message, ..Outcome::new(end.clone()) };
+            world.report(attempt, Report::Ended(Box::new(outcome)));
+            world.now += SignedDuration::from_secs(1);
+        }
+        let calls = calls(&world);
+        assert!(calls.iter().all(|(_, reason)| reason == "task_failure"), "{calls:?}");
+        told(&world)[0].context["reason"].clone()
+    };
+    let failed = |name, message| (name, AttemptEnd::FailedForGood, Some(message));
+    assert_eq!(reason(&[("a", AttemptEnd::Success, None)]), json!(null));
+    // Those first that failed first.
+    assert_eq!(
+        reason(&[
+            failed("b", "ended with exit code 3"),
+            ("a", AttemptEnd::Success, None),
+            failed("c", "lost")
+        ]),
+        json!("b failed: ended with exit code 3; c failed: lost")
+    );
+    let long = format!("{}\nmore", "x".repeat(300));
+    let many = [failed("a", &long), failed("b", "1"), failed("c", "2"), failed("d", "3"), failed("e", "4")];
+    let told = format!("a failed: {}…; b failed: 1; c failed: 2; and 2 more", "x".repeat(200));
+    assert_eq!(reason(&many), json!(told));
+}
+
+#[test]
+fn an_alert_of_a_run_that_succeeded_all_the_same_names_no_task_that_failed() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["a", "b"], &[("a", "b")]);
+    spec.tasks[1].trigger_rule = TriggerRule::AllDone;
+    spec.alerts = vec![alert(AlertOn::Failure), alert(AlertOn::Success)];
+    world.put(spec);
+    world.trigger("d");
+    let attempt = world.assigned()[0];
+    world.end(attempt, AttemptEnd::FailedForGood);
+    world.succeed_all();
+    let [row] = told(&world)[..] else { panic!("{:?}", told(&world)) };
+    assert_eq!((row.on, &row.context["reason"]), (AlertOn::Success, &json!(null)));
 }
 
 fn called(on: AlertOn, function: &str) -> AlertSpec {

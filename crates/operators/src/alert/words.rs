@@ -1,12 +1,12 @@
 //! What an alert says.
 
 use serde_json::{Map, Value};
-use updraft_core::{AlertChannel, AlertOn, MapIndex, record::DeliveryRow};
+use updraft_core::{ALERT_NAMES, AlertChannel, AlertOn, MapIndex, record::DeliveryRow};
 
-use super::{Nowhere, order};
+use super::{Nowhere, order, unseen};
 use crate::{
     prepare::as_text,
-    template::{BadTemplate, Renderer},
+    template::{self, BadTemplate, Renderer},
 };
 
 /// What an alert says.
@@ -80,6 +80,30 @@ fn names(row: &DeliveryRow, url: &str) -> Map<String, Value> {
     // What Airflow gives callbacks.
     names.insert("exception".into(), row.context["reason"].clone());
     names
+}
+
+/// The names in an alert's template that are certain not to be there when it is sent: see
+/// [`crate::catalog::unknown_names`]. It would then say the usual words.
+pub fn unknown_names(field: &str, text: &str) -> Vec<BadTemplate> {
+    let own: Vec<&str> = seen().collect();
+    let mend = |_| format!("there are {}", seen().collect::<Vec<_>>().join(", "));
+    template::unknown_names(field, &text.into(), &template::Names { own: &own, closed, mend })
+}
+
+/// The names that alerts see beside Airflow's.
+fn seen() -> impl Iterator<Item = &'static str> {
+    ALERT_NAMES.iter().copied().chain(["on", "url", "exception"])
+}
+
+/// Why a name is not there that a task's templates have.
+fn closed(name: &str) -> Option<String> {
+    let what = match name {
+        "var" => "variables",
+        "conn" => "connections",
+        _ if name.starts_with("prev_") => "other runs",
+        _ => return None,
+    };
+    Some(unseen(what))
 }
 
 /// What an alert tells of, in a word.

@@ -1,5 +1,7 @@
-//! `BashOperator`, as Airflow documents it. [`sensor`] waits until a command says so.
+//! `BashOperator`, as Airflow documents it. [`function`] makes its command by a function of Python, [`sensor`] waits until
+//! a command says so.
 
+pub(super) mod function;
 pub(super) mod sensor;
 
 use updraft_core::TaskKind;
@@ -15,11 +17,17 @@ use crate::{
 };
 
 arguments! {
-    /// The arguments of `BashOperator`.
+    /// The command of `BashOperator`.
     struct BashArgs {
         /// The command, several commands, or the name of a script that ends in `.sh` or `.bash`, which is
         /// read and rendered as a template; with a space behind the name it is run as it is.
         templated bash_command: String,
+    }
+}
+
+arguments! {
+    /// How a command is run.
+    struct CommandArgs {
         /// The environment, in place of the worker's own unless `append_env` is set.
         templated env: Option<Strings>,
         /// Whether `env` is added to the worker's environment.
@@ -40,6 +48,9 @@ arguments! {
 /// The longest argument that Linux passes to a program is 128 KiB; what comes near goes into a file.
 const LONGEST_ARGUMENT: usize = 120 * 1024;
 
+/// A command that ends so is a file's name.
+const SCRIPTS: &[&str] = &[".sh", ".bash"];
+
 pub(super) const ENTRY: Entry = Entry {
     name: "BashOperator",
     aliases: &[
@@ -51,8 +62,8 @@ pub(super) const ENTRY: Entry = Entry {
     doc: "Runs a command with bash. Its result is the last line of its output, exit code 99 skips it, and \
           any other exit code but 0 is a failure.",
     takes_results: Some("positional parameters: `$1`, `$2`, …"),
-    arguments: &[BashArgs::LIST],
-    template_ext: &[".sh", ".bash"],
+    arguments: &[BashArgs::LIST, CommandArgs::LIST],
+    template_ext: SCRIPTS,
     kind: |written| only_utf_8(written).map(|()| TaskKind::Run),
     plan,
 };
@@ -67,15 +78,19 @@ fn only_utf_8(written: &Written<'_>) -> Result<(), BadArgument> {
 }
 
 fn plan(job: &Job<'_>) -> Result<Work, Refused> {
-    let args = job.read(BashArgs::read)?;
+    run(job, job.read(BashArgs::read)?.bash_command, job.results_as_text())
+}
+
+/// The process of a command, with these positional parameters.
+fn run(job: &Job<'_>, bash_command: String, results: Vec<String>) -> Result<Work, Refused> {
+    let args = job.read(CommandArgs::read)?;
     let inherit_env = args.env.is_none() || args.append_env;
     let mut env = args.env.unwrap_or_default();
     env.extend(job.airflow_variables());
-    let results = job.results_as_text();
-    let command = if args.bash_command.len() > LONGEST_ARGUMENT {
-        Command::Script { text: args.bash_command, interpreter: vec!["bash".into()], arguments: results }
+    let command = if bash_command.len() > LONGEST_ARGUMENT {
+        Command::Script { text: bash_command, interpreter: vec!["bash".into()], arguments: results }
     } else {
-        let mut argv = vec!["bash".to_owned(), "-c".into(), args.bash_command];
+        let mut argv = vec!["bash".to_owned(), "-c".into(), bash_command];
         if !results.is_empty() {
             // What follows the command is $0 and only then $1.
             argv.push("bash".into());

@@ -11,11 +11,12 @@ pub(super) mod sensor;
 use std::{collections::BTreeMap, path::PathBuf};
 
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use updraft_core::{TaskKind, protocol::Order};
+use updraft_core::{TaskKind, input::AttemptEnd, protocol::Order};
 
 use crate::{
-    Refused, Work,
+    HostError, Refused, Work,
     catalog::{
         Entry, Written,
         argument::{BadArgument, Strings, arguments},
@@ -29,7 +30,7 @@ use crate::{
 
 arguments! {
     /// The function, and what it is called with.
-    struct FunctionArgs {
+    pub(super) struct FunctionArgs {
         /// The function with the dotted path to it: `package.module.function`, looked for in the DAG file's
         /// folder and in that of all DAG files too. Either this, or `python_callable_name` and `python_callable_file`.
         plain python_callable: Option<String>,
@@ -43,6 +44,12 @@ arguments! {
         objects op_kwargs: Map<String, Value>,
         /// Rendered, and in the context as `templates_dict`.
         templated templates_dict: Option<Map<String, Value>>,
+    }
+}
+
+arguments! {
+    /// What only its process is to know.
+    struct SecretArgs {
         /// Secrets, handed over where no other process sees them: for `PASSWORD: "{{ conn.db.password }}"` the
         /// function reads the text from the descriptor whose number is in `PASSWORD_FD` of its environment.
         templated secrets: Strings = Strings::new(),
@@ -81,7 +88,7 @@ const RUNNER: &str = concat!(
     include_str!("python/operators.py"),
     "\n\nmain()\n"
 );
-const TAKES_RESULTS: Option<&str> = Some("positional arguments, behind `op_args`");
+pub(super) const TAKES_RESULTS: Option<&str> = Some("positional arguments, behind `op_args`");
 
 pub(super) const PYTHON: Entry = Entry {
     name: "PythonOperator",
@@ -93,7 +100,7 @@ pub(super) const PYTHON: Entry = Entry {
     ],
     doc: "Calls a Python function in a process of its own. What it returns, as JSON, is its result.",
     takes_results: TAKES_RESULTS,
-    arguments: &[FunctionArgs::LIST, ReturnArgs::LIST],
+    arguments: &[FunctionArgs::LIST, SecretArgs::LIST, ReturnArgs::LIST],
     template_ext: &[],
     kind,
     plan: |job| plan(job, "python", false),
@@ -110,7 +117,7 @@ pub(super) const BRANCH: Entry = Entry {
     doc: "Calls a Python function that returns the id of the task to follow, or a list of ids; of the tasks \
           directly after it, the others are skipped.",
     takes_results: TAKES_RESULTS,
-    arguments: &[FunctionArgs::LIST, ReturnArgs::LIST],
+    arguments: &[FunctionArgs::LIST, SecretArgs::LIST, ReturnArgs::LIST],
     template_ext: &[],
     kind,
     plan: |job| plan(job, "branch", false),
@@ -126,7 +133,7 @@ pub(super) const SHORT_CIRCUIT: Entry = Entry {
     ],
     doc: "Calls a Python function; where what it returns is false or empty, the tasks after it are skipped.",
     takes_results: TAKES_RESULTS,
-    arguments: &[FunctionArgs::LIST, ReturnArgs::LIST, ShortCircuitArgs::LIST],
+    arguments: &[FunctionArgs::LIST, SecretArgs::LIST, ReturnArgs::LIST, ShortCircuitArgs::LIST],
     template_ext: &[],
     kind,
     plan: |job| {
@@ -181,7 +188,7 @@ impl Function {
     }
 }
 
-fn kind(written: &Written<'_>) -> Result<TaskKind, BadArgument> {
+pub(super) fn kind(written: &Written<'_>) -> Result<TaskKind, BadArgument> {
     if CALLABLE.is_given(written)? { Ok(TaskKind::Run) } else { Err(CALLABLE.missing()) }
 }
 
@@ -197,6 +204,12 @@ fn plan(job: &Job<'_>, mode: &str, skip_all: bool) -> Result<Work, Refused> {
 
 /// The process that calls the function that the arguments name; `own` is what only this mode has of orders.
 fn call(job: &Job<'_>, mode: &str, own: Value) -> Result<Work, Refused> {
+    let secrets = job.read(SecretArgs::read)?.secrets;
+    Ok(Work::Process(ProcessPlan { secrets: job.secrets(secrets), ..process(job, mode, own)? }))
+}
+
+/// The same, without secrets.
+fn process(job: &Job<'_>, mode: &str, own: Value) -> Result<ProcessPlan, Refused> {
     let args = job.read(FunctionArgs::read)?;
     let function = [args.python_callable, args.python_callable_name, args.python_callable_file];
     let callable = CALLABLE.callable(job, function).ok_or_else(|| job.bad(CALLABLE.missing()))?;
@@ -216,8 +229,31 @@ fn call(job: &Job<'_>, mode: &str, own: Value) -> Result<Work, Refused> {
     if let (Value::Object(orders), Value::Object(own)) = (&mut orders, own) {
         orders.extend(own);
     }
-    let plan = runner(job.order, &orders, ResultRule::Envelope);
-    Ok(Work::Process(ProcessPlan { secrets: job.secrets(args.secrets), ..plan }))
+    Ok(runner(job.order, &orders, ResultRule::Envelope))
+}
+
+/// How a function ended that is to return a command.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CommandEnd {
+    Command(String),
+    Skipped(String),
+    Failed(String),
+    FailedForGood(String),
+}
+
+/// The command that the function returns, which the arguments name.
+pub(super) fn command_of(job: &Job<'_>) -> Result<String, Refused> {
+    let ended = |end, why| Err(Refused::Ended(end, why));
+    let answer = job.host.call(&process(job, "command", json!({}))?);
+    let answer = answer.map_err(|HostError(why)| Refused::Missing(why))?;
+    match serde_json::from_value(answer) {
+        Ok(CommandEnd::Command(command)) => Ok(command),
+        Ok(CommandEnd::Skipped(why)) => ended(AttemptEnd::Skipped, why),
+        Ok(CommandEnd::Failed(why)) => ended(AttemptEnd::Failed, why),
+        Ok(CommandEnd::FailedForGood(why)) => ended(AttemptEnd::FailedForGood, why),
+        Err(_) => Err(Refused::Missing("the process of the function ended before that had returned".into())),
+    }
 }
 
 /// The objects among the arguments, each with its class and the way to it from `within`, innermost first: as the DAG file

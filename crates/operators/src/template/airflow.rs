@@ -30,6 +30,23 @@ use super::{
 };
 use crate::{Host, prepare::folder};
 
+/// Names that Airflow has and that are not supplied.
+const REFUSED: &[&str] = &["inlet_events", "outlet_events"];
+
+/// All names that may be there: of Airflow's context, and Jinja's functions.
+pub(super) fn names<'a>() -> impl Iterator<Item = &'a str> {
+    [ALWAYS, DATED, GLOBALS].into_iter().flatten().copied()
+}
+
+/// Why a name of Airflow's is not there, whatever the run.
+pub(super) fn refused(name: &str) -> Option<String> {
+    REFUSED.contains(&name).then(|| {
+        format!(
+            "`{name}` is not supported: what happened to assets that the run was made for is in triggering_asset_events"
+        )
+    })
+}
+
 /// What the templates of one order see.
 pub(super) struct World<'a> {
     pub(super) order: &'a Order,
@@ -180,12 +197,6 @@ impl<'a> World<'a> {
                 self.params.get_or_init(|| Value::dict(pairs().collect())).clone()
             }
             "inlets" | "outlets" => return self.attr(Airflow::Task, name),
-            "inlet_events" | "outlet_events" => {
-                return fault(format!(
-                    "`{name}` is not supported: what happened to assets that the run was made for is in \
-                     triggering_asset_events"
-                ));
-            }
             "map_index_template" | "partition_key" | "partition_date" => Value::None,
             "triggering_asset_events" => self.events.get_or_init(|| self.asset_events()).clone(),
             "task_instance_key_str" => {
@@ -197,9 +208,10 @@ impl<'a> World<'a> {
             }
             "prev_start_date_success" => self.previous(|run| run.start_date)?,
             "prev_end_date_success" => self.previous(|run| run.end_date)?,
-            _ => match self.dated(name)? {
-                Some(dated) => dated,
-                None => return Ok(self.global(name)),
+            _ => match (refused(name), self.dated(name)?) {
+                (Some(why), _) => return fault(why),
+                (None, Some(dated)) => dated,
+                (None, None) => return Ok(self.global(name)),
             },
         };
         Ok(Some(found))

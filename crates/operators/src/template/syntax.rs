@@ -1,6 +1,8 @@
 //! A template's syntax tree. minijinja reads the text; what it makes of it is taken over into a tree of our
 //! own, which a macro can keep, and in which what Jinja2 reads otherwise is refused. Everything that depends
-//! on the inner workings of minijinja, which it does not promise to keep, is in this file.
+//! on the inner workings of minijinja, which it does not promise to keep, is in this file and in the one beside it.
+
+mod depth;
 
 use std::{
     cell::{Cell, RefCell},
@@ -8,11 +10,12 @@ use std::{
 };
 
 use minijinja::{
-    machinery::{Span, Token, ast, parse, tokenize},
+    machinery::{Span, ast, parse},
     syntax::SyntaxConfig,
     value::ValueKind,
 };
 
+pub(super) use self::depth::check_depth;
 use super::{
     airflow::check_attribute,
     fault::{Fault, Result, at, fault},
@@ -132,14 +135,34 @@ pub(super) fn read(source: &str) -> Result<Body> {
 /// Reads a template, and refuses attributes of Airflow's context that there are not, where it is certain that it comes to
 /// them.
 pub(super) fn check(source: &str) -> Result<()> {
-    let (_, asked) = lowered(source)?;
+    let (_, Certain { asked, .. }) = lowered(source)?;
     asked.iter().try_for_each(|(line, of, name)| at(*line, check_attribute(of, name)))
+}
+
+/// The names that a template is certain to come to, where it fails if they are not there: those of the context.
+pub(super) fn names(source: &str) -> Result<Vec<Named>> {
+    lowered(source).map(|(_, certain)| certain.named)
+}
+
+/// A name of the context.
+pub(super) struct Named {
+    pub(super) line: u32,
+    pub(super) name: Rc<str>,
+    /// It is called, as a function is.
+    pub(super) called: bool,
 }
 
 /// Which attribute of which name of the context is asked for, and on which line.
 type Asked = (u32, Rc<str>, Rc<str>);
 
-fn lowered(source: &str) -> Result<(Body, Vec<Asked>)> {
+/// What a template is certain to ask the context for.
+#[derive(Default)]
+struct Certain {
+    asked: Vec<Asked>,
+    named: Vec<Named>,
+}
+
+fn lowered(source: &str) -> Result<(Body, Certain)> {
     // Jinja2 makes one kind of line end of all; a text of 65,536 lines is more than minijinja can count.
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     check_depth(&source)?;
@@ -154,9 +177,10 @@ fn lowered(source: &str) -> Result<(Body, Vec<Asked>)> {
         other => lower.body(std::slice::from_ref(&other))?,
     };
     let assigned = lower.assigned.into_inner();
-    let mut asked = lower.asked.into_inner();
-    asked.retain(|(_, of, _)| !assigned.contains(of));
-    Ok((body, asked))
+    let mut certain = lower.certain.into_inner();
+    certain.asked.retain(|(_, of, _)| !assigned.contains(of));
+    certain.named.retain(|Named { name, .. }| !assigned.contains(name));
+    Ok((body, certain))
 }
 
 /// Reads an expression, as it stands within `{{ }}`.
@@ -173,65 +197,20 @@ pub(super) fn read_expression(text: &str) -> Result<Expr> {
     }
 }
 
-/// How deep operators may be within each other in one expression. minijinja bounds its brackets and blocks
-/// itself, but not chains of operators, which take a stack frame each like brackets do.
-const DEEPEST: usize = 100;
-
-/// How many `elif` a template may have: each is within the one before.
-const MOST_ELIF: usize = 100;
-
-/// Refuses what would fill the stack while it is read, carried out or forgotten.
-pub(super) fn check_depth(source: &str) -> Result<()> {
-    // How many operators stand before the next comma, for each bracket that is open; the innermost apart.
-    let (mut around, mut here) = (Vec::<usize>::new(), 0usize);
-    let mut elif = 0;
-    for token in tokenize(source, false, SyntaxConfig::default()) {
-        // What is no token, the parser reports.
-        let Ok((token, span)) = token else { return Ok(()) };
-        match token {
-            Token::VariableStart | Token::BlockStart => (around, here) = (Vec::new(), 0),
-            Token::Comma | Token::Colon => here = 0,
-            Token::BracketOpen | Token::ParenOpen | Token::BraceOpen => {
-                around.push(here + 1);
-                here = 0;
-            }
-            Token::BracketClose | Token::ParenClose | Token::BraceClose => {
-                here = around.pop().unwrap_or(0);
-            }
-            Token::Ident("elif") => elif += 1,
-            Token::Plus
-            | Token::Minus
-            | Token::Mul
-            | Token::Div
-            | Token::FloorDiv
-            | Token::Pow
-            | Token::Mod
-            | Token::Tilde
-            | Token::Dot
-            | Token::Pipe
-            | Token::Ident("not" | "and" | "or" | "if" | "is") => here += 1,
-            _ => {}
-        }
-        if here + around.iter().sum::<usize>() > DEEPEST || elif > MOST_ELIF {
-            let mend =
-                "too many operators, brackets or `elif` in one another: use `{% set %}` for parts of it";
-            return at(line(span), fault(mend));
-        }
-    }
-    Ok(())
-}
-
 #[derive(Default)]
 struct Lower<'a> {
     source: &'a str,
     /// Within how many branches: what stands in one may never be carried out.
     branches: Cell<u32>,
+    /// How many of these are the conditions of branches, which are come to themselves.
+    conditions: Cell<u32>,
     /// Within how much else of which that holds.
     uncertain: Cell<u32>,
+    /// Within how much where a name that is not there does no harm yet.
+    harmless: Cell<u32>,
     /// The names that it gives values of its own, anywhere.
     assigned: RefCell<Vec<Rc<str>>>,
-    /// What it certainly asks the context for.
-    asked: RefCell<Vec<Asked>>,
+    certain: RefCell<Certain>,
 }
 
 fn line(span: Span) -> u32 {
@@ -245,6 +224,30 @@ impl Lower<'_> {
         let read = read(self);
         self.branches.set(self.branches.get() - 1);
         read
+    }
+
+    /// What decides which branch is taken.
+    fn condition<T>(&self, read: impl FnOnce(&Self) -> T) -> T {
+        self.conditions.set(self.conditions.get() + 1);
+        let read = self.in_branch(read);
+        self.conditions.set(self.conditions.get() - 1);
+        read
+    }
+
+    /// What is passed on as it is, or looked at with care, so that it may be missing.
+    fn harmless<T>(&self, read: impl FnOnce(&Self) -> T) -> T {
+        self.harmless.set(self.harmless.get() + 1);
+        let read = read(self);
+        self.harmless.set(self.harmless.get() - 1);
+        read
+    }
+
+    /// Notes a name where it has to be there.
+    fn needs(&self, line: u32, name: &str, called: bool) {
+        let certain = self.branches.get() == self.conditions.get();
+        if certain && self.uncertain.get() + self.harmless.get() == 0 {
+            self.certain.borrow_mut().named.push(Named { line, name: name.into(), called });
+        }
     }
 
     /// What is elsewhere where it may never be come to.
@@ -282,16 +285,19 @@ impl Lower<'_> {
                 recursive: node.recursive,
             })),
             ast::Stmt::IfCond(node) => Stmt::If {
-                test: self.in_branch(|lower| lower.expr(&node.expr))?,
+                test: self.condition(|lower| lower.expr(&node.expr))?,
                 then: self.in_branch(|lower| lower.body(&node.true_body))?,
                 otherwise: self.in_branch(|lower| lower.body(&node.false_body))?,
             },
             ast::Stmt::WithBlock(node) => {
                 let pairs = node.assignments.iter();
-                let pairs = pairs.map(|(name, value)| Ok((self.target(name)?, self.expr(value)?)));
+                let value = |value| self.harmless(|lower| lower.expr(value));
+                let pairs = pairs.map(|(name, given)| Ok((self.target(name)?, value(given)?)));
                 Stmt::With(pairs.collect::<Result<_>>()?, self.body(&node.body)?)
             }
-            ast::Stmt::Set(node) => Stmt::Set(self.target(&node.target)?, self.expr(&node.expr)?),
+            ast::Stmt::Set(node) => {
+                Stmt::Set(self.target(&node.target)?, self.harmless(|lower| lower.expr(&node.expr))?)
+            }
             ast::Stmt::SetBlock(node) => Stmt::SetBlock {
                 target: self.target(&node.target)?,
                 filter: node.filter.as_ref().map(|filter| self.expr(filter)).transpose()?,
@@ -313,13 +319,13 @@ impl Lower<'_> {
             }
             ast::Stmt::Macro(node) => Stmt::Macro(self.macro_def(node)?),
             ast::Stmt::CallBlock(node) => Stmt::Call {
-                callee: self.expr(&node.call.expr)?,
-                args: self.args(&node.call.args)?,
+                callee: self.callee(&node.call.expr)?,
+                args: self.args_of(&node.call)?,
                 caller: self.macro_def(&node.macro_decl)?,
             },
             ast::Stmt::Do(node) => Stmt::Do(Expr {
                 line: line(node.span()),
-                node: Node::Call(Box::new(self.expr(&node.call.expr)?), self.args(&node.call.args)?),
+                node: Node::Call(Box::new(self.callee(&node.call.expr)?), self.args_of(&node.call)?),
             }),
             ast::Stmt::Template(node) => return refuse(node.span(), "template"),
             ast::Stmt::AutoEscape(node) => return refuse(node.span(), "autoescape"),
@@ -378,7 +384,10 @@ impl Lower<'_> {
     fn expr(&self, expr: &ast::Expr<'_>) -> Result<Expr> {
         let line = line(expr.span());
         let node = match expr {
-            ast::Expr::Var(var) => Node::Var(var.id.into()),
+            ast::Expr::Var(var) => {
+                self.needs(line, var.id, false);
+                Node::Var(var.id.into())
+            }
             ast::Expr::Const(constant) => Node::Const(at(line, self.constant(constant))?),
             ast::Expr::Slice(slice) => {
                 let part = |part: &Option<ast::Expr<'_>>| part.as_ref().map(|e| self.boxed(e)).transpose();
@@ -399,61 +408,88 @@ impl Lower<'_> {
                 Node::Compare(self.boxed(&compare.expr)?, rest)
             }
             ast::Expr::IfExpr(node) => Node::If {
-                test: self.in_branch(|lower| lower.boxed(&node.test_expr))?,
+                test: self.condition(|lower| lower.boxed(&node.test_expr))?,
                 then: self.in_branch(|lower| lower.boxed(&node.true_expr))?,
                 otherwise: {
                     let otherwise = node.false_expr.as_ref();
                     self.in_branch(|lower| otherwise.map(|expr| lower.boxed(expr)).transpose())?
                 },
             },
-            ast::Expr::Filter(filter) => {
-                // Jinja2 does so too where it reads a template, and in a branch where it comes to it.
-                if self.branches.get() == 0 {
-                    at(line, check_filter(filter.name))?;
-                }
-                Node::Filter {
-                    name: filter.name.into(),
-                    of: match (filter.name, &filter.expr) {
-                        ("default" | "d", Some(expr)) => Some(self.perhaps(|lower| lower.boxed(expr))?),
-                        (_, of) => of.as_ref().map(|expr| self.boxed(expr)).transpose()?,
-                    },
-                    args: self.args(&filter.args)?,
-                }
-            }
-            ast::Expr::Test(test) => {
-                if self.branches.get() == 0 {
-                    at(line, check_test(test.name))?;
-                }
-                Node::Test {
-                    name: test.name.into(),
-                    of: match test.name {
-                        "defined" | "undefined" => self.perhaps(|lower| lower.boxed(&test.expr))?,
-                        _ => self.boxed(&test.expr)?,
-                    },
-                    args: self.args(&test.args)?,
-                }
-            }
+            ast::Expr::Filter(filter) => self.filter(line, filter)?,
+            ast::Expr::Test(test) => self.test(line, test)?,
             ast::Expr::GetAttr(attr) => {
                 if let ast::Expr::Var(of) = &attr.expr
                     && self.branches.get() + self.uncertain.get() == 0
                 {
-                    self.asked.borrow_mut().push((line, of.id.into(), attr.name.into()));
+                    self.certain.borrow_mut().asked.push((line, of.id.into(), attr.name.into()));
                 }
                 Node::Attr(self.boxed(&attr.expr)?, attr.name.into())
             }
             ast::Expr::GetItem(item) => {
                 Node::Item(self.boxed(&item.expr)?, self.boxed(&item.subscript_expr)?)
             }
-            ast::Expr::Call(call) => Node::Call(self.boxed(&call.expr)?, self.args(&call.args)?),
-            ast::Expr::List(list) => Node::List(self.all(&list.items)?),
-            ast::Expr::Tuple(tuple) => Node::Tuple(self.all(&tuple.items)?),
+            ast::Expr::Call(call) => Node::Call(Box::new(self.callee(&call.expr)?), self.args_of(call)?),
+            ast::Expr::List(list) => Node::List(self.harmless(|lower| lower.all(&list.items))?),
+            ast::Expr::Tuple(tuple) => Node::Tuple(self.harmless(|lower| lower.all(&tuple.items))?),
             ast::Expr::Map(map) => {
                 let pairs = map.keys.iter().zip(&map.values);
                 let pairs = pairs.map(|(key, value)| Ok((self.expr(key)?, self.expr(value)?)));
-                Node::Dict(pairs.collect::<Result<_>>()?)
+                Node::Dict(self.harmless(|_| pairs.collect::<Result<_>>())?)
             }
         };
         Ok(Expr { line, node })
+    }
+
+    fn filter(&self, line: u32, filter: &ast::Filter<'_>) -> Result<Node> {
+        // Jinja2 does so too where it reads a template, and in a branch where it comes to it.
+        if self.branches.get() == 0 {
+            at(line, check_filter(filter.name))?;
+        }
+        let name = filter.name.into();
+        Ok(match (filter.name, &filter.expr) {
+            ("default" | "d", Some(expr)) => Node::Filter {
+                name,
+                of: Some(self.perhaps(|lower| lower.boxed(expr))?),
+                args: self.harmless(|lower| lower.args(&filter.args))?,
+            },
+            (_, of) => Node::Filter {
+                name,
+                of: of.as_ref().map(|expr| self.boxed(expr)).transpose()?,
+                args: self.args(&filter.args)?,
+            },
+        })
+    }
+
+    fn test(&self, line: u32, test: &ast::Test<'_>) -> Result<Node> {
+        if self.branches.get() == 0 {
+            at(line, check_test(test.name))?;
+        }
+        Ok(Node::Test {
+            name: test.name.into(),
+            of: match test.name {
+                "defined" | "undefined" => self.perhaps(|lower| lower.boxed(&test.expr))?,
+                // `x is none` is something to ask of what is not there, too.
+                _ => self.harmless(|lower| lower.boxed(&test.expr))?,
+            },
+            args: self.args(&test.args)?,
+        })
+    }
+
+    /// What is called.
+    fn callee(&self, expr: &ast::Expr<'_>) -> Result<Expr> {
+        let ast::Expr::Var(var) = expr else { return self.expr(expr) };
+        let line = line(expr.span());
+        self.needs(line, var.id, true);
+        Ok(Expr { line, node: Node::Var(var.id.into()) })
+    }
+
+    /// What a function is given, who may do without it.
+    fn args_of(&self, call: &ast::Call<'_>) -> Result<Vec<Arg>> {
+        match &call.expr {
+            // A macro of the template's own looks at it itself.
+            ast::Expr::Var(_) => self.harmless(|lower| lower.args(&call.args)),
+            _ => self.args(&call.args),
+        }
     }
 
     fn binary(&self, binary: &ast::BinOp<'_>) -> Result<Node> {

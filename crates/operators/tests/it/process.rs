@@ -1,6 +1,7 @@
 //! `BashOperator`, `ScriptOperator` and the Python operators with real shells and interpreters.
 
 mod api;
+mod bash_function;
 mod class;
 mod context;
 mod sensor;

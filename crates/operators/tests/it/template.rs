@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use updraft_operators::{
-    Variable, prepare,
+    Variable, catalog, prepare,
     template::{BadTemplate, Renderer},
 };
 
@@ -296,6 +296,65 @@ fn an_unknown_filter_is_an_error_where_jinja2_has_one() {
         assert_eq!(check("env", &json!(template)).is_ok(), is_fine, "{template}");
     }
     assert!(error("{% if true %}{{ 1 | nope }}{% endif %}").contains("there is no filter `nope`"));
+}
+
+#[test]
+fn a_name_that_there_is_not_is_found_where_it_is_certain_that_the_template_fails_by_it() {
+    let unknown = |template: &str| -> Vec<String> {
+        let args = json!({"bash_command": template}).as_object().cloned().unwrap();
+        catalog::unknown_names("bash", &args, &["mine"]).iter().map(|(_, bad)| bad.to_string()).collect()
+    };
+    for (template, name) in [
+        ("{{ nope }}", "variable `nope`"),
+        ("{{ nope(ds) }}", "function `nope`"),
+        ("{{ nope.a.b }} {{ nope }}", "variable `nope`"),
+        ("{{ nope['a'] | upper }}", "variable `nope`"),
+        ("{{ macros.ds_add(nope, 1) }}", "variable `nope`"),
+        ("{{ nope + 1 }}", "variable `nope`"),
+        ("{% if nope %}a{% endif %}", "variable `nope`"),
+        ("{{ 1 if nope > 1 else 2 }}", "variable `nope`"),
+        ("{% for x in nope %}{{ x }}{% endfor %}", "variable `nope`"),
+        ("{% do nope(1) %}", "function `nope`"),
+        ("{{ (nope or 1) }}", "variable `nope`"),
+        ("{{ ds | replace(nope, 'a') }}", "variable `nope`"),
+    ] {
+        let found = unknown(template);
+        assert!(
+            found.len() == 1 && found[0].contains(&format!("there is no {name} here")),
+            "{template}: {found:?}"
+        );
+        // And so it is when it is rendered.
+        assert!(error(template).contains("'nope' is undefined"), "{template}: {}", error(template));
+    }
+    assert_eq!(
+        unknown("one\n{{ dss }}{{ xy() }}{{ inlet_events }}"),
+        [
+            "template of `bash_command`, line 2: there is no variable `dss` here; did you mean `ds`?",
+            "template of `bash_command`, line 2: there is no function `xy` here: macros of your own belong in the \
+             DAG's `user_defined_macros`",
+            "template of `bash_command`, line 2: `inlet_events` is not supported: what happened to assets that the run was \
+             made for is in triggering_asset_events",
+        ]
+    );
+    for template in [
+        "{{ mine(1) }} {{ mine }} {{ params.x }} {{ dag_run.conf['x'] }} {{ range(3) }} {{ ts_nodash_with_tz }}",
+        "{{ nope | default('x') }} {{ nope | d }} {{ ds | default(nope) }}",
+        "{% if nope is defined %}{{ nope }}{% endif %} {{ nope if nope is defined }}",
+        "{{ nope is none }} {{ nope is not defined or nope }} {{ true and nope }} {{ ds is defined and nope }}",
+        "{% set nope = 1 %}{{ nope }} {% set x, y = [1, 2] %}{{ x }}{{ y }}",
+        "{% set x = nope %}{{ x | default(1) }} {% with z = nope %}{{ z is defined }}{% endwith %}",
+        "{% for x in [1] %}{{ x }}{{ loop.index }}{{ nope }}{% endfor %}",
+        "{% macro f(a) %}{{ a }}{{ caller() }}{{ nope }}{% endmacro %}{{ f(other) }}",
+        "{% from 'x.j2' import nope, other as more %}{{ nope() }}{{ more }} {% import 'y.j2' as lib %}{{ lib.f() }}",
+        "{{ [nope] | length }} {{ dict(a=nope) | length }}",
+        "{% if ds %}{{ nope }}{% elif nope %}{% endif %}",
+        "no template, {{ unreadable",
+    ] {
+        assert_eq!(unknown(template), [""; 0], "{template}");
+    }
+    // Which arguments of a class are templates, only it knows.
+    let args = json!({"command": "{{ nope }}"}).as_object().cloned().unwrap();
+    assert_eq!(catalog::unknown_names("my.Operator", &args, &[]), []);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use serde_json::Value as Json;
 use updraft_core::{
     AlertChannel, AlertOn, AlertSpec, AlertWords, Deadline, DeadlineFrom, OnDoubt, WebhookTarget,
 };
-use updraft_operators::template;
+use updraft_operators::{alert::unknown_names, template};
 
 use super::{
     field::{self, Got, Noted, did_you_mean, set, word, wrong},
@@ -63,32 +63,44 @@ pub(super) fn alerts(of: Of, node: &Node, problems: &mut Problems) -> Got<Vec<Al
     }
     let Some(items) = node.list() else { return wrong(node, &format!("a list of {EXPECTED}"), problems) };
     let mut all = Vec::new();
+    let mut all_are_read = true;
     for item in items {
-        let Some(map) = item.map() else { return wrong(item, EXPECTED, problems) };
-        all.extend(alert(of, item, map, problems)?);
+        let read = match item.map() {
+            Some(map) => alert(of, item, map, problems).map(Some),
+            None => wrong(item, EXPECTED, problems),
+        };
+        all_are_read &= read.is_ok();
+        all.extend(read.ok().flatten().unwrap_or_default());
     }
-    Ok(Some(all))
+    if all_are_read { Ok(Some(all)) } else { Err(Noted) }
 }
 
-/// One alert of the list, which is one for each word of `on` and each number.
+/// One alert of the list, which is one for each word of `on` and each number. Of one that can't be had all is noted that
+/// is wrong with it.
 fn alert(of: Of, item: &Node, map: &Mapping, problems: &mut Problems) -> Result<Vec<AlertSpec>, Noted> {
     let known = || WAYS.into_iter().chain(OTHERS);
-    if let Some(unknown) = map.entries.iter().find(|entry| !known().any(|key| key == &*entry.key)) {
+    let mut unknown = map.entries.iter().filter(|entry| !known().any(|key| key == &*entry.key)).peekable();
+    // What is missing is most likely what they mean.
+    let all_are_known = unknown.peek().is_none();
+    for unknown in unknown {
         let hint = did_you_mean(&unknown.key, known());
         let keys = format!("; it has {}", known().collect::<Vec<_>>().join(", "));
         let hint = if hint.is_empty() { keys } else { hint };
         let message = format!("an alert has no `{}`{hint}", unknown.key);
         problems.error(unknown.key_place, message);
+    }
+    if !all_are_known {
         return Err(Noted);
     }
-    let events = events(of, item, map, problems)?;
-    let deadline = deadline(item, map, &events, problems)?;
-    let channels = channels(item, map, problems)?;
-    let words = words(map, &channels, problems)?;
+    let events = events(of, item, map, problems);
+    let deadline = events.as_ref().map_or(Ok(None), |events| deadline(item, map, events, problems));
+    let channels = channels(item, map, problems);
+    let words = words(map, channels.as_deref().ok(), problems);
     let mut on_doubt = OnDoubt::default();
     if let Some(node) = map.get("on_doubt") {
         set(&mut on_doubt, word(node, &["resend", "hold"], problems), OnDoubt::default());
     }
+    let (events, deadline, channels, words) = (events?, deadline?, channels?, words?);
     let each = |on| {
         let deadline = deadline.filter(|_| on == AlertOn::Deadline);
         let specs = channels.iter().cloned().map(move |channel| AlertSpec::new(on, channel));
@@ -104,19 +116,25 @@ fn events(of: Of, item: &Node, map: &Mapping, problems: &mut Problems) -> Result
         return Err(Noted);
     };
     let mut events = Vec::new();
+    let mut all_are_read = true;
     for on in on.list().unwrap_or(std::slice::from_ref(on)) {
-        let event = word::<AlertOn>(on, known, problems)?;
-        if of == Of::Task && matches!(event, Some(AlertOn::Deadline | AlertOn::Missed)) {
-            problems.error(on.place, "this is about runs and the schedule: write it in the DAG's `alerts`");
-            return Err(Noted);
+        let event = word::<AlertOn>(on, known, problems);
+        let misplaced = match (of, &event) {
+            (Of::Task, Ok(Some(AlertOn::Deadline | AlertOn::Missed))) => {
+                Some("this is about runs and the schedule: write it in the DAG's `alerts`")
+            }
+            (Of::Dag, Ok(Some(AlertOn::Retry))) => {
+                Some("a run is not tried again: write it at the tasks, or in `default_args`")
+            }
+            _ => None,
+        };
+        if let Some(misplaced) = misplaced {
+            problems.error(on.place, misplaced);
         }
-        if of == Of::Dag && event == Some(AlertOn::Retry) {
-            problems.error(on.place, "a run is not tried again: write it at the tasks, or in `default_args`");
-            return Err(Noted);
-        }
-        events.extend(event);
+        all_are_read &= event.is_ok() && misplaced.is_none();
+        events.extend(event.ok().flatten());
     }
-    Ok(events)
+    if all_are_read { Ok(events) } else { Err(Noted) }
 }
 
 /// `after` and `from`, which an alert on a deadline has.
@@ -208,26 +226,35 @@ fn webhook(node: &Node, problems: &mut Problems) -> Result<WebhookTarget, Noted>
     Ok(WebhookTarget::ConnId(text))
 }
 
-fn words(map: &Mapping, channels: &[AlertChannel], problems: &mut Problems) -> Result<AlertWords, Noted> {
+/// What it says; which words these can be depends on its channels, where they are known.
+fn words(
+    map: &Mapping,
+    channels: Option<&[AlertChannel]>,
+    problems: &mut Problems,
+) -> Result<AlertWords, Noted> {
     let mut words = AlertWords::default();
+    let mut all_are_read = true;
     let has_subject =
         |channel: &AlertChannel| matches!(channel, AlertChannel::Email { .. } | AlertChannel::Webhook(_));
     if let Some(entry) = map.entry("html") {
-        if !matches!(channels, [AlertChannel::Email { .. }]) {
+        if channels.is_some_and(|channels| !matches!(channels, [AlertChannel::Email { .. }])) {
             problems.error(entry.key_place, "`html` is for `email`");
-            return Err(Noted);
+            all_are_read = false;
         }
         set(&mut words.html, field::boolean(&entry.node, problems), false);
     }
     for (key, slot) in [("subject", &mut words.subject), ("text", &mut words.text)] {
         let Some(entry) = map.entry(key) else { continue };
-        if key == "subject" && !channels.iter().any(has_subject) {
+        if key == "subject" && channels.is_some_and(|channels| !channels.iter().any(has_subject)) {
             problems.error(entry.key_place, "this has no subject: write it in `text`");
-            return Err(Noted);
+            all_are_read = false;
         }
-        *slot = template_of(key, &entry.node, problems)?;
+        match template_of(key, &entry.node, problems) {
+            Ok(template) => *slot = template,
+            Err(Noted) => all_are_read = false,
+        }
     }
-    Ok(words)
+    if all_are_read { Ok(words) } else { Err(Noted) }
 }
 
 /// A template, checked.
@@ -238,6 +265,9 @@ pub(super) fn template_of(key: &str, node: &Node, problems: &mut Problems) -> Re
     {
         problems.error(node.place, bad.to_string());
         return Err(Noted);
+    }
+    for unknown in text.iter().flat_map(|text| unknown_names(key, text)) {
+        problems.warn(node.place, unknown.to_string());
     }
     Ok(text)
 }

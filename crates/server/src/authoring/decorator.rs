@@ -28,6 +28,12 @@ const OF_OPERATOR: [&str; 6] = [
     "show_return_value_in_logs",
 ];
 
+/// What besides is the operator's, where the function returns its command.
+const OF_BASH: [&str; 6] = ["env", "append_env", "secrets", "cwd", "skip_on_exit_code", "output_encoding"];
+
+/// The operator of such a function.
+const BASH: &str = "BashFunctionOperator";
+
 /// The argument that all of the function's are in.
 const KWARGS: &str = "op_kwargs";
 
@@ -40,9 +46,10 @@ pub(super) fn operator(node: &Node, problems: &mut Problems) -> Option<&'static 
         "task.branch" | "branch_python.branch_task" => Some("BranchPythonOperator"),
         "task.short_circuit" | "short_circuit.short_circuit_task" => Some("ShortCircuitOperator"),
         "task.sensor" | "sensor.sensor_task" => Some("PythonSensor"),
+        "task.bash" | "bash.bash_task" => Some(BASH),
         _ => {
-            let mend = "there are `task`, `task.branch`, `task.short_circuit` and `task.sensor`; write an `operator` for \
-                        others";
+            let mend = "there are `task`, `task.branch`, `task.short_circuit`, `task.sensor` and `task.bash`; write an \
+                        `operator` for others";
             problems.error(node.place, format!("there is no decorator `{name}`: {mend}"));
             None
         }
@@ -58,6 +65,7 @@ pub(super) struct Arguments {
 /// Reads them.
 pub(super) fn arguments(
     of: Target,
+    operator: Option<&str>,
     own: &[&Entry],
     names: &Names,
     ids: &[TaskId],
@@ -66,7 +74,7 @@ pub(super) fn arguments(
     let (mut args, mut kwargs, mut needs) = (Map::new(), Map::new(), Vec::new());
     for entry in own {
         let key = entry.key.to_string();
-        if OF_OPERATOR.contains(&&*key) {
+        if OF_OPERATOR.contains(&&*key) || operator == Some(BASH) && OF_BASH.contains(&&*key) {
             args.insert(key, field::json(&entry.node, problems)?);
             continue;
         }

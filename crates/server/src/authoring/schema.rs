@@ -196,7 +196,8 @@ const ONE_TASK: &[Key] = &[
     (
         "decorator",
         Text,
-        "In place of `operator`: `airflow.sdk.task`, for a function whose arguments stand beside it.",
+        "In place of `operator`: `airflow.sdk.task`, for a function whose arguments stand beside it, or one of its kinds: \
+         `airflow.sdk.task.bash`, `.branch`, `.sensor`, `.short_circuit`.",
     ),
     ("dependencies", Defined("dependencies"), "The tasks and groups before it."),
     ("expand", Mapping, "There is a copy of it for each combination of these values."),
@@ -413,6 +414,58 @@ mod tests {
         assert_eq!(missing(&keys::DAG, &[DAG]), ["template_undefined"]);
         assert_eq!(missing(&keys::TASK, &[TASK, ONE_TASK]), [""; 0]);
         assert_eq!(missing(&keys::GROUP, &[GROUP]), [""; 0]);
+    }
+
+    /// Python's `jsonschema` reads patterns by `re`, which knows no `\p{L}`.
+    #[test]
+    fn patterns_are_such_as_python_reads_too() {
+        fn patterns(value: &Value, found: &mut Vec<String>) {
+            match value {
+                Value::Object(map) => {
+                    found.extend(map.get("pattern").and_then(Value::as_str).map(str::to_owned));
+                    let keys = map.get("patternProperties").and_then(Value::as_object);
+                    found.extend(keys.into_iter().flat_map(|keys| keys.keys().cloned()));
+                    map.values().for_each(|value| patterns(value, found));
+                }
+                Value::Array(items) => items.iter().for_each(|item| patterns(item, found)),
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        patterns(&schema(), &mut found);
+        found.sort();
+        found.dedup();
+        assert!(found.iter().any(|pattern| pattern == catalog::CLASS), "{found:?}");
+        // The same names for both, and for what reads a DAG file.
+        let names = [
+            "my.Operator",
+            "m\u{43e}\u{439}.\u{41e}p\u{e9}rateur",
+            "a_1.b2.C",
+            "Operator",
+            "my.1st",
+            "my.op erator",
+            "my..C",
+            "a-b.C",
+            "my.C ",
+        ];
+        let ours = regex(catalog::CLASS);
+        let program = "import json, re, sys\n\
+                       patterns, names = json.loads(sys.argv[1])\n\
+                       print(json.dumps([[bool(re.search(p, n)) for n in names] for p in patterns]))";
+        let given = json!([found, names]).to_string();
+        let ran = std::process::Command::new("python3").args(["-c", program, &given]).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        let said: Vec<Vec<bool>> = serde_json::from_slice(&ran.stdout).unwrap();
+        let of_class = found.iter().position(|pattern| pattern == catalog::CLASS).unwrap();
+        let read = names.map(catalog::is_class);
+        assert_eq!(said[of_class], read);
+        assert_eq!(names.map(ours), read);
+    }
+
+    /// What a pattern says to a validator of ECMA's kind.
+    fn regex(pattern: &str) -> impl Fn(&str) -> bool + use<> {
+        let validator = jsonschema::validator_for(&json!({"pattern": pattern})).unwrap();
+        move |text| validator.is_valid(&text.into())
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value as Json};
 use updraft_core::{Callback, EdgeSpec, GroupSpec, Mapping as TaskMapping, TaskId, TaskKind, TaskSpec};
-use updraft_operators::catalog::{BadOperator, CLASS_DEFAULTS, Checked, is_class, needs_airflow};
+use updraft_operators::catalog::{
+    BadOperator, CLASS_DEFAULTS, Checked, is_class, needs_airflow, unknown_names,
+};
 
 use super::{
     assets,
@@ -45,8 +47,10 @@ pub(super) fn read(
     let written = names::entries(dag.get("tasks"), "task_id", "task", problems);
     let groups_of = groups_of(&written, &groups, problems);
     let (names, ids) = name(&written, &groups_of, &groups, problems);
+    let macros = dag.get("user_defined_macros").and_then(Node::map);
     let mut reader = Reader {
         check: context.check,
+        macros: macros.into_iter().flat_map(|map| &map.entries).map(|entry| &*entry.key).collect(),
         beside: context.beside,
         zone,
         names: &names,
@@ -135,6 +139,8 @@ fn name(
 
 struct Reader<'a> {
     check: &'a Check,
+    /// The DAG's own names for templates.
+    macros: Vec<&'a str>,
     beside: &'a Beside<'a>,
     zone: &'a str,
     names: &'a Names,
@@ -193,7 +199,8 @@ impl Reader<'_> {
         let args = match decorator {
             None => plain_arguments(&own, operator.as_ref().map_or("", |(name, _)| name), problems),
             Some(_) => {
-                let read = decorator::arguments(Target::Task(at), &own, self.names, self.ids, problems);
+                let name = operator.as_ref().map(|(name, _)| &**name);
+                let read = decorator::arguments(Target::Task(at), name, &own, self.names, self.ids, problems);
                 read.map(|read| {
                     self.needs.extend(read.needs);
                     read.args
@@ -222,6 +229,7 @@ impl Reader<'_> {
         match self.checked(&operator, args, &defaults, mapping.as_ref(), problems) {
             Ok(checked) => {
                 let checked = checked.in_zone(self.zone);
+                self.warn_of_names(&checked, entry, &own, problems);
                 spec.operator = checked.operator;
                 spec.args = checked.args;
                 spec.kind = with_callbacks(checked.kind, &spec.callbacks);
@@ -230,6 +238,19 @@ impl Reader<'_> {
         }
         spec.map = mapping;
         spec
+    }
+
+    /// Warns of names in templates that are certain not to be there when the task runs.
+    fn warn_of_names(&self, checked: &Checked, task: &Entry, own: &[&Entry], problems: &mut Problems) {
+        for (argument, unknown) in unknown_names(&checked.operator, &checked.args, &self.macros) {
+            // Of a decorated task, the function's arguments stand beside it.
+            let of_function = unknown.field.strip_prefix("op_kwargs.").unwrap_or(argument);
+            let is_it = |entry: &&&Entry| {
+                *entry.key == *argument || of_function.split(['.', '[']).next() == Some(&*entry.key)
+            };
+            let place = own.iter().find(is_it).map_or(task.key_place, |entry| entry.node.place);
+            problems.warn(place, unknown.to_string());
+        }
     }
 
     /// Whether a task's assets are named in a file of theirs: then they are taken from it.

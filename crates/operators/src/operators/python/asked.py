@@ -55,6 +55,30 @@ def check(orders, api, ti):
     return {"end": "success", "return_value": bool(holds)}
 
 
+def command(orders, api, ti):
+    """What a function returns is the command of a task, which begins when this has ended: so how the function ended goes to
+    whoever plans the task, and values that it left would be nobody's."""
+
+    def xcom_push(key, value):
+        raise NotImplementedError(
+            f"xcom_push({key!r}): a function that returns a command leaves no values; the task's result is the last line "
+            "that the command prints"
+        )
+
+    ti.xcom_push = xcom_push
+    try:
+        value = returned(orders, api, ti)
+        if not isinstance(value, str) or not value.strip():
+            raise TypeError(f"the function returned {value!r}: it has to return a command, a string that is not empty")
+        ended = {"command": value}
+    except Exception as error:
+        end = ending_of(error)
+        if end != "skipped":
+            traceback.print_exc()
+        ended = {end: f"{type(error).__name__}: {error}"}
+    return {"end": "success", "return_value": ended}
+
+
 # What it can be asked for, apart from callbacks.
 MODES = {
     "python": run,
@@ -63,4 +87,5 @@ MODES = {
     "macro": expand_macro,
     "dates": dates,
     "check": check,
+    "command": command,
 }

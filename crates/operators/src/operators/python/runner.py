@@ -428,7 +428,8 @@ def ending_of(error):
     return "failed"
 
 
-def run(orders, api, ti):
+def returned(orders, api, ti):
+    """What the function returns, called with Airflow's context."""
     context = make_context(orders, api, ti)
     make_current(context)
     make_objects(orders)
@@ -440,6 +441,11 @@ def run(orders, api, ti):
         import asyncio
 
         value = asyncio.run(value)
+    return value
+
+
+def run(orders, api, ti):
+    value = returned(orders, api, ti)
     if orders["show_return_value"]:
         print(f"Done. Returned value was: {value}")
     ending = {"end": "success", "branch": branch_of(orders["mode"], value, orders["skip_all"])}

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{FunctionArgs, TAKES_RESULTS, call, kind};
+use super::{FunctionArgs, SecretArgs, TAKES_RESULTS, call, kind};
 use crate::{
     Refused, Work,
     catalog::{Entry, argument::Duration},
@@ -22,7 +22,7 @@ pub(in crate::operators) const ENTRY: Entry = Entry {
     doc: "Waits until a Python function returns something true. Holds a slot and a process, in which it is called again \
           and again. Its result is the `xcom_value` of the `PokeReturnValue` that the function may return.",
     takes_results: TAKES_RESULTS,
-    arguments: &[FunctionArgs::LIST, SensorArgs::LIST],
+    arguments: &[FunctionArgs::LIST, SecretArgs::LIST, SensorArgs::LIST],
     template_ext: &[],
     kind,
     plan,

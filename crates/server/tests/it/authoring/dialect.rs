@@ -148,6 +148,30 @@ fn python_gets_dates_and_lengths_of_time_as_its_own() {
 }
 
 #[test]
+fn a_function_that_returns_a_command_has_the_arguments_that_are_not_the_commands() {
+    let dag = dag(
+        "d:\n  default_args: {cwd: /srv}\n  tasks:\n    a: {operator: bash, bash_command: echo}\n    \
+         t: {decorator: airflow.providers.standard.decorators.bash.bash_task, python_callable: m.f, env: {A: '1'}, \
+         append_env: true, skip_on_exit_code: [7], output_encoding: utf-8, secrets: {S: x}, bash_command: mine, \
+         of: +a, expand: {each: [1, 2]}}\n    \
+         p: {decorator: task, python_callable: m.f, env: {A: '1'}}\n",
+    );
+    let t = task(&dag, "t");
+    assert_eq!(
+        json!(t.args),
+        json!({
+            "python_callable": "m.f", "env": {"A": "1"}, "append_env": true, "skip_on_exit_code": [7], "cwd": "/srv",
+            "output_encoding": "utf-8", "secrets": {"S": "x"},
+            "op_kwargs": {"bash_command": "mine", "of": t.args["op_kwargs"]["of"]},
+        })
+    );
+    assert!(t.args["op_kwargs"]["of"].to_string().contains("\"a\""));
+    let over = [("op_kwargs.each".to_owned(), MapSource::List(vec![json!(1), json!(2)]))];
+    assert_eq!(t.map, Some(Mapping::Product(over.to_vec())));
+    assert_eq!(task(&dag, "p").args["op_kwargs"], json!({"env": {"A": "1"}}));
+}
+
+#[test]
 fn default_arguments_are_for_the_operators_that_take_them() {
     let reading = read(
         "d:\n  default_args: {cwd: /tmp, retrys: 2}\n  tasks:\n    \

@@ -290,6 +290,9 @@ fn decorators_have_the_names_that_airflow_has_them_under_and_a_time_of_day_may_b
         ("airflow.providers.standard.decorators.short_circuit.short_circuit_task", "ShortCircuitOperator"),
         ("airflow.providers.standard.decorators.sensor.sensor_task", "PythonSensor"),
         ("airflow.decorators.task.sensor", "PythonSensor"),
+        ("airflow.providers.standard.decorators.bash.bash_task", "BashFunctionOperator"),
+        ("airflow.sdk.task.bash", "BashFunctionOperator"),
+        ("airflow.decorators.task.bash", "BashFunctionOperator"),
     ] {
         let dag =
             dag(&format!("d: {{tasks: {{t: {{decorator: {decorator}, python_callable: m.f, x: 1}}}}}}"));
@@ -310,7 +313,7 @@ fn what_is_not_there_yet_is_refused_by_name() {
     assert_one(
         &errors("d: {tasks: {t: {decorator: airflow.sdk.task.docker}}}"),
         "dags.yml:1:28: d.tasks.t.decorator: there is no decorator `airflow.sdk.task.docker`: there are `task`, \
-         `task.branch`, `task.short_circuit` and `task.sensor`; write an `operator` for others",
+         `task.branch`, `task.short_circuit`, `task.sensor` and `task.bash`; write an `operator` for others",
     );
     for (key, fields) in [
         ("variables_as_arguments", "variables_as_arguments: []"),

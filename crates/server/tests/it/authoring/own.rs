@@ -101,6 +101,58 @@ fn runs_may_have_deadlines_and_ticks_may_be_missed() {
 }
 
 #[test]
+fn all_that_is_wrong_with_alerts_is_told_at_once_each_at_its_line() {
+    let found = errors(
+        "d:\n  alerts:\n    - {on: failure}\n    \
+         - {on: [retry, nothing], subject: '{{ reason | nope }}', text: '{{ ti.nope }}', html: true, slack: a}\n    - 5\n    \
+         - {onn: failure, txt: a, sms: '1'}\n    - {on: success, email: a@x.org}\n    \
+         - {after: 5, text: '{% if %}', on_doubt: maybe, slack: a, on: success}\n  tasks: {t: {operator: empty}}\n",
+    );
+    let expected = [
+        "dags.yml:3:7: d.alerts[0]: an alert needs a way to go",
+        "dags.yml:4:13: d.alerts[1].on[0]: a run is not tried again",
+        "dags.yml:4:20: d.alerts[1].on[1]: `nothing` is none of failure",
+        "dags.yml:4:30: d.alerts[1].subject: this has no subject",
+        "dags.yml:4:39: d.alerts[1].subject: template of `subject`, line 1: there is no filter `nope`",
+        "dags.yml:4:68: d.alerts[1].text: template of `text`, line 1: the attribute 'nope' of a",
+        "dags.yml:4:85: d.alerts[1].html: `html` is for `email`",
+        "dags.yml:5:7: d.alerts[2]: expected `{on: failure, email: who@example.com}`, found the number 5",
+        "dags.yml:6:8: d.alerts[3].onn: an alert has no `onn`; did you mean `on`?",
+        "dags.yml:6:22: d.alerts[3].txt: an alert has no `txt`; did you mean `text`?",
+        "dags.yml:8:8: d.alerts[5].after: `after` is for an alert `on: deadline`",
+        "dags.yml:8:24: d.alerts[5].text: template of `text`, line 1: ",
+        "dags.yml:8:46: d.alerts[5].on_doubt: `maybe` is none of resend, hold",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\n{expected}");
+    }
+}
+
+#[test]
+fn names_in_the_words_of_alerts_that_are_not_there_or_not_shown_are_warned_of() {
+    let reading = super::read(
+        "d:\n  alerts:\n    - {on: failure, email: a@x.org, subject: '{{ reson }}', text: '{{ dag_id }} {{ url }} {{ on }} \
+         {{ ds }} {{ exception }} {{ first_tick | default(1) }}'}\n  tasks:\n    \
+         t: {operator: empty, alerts: [{on: failure, slack: a, text: '{{ var.value.x }} {{ task_id }}'}], \
+         on_retry_callback: {callback: airflow.providers.slack.notifications.slack.SlackNotifier, text: '{{ nope(1) }}'}}\n",
+    );
+    let warned = messages(&reading.dags[0].warnings);
+    let expected = [
+        "dags.yml:3:46: d.alerts[0].subject: template of `subject`, line 1: there is no variable `reson` here; did you mean \
+         `reason`?",
+        "dags.yml:5:65: d.tasks.t.alerts[0].text: template of `text`, line 1: an alert can't show variables: it leaves the \
+         house, and there may be secrets in them",
+        "dags.yml:5:197: d.tasks.t.on_retry_callback.text: template of `text`, line 1: there is no function `nope` here: there \
+         are dag_id, data_interval_end, ",
+    ];
+    assert_eq!(warned.len(), expected.len(), "{warned:#?}");
+    for expected in expected {
+        assert!(warned.iter().any(|warned| warned.starts_with(expected)), "{expected}\n{warned:#?}");
+    }
+}
+
+#[test]
 fn an_alert_that_goes_nowhere_says_nothing_or_is_on_nothing_is_refused() {
     let refused = |alert: &str| {
         let found = errors(&format!("d:\n  alerts: [{alert}]\n  tasks: {{t: {{operator: empty}}}}\n"));
@@ -265,4 +317,28 @@ fn what_tasks_name_and_is_not_beside_the_dag_file_is_told_where_it_is_named() {
         fs::write(dir.path().join(there), "").unwrap();
     }
     assert_eq!(told(), [""; 0]);
+}
+
+#[test]
+fn names_in_templates_that_are_not_there_are_warned_of_at_their_lines() {
+    let reading = super::read(
+        "d:\n  user_defined_macros: {mine: m.f, x: 5}\n  default_args: {cwd: '{{ nowhere }}'}\n  tasks:\n    \
+         a:\n      operator: bash\n      bash_command: |\n        echo {{ mine(ds) }} {{ x }}\n        echo {{ dss }}\n      \
+         env: {A: '{{ nope(1) }}'}\n    \
+         b: {decorator: task, python_callable: m.f, day: '{{ ds_nodsh }}', cwd: '{{ fine | default(1) }}'}\n    \
+         c: {operator: my.Class, of: '{{ nope }}'}\n",
+    );
+    assert_eq!(messages(&reading.errors), [""; 0]);
+    let warned = messages(&reading.dags[0].warnings);
+    let expected = [
+        "dags.yml:8:9: d.tasks.a.bash_command: template of `bash_command`, line 2: there is no variable `dss` here",
+        "dags.yml:5:5: d.tasks.a: template of `cwd`, line 1: there is no variable `nowhere` here",
+        "dags.yml:10:12: d.tasks.a.env: template of `env.A`, line 1: there is no function `nope` here",
+        "dags.yml:11:53: d.tasks.b.day: template of `op_kwargs.day`, line 1: there is no variable `ds_nodsh` here; \
+         did you mean `ds_nodash`?",
+    ];
+    assert_eq!(warned.len(), expected.len(), "{warned:#?}");
+    for expected in expected {
+        assert!(warned.iter().any(|warned| warned.starts_with(expected)), "{expected}\n{warned:#?}");
+    }
 }
