@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use reqwest::Method;
+use serde_json::Value;
 
 use super::{Ask, Session};
-use crate::output::Columns;
+use crate::output::{Columns, Format};
 
 /// What can be done with workers.
 #[derive(clap::Subcommand)]
@@ -50,7 +51,16 @@ impl Ask for Command {
         let path = ["v1", "workers"];
         match self {
             Self::List => {
-                session.format.list(&session.client.list(&path, &[], "workers", None).await?, LISTED)
+                let mut workers = session.client.list(&path, &[], "workers", None).await?;
+                for labels in workers.iter_mut().filter_map(|worker| worker.get_mut("labels")) {
+                    if let Some(named) = labels.as_object().filter(|_| session.format == Format::Table) {
+                        let named = named.iter().map(|(name, value)| {
+                            Value::String(format!("{name}={}", value.as_str().unwrap_or_default()))
+                        });
+                        *labels = named.collect();
+                    }
+                }
+                session.format.list(&workers, LISTED)
             }
             Self::Drain(Named { worker }) => {
                 tell(session, Method::POST, &worker, Some("drain")).await?;

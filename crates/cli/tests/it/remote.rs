@@ -167,6 +167,7 @@ async fn a_worker_elsewhere_runs_tasks_of_its_queues_and_all_they_leave_is_on_th
     let names: Vec<_> = listed.as_array().unwrap().iter().map(|worker| worker["worker"].clone()).collect();
     assert_eq!(names, ["far", "keeper"]);
     assert_eq!(listed[0]["labels"], json!({"gpu": "a100", "zone": "west"}));
+    assert!(system.run(&["workers", "list"]).good().contains("gpu=a100, zone=west"));
     assert!(remote.spool().is_empty(), "what is on the server is here no more: {:?}", remote.spool());
 }
 
