@@ -92,8 +92,8 @@ async fn what_happened_is_told_in_its_order() {
     let mut worker = workers["workers"][0].clone();
     assert!(worker["last_heard_at"].take().is_string());
     let expected = json!({
-        "worker": "worker", "state": "active", "slots": 8, "used_slots": 0, "attempts": 0, "queues": ["default"], "namespace": null,
-        "last_heard_at": null, "version": "test", "hostname": "host", "pid": 7,
+        "worker": "worker", "state": "active", "slots": 8, "used_slots": 0, "attempts": 0, "queues": ["default"], "labels": {},
+        "namespace": null, "last_heard_at": null, "version": "test", "hostname": "host", "pid": 7,
     });
     assert_eq!(worker, expected);
 }
