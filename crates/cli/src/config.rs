@@ -5,13 +5,13 @@ mod secrets;
 mod show;
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
@@ -27,6 +27,7 @@ pub use self::{
     secrets::Secrets,
     show::Show,
 };
+use crate::tls;
 
 /// Everything that can be set. A key that is not known is an error.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -106,6 +107,28 @@ pub struct Server {
     pub lease_s: u64,
     /// Whether it may listen at more than this machine without TLS.
     pub allow_insecure: bool,
+    /// Where it listens with TLS besides, for other machines: `0.0.0.0:8443`. Needs `tls_certificate` and `tls_key`.
+    pub tls_listen: Option<SocketAddr>,
+    /// The file with the certificate for that, in PEM, and behind it those of who has signed it. It is read anew when it
+    /// changes.
+    pub tls_certificate: Option<PathBuf>,
+    /// The file with the certificate's private key, in PEM.
+    pub tls_key: Option<PathBuf>,
+}
+
+impl Server {
+    /// Where it listens with TLS, and by which certificate.
+    pub fn tls(&self) -> Result<Option<(SocketAddr, tls::Files)>> {
+        match (self.tls_listen, &self.tls_certificate, &self.tls_key) {
+            (None, None, None) => Ok(None),
+            (Some(listen), Some(certificate), Some(key)) => {
+                Ok(Some((listen, tls::Files { certificate: certificate.clone(), key: key.clone() })))
+            }
+            _ => bail!(
+                "server.tls_listen, server.tls_certificate and server.tls_key go together: set all three"
+            ),
+        }
+    }
 }
 
 impl Default for Server {
@@ -119,6 +142,9 @@ impl Default for Server {
             hosts: Vec::new(),
             lease_s: 30,
             allow_insecure: false,
+            tls_listen: None,
+            tls_certificate: None,
+            tls_key: None,
         }
     }
 }

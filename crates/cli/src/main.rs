@@ -17,6 +17,7 @@ mod reference;
 mod serve;
 mod server;
 mod standalone;
+mod tls;
 mod trial;
 mod worker;
 

@@ -11,6 +11,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use axum::{
+    Router,
+    serve::{Listener as _, ListenerExt as _},
+};
 use tokio::{
     net::{TcpListener, UnixListener},
     signal::unix::{SignalKind, signal},
@@ -44,6 +48,7 @@ use crate::{
     dag_files,
     keeper::{self, Supervisor, lock},
     presence::Presence,
+    tls::TlsListener,
 };
 
 /// A leader beside which there is no other server is not replaced: it need not say often that it is there.
@@ -67,8 +72,9 @@ pub fn main(home: Home, config: Config, with_keeper: bool) -> Result<()> {
     std::fs::create_dir_all(&dags).with_context(|| format!("can't make the folder {}", dags.display()))?;
     if !config.server.host.is_loopback() && !config.server.allow_insecure {
         bail!(
-            "{} is reachable from other machines, and passwords would travel unencrypted: put a proxy with TLS \
-             before it and set UPDRAFT__SERVER__ALLOW_INSECURE=true, or leave out --host",
+            "{} is reachable from other machines, and passwords would travel unencrypted: leave out --host, and listen \
+             there with TLS (UPDRAFT__SERVER__TLS_LISTEN), or put a proxy with TLS before it and set \
+             UPDRAFT__SERVER__ALLOW_INSECURE=true",
             config.server.host
         );
     }
@@ -86,7 +92,9 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
     let store = open(&url, &home, &config, alone).await?;
     let listener = listen(SocketAddr::new(config.server.host, config.server.port)).await?;
     let address = listener.local_addr()?;
-    let reached_at = reached_at(&config, address)?;
+    let tls = listen_with_tls(&config).await?;
+    let reached_at = reached_at(&config, address, tls.as_ref())?;
+    let seen_at = if tls.is_some() { reached_at.clone() } else { format!("http://{address}") };
     let mail = mail_server(&config)?;
     let socket = listen_for_workers(&home.socket())?;
 
@@ -129,7 +137,7 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
         leader: handle.clone(),
         workers: state.workers.clone(),
         config: config.engine(),
-        deliverer: deliverer(&config, &state, mail, address),
+        deliverer: deliverer(&config, &state, mail, seen_at),
         logs: state.logs.clone(),
         blobs: state.blobs.clone(),
         deployments: state.deployments.clone(),
@@ -142,11 +150,7 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
     let mut leading = tokio::spawn(leading.run(inbox));
 
     let routes = http::router(state).context("can't prepare to ask other servers")?;
-    let for_workers = routes.clone();
-    // Whoever guesses passwords is slowed down by the address he comes from.
-    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(socket, for_workers).await });
-    tokio::spawn(async move { axum::serve(listener, routes).await });
+    answer(routes, socket, listener, tls);
     let supervising = match with_keeper {
         true => Some(tokio::spawn(supervisor(&home, &config, readable)?.run())),
         false => None,
@@ -183,6 +187,28 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
     }
 }
 
+/// Listens where others reach this server with TLS, if they do.
+async fn listen_with_tls(config: &Config) -> Result<Option<TlsListener>> {
+    let Some((at, files)) = config.server.tls()? else { return Ok(None) };
+    let tls = TlsListener::bind(at, files).await?;
+    info!(address = %tls.local_addr()?, "listens with TLS");
+    Ok(Some(tls))
+}
+
+/// Answers whoever asks, until the program ends: the workers and commands of this machine, and others.
+fn answer(routes: Router, socket: UnixListener, listener: TcpListener, tls: Option<TlsListener>) {
+    let for_workers = routes.clone();
+    // Whoever guesses passwords is slowed down by the address he comes from.
+    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(socket, for_workers).await });
+    if let Some(tls) = tls {
+        let routes = routes.clone();
+        // The tap, of which nothing is wanted, tells where a connection comes from.
+        tokio::spawn(async move { axum::serve(tls.tap_io(|_| {}), routes).await });
+    }
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+}
+
 /// The database, brought up to date; an error where a server can't work with it.
 async fn open(url: &str, home: &Home, config: &Config, alone: bool) -> Result<Arc<dyn Store>> {
     if !alone && config.blob.url.is_none() {
@@ -198,16 +224,21 @@ async fn open(url: &str, home: &Home, config: &Config, alone: bool) -> Result<Ar
     Ok(store)
 }
 
-/// Where other servers and workers reach a server that listens at this address.
-fn reached_at(config: &Config, listens_at: SocketAddr) -> Result<String> {
+/// Where other servers and workers reach a server that listens at this address, and with TLS perhaps at another.
+fn reached_at(config: &Config, listens_at: SocketAddr, tls: Option<&TlsListener>) -> Result<String> {
     if let Some(address) = &config.server.address {
         return Ok(address.trim_end_matches('/').to_owned());
     }
-    if !listens_at.ip().is_unspecified() {
-        return Ok(format!("http://{listens_at}"));
+    let (scheme, at) = match tls {
+        Some(tls) => ("https", tls.local_addr()?),
+        None => ("http", listens_at),
+    };
+    // A certificate is for a name.
+    if tls.is_none() && !at.ip().is_unspecified() {
+        return Ok(format!("{scheme}://{at}"));
     }
     let name = nix::unistd::gethostname().context("this machine has no name: set server.address")?;
-    Ok(format!("http://{}:{}", name.to_string_lossy(), listens_at.port()))
+    Ok(format!("{scheme}://{}:{}", name.to_string_lossy(), at.port()))
 }
 
 /// How whoever started this server asks it for its DAGs from another terminal.
@@ -255,7 +286,7 @@ fn deliverer(
     config: &Config,
     state: &http::State,
     mail: Option<(MailServer, String)>,
-    address: SocketAddr,
+    seen_at: String,
 ) -> Deliverer {
     let base_url = config.server.base_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
     Deliverer {
@@ -263,7 +294,7 @@ fn deliverer(
         secrets: state.secrets.clone(),
         sender: Arc::new(Sender::default()),
         mail,
-        base_url: base_url.unwrap_or_else(|| format!("http://{address}")),
+        base_url: base_url.unwrap_or(seen_at),
         burst: config.alerts.digest.0.map(|within| Burst { singly: config.alerts.singly, within }),
     }
 }

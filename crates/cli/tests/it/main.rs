@@ -27,3 +27,4 @@ mod results;
 mod scripts;
 mod secrets;
 mod system;
+mod tls;
