@@ -49,6 +49,7 @@ test)
     has_postgresql || packages="$packages postgresql"
     has_mariadb || packages="$packages mariadb-server"
     has_sshd || packages="$packages openssh-server"
+    command -v openssl >/dev/null || packages="$packages openssl"
     has_venv || packages="$packages python3-venv"
     ;;
 *)

@@ -7,6 +7,19 @@ use serde_json::Value;
 use super::Client;
 use crate::failure::{Exit, Failure};
 
+/// What TLS failed by, where that is within this error.
+fn tls_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
+    if let Some(found) = error.downcast_ref() {
+        return Some(found);
+    }
+    // What one of these wraps is not its source.
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    match wrapped {
+        Some(wrapped) => tls_error(wrapped),
+        None => tls_error(error.source()?),
+    }
+}
+
 impl Client {
     /// Sends a request; an answer that says no is an error.
     pub(super) async fn checked(&self, request: RequestBuilder) -> Result<Response> {
@@ -43,6 +56,16 @@ impl Client {
 
     fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
         let server = self.server();
+        if let Some(error) = tls_error(error) {
+            let message = match error {
+                rustls::Error::InvalidCertificate(_) => format!(
+                    "{server} shows a certificate that this machine does not trust ({error}): set SSL_CERT_FILE to a file \
+                     with it, or with that of who has signed it"
+                ),
+                _ => format!("{server} can't be asked by TLS: {error}"),
+            };
+            return Failure::new(Exit::Failed, message).into();
+        }
         let message = match (error.is_timeout(), error.is_connect()) {
             (true, _) => format!("{server} does not answer"),
             (false, true) => {
