@@ -4,7 +4,7 @@ use std::{
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::system::{Done, System};
@@ -115,19 +115,12 @@ async fn a_certificate_that_is_renewed_is_used_without_a_restart() {
     let shared = system.shared();
     // What is half written is not used.
     std::fs::write(shared.join("used.pem"), "-----BEGIN CERTIFICATE-----\n").unwrap();
-    let began = Instant::now();
-    while !system.said().contains("the certificate stays as it was") {
-        assert!(began.elapsed() < Duration::from_secs(60), "{}", system.said());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    system.until(&["health"], |_| system.said().contains("the certificate stays as it was")).await;
     let renewed = certificate(&shared, "renewed");
     assert_ne!(trusting(&system, &renewed, &health).code, 0);
     std::fs::rename(shared.join("renewed.key"), shared.join("used.key")).unwrap();
     std::fs::copy(&renewed, shared.join("used.pem")).unwrap();
-    while trusting(&system, &renewed, &health).code != 0 {
-        assert!(began.elapsed() < Duration::from_secs(60), "{}", system.said());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    system.until(&["health"], |_| trusting(&system, &renewed, &health).code == 0).await;
 }
 
 #[tokio::test]
