@@ -63,17 +63,17 @@ impl Worker {
 
     /// Whether it takes work that needs this, when it has the slots free for it.
     pub fn takes(&self, needs: &Needs) -> bool {
-        self.joined && !self.draining && self.serves(needs) && self.has_all_of(needs)
+        self.joined && !self.draining && self.serves(needs)
     }
 
     /// Whether it took such work until it was told to stop.
     pub fn stops_taking(&self, needs: &Needs) -> bool {
-        self.joined && self.draining && self.serves(needs) && self.has_all_of(needs)
+        self.joined && self.draining && self.serves(needs)
     }
 
     /// Whether it took such work until its connection was gone.
     pub fn is_away_from(&self, needs: &Needs) -> bool {
-        !self.joined && self.serves(needs) && self.has_all_of(needs)
+        !self.joined && self.serves(needs)
     }
 
     /// Whether it works for one namespace alone.
@@ -81,8 +81,13 @@ impl Worker {
         self.namespace.is_some()
     }
 
+    /// Whether it is one for such work, were all its slots free.
+    fn serves(&self, needs: &Needs) -> bool {
+        self.is_for(needs) && self.has_all_of(needs)
+    }
+
     /// Whether it is there for this namespace and queue.
-    pub fn serves(&self, Needs { namespace, queue, .. }: &Needs) -> bool {
+    fn is_for(&self, Needs { namespace, queue, .. }: &Needs) -> bool {
         self.offer.queues.contains(queue) && self.namespace.as_ref().is_none_or(|own| own == namespace)
     }
 

@@ -88,8 +88,30 @@ impl Waiting {
         }
     }
 
+    /// The run's state, with the results where it is over.
     async fn look(&self) -> Result<Option<(Value, bool)>, Error> {
-        look(&self.shared, self.run, &self.results).await
+        let Self { shared, results, .. } = self;
+        let Some(run) = shared.store.run(self.run).await? else { return Ok(None) };
+        let state = run.row.state;
+        let mut line = json!({ "state": state });
+        if state.is_finished() && !results.is_empty() {
+            let mut found = BTreeMap::new();
+            for task in results {
+                let mut values = Vec::new();
+                let rows = shared.store.xcoms_of(run.row.key, &task.as_str().into(), "return_value").await?;
+                for row in &rows {
+                    values.push((row.ti.map_index, value_of(shared, &row.value).await?));
+                }
+                let value = match values.as_mut_slice() {
+                    [] => continue,
+                    [(MapIndex::NONE, value)] => value.take(),
+                    mapped => mapped.iter_mut().map(|(_, value)| value.take()).collect(),
+                };
+                found.insert(task.clone(), value);
+            }
+            line["results"] = json!(found);
+        }
+        Ok(Some((line, state.is_finished())))
     }
 }
 
@@ -103,29 +125,4 @@ async fn written(changes: &mut broadcast::Receiver<Arc<Change>>, run: RunKey) {
             Err(RecvError::Closed) => return std::future::pending().await,
         }
     }
-}
-
-/// A run's state, with the results where it is over.
-async fn look(shared: &Arc<Shared>, run: RunKey, results: &[String]) -> Result<Option<(Value, bool)>, Error> {
-    let Some(run) = shared.store.run(run).await? else { return Ok(None) };
-    let state = run.row.state;
-    let mut line = json!({ "state": state });
-    if state.is_finished() && !results.is_empty() {
-        let mut found = BTreeMap::new();
-        for task in results {
-            let mut values = Vec::new();
-            let rows = shared.store.xcoms_of(run.row.key, &task.as_str().into(), "return_value").await?;
-            for row in &rows {
-                values.push((row.ti.map_index, value_of(shared, &row.value).await?));
-            }
-            let value = match values.as_mut_slice() {
-                [] => continue,
-                [(MapIndex::NONE, value)] => value.take(),
-                mapped => mapped.iter_mut().map(|(_, value)| value.take()).collect(),
-            };
-            found.insert(task.clone(), value);
-        }
-        line["results"] = json!(found);
-    }
-    Ok(Some((line, state.is_finished())))
 }
