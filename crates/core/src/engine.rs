@@ -346,8 +346,10 @@ impl Engine {
         }
     }
 
+    /// The run and the task of a task instance. A worker may name one that is not there: it was given it by the leader
+    /// after this one, who gave the run's number to another run.
     fn spec(&self, key: TiKey) -> Option<(&Run, &crate::TaskSpec)> {
         let run = self.runs.get(&key.run)?;
-        Some((run, run.dag.task(key.task)))
+        Some((run, run.dag.spec().tasks.get(key.task.usize())?))
     }
 }

@@ -73,6 +73,18 @@ fn an_earlier_life_of_a_worker_is_told_to_end_and_counts_no_more() {
 }
 
 #[test]
+fn a_worker_that_has_a_task_of_another_leaders_run_of_that_number_is_told_to_end_it() {
+    let mut world = World::new(1);
+    world.put(dag("d", &["a"], &[]));
+    let run = world.trigger("d");
+    let given = world.assigned()[0];
+    let elsewhere = AttemptId { ti: TiKey { task: TaskIx(6), ..given.ti }, ..given };
+    world.join(1, 2, vec![given, elsewhere]);
+    assert!(world.told.contains(&ToWorker::Cancel(elsewhere)), "{:?}", world.told);
+    assert_eq!(world.state(run, "a"), S::Queued);
+}
+
+#[test]
 fn attempts_lost_too_often_in_a_row_fail() {
     let mut world = World::new(8);
     world.put(dag("d", &["a"], &[]));
