@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Map, Value};
 use updraft_core::{
-    MapIndex, ResultArg, TaskId, TiKey,
+    MapIndex, ResultArg, TaskId,
     input::{AttemptEnd, Outcome},
     protocol::{Connection, Order, XcomFound, XcomQuery},
     put_arguments,
@@ -269,8 +269,9 @@ impl Job<'_> {
 
     /// What names this task instance's work to others: the same for each try of it, since one before may have been done
     /// after all, and another once it is cleared, which asks for the work to be done again.
+    #[cfg(any(feature = "email", feature = "sms"))]
     pub(crate) fn work_id(&self) -> String {
-        let TiKey { run, task, map_index } = self.order.attempt.ti;
+        let updraft_core::TiKey { run, task, map_index } = self.order.attempt.ti;
         let cleared = self.order.task.tries_before;
         format!("{run}.{}.{map_index}.{cleared}.{}", task.0, self.run_began())
     }

@@ -19,7 +19,7 @@ use updraft_core::{
     input::{AttemptEnd, Outcome},
 };
 
-use self::bucket::Fault;
+use self::bucket::{Account, Fault};
 pub(super) use self::{
     buckets::{CREATE as CREATE_BUCKET, DELETE as DELETE_BUCKET},
     copy::ENTRY as COPY,
@@ -29,10 +29,12 @@ pub(super) use self::{
     sensor::ENTRY as SENSOR,
     upload::{CREATE, UPLOAD},
 };
+use super::connection::Trying;
 use crate::{
-    Work,
+    Refused, Work,
     catalog::{Entry, Written, argument::BadArgument},
     outcome::with_result,
+    prepare::Job,
     work::{NativeTask, TaskContext, TaskFuture},
 };
 
@@ -75,6 +77,12 @@ impl<D: Deed> NativeTask for Task<D> {
             }
         })
     }
+}
+
+/// Tries the account of a connection.
+pub(super) fn tried(job: &Job<'_>, conn_id: &str) -> Result<Trying, Refused> {
+    let account = Account::of(job, conn_id)?;
+    Ok(Box::pin(async move { account.try_keys().await }))
 }
 
 /// Refuses what Airflow's operators can and these can't, rather than leave it out unsaid.

@@ -16,7 +16,10 @@ use updraft_core::{
     protocol::Connection,
 };
 
-use super::http::{Answer, Longest, Request};
+use super::{
+    connection::Trying,
+    http::{Client, Longest, Request},
+};
 use crate::{
     Refused, Work,
     catalog::{
@@ -188,9 +191,28 @@ pub(crate) fn address(connection: &Connection) -> Result<Url, &'static str> {
 }
 
 /// Whether a connection has a token of Slack's API rather than a webhook.
+#[cfg(feature = "alerts")]
 pub(crate) fn is_of_api(connection: &Connection) -> bool {
     connection.conn_type == "slack"
         || connection.password.as_deref().unwrap_or_default().trim().starts_with("xox")
+}
+
+/// Tries a token of Slack's API, by the method that is there for it.
+pub(super) fn tried(job: &Job<'_>, connection: &Connection) -> Result<Trying, Refused> {
+    let bad = |why: String| job.bad((Some("conn_id"), why));
+    let timeout = patience(connection, None).map_err(bad)?;
+    let request = to_api(connection, "auth.test", &Value::Object(Map::new()), timeout);
+    let request = request.map_err(|why| bad(format!("can't be used: {why}")))?;
+    Ok(Box::pin(async move {
+        let answer = Client::default().ask(&request, Longest::Cut(post::LONGEST_ANSWER)).await;
+        let answer = answer.map_err(|unanswered| unanswered.why)?;
+        let said: Value = serde_json::from_str(&answer.text()).unwrap_or_default();
+        if said.get("ok") != Some(&Value::Bool(true)) {
+            return Err(format!("{} gave {}{}", request.shown, answer.reason(), post::refusal(&said)));
+        }
+        let named = |name: &str| said.get(name).and_then(Value::as_str).unwrap_or("somebody").to_owned();
+        Ok(format!("logged in to Slack as {} of {}", named("user"), named("team")))
+    }))
 }
 
 /// The address of a method of Slack's API, and the token to ask it with. As Airflow's `SlackHook` has it, the extra
@@ -247,6 +269,7 @@ fn of_extra<'a>(connection: &'a Connection, name: &str) -> Option<&'a Value> {
 
 /// What Slack's API says of troubles of its own (its page on each method lists the errors); others come again
 /// however often it is asked.
+#[cfg(feature = "alerts")]
 const PASSING: &[&str] = &[
     "fatal_error",
     "internal_error",
@@ -259,7 +282,8 @@ const PASSING: &[&str] = &[
 ];
 
 /// Whether Slack's API refuses for a reason that another try would meet too, such as a channel that is not there.
-pub(crate) fn stays_wrong(answer: &Answer) -> bool {
+#[cfg(feature = "alerts")]
+pub(crate) fn stays_wrong(answer: &super::http::Answer) -> bool {
     let said: Option<Value> = serde_json::from_str(&answer.text()).ok();
     let error = said.as_ref().and_then(|said| said.get("error")).and_then(Value::as_str);
     error.is_some_and(|error| !PASSING.contains(&error))

@@ -347,6 +347,25 @@ fn wrong_keys_a_missing_bucket_and_a_missing_object_are_told_with_the_mend() {
 }
 
 #[test]
+fn an_account_is_tried_and_nothing_is_changed() {
+    let server = Server::start();
+    let args = json!({"conn_id": "aws_default"});
+    let tried = server.run("connection_test", args.clone());
+    succeeds(&tried);
+    let place = server.connection().extra["endpoint_url"].as_str().unwrap().to_owned();
+    let works = format!("the connection `aws_default` works: {place} knows its keys");
+    assert!(tried.log[0].contains(&works), "{:?}", tried.log);
+    let mut wrong = server.connection();
+    wrong.password = Some("s3cret-that-is-wrong".into());
+    let refused = run(&world(wrong), "connection_test", args.clone());
+    assert!(refused.failure().contains("SignatureDoesNotMatch"), "{:?}", refused.outcome);
+    assert!(refused.failure().contains("(secret access key)"), "{:?}", refused.outcome);
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let away = run(&server.through(gone), "connection_test", args);
+    assert!(away.failure().contains("check the connection's endpoint_url"), "{:?}", away.outcome);
+}
+
+#[test]
 fn what_tasks_are_kept_from_is_neither_sent_nor_overwritten() {
     let server = Server::start();
     server.put("s3://lake/a", "a");

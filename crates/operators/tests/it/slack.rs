@@ -248,6 +248,26 @@ fn what_the_api_refuses_is_a_failure_whatever_the_status() {
 }
 
 #[test]
+fn a_token_is_tried_without_a_message_and_a_webhook_can_t_be() {
+    let server = Server::start(&[
+        r#"200 OK|{"ok": true, "user": "reports", "team": "Shop"}"#,
+        r#"200 OK|{"ok": false, "error": "invalid_auth"}"#,
+    ]);
+    let world = api(&server.address);
+    let order = order("connection_test", json!({"conn_id": "slack_api_default"}));
+    let mut tried = || run_native(prepare(&order, &world).unwrap());
+    let ended = tried();
+    assert_eq!(ended.outcome.end, AttemptEnd::Success, "{:?}", ended.outcome.message);
+    assert!(ended.log[0].contains("logged in to Slack as reports of Shop"), "{:?}", ended.log);
+    assert!(tried().failure().contains("check the connection's password, the token"));
+    assert_eq!(server.asked()[0].line, "POST /api/auth.test HTTP/1.1");
+    let webhook = self::world("127.0.0.1:9");
+    let order = self::order("connection_test", json!({"conn_id": "alerts"}));
+    let refused = prepare(&order, &webhook).unwrap_err().to_string();
+    assert!(refused.contains("without posting something"), "{refused}");
+}
+
+#[test]
 fn what_can_t_be_posted_by_the_api_is_refused_with_the_mend() {
     for (args, mend) in [
         (json!({}), "needs `text`, `blocks` or `attachments`"),

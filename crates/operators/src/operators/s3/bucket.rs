@@ -4,11 +4,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use object_store::{
     BackoffConfig, ClientOptions, ObjectStoreExt, RetryConfig,
-    aws::{AmazonS3, AmazonS3Builder},
+    aws::{AmazonS3, AmazonS3Builder, AwsCredential},
     client::{HttpClient, HttpConnector},
     path::Path,
 };
-use reqwest::redirect::Policy;
+use reqwest::{Url, redirect::Policy};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -110,6 +110,23 @@ impl Account {
     /// Where it is, for people.
     pub(super) fn shown(&self) -> String {
         self.endpoint.clone().unwrap_or_else(|| format!("Amazon S3 in {}", self.region))
+    }
+
+    /// The address that all buckets are below.
+    pub(super) fn root(&self) -> Result<Url, String> {
+        let of_amazon = || format!("https://s3.{}.amazonaws.com", self.region);
+        let root = self.endpoint.clone().unwrap_or_else(of_amazon);
+        Url::parse(&root)
+            .map_err(|error| format!("the connection's endpoint_url {root} is no address: {error}"))
+    }
+
+    /// What its requests are signed with.
+    pub(super) fn credential(&self) -> AwsCredential {
+        AwsCredential {
+            key_id: self.key_id.clone(),
+            secret_key: self.secret.clone(),
+            token: self.token.clone(),
+        }
     }
 
     /// A bucket of it. Whether it is there, the first request tells.

@@ -4,8 +4,13 @@
 
 use std::time::Duration;
 
-use object_store::{aws::AwsAuthorizer, client::HttpRequest, path::Path, signer::Signer};
-use reqwest::{Method, StatusCode};
+use object_store::{
+    aws::{AwsAuthorizer, AwsCredential},
+    client::HttpRequest,
+    path::Path,
+    signer::Signer,
+};
+use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
 use updraft_core::TaskKind;
 
@@ -171,21 +176,53 @@ impl Account {
         let mut url = signed.map_err(unsigned)?;
         url.set_query(None);
         let credential = bucket.store.credentials().get_credential().await.map_err(unsigned)?;
+        self.send(&credential, &method, url, body)
+            .await
+            .map_err(|why| bucket.fault(format!("asking for it ({method}) failed: {why}")))
+    }
+
+    /// Sends what is signed, and takes the answer, whatever that is.
+    async fn send(
+        &self,
+        credential: &AwsCredential,
+        method: &Method,
+        url: Url,
+        body: String,
+    ) -> Result<Answer, String> {
         let mut request = HttpRequest::new(body.clone().into());
         *request.method_mut() = method.clone();
-        *request.uri_mut() =
-            url.as_str().parse().map_err(|error| bucket.fault(format!("{url} is no address: {error}")))?;
-        let authorizer = AwsAuthorizer::new(&credential, "s3", self.region());
-        authorizer.try_authorize(&mut request, None).map_err(unsigned)?;
+        *request.uri_mut() = url.as_str().parse().map_err(|error| format!("{url} is no address: {error}"))?;
+        let authorizer = AwsAuthorizer::new(credential, "s3", self.region());
+        authorizer.try_authorize(&mut request, None).map_err(|error| error.to_string())?;
         let headers = request.headers().clone();
         let told = |error: reqwest::Error| {
-            let mend = "check the connection's endpoint_url, and whether the server runs";
-            bucket.fault(format!("asking for it ({method}) failed: {error}: {mend}"))
+            format!("{error}: check the connection's endpoint_url, and whether the server runs")
         };
         let request = self.client().request(method.clone(), url).headers(headers).timeout(PATIENCE);
         let response = request.body(body).send().await.map_err(told)?;
         let status = response.status();
         Ok(Answer { status, text: response.text().await.map_err(told)? })
+    }
+
+    /// Asks for the names of all buckets: whether the keys are known there.
+    pub(super) async fn try_keys(&self) -> Result<String, String> {
+        let root = self.root()?;
+        let answer = self.send(&self.credential(), &Method::GET, root, String::new()).await?;
+        let place = self.shown();
+        match (answer.status, of_tag(&answer.text, "Code")) {
+            (status, _) if status.is_success() => Ok(format!("{place} knows its keys")),
+            // It says that of keys that it knows alone.
+            (StatusCode::FORBIDDEN, Some("AccessDenied")) => {
+                Ok(format!("{place} knows its keys, which may not list buckets"))
+            }
+            (status, _) => {
+                let said = said_by_server(&answer.text).map(|said| format!(" ({said})")).unwrap_or_default();
+                Err(format!(
+                    "{place} gave {status}{said}: check the connection's login (access key id), its password (secret \
+                     access key), and its extra fields endpoint_url and region_name"
+                ))
+            }
+        }
     }
 }
 

@@ -52,7 +52,7 @@ arguments! {
 }
 
 /// Slack repeats the message in its answer, and takes none of more than 40,000 letters.
-const LONGEST_ANSWER: usize = 1024 * 1024;
+pub(super) const LONGEST_ANSWER: usize = 1024 * 1024;
 
 pub(in crate::operators) const ENTRY: Entry = Entry {
     name: "SlackAPIPostOperator",
@@ -148,7 +148,7 @@ impl NativeTask for Posting {
 }
 
 /// What Slack has against it, and the mend where it is known.
-fn refusal(said: &Value) -> String {
+pub(super) fn refusal(said: &Value) -> String {
     let Some(error) = said.get("error").and_then(Value::as_str) else {
         return ", and no answer of Slack's API: check the connection's `base_url`".to_owned();
     };
