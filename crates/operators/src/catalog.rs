@@ -127,6 +127,16 @@ impl Entry {
         self.arguments.iter().copied().flatten()
     }
 
+    /// What the names of files with templates end with; as in Airflow, some operators are told by `templates_exts`.
+    pub(crate) fn ends<'a>(&self, args: &'a Map<String, Value>) -> Vec<&'a str> {
+        let given: Vec<&str> = match args.get("templates_exts") {
+            Some(Value::Array(ends)) => ends.iter().filter_map(Value::as_str).collect(),
+            Some(Value::String(end)) => vec![end],
+            Some(_) | None => Vec::new(),
+        };
+        if given.is_empty() { self.template_ext.to_vec() } else { given }
+    }
+
     pub(crate) fn bad(&self, (argument, reason): (Option<&str>, String)) -> BadOperator {
         BadOperator::Arguments {
             operator: self.name,

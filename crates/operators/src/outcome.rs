@@ -160,7 +160,12 @@ fn with_envelope(by_code: Outcome, file: &[u8]) -> Outcome {
             };
         }
     };
-    if by_code.end == AttemptEnd::Failed && envelope.end == EnvelopeEnd::Success {
+    let by_code_alone = match by_code.end {
+        AttemptEnd::Skipped => true,
+        AttemptEnd::Failed => envelope.end == EnvelopeEnd::Success,
+        _ => false,
+    };
+    if by_code_alone {
         return by_code;
     }
     let mut outcome = Outcome {
@@ -194,6 +199,7 @@ mod tests {
             stdin: None,
             result,
             skip_exit_codes: vec![99],
+            environment: None,
         }
     }
 

@@ -89,9 +89,10 @@ pub fn prepare(order: &Order, host: &dyn Host) -> Result<Prepared, Refused> {
     let (written, found) = mapped_arguments(order, host)?;
     put_arguments(&mut args, written);
     let renderer = Renderer::new(order, host)?;
+    let ends = entry.ends(&order.args);
     for (name, value) in &mut args {
         if known(entry, name)?.templated {
-            *value = renderer.render(name, value, entry.template_ext)?;
+            *value = renderer.render(name, value, &ends)?;
         }
     }
     // What other tasks left is a value and no template: who writes a result is not who writes the DAG. Airflow
@@ -123,24 +124,25 @@ pub fn prepare(order: &Order, host: &dyn Host) -> Result<Prepared, Refused> {
 /// by itself is not known before.
 pub fn is_literal(order: &Order) -> bool {
     let Ok(entry) = find(&order.operator) else { return true };
+    let ends = entry.ends(&order.args);
     order.task.mapping.is_none()
         && order.task.map_index_template.is_none()
         && !entry.arguments().any(|argument| argument.expects == Expression::EXPECTS)
         && order.task.inputs.is_empty()
-        && order.args.values().all(|value| plain(value, entry))
+        && order.args.values().all(|value| plain(value, &ends))
 }
 
-fn plain(value: &Value, entry: &Entry) -> bool {
+fn plain(value: &Value, ends: &[&str]) -> bool {
     if ResultArg::in_argument(value).is_some() {
         return false;
     }
     match value {
         Value::String(text) => {
-            let names_file = entry.template_ext.iter().any(|ext| text.ends_with(ext));
+            let names_file = ends.iter().any(|end| text.ends_with(end));
             !names_file && !["{{", "{%", "{#"].iter().any(|mark| text.contains(mark))
         }
-        Value::Array(items) => items.iter().all(|item| plain(item, entry)),
-        Value::Object(map) => map.values().all(|value| plain(value, entry)),
+        Value::Array(items) => items.iter().all(|item| plain(item, ends)),
+        Value::Object(map) => map.values().all(|value| plain(value, ends)),
         Value::Null | Value::Bool(_) | Value::Number(_) => true,
     }
 }
@@ -212,6 +214,11 @@ impl Job<'_> {
         if !text.is_empty() {
             self.secrets.borrow_mut().push(text.to_owned());
         }
+    }
+
+    /// Whether a secret that was looked up stands in this text.
+    pub(crate) fn has_secret(&self, text: &str) -> bool {
+        self.secrets.borrow().iter().any(|secret| text.contains(secret))
     }
 
     /// Secrets to be handed over. They are masked from now on.

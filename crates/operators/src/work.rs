@@ -43,6 +43,24 @@ pub struct ProcessPlan {
     pub result: ResultRule,
     /// These exit codes mean that it is skipped.
     pub skip_exit_codes: Vec<i32>,
+    /// The environment of Python whose programs come before all others.
+    pub environment: Option<PythonEnvironment>,
+}
+
+/// An environment of Python, a `venv`. A worker makes it once for all who want the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PythonEnvironment {
+    /// The Python that it is made of: `python3`, `python3.12`.
+    pub python: String,
+    /// The packages in it, as the text of a file of requirements.
+    pub requirements: String,
+    /// Whether the packages are in it that are installed for that Python.
+    pub system_site_packages: bool,
+    /// More arguments of `pip install`.
+    pub pip_options: Vec<String>,
+    /// Where packages come from, the index first; where the worker is set to have them from, where this is `None`. May
+    /// hold secrets.
+    pub index_urls: Option<Vec<String>>,
 }
 
 /// What a [`ProcessPlan`] starts.

@@ -16,6 +16,7 @@ mod host;
 mod lease;
 mod logs;
 mod macros;
+mod remarks;
 mod runs;
 mod templates;
 mod wanted;

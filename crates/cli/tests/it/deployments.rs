@@ -199,6 +199,60 @@ job:
 }
 
 #[tokio::test]
+async fn a_function_has_an_environment_that_is_made_once_for_all_who_ask_for_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let wheel = folder.path().join("spoken-1.0-py3-none-any.whl");
+    assert!(
+        std::process::Command::new("python3").args(["-c", WHEEL]).arg(&wheel).status().unwrap().success()
+    );
+    let job = "import sys\n\n\ndef word():\n    import spoken\n    return [spoken.WORD, sys.prefix]\n\n\n\
+               def prefix():\n    return [\"spoken\" in sys.modules, sys.prefix]\n";
+    let dag = format!(
+        "
+job:
+  default_args:
+    start_date: 2024-01-01
+    retries: 0
+    python_callable_file: job.py
+  tasks:
+    asks: {{operator: python_virtualenv, python_callable_name: word, requirements: [\"{wheel}\"], index_urls: []}}
+    same:
+      decorator: airflow.sdk.task.virtualenv
+      python_callable_name: word
+      requirements: [\"{wheel}\"]
+      index_urls: []
+      dependencies: [asks]
+    bare: {{operator: python_virtualenv, python_callable_name: prefix, system_site_packages: false}}
+    none: {{operator: python_virtualenv, python_callable_name: prefix, requirements: [no-such], index_urls: []}}
+    old: {{operator: python_virtualenv, python_callable_name: prefix, python_version: \"2.1\"}}
+",
+        wheel = wheel.display()
+    );
+    let mut system = System::new(&[("job.py", job), ("job.yml", &dag)]);
+    system.start(8);
+    system.until(&["health"], |done| done.code == 0).await;
+    system.run(&["dags", "trigger", "job", "--run-id", "r"]).good();
+    system.runs_over(1, Duration::from_secs(120)).await;
+    let tis = system.tis().await;
+    let ti = |task: &str| tis.iter().find(|ti| &*ti.row.task_id == task).unwrap();
+    let asked = system.result(ti("asks")).await;
+    assert_eq!(asked[0], "packaged", "{}", system.log(ti("asks")));
+    assert_eq!(system.result(ti("same")).await, asked, "{}", system.log(ti("same")));
+    let installed =
+        ["asks", "same"].map(|task| system.log(ti(task)).contains("Installing what the task asks for"));
+    assert_eq!(installed, [true, false]);
+    let bare = system.result(ti("bare")).await;
+    assert_eq!(bare[0], false);
+    assert_ne!(bare[1], asked[1]);
+    for (task, why) in
+        [("none", "what the task asks for can't be installed"), ("old", "it needs `python2.1`")]
+    {
+        assert_eq!(ti(task).row.state.name(), TiStateName::Failed);
+        assert!(system.log(ti(task)).contains(why), "{}", system.log(ti(task)));
+    }
+}
+
+#[tokio::test]
 async fn a_deployment_that_is_killed_in_its_midst_counts_whole_or_not_at_all() {
     let mut system = System::new(&[]);
     let folder = tempfile::tempdir().unwrap();

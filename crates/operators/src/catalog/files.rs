@@ -22,13 +22,14 @@ pub struct NamedFile<'a> {
 pub fn files<'a>(operator: &str, args: &'a Map<String, Value>) -> Vec<NamedFile<'a>> {
     let mut found = Vec::new();
     let Some(entry) = native(operator) else { return found };
+    let ends = entry.ends(args);
     for argument in entry.arguments() {
         let Some((name, value)) = args.get_key_value(argument.name) else { continue };
         // All that are called so name code that lies beside the DAG file.
         if name.ends_with("_file") {
             found.extend(value.as_str().map(|path| NamedFile { argument: name, path, template: false }));
         } else if argument.templated {
-            templates(name, value, entry.template_ext, &mut found);
+            templates(name, value, &ends, &mut found);
         }
     }
     found.retain(|file| !is_template(file.path) && !file.path.starts_with('/') && !file.path.is_empty());

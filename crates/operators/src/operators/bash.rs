@@ -87,7 +87,9 @@ fn run(job: &Job<'_>, bash_command: String, results: Vec<String>) -> Result<Work
     let inherit_env = args.env.is_none() || args.append_env;
     let mut env = args.env.unwrap_or_default();
     env.extend(job.airflow_variables());
-    let command = if bash_command.len() > LONGEST_ARGUMENT {
+    // What stands in a program's arguments, everybody on the machine can read.
+    let in_file = bash_command.len() > LONGEST_ARGUMENT || job.has_secret(&bash_command);
+    let command = if in_file {
         Command::Script { text: bash_command, interpreter: vec!["bash".into()], arguments: results }
     } else {
         let mut argv = vec!["bash".to_owned(), "-c".into(), bash_command];
@@ -108,6 +110,7 @@ fn run(job: &Job<'_>, bash_command: String, results: Vec<String>) -> Result<Work
         stdin: None,
         result: job.result_rule(ResultRule::LastLine),
         skip_exit_codes: skip_codes(job, args.skip_on_exit_code),
+        environment: None,
     }))
 }
 

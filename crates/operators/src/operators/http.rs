@@ -6,10 +6,12 @@ mod operator;
 mod request;
 mod sensor;
 
+#[cfg(any(feature = "alerts", feature = "sms"))]
+pub(crate) use self::client::Answer;
+#[cfg(any(feature = "slack", feature = "sms"))]
+pub(crate) use self::request::Request;
 #[cfg(feature = "sms")]
 pub(crate) use self::request::{address, form, header_map, pairs};
-#[cfg(any(feature = "slack", feature = "sms"))]
-pub(crate) use self::{client::Answer, request::Request};
 pub(crate) use self::{
     client::{Client, Longest},
     request::{Call, Site},

@@ -1,7 +1,8 @@
 //! `PythonOperator`, `BranchPythonOperator`, `ShortCircuitOperator`: a function of a Python file, called in
-//! a process of its own by the runner `python/runner.py`. Operators that are classes of their authors: [`class`]. One that
-//! waits until a function says so: [`sensor`].
+//! a process of its own by the runner `python/runner.py`. The same in a Python of their own: [`apart`]. Operators that
+//! are classes of their authors: [`class`]. One that waits until a function says so: [`sensor`].
 
+pub(super) mod apart;
 pub mod callback;
 #[cfg(any(feature = "http", feature = "sql"))]
 pub(super) mod check;
@@ -19,7 +20,7 @@ use crate::{
     HostError, Refused, Work,
     catalog::{
         Entry, Written,
-        argument::{BadArgument, Strings, arguments},
+        argument::{BadArgument, OneOrMore, Strings, arguments},
         class_of,
     },
     files::Files,
@@ -44,6 +45,9 @@ arguments! {
         objects op_kwargs: Map<String, Value>,
         /// Rendered, and in the context as `templates_dict`.
         templated templates_dict: Option<Map<String, Value>>,
+    } accepted {
+        /// A text in arguments that are templates and ends so, such as `.sql`, is the name of a file that is one.
+        templates_exts: OneOrMore,
     }
 }
 
@@ -193,23 +197,27 @@ pub(super) fn kind(written: &Written<'_>) -> Result<TaskKind, BadArgument> {
 }
 
 fn plan(job: &Job<'_>, mode: &str, skip_all: bool) -> Result<Work, Refused> {
+    plan_of(job, mode, json!({"skip_all": skip_all})).map(Work::Process)
+}
+
+/// The process of a function that may leave what it returns; `own` is what only this kind has of orders.
+fn plan_of(job: &Job<'_>, mode: &str, own: Value) -> Result<ProcessPlan, Refused> {
     let args = job.read(ReturnArgs::read)?;
-    let own = json!({
-        "skip_all": skip_all,
+    let returned = json!({
         "show_return_value": args.show_return_value_in_logs,
         "multiple_outputs": args.multiple_outputs,
     });
-    call(job, mode, own)
+    call(job, mode, [returned, own])
 }
 
 /// The process that calls the function that the arguments name; `own` is what only this mode has of orders.
-fn call(job: &Job<'_>, mode: &str, own: Value) -> Result<Work, Refused> {
+fn call<const N: usize>(job: &Job<'_>, mode: &str, own: [Value; N]) -> Result<ProcessPlan, Refused> {
     let secrets = job.read(SecretArgs::read)?.secrets;
-    Ok(Work::Process(ProcessPlan { secrets: job.secrets(secrets), ..process(job, mode, own)? }))
+    Ok(ProcessPlan { secrets: job.secrets(secrets), ..process(job, mode, own)? })
 }
 
 /// The same, without secrets.
-fn process(job: &Job<'_>, mode: &str, own: Value) -> Result<ProcessPlan, Refused> {
+fn process<const N: usize>(job: &Job<'_>, mode: &str, own: [Value; N]) -> Result<ProcessPlan, Refused> {
     let args = job.read(FunctionArgs::read)?;
     let function = [args.python_callable, args.python_callable_name, args.python_callable_file];
     let callable = CALLABLE.callable(job, function).ok_or_else(|| job.bad(CALLABLE.missing()))?;
@@ -226,8 +234,10 @@ fn process(job: &Job<'_>, mode: &str, own: Value) -> Result<ProcessPlan, Refused
         "do_xcom_push": job.order.task.do_xcom_push,
         "context": context(job.order),
     });
-    if let (Value::Object(orders), Value::Object(own)) = (&mut orders, own) {
-        orders.extend(own);
+    for own in own {
+        if let (Value::Object(orders), Value::Object(own)) = (&mut orders, own) {
+            orders.extend(own);
+        }
     }
     Ok(runner(job.order, &orders, ResultRule::Envelope))
 }
@@ -245,7 +255,7 @@ enum CommandEnd {
 /// The command that the function returns, which the arguments name.
 pub(super) fn command_of(job: &Job<'_>) -> Result<String, Refused> {
     let ended = |end, why| Err(Refused::Ended(end, why));
-    let answer = job.host.call(&process(job, "command", json!({}))?);
+    let answer = job.host.call(&process(job, "command", [])?);
     let answer = answer.map_err(|HostError(why)| Refused::Missing(why))?;
     match serde_json::from_value(answer) {
         Ok(CommandEnd::Command(command)) => Ok(command),
@@ -347,6 +357,7 @@ fn runner_in(env: BTreeMap<String, String>, orders: &Value, result: ResultRule) 
         stdin: Some(orders.to_string().into_bytes()),
         result,
         skip_exit_codes: Vec::new(),
+        environment: None,
     }
 }
 

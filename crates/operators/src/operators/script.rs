@@ -122,6 +122,7 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
         stdin: args.stdin.map(|value| as_text(&value).into_bytes()),
         result: job.result_rule(result),
         skip_exit_codes: skip_codes(job, args.skip_on_exit_code),
+        environment: None,
     }))
 }
 

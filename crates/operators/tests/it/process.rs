@@ -1,5 +1,6 @@
 //! `BashOperator`, `ScriptOperator` and the Python operators with real shells and interpreters.
 
+mod apart;
 mod api;
 mod bash_function;
 mod class;
@@ -182,7 +183,15 @@ fn a_secret_is_not_in_what_is_shown_of_the_arguments() {
     assert_eq!(prepared.rendered, json!({"bash_command": "echo ***", "env": {"K": "***"}}));
     assert!(prepared.secrets.contains(&"t0ps3cret".to_owned()));
     let Work::Process(plan) = prepared.work else { panic!("no process") };
+    // Nor is it among the arguments of a process, which everybody on the machine can read.
+    assert!(
+        matches!(&plan.command, work::Command::Script { arguments, .. } if arguments.is_empty()),
+        "{plan:?}"
+    );
     assert_eq!(run(&plan, None).result(), json!("t0ps3cret"));
+    let sensor = json!({"bash_command": "tr '\\0' ' ' </proc/$$/cmdline; echo {{ var.value.key }}"});
+    let looks = run(&self::prepared(&self::order("BashSensor", sensor), &world), None);
+    assert!(looks.output.contains("bash /dev/fd/3 t0ps3cret"), "{}", looks.output);
 }
 
 /// Who leaves a result is not who writes the DAG: Airflow renders neither of these, and both of what is written.

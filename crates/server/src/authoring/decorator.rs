@@ -19,20 +19,62 @@ const MODULES: [&str; 3] = ["airflow.sdk.definitions.decorators.", "airflow.sdk.
 const OF_PROVIDER: &str = "airflow.providers.standard.decorators.";
 
 /// What of a decorated task is the operator's; the rest is the function's.
-const OF_OPERATOR: [&str; 6] = [
+const OF_OPERATOR: [&str; 7] = [
     "python_callable",
     "python_callable_name",
     "python_callable_file",
     "multiple_outputs",
     "templates_dict",
+    "templates_exts",
     "show_return_value_in_logs",
 ];
 
-/// What besides is the operator's, where the function returns its command.
-const OF_BASH: [&str; 6] = ["env", "append_env", "secrets", "cwd", "skip_on_exit_code", "output_encoding"];
-
-/// The operator of such a function.
+/// The operator of a function that returns its command.
 const BASH: &str = "BashFunctionOperator";
+
+/// What besides is the operator's, where the function returns its command.
+const OF_BASH: &[&str] = &["env", "append_env", "secrets", "cwd", "skip_on_exit_code", "output_encoding"];
+
+/// The same where the function is in a Python that is there.
+const OF_EXTERNAL: &[&str] = &[
+    "python",
+    "env_vars",
+    "inherit_env",
+    "string_args",
+    "skip_on_exit_code",
+    "serializer",
+    "expect_airflow",
+    "expect_pendulum",
+    "secrets",
+];
+
+/// The same where it is in an environment that is made for it.
+const OF_ENVIRONMENT: &[&str] = &[
+    "requirements",
+    "python_version",
+    "system_site_packages",
+    "pip_install_options",
+    "index_urls",
+    "index_urls_from_connection_ids",
+    "venv_cache_path",
+    "env_vars",
+    "inherit_env",
+    "string_args",
+    "skip_on_exit_code",
+    "serializer",
+    "expect_airflow",
+    "secrets",
+];
+
+/// What of a decorated task is this operator's alone.
+fn own_of(operator: Option<&str>) -> &'static [&'static str] {
+    match operator {
+        Some(BASH) => OF_BASH,
+        Some("ExternalPythonOperator" | "BranchExternalPythonOperator") => OF_EXTERNAL,
+        Some("PythonVirtualenvOperator" | "BranchPythonVirtualenvOperator") => OF_ENVIRONMENT,
+        Some(_) | None => &[],
+    }
+}
 
 /// The argument that all of the function's are in.
 const KWARGS: &str = "op_kwargs";
@@ -47,9 +89,18 @@ pub(super) fn operator(node: &Node, problems: &mut Problems) -> Option<&'static 
         "task.short_circuit" | "short_circuit.short_circuit_task" => Some("ShortCircuitOperator"),
         "task.sensor" | "sensor.sensor_task" => Some("PythonSensor"),
         "task.bash" | "bash.bash_task" => Some(BASH),
+        "task.virtualenv" | "python_virtualenv.virtualenv_task" => Some("PythonVirtualenvOperator"),
+        "task.branch_virtualenv" | "branch_virtualenv.branch_virtualenv_task" => {
+            Some("BranchPythonVirtualenvOperator")
+        }
+        "task.external_python" | "external_python.external_python_task" => Some("ExternalPythonOperator"),
+        "task.branch_external_python" | "branch_external_python.branch_external_python_task" => {
+            Some("BranchExternalPythonOperator")
+        }
         _ => {
-            let mend = "there are `task`, `task.branch`, `task.short_circuit`, `task.sensor` and `task.bash`; write an \
-                        `operator` for others";
+            let mend = "there are `task`, `task.branch`, `task.short_circuit`, `task.sensor`, `task.bash`, `task.virtualenv`, \
+                        `task.external_python`, and for branches `task.branch_virtualenv` and `task.branch_external_python`; \
+                        write an `operator` for others";
             problems.error(node.place, format!("there is no decorator `{name}`: {mend}"));
             None
         }
@@ -74,7 +125,7 @@ pub(super) fn arguments(
     let (mut args, mut kwargs, mut needs) = (Map::new(), Map::new(), Vec::new());
     for entry in own {
         let key = entry.key.to_string();
-        if OF_OPERATOR.contains(&&*key) || operator == Some(BASH) && OF_BASH.contains(&&*key) {
+        if OF_OPERATOR.contains(&&*key) || own_of(operator).contains(&&*key) {
             args.insert(key, field::json(&entry.node, problems)?);
             continue;
         }

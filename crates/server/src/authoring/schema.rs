@@ -197,7 +197,7 @@ const ONE_TASK: &[Key] = &[
         "decorator",
         Text,
         "In place of `operator`: `airflow.sdk.task`, for a function whose arguments stand beside it, or one of its kinds: \
-         `airflow.sdk.task.bash`, `.branch`, `.sensor`, `.short_circuit`.",
+         `airflow.sdk.task.bash`, `.branch`, `.sensor`, `.short_circuit`, `.virtualenv`, `.external_python`.",
     ),
     ("dependencies", Defined("dependencies"), "The tasks and groups before it."),
     ("expand", Mapping, "There is a copy of it for each combination of these values."),

@@ -43,6 +43,8 @@ impl BaseEnv {
             |name: &OsString| BASE_ENV.iter().any(|pattern| matches(pattern.as_bytes(), name.as_bytes()));
         let mut base: BTreeMap<_, _> = variables.filter(|(name, _)| allowed(name)).collect();
         base.entry("PATH".into()).or_insert_with(|| DEFAULT_PATH.into());
+        // Else what Python prints into a pipe is seen by nobody before a block is full, or its end.
+        base.insert("PYTHONUNBUFFERED".into(), "1".into());
         Self(base)
     }
 

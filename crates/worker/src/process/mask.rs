@@ -47,6 +47,11 @@ impl Masks {
         Ok(())
     }
 
+    /// Whether there is a secret in a text.
+    pub fn hides(&self, text: &str) -> bool {
+        self.current().is_some_and(|mask| mask.automaton.is_match(text))
+    }
+
     /// A text with the secrets in it hidden.
     pub fn hide(&self, text: &[u8]) -> Vec<u8> {
         let mut shown = Vec::with_capacity(text.len());

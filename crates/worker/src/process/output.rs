@@ -37,23 +37,32 @@ pub(super) fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 pub(super) struct Output {
     out: Option<Receiver>,
     err: Option<Receiver>,
+    /// How often standard output was read since standard error was.
+    out_in_row: u32,
     capture: Capture,
 }
+
+/// Where both have something, standard output is read first, so often in a row at most: what a program prints before it
+/// fails comes before what it fails by.
+const OUT_IN_ROW: u32 = 16;
 
 impl Output {
     /// Must run within the tokio runtime that will read.
     pub(super) fn new(out: OwnedFd, err: Option<OwnedFd>, capture: Capture) -> io::Result<Self> {
         let out = Some(Receiver::from_owned_fd_unchecked(out)?);
         let err = err.map(Receiver::from_owned_fd_unchecked).transpose()?;
-        Ok(Self { out, err, capture })
+        Ok(Self { out, err, out_in_row: 0, capture })
     }
 
     /// Waits for output and captures one read of it. Never returns once both pipes have ended.
     pub(super) async fn read(&mut self) {
-        let stream = tokio::select! {
-            () = readable(self.out.as_ref()) => Stream::Out,
-            () = readable(self.err.as_ref()) => Stream::Err,
+        let (out, err) = (readable(self.out.as_ref()), readable(self.err.as_ref()));
+        let stream = if self.out_in_row < OUT_IN_ROW {
+            tokio::select! { biased; () = out => Stream::Out, () = err => Stream::Err }
+        } else {
+            tokio::select! { biased; () = err => Stream::Err, () = out => Stream::Out }
         };
+        self.out_in_row = if stream == Stream::Out { self.out_in_row + 1 } else { 0 };
         self.read_once(stream);
     }
 

@@ -48,7 +48,7 @@ impl SpilledResult {
 pub enum ResultError {
     /// The spec's limit is exceeded.
     #[error(
-        "the result has more than {limit_bytes} bytes: raise the limit, or hand over a path or URL instead of the data"
+        "the result has more than {limit_bytes} bytes, which is the most: put the data into a file or an object store, and hand over its path"
     )]
     TooLarge {
         /// The limit.

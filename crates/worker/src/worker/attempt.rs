@@ -1,7 +1,6 @@
 //! One attempt, from its order to its end.
 
 use std::{
-    io::SeekFrom,
     panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     sync::Arc,
@@ -12,7 +11,6 @@ use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt, AsyncSeekExt},
     sync::{Semaphore, mpsc, watch},
     task::JoinError,
 };
@@ -36,6 +34,7 @@ use super::{
     host::{AttemptHost, Client, LogOf, NoLookUps},
     logs::{self, Shipping},
     macros::Caller,
+    remarks,
     wanted::{Running, Wanted, steer},
 };
 use crate::process::{
@@ -51,9 +50,6 @@ const INLINE_BYTES_TOGETHER: usize = 256 * 1024;
 
 /// A last line beyond this is no result: nobody means it as one.
 const LAST_LINE_BYTES: u64 = 16 * 1024 * 1024;
-
-/// A failed process says within so many bytes what it failed by.
-const LAST_WORDS_BYTES: u64 = 4096;
 
 /// What is said of an attempt is cut after so many characters; the log has it all.
 const MESSAGE_CHARS: usize = 8 * 1024;
@@ -386,17 +382,29 @@ async fn run_process(
     wanted: watch::Receiver<Wanted>,
     unwritten: &mut Vec<u8>,
 ) -> Outcome {
+    let environment = match &plan.environment {
+        Some(asked) => match Box::pin(bundles::environment(order, tools, masks, asked, wanted.clone())).await
+        {
+            Ok(held) => Some(held),
+            Err(outcome) => return *outcome,
+        },
+        None => None,
+    };
     let name = order.attempt.to_string();
     let (mut spec, _granted) = match process_spec(order, tools, &name, &plan, masks.clone(), log.clone()) {
         Ok(made) => made,
         Err(message) => return Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Failed) },
     };
+    if let Some((environment, _held)) = &environment {
+        bundles::use_environment(&mut spec, environment, plan.inherit_env);
+    }
     if tools.remote && order.task.callbacks.is_empty() {
         spec.unwritten_log_bytes = LOG_END_BYTES;
     }
     if matches!(*wanted.borrow(), Wanted::End(_)) {
         return Outcome::new(AttemptEnd::Cancelled);
     }
+    remarks::secret_arguments(&plan.command, masks, &log);
     let began = Timestamp::now();
     let running = match tools.spawner.spawn(spec).await {
         Ok(running) => running,
@@ -416,7 +424,7 @@ async fn run_process(
                 if outcome.end == AttemptEnd::Failed {
                     // What it failed by is looked for there.
                     logs::write(&log, &std::mem::take(unwritten));
-                    explain_refusal(order, tools, &log).await;
+                    remarks::refusal(order, tools, &log).await;
                 }
                 told(order, outcome, masks)
             }
@@ -446,7 +454,8 @@ pub(super) fn process_spec(
     };
     let mut spec = ProcessSpec::new(marker, program, log);
     spec.env = plan.env.clone();
-    if let Some(environment) = order.run.bundle.as_ref().and_then(|bundle| bundle.environment.as_ref()) {
+    let of_bundle = order.run.bundle.as_ref().and_then(|bundle| bundle.environment.as_ref());
+    if let Some(environment) = of_bundle.filter(|_| plan.environment.is_none()) {
         bundles::use_environment(&mut spec, environment, plan.inherit_env);
     }
     if let Some(own) = tools.files.own() {
@@ -490,48 +499,6 @@ pub(super) fn process_spec(
     Ok((spec, Some(granted)))
 }
 
-/// Says in the log, where a task's last words are that something was refused, what may have refused it: another
-/// user's rights, or else what there is besides rights.
-pub(super) async fn explain_refusal(order: &Order, tools: &Tools, log: &Path) {
-    let guard = tools.guard.as_deref().filter(|guard| guard.is_active());
-    let user = order.task.run_as_user.as_deref();
-    if guard.is_none() && user.is_none() {
-        return;
-    }
-    let words = last_of(log).await.unwrap_or_default();
-    if !["Permission denied", "PermissionError", "no new privileges"].iter().any(|said| words.contains(said))
-    {
-        return;
-    }
-    let files = tools.files.own().unwrap_or(Path::new("which is not set")).display();
-    if let Some(user) = user {
-        TaskLogFile::new(log.to_owned()).line(&format!(
-            "this ran as the user {user:?}, to whom what it uses has to be open, with all folders above it. Updraft's \
-             home folder is closed to that user: the setting dags.folder can name another place for Python files, and \
-             worker.files one for $UPDRAFT_FILES, {files}"
-        ));
-    }
-    let Some(guard) = guard else { return };
-    let folders = guard.narrowed_folders();
-    let folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
-    TaskLogFile::new(log.to_owned()).line(&format!(
-        "the guard that keeps tasks off Updraft's own files may have refused this: under it no task makes files \
-         directly in {} (folders below these are free, and so is $UPDRAFT_FILES, {files}), or uses sudo. Whoever runs \
-         this installation can turn it off: UPDRAFT__WORKER__GUARD=off",
-        folders.join(", "),
-    ));
-}
-
-/// The end of a log.
-pub(super) async fn last_of(log: &Path) -> std::io::Result<String> {
-    let mut file = tokio::fs::File::open(log).await?;
-    let length = file.metadata().await?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LAST_WORDS_BYTES))).await?;
-    let mut bytes = Vec::new();
-    file.take(LAST_WORDS_BYTES).read_to_end(&mut bytes).await?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
 /// What the end of a process means for the attempt.
 pub(super) async fn judge(order: &Order, plan: &ProcessPlan, end: process::Ended, log: &Path) -> Outcome {
     let (exit_code, signal) = match end.exit {
@@ -572,7 +539,12 @@ pub(super) async fn judge(order: &Order, plan: &ProcessPlan, end: process::Ended
     let in_file = matches!(plan.result, ResultRule::File | ResultRule::Envelope);
     let (output, result_file) = match result {
         Some(bytes) if in_file => (None, Some(bytes)),
-        Some(bytes) => (Some(String::from_utf8_lossy(&bytes).into_owned()), None),
+        Some(bytes) => {
+            let text = String::from_utf8(bytes);
+            // Without a copy of what may be large.
+            let text = text.unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned());
+            (Some(text), None)
+        }
         None => (None, None),
     };
     plan.outcome(ProcessEnd { exit_code, signal, output, result_file })

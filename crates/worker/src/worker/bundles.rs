@@ -22,9 +22,9 @@ use updraft_core::{
     input::{AttemptEnd, Outcome},
     protocol::{Order, OrderBundle, OrderRun},
 };
-use updraft_operators::work::TaskLog as _;
+use updraft_operators::work::{PythonEnvironment, TaskLog as _};
 
-pub(super) use self::environment::use_environment;
+pub(super) use self::environment::{Held, use_environment};
 use super::{
     attempt::{Tools, log_file, stopped},
     wanted::Wanted,
@@ -60,15 +60,21 @@ pub(super) async fn here(
     wanted: watch::Receiver<Wanted>,
 ) -> Result<Here, Box<Outcome>> {
     let log = log_file(order, tools);
-    tools.bundles.here(order, tools, (masks, &log), wanted).await.map_err(|missing| {
-        Box::new(match missing {
-            Missing::Stopped(outcome) => outcome,
-            Missing::Because(why) => {
-                TaskLogFile::masked(log, masks.clone()).line(&why);
-                Outcome { message: Some(why), ..Outcome::new(AttemptEnd::Failed) }
-            }
-        })
-    })
+    let here = tools.bundles.here(order, tools, (masks, &log), wanted).await;
+    here.map_err(|missing| missing.told(log, masks))
+}
+
+/// The environment that a task asks for, which is here for as long as it is kept; or how the attempt ends.
+pub(super) async fn environment(
+    order: &Arc<Order>,
+    tools: &Arc<Tools>,
+    masks: &Masks,
+    asked: &PythonEnvironment,
+    wanted: watch::Receiver<Wanted>,
+) -> Result<Held, Box<Outcome>> {
+    let log = log_file(order, tools);
+    let made = tools.bundles.environment_of_task(order, tools, (masks, &log), asked, wanted).await;
+    made.map_err(|missing| missing.told(log, masks))
 }
 
 /// Why what an order runs from is not here.
@@ -77,6 +83,19 @@ pub(super) enum Missing {
     Stopped(Outcome),
     /// It can't be had.
     Because(String),
+}
+
+impl Missing {
+    /// How the attempt ends, of which its log tells.
+    fn told(self, log: PathBuf, masks: &Masks) -> Box<Outcome> {
+        Box::new(match self {
+            Self::Stopped(outcome) => outcome,
+            Self::Because(why) => {
+                TaskLogFile::masked(log, masks.clone()).line(&why);
+                Outcome { message: Some(why), ..Outcome::new(AttemptEnd::Failed) }
+            }
+        })
+    }
 }
 
 impl From<String> for Missing {

@@ -23,10 +23,11 @@ use updraft_operators::{
 };
 
 use super::{
-    attempt::{Tools, explain_refusal, last_of, process_spec},
+    attempt::{Tools, process_spec},
     bundles::Missing,
     host::LogOf,
     logs::Shipping,
+    remarks,
     wanted::{Wanted, steer},
 };
 use crate::process::{self, Masks, log::TaskLogFile};
@@ -73,7 +74,7 @@ impl Callbacks<'_> {
                 CallOutcome::Broken(why) => format!("{why}, since the attempt is to end"),
             };
             self.line(&format!("{name} {why}. This changes nothing about the task."));
-            explain_refusal(self.order, self.tools, &self.log).await;
+            remarks::refusal(self.order, self.tools, &self.log).await;
         }
     }
 
@@ -166,7 +167,7 @@ async fn called_about_run(
     };
     let said = last_error(&called.log).await.map(|said| format!(": {said}")).unwrap_or_default();
     called.line(&format!("{name} {why}. This changes nothing about the run."));
-    explain_refusal(&call.order, tools, &called.log).await;
+    remarks::refusal(&call.order, tools, &called.log).await;
     match outcome {
         CallOutcome::Failed(why) => CallOutcome::Failed(why + &said),
         other => other,
@@ -175,7 +176,7 @@ async fn called_about_run(
 
 /// The last line that was written to standard error: of an exception its name and what it says.
 async fn last_error(log: &Path) -> Option<String> {
-    let words = last_of(log).await.ok()?;
+    let words = remarks::last_of(log).await.ok()?;
     let mut entries = words.lines().rev().filter_map(Entry::parse);
     entries.find(|entry| entry.stream == Stream::Err).map(|entry| entry.text)
 }

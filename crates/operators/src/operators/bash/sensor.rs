@@ -67,7 +67,6 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     env.extend(job.airflow_variables());
     let milliseconds = |Duration(length): Duration| length.as_millis().to_string();
     let arguments = vec![
-        args.bash_command,
         not_yet.unwrap_or_default(),
         milliseconds(sensor.poke_interval),
         milliseconds(sensor.max_wait.unwrap_or(Duration(SignedDuration::ZERO))),
@@ -87,8 +86,9 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
         secrets: Strings::new(),
         asks: false,
         cwd: None,
-        stdin: None,
+        stdin: Some(args.bash_command.into_bytes()),
         result: ResultRule::Envelope,
         skip_exit_codes: Vec::new(),
+        environment: None,
     }))
 }

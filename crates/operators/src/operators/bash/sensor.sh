@@ -1,7 +1,9 @@
-# Runs a command again and again until it ends with 0. The arguments: the command; the exit codes that mean "not yet", each
-# between spaces, or nothing where all but 0 do; the wait between two looks, the longest such wait (0: there is none) and
-# the longest time in all, in milliseconds; whether each wait is twice the one before; and what it comes to where it fails.
-command=$1 not_yet=$2 wait=$3 longest=$4 timeout=$5 doubles=$6 failed=$7
+# Runs a command again and again until it ends with 0. The command comes on the standard input: what stands among arguments,
+# everybody can read. The arguments: the exit codes that mean "not yet", each between spaces, or nothing where all but 0
+# do; the wait between two looks, the longest such wait (0: there is none) and the longest time in all, in milliseconds;
+# whether each wait is twice the one before; and what it comes to where it fails.
+not_yet=$1 wait=$2 longest=$3 timeout=$4 doubles=$5 failed=$6
+command=$(command -p cat)
 result=$UPDRAFT_RESULT
 unset UPDRAFT_RESULT
 
@@ -25,7 +27,7 @@ seconds() {
 now
 began=$now
 while :; do
-    "$BASH" -c "$command" </dev/null
+    "$BASH" /dev/fd/3 3<<<"$command" </dev/null
     code=$?
     [ "$code" = 0 ] && exit 0
     if [ -n "$not_yet" ] && [[ $not_yet != *" $code "* ]]; then

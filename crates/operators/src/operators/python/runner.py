@@ -434,6 +434,8 @@ def returned(orders, api, ti):
     make_current(context)
     make_objects(orders)
     function = load(orders["callable"])
+    if "string_args" in orders:
+        function.__globals__["virtualenv_string_args"] = orders["string_args"]
     args = orders["op_args"]
     kwargs = determine_kwargs(function, args, context, orders["op_kwargs"])
     value = function(*args, **kwargs)
@@ -448,7 +450,7 @@ def run(orders, api, ti):
     value = returned(orders, api, ti)
     if orders["show_return_value"]:
         print(f"Done. Returned value was: {value}")
-    ending = {"end": "success", "branch": branch_of(orders["mode"], value, orders["skip_all"])}
+    ending = {"end": "success", "branch": branch_of(orders["mode"], value, orders.get("skip_all"))}
     if orders["do_xcom_push"]:
         ending["return_value"] = json_ready(value, "what it returned")
         if orders["multiple_outputs"]:

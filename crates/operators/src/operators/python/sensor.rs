@@ -40,5 +40,5 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
         "exponential_backoff": args.exponential_backoff,
         "max_wait": args.max_wait.map(seconds),
     });
-    call(job, "sensor", json!({"sensor": sensor}))
+    call(job, "sensor", [json!({"sensor": sensor})]).map(Work::Process)
 }

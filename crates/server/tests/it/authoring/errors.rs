@@ -293,9 +293,18 @@ fn decorators_have_the_names_that_airflow_has_them_under_and_a_time_of_day_may_b
         ("airflow.providers.standard.decorators.bash.bash_task", "BashFunctionOperator"),
         ("airflow.sdk.task.bash", "BashFunctionOperator"),
         ("airflow.decorators.task.bash", "BashFunctionOperator"),
+        ("airflow.sdk.task.virtualenv", "PythonVirtualenvOperator"),
+        (
+            "airflow.providers.standard.decorators.python_virtualenv.virtualenv_task",
+            "PythonVirtualenvOperator",
+        ),
+        ("airflow.sdk.task.branch_virtualenv", "BranchPythonVirtualenvOperator"),
+        ("airflow.sdk.task.external_python", "ExternalPythonOperator"),
+        ("airflow.sdk.task.branch_external_python", "BranchExternalPythonOperator"),
     ] {
-        let dag =
-            dag(&format!("d: {{tasks: {{t: {{decorator: {decorator}, python_callable: m.f, x: 1}}}}}}"));
+        let python = if operator.contains("External") { "python: python3, " } else { "" };
+        let task = format!("decorator: {decorator}, {python}python_callable: m.f, x: 1");
+        let dag = dag(&format!("d: {{tasks: {{t: {{{task}}}}}}}"));
         assert_eq!(&*dag.tasks[0].operator, operator);
         assert_eq!(dag.tasks[0].args["op_kwargs"], serde_json::json!({"x": 1}));
     }
@@ -313,7 +322,8 @@ fn what_is_not_there_yet_is_refused_by_name() {
     assert_one(
         &errors("d: {tasks: {t: {decorator: airflow.sdk.task.docker}}}"),
         "dags.yml:1:28: d.tasks.t.decorator: there is no decorator `airflow.sdk.task.docker`: there are `task`, \
-         `task.branch`, `task.short_circuit`, `task.sensor` and `task.bash`; write an `operator` for others",
+         `task.branch`, `task.short_circuit`, `task.sensor`, `task.bash`, `task.virtualenv`, `task.external_python`, and for \
+         branches `task.branch_virtualenv` and `task.branch_external_python`; write an `operator` for others",
     );
     for (key, fields) in [
         ("variables_as_arguments", "variables_as_arguments: []"),

@@ -1,12 +1,12 @@
-//! The environment of Python that a bundle's `requirements.txt` asks for: a `venv`, made by whoever needs it first, in a
-//! process that is guarded as tasks are, with what it says in the log of that attempt.
+//! The environments of Python that a bundle's `requirements.txt` or a task asks for: each a `venv`, made by whoever needs it
+//! first, in a process that is guarded as tasks are, with what it says in the log of that attempt.
 
 use std::{
     collections::BTreeMap,
     fs::File,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::sync::watch;
@@ -18,7 +18,7 @@ use updraft_core::{
 };
 use updraft_operators::{
     ProcessPlan,
-    work::{Command, ResultRule, TaskLog as _},
+    work::{Command, PythonEnvironment, ResultRule, TaskLog as _},
 };
 
 use super::{Bundles, KEPT, Missing, Tools, Wanted, blocking, stopped};
@@ -26,6 +26,9 @@ use crate::{
     process::{DEFAULT_PATH, Guard, Masks, Outcome, ProcessSpec, Program, log::TaskLogFile},
     worker::{attempt::process_spec, wanted::steer},
 };
+
+/// The Python of environments that name none.
+const PYTHON: &str = "python3";
 
 /// The file that asks for packages.
 const REQUIREMENTS: &str = "requirements.txt";
@@ -36,12 +39,44 @@ const LONGEST: u64 = 1024 * 1024;
 /// Stands in an environment that is whole.
 const WHOLE: &str = "whole";
 
-/// Makes one in the folder `$1` with what the file `$2` asks for.
+/// Makes one in the folder `$1`, of the Python `$2`, with that one's own packages where `$3` says so, and with what the file
+/// `$4` asks for, if any; what comes behind is for pip.
 const MAKE: &str = "\
 set -e
-python3 -m venv \"$1\"
-\"$1/bin/python\" -m pip install --disable-pip-version-check --no-input --requirement \"$2\"
+folder=$1 python=$2 own=$3 requirements=$4
+shift 4
+if [ -z \"$requirements\" ]; then
+  exec \"$python\" -m venv ${own:+--system-site-packages} --without-pip \"$folder\"
+fi
+\"$python\" -m venv ${own:+--system-site-packages} \"$folder\"
+\"$folder/bin/python\" -m pip install --disable-pip-version-check --no-input --requirement \"$requirements\" \"$@\"
 ";
+
+/// An environment, and that it is in use.
+pub(in crate::worker) type Held = (PathBuf, Arc<File>);
+
+/// What is to be made.
+struct Wish<'a> {
+    /// What it is known by.
+    name: String,
+    /// The file that asks for packages, or the text of one.
+    requirements: Requirements<'a>,
+    /// The Python that it is made of.
+    python: &'a str,
+    system_site_packages: bool,
+    pip_options: &'a [String],
+    /// Over what the worker has set for pip.
+    env: BTreeMap<String, String>,
+    /// Where paths among the requirements start.
+    folder: &'a Path,
+    /// Who asks for it, for people.
+    asked_by: &'a str,
+}
+
+enum Requirements<'a> {
+    File(&'a Path),
+    Text(&'a str),
+}
 
 impl Bundles {
     /// The environment that the bundle in this folder asks for, if it does.
@@ -49,60 +84,130 @@ impl Bundles {
         &self,
         order: &Arc<Order>,
         tools: &Arc<Tools>,
-        (masks, log): (&Masks, &Path),
+        at: (&Masks, &Path),
         folder: &Path,
         wanted: watch::Receiver<Wanted>,
-    ) -> Result<Option<(PathBuf, Arc<File>)>, Missing> {
+    ) -> Result<Option<Held>, Missing> {
         if order.task.run_as_user.is_some() {
             // The worker's folder is closed to that user.
             return Ok(None);
         }
-        let requirements = folder.join(REQUIREMENTS);
         let Some(name) = name_of(order, folder).await? else { return Ok(None) };
+        let wish = Wish {
+            name,
+            requirements: Requirements::File(&folder.join(REQUIREMENTS)),
+            python: PYTHON,
+            system_site_packages: false,
+            pip_options: &[],
+            env: BTreeMap::new(),
+            folder,
+            asked_by: REQUIREMENTS,
+        };
+        self.have(order, tools, at, wish, wanted).await.map(Some)
+    }
+
+    /// The environment that a task asks for.
+    pub(super) async fn environment_of_task(
+        &self,
+        order: &Arc<Order>,
+        tools: &Arc<Tools>,
+        at: (&Masks, &Path),
+        asked: &PythonEnvironment,
+        wanted: watch::Receiver<Wanted>,
+    ) -> Result<Held, Missing> {
+        let folder = Path::new(&order.run.source).parent().unwrap_or(Path::new("/"));
+        let version = python(&asked.python).await.map_err(|why| format!("it needs {why}"))?;
+        let mut named = vec![order.run.namespace.to_string(), version, format!("{asked:?}")];
+        if names_own_files(&asked.requirements, folder) {
+            named.push(folder.to_string_lossy().into_owned());
+        }
+        let name = archive::hash(named.join("\0").as_bytes()).map_err(|error| error.to_string())?;
+        let mut env = BTreeMap::new();
+        if let Some(urls) = &asked.index_urls {
+            let (index, more) =
+                urls.split_first().map_or((None, &[][..]), |(index, more)| (Some(index), more));
+            let set = [
+                ("PIP_NO_INDEX", if index.is_none() { "1".to_owned() } else { String::new() }),
+                ("PIP_INDEX_URL", index.cloned().unwrap_or_default()),
+                ("PIP_EXTRA_INDEX_URL", more.join(" ")),
+            ];
+            env.extend(set.map(|(name, value)| (name.to_owned(), value)));
+        }
+        let wish = Wish {
+            name,
+            requirements: Requirements::Text(&asked.requirements),
+            python: &asked.python,
+            system_site_packages: asked.system_site_packages,
+            pip_options: &asked.pip_options,
+            env,
+            folder,
+            asked_by: "the task",
+        };
+        self.have(order, tools, at, wish, wanted).await
+    }
+
+    /// The environment, which is made where it is not there.
+    async fn have(
+        &self,
+        order: &Arc<Order>,
+        tools: &Arc<Tools>,
+        (masks, log): (&Masks, &Path),
+        wish: Wish<'_>,
+        wanted: watch::Receiver<Wanted>,
+    ) -> Result<Held, Missing> {
+        let name = &wish.name;
         let _turn = tokio::select! {
-            turn = self.turn(&name) => turn,
+            turn = self.turn(name) => turn,
             outcome = stopped(order, wanted.clone()) => return Err(Missing::Stopped(outcome)),
         };
-        let environment = self.environments.all().join(&name);
+        let environment = self.environments.all().join(name);
         if environment.join(WHOLE).exists()
-            && let Some(held) = self.hold(&self.environments, &name)
+            && let Some(held) = self.hold(&self.environments, name)
         {
-            return Ok(Some((environment, held)));
+            return Ok((environment, held));
         }
-        let half = environment.clone();
+        let (half, text) = (
+            environment.clone(),
+            match wish.requirements {
+                Requirements::Text(text) if !text.trim().is_empty() => Some(text.to_owned()),
+                Requirements::Text(_) | Requirements::File(_) => None,
+            },
+        );
+        let requirements = match (&wish.requirements, &text) {
+            (Requirements::File(file), _) => file.to_string_lossy().into_owned(),
+            (Requirements::Text(_), Some(_)) => half.join(REQUIREMENTS).to_string_lossy().into_owned(),
+            (Requirements::Text(_), None) => String::new(),
+        };
         blocking(move || {
             remove(&half)?;
             // Only what is there can be opened to the process that makes it.
-            std::fs::create_dir(&half).map_err(|source| {
+            let made = std::fs::create_dir(&half);
+            let written = made.and_then(|()| match text {
+                Some(text) => std::fs::write(half.join(REQUIREMENTS), text),
+                None => Ok(()),
+            });
+            written.map_err(|source| {
                 let path = half.display().to_string();
                 updraft_bundles::Error::Files { path, source }
             })
         })
         .await?;
         TaskLogFile::masked(log.to_owned(), masks.clone())
-            .line(&format!("Installing what {REQUIREMENTS} asks for; this is done once on each worker"));
-        let plan = ProcessPlan {
-            command: Command::Script {
-                text: MAKE.into(),
-                interpreter: vec!["sh".into()],
-                arguments: [&environment, &requirements]
-                    .map(|path| path.to_string_lossy().into_owned())
-                    .into(),
-            },
-            // What is no text is nothing that pip reads.
-            env: std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-                .filter(|(name, _)| is_of_pip(name))
-                .collect(),
-            inherit_env: true,
-            secrets: BTreeMap::new(),
-            asks: false,
-            cwd: Some(folder.to_owned()),
-            stdin: None,
-            result: ResultRule::None,
-            skip_exit_codes: Vec::new(),
-        };
-        self.make(order, tools, (masks, log), (&environment, &plan), wanted).await?;
+            .line(&format!("Installing what {} asks for; this is done once on each worker", wish.asked_by));
+        self.make(
+            order,
+            tools,
+            (masks, log),
+            (&environment, &plan(&environment, requirements, &wish)),
+            wanted,
+        )
+        .await
+        .map_err(|missing| match missing {
+            Missing::Because(why) => {
+                Missing::Because(format!("what {} asks for can't be installed: {why}", wish.asked_by))
+            }
+            stopped @ Missing::Stopped(_) => stopped,
+        })?;
         let (environments, whole) = (self.environments.clone(), environment.join(WHOLE));
         blocking(move || {
             std::fs::write(&whole, "")?;
@@ -114,8 +219,8 @@ impl Bundles {
         .await?;
         info!(name, "an environment of Python was made");
         let gone = || "the environment of Python has just gone".to_owned();
-        let held = self.hold(&self.environments, &name).ok_or_else(gone)?;
-        Ok(Some((environment, held)))
+        let held = self.hold(&self.environments, name).ok_or_else(gone)?;
+        Ok((environment, held))
     }
 
     async fn make(
@@ -126,35 +231,59 @@ impl Bundles {
         (environment, plan): (&Path, &ProcessPlan),
         wanted: watch::Receiver<Wanted>,
     ) -> Result<(), Missing> {
-        let failed = |why: String| format!("what its {REQUIREMENTS} asks for can't be installed: {why}");
         let name = order.attempt.to_string();
-        let (mut spec, _granted) =
-            process_spec(order, tools, &name, plan, masks.clone(), log.to_owned()).map_err(&failed)?;
+        let (mut spec, _granted) = process_spec(order, tools, &name, plan, masks.clone(), log.to_owned())?;
         let guard = self.guard.clone().map(|mut policy| {
             policy.writable.push(environment.to_owned());
             Guard::new(policy)
         });
-        let guard = guard.transpose();
-        spec.guard = guard.map_err(|error| failed(error.to_string()))?.map(Arc::new);
+        spec.guard = guard.transpose().map_err(|error| error.to_string())?.map(Arc::new);
         // One environment is for all users.
         spec.run_as_user = None;
-        let running = tools.spawner.spawn(spec).await.map_err(|error| failed(error.to_string()))?;
+        let running = tools.spawner.spawn(spec).await.map_err(|error| error.to_string())?;
         let control = running.control();
         let ended = tokio::select! {
-            ended = running.wait() => ended.map_err(|error| failed(error.to_string()))?,
+            ended = running.wait() => ended.map_err(|error| error.to_string())?,
             never = steer(control, wanted) => match never {},
         };
         match ended.outcome {
             Outcome::Succeeded => Ok(()),
             Outcome::Killed => Err(Missing::Stopped(Ended::new(AttemptEnd::Cancelled))),
-            Outcome::TimedOut => Err(failed("it took longer than the task's execution_timeout".into()).into()),
-            _ => Err(failed(
-                "see above. It needs `python3` with `venv` (`apt install python3-venv`), and an index of packages that \
-                 this machine reaches"
-                    .into(),
-            )
-            .into()),
+            Outcome::TimedOut => Err("it took longer than the task's execution_timeout".to_owned().into()),
+            _ => {
+                let mend = "see above. It needs `python3` with `venv` (`apt install python3-venv`), and an index of packages \
+                            that this machine reaches";
+                Err(mend.to_owned().into())
+            }
         }
+    }
+}
+
+/// The process that makes one in this folder.
+fn plan(environment: &Path, requirements: String, wish: &Wish<'_>) -> ProcessPlan {
+    let own = if wish.system_site_packages { "yes" } else { "" };
+    let arguments =
+        [environment.to_string_lossy().into_owned(), wish.python.into(), own.into(), requirements];
+    // What is no text is nothing that pip reads.
+    let of_worker = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| is_of_pip(name));
+    let env = of_worker.chain(wish.env.clone()).filter(|(_, value)| !value.is_empty());
+    ProcessPlan {
+        command: Command::Script {
+            text: MAKE.into(),
+            interpreter: vec!["sh".into()],
+            arguments: arguments.into_iter().chain(wish.pip_options.iter().cloned()).collect(),
+        },
+        env: env.collect(),
+        inherit_env: true,
+        secrets: BTreeMap::new(),
+        asks: false,
+        cwd: Some(wish.folder.to_owned()),
+        stdin: None,
+        result: ResultRule::None,
+        skip_exit_codes: Vec::new(),
+        environment: None,
     }
 }
 
@@ -178,7 +307,8 @@ async fn name_of(order: &Order, folder: &Path) -> Result<Option<String>, String>
         (Some(bundle), true) => &*bundle.hash,
         _ => "",
     };
-    let (namespace, python) = (&order.run.namespace, python().await?);
+    let python = python(PYTHON).await.map_err(|why| format!("its {REQUIREMENTS} needs {why}"))?;
+    let namespace = &order.run.namespace;
     let named = [namespace.as_bytes(), b"\0", of.as_bytes(), b"\0", python.as_bytes(), b"\0", &text].concat();
     archive::hash(&*named).map(Some).map_err(|error| error.to_string())
 }
@@ -190,17 +320,18 @@ fn is_of_pip(name: &str) -> bool {
     name.starts_with("PIP_") || proxies.contains(&&*name.to_ascii_lowercase())
 }
 
-/// What `python3` is here.
-async fn python() -> Result<String, String> {
-    static SAID: tokio::sync::OnceCell<String> = tokio::sync::OnceCell::const_new();
-    let said = SAID.get_or_try_init(|| async {
-        let said = tokio::process::Command::new("python3").arg("-VV").stdin(Stdio::null()).output().await?;
-        Ok(String::from_utf8_lossy(&said.stdout).into_owned())
-    });
-    let failed = |error: std::io::Error| {
-        format!("its {REQUIREMENTS} needs `python3`, which can't be started: {error}")
-    };
-    said.await.cloned().map_err(failed)
+/// What this Python says of itself.
+async fn python(program: &str) -> Result<String, String> {
+    static SAID: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+    let known = || SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(said) = known().get(program) {
+        return Ok(said.clone());
+    }
+    let asked = tokio::process::Command::new(program).arg("-VV").stdin(Stdio::null()).output().await;
+    let said = asked.map_err(|error| format!("`{program}`, which can't be started: {error}"))?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    known().insert(program.to_owned(), said.clone());
+    Ok(said)
 }
 
 /// Whether anything in requirements may be a file of the bundle: an option (`-r other.txt`, `-e .`), or a path.

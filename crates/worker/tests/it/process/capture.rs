@@ -25,6 +25,27 @@ async fn each_line_has_its_stream_and_time() {
 }
 
 #[tokio::test]
+async fn what_is_printed_before_a_failure_stands_before_it() {
+    for _ in 0..20 {
+        let lab = Lab::new();
+        lab.run(lab.sh("echo before; echo failure >&2")).await;
+        let said: Vec<_> = entries(&lab.log()).into_iter().map(|entry| entry.text).collect();
+        assert_eq!(said, ["before", "failure"]);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_on_one_stream_does_not_hide_the_other() {
+    let lab = Lab::new();
+    let done = lab.bell("done");
+    let flood = format!("echo failure >&2; while :; do echo flood; done & read x < {}; kill $!", done.path());
+    let running = lab.spawn(lab.sh(&flood)).await;
+    eventually("the other is shown", || lines(&lab.log(), Stream::Err) == ["failure"]).await;
+    done.ring().await;
+    running.wait().await.unwrap();
+}
+
+#[tokio::test]
 async fn merged_streams_keep_their_order() {
     let lab = Lab::new();
     let mut spec = lab.sh("for i in 1 2 3 4 5; do echo o$i; echo e$i >&2; done");

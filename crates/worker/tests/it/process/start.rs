@@ -30,7 +30,8 @@ async fn the_environment_starts_from_an_allow_list() {
     assert_eq!(seen.last().unwrap(), &format!("UPDRAFT_ATTEMPT={}", lab.marker("1")));
     let allowed =
         ["GREETING", "HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "SSL_CERT_DIR", "SSL_CERT_FILE"];
-    let allowed_too = ["TMPDIR", "TZ", "USER", "UPDRAFT_ATTEMPT"];
+    assert!(seen.contains(&"PYTHONUNBUFFERED=1".to_owned()));
+    let allowed_too = ["PYTHONUNBUFFERED", "TMPDIR", "TZ", "USER", "UPDRAFT_ATTEMPT"];
     for line in &seen {
         let name = line.split('=').next().unwrap();
         assert!(
