@@ -32,16 +32,26 @@ given:
       python_callable_name: main
       python_callable_file: scripts/asks.py
       dependencies: [rows]
-    thief:
+"#;
+
+/// What a thief looks for: the server's secrets and DAGs, other tasks' logs, what is in its
+/// environment.
+const THIEF: &str = r#"
+thief:
+  schedule: "@once"
+  default_args: {start_date: 2024-01-01, retries: 0}
+  tasks:
+    before: {operator: bash, bash_command: echo my diary}
+    steals:
       operator: bash
+      dependencies: [before]
       bash_command: |
         for file in "$HOME_OF_SERVER"/{key,updraft.db,admin-password,run/worker-token}; do
-          cat "$file" && echo STOLEN
+          cat "$file" >/dev/null && echo STOLEN $file
         done
-        find "$HOME_OF_SERVER"/logs "$HOME_OF_SERVER"/run/scratch -type f -not -newer "$UPDRAFT_RESULT" \
-          -exec cat {} + | grep . && echo STOLEN
-        echo x >> "$HOME_OF_SERVER"/dags/evil.yaml && echo STOLEN
-        env | grep -E 'UPDRAFT__|AIRFLOW_CONN|AIRFLOW_VAR' && echo STOLEN
+        find "$HOME_OF_SERVER"/logs -type f -exec cat {} + | grep . && echo STOLEN a log
+        echo >> "$HOME_OF_SERVER"/dags/thief.yaml && echo STOLEN a DAG
+        env | grep -E 'UPDRAFT__|AIRFLOW_CONN|AIRFLOW_VAR' && echo STOLEN a variable
         echo done
       env: {HOME_OF_SERVER: "HOME_FOLDER"}
       append_env: true
@@ -105,10 +115,24 @@ async fn tasks_get_what_is_meant_for_them_and_nothing_else() {
     let log = system.log(of("asks"));
     assert!(log.contains("the password is ***") && log.contains("no variable"), "{log}");
     assert!(!log.contains(PASSWORD), "{log}");
-
-    let log = system.log(of("thief"));
-    assert!(!log.contains("STOLEN") && log.contains("done"), "{log}");
     assert!(tis.iter().all(|ti| ti.row.state.name() == TiStateName::Success));
+}
+
+#[tokio::test]
+async fn a_thief_gets_nothing_and_without_the_guard_all_but_what_it_is_never_given() {
+    for (guard, stolen) in [("on", 0), ("off", 6)] {
+        let mut system = System::new(&[]);
+        let dag = THIEF.replace("HOME_FOLDER", &system.home().display().to_string());
+        std::fs::write(system.home().join("dags/thief.yaml"), dag).unwrap();
+        system.set("AIRFLOW_CONN_SHOP", format!("ftp://luffy:{PASSWORD}@example.com"));
+        system.set("UPDRAFT__WORKER__GUARD", guard);
+        system.start(4);
+        let tis = ended(&system).await;
+        let thief = tis.iter().find(|ti| &*ti.row.task_id == "steals").unwrap();
+        let log = system.log(thief);
+        assert_eq!(log.matches("STOLEN").count(), stolen, "{guard}: {log}");
+        assert!(log.contains("done"), "{log}");
+    }
 }
 
 /// What tasks write stays, and others find it by the same name.
