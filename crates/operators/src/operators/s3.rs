@@ -20,6 +20,7 @@ use updraft_core::{
 };
 
 use self::bucket::Fault;
+pub use self::bucket::said_by_server;
 pub(super) use self::{
     buckets::{CREATE as CREATE_BUCKET, DELETE as DELETE_BUCKET},
     copy::ENTRY as COPY,
