@@ -1,5 +1,6 @@
 //! What can be set: in `updraft.toml` in the home folder, and as `UPDRAFT__SECTION__KEY` in the environment.
 
+mod blob;
 mod home;
 mod secrets;
 mod show;
@@ -23,6 +24,7 @@ use updraft_server::secrets::Keys;
 use updraft_worker::{process::DEFAULT_LOG_LIMIT_BYTES, worker::Guarding};
 
 pub use self::{
+    blob::{Blob, Kept},
     home::{Home, blobs_in, default_home, logs_in, random_file},
     secrets::Secrets,
     show::Show,
@@ -61,28 +63,6 @@ pub struct Config {
 pub struct Database {
     /// `sqlite://…` or `postgres://…`; a file in the home folder, where nothing is said.
     pub url: Option<String>,
-}
-
-/// Where logs and large values are kept.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(default, deny_unknown_fields)]
-pub struct Blob {
-    /// `file:///…`, a folder that all servers of the database have, such as one of a file server; the home folder, where
-    /// nothing is said.
-    pub url: Option<String>,
-}
-
-impl Blob {
-    /// The folder, where one is set.
-    pub fn folder(&self) -> Result<Option<PathBuf>> {
-        let Some(url) = &self.url else { return Ok(None) };
-        let folder = reqwest::Url::parse(url).ok().filter(|url| url.scheme() == "file");
-        let folder = folder.and_then(|url| url.to_file_path().ok());
-        let folder =
-            folder.with_context(|| format!("blob.url is `{url}`: write a folder as file:///mnt/updraft"))?;
-        Ok(Some(folder))
-    }
 }
 
 /// The server.
@@ -376,9 +356,9 @@ impl Worker {
 }
 
 impl Config {
-    /// The folder with logs and large values: `blob.url`, or the home folder.
-    pub fn kept_in(&self, home: &Home) -> Result<PathBuf> {
-        Ok(self.blob.folder()?.unwrap_or_else(|| home.0.clone()))
+    /// Where logs and large values are: `blob.url`, or the home folder.
+    pub fn kept(&self, home: &Home) -> Result<Kept> {
+        Ok(self.blob.kept()?.unwrap_or_else(|| Kept::Folder(home.0.clone())))
     }
 
     /// The file with the key: `secrets.key_file`, or that in the home folder.
@@ -387,8 +367,8 @@ impl Config {
     }
 
     /// What of the server's own is outside of its home folder: nothing for tasks to see.
-    pub fn kept_elsewhere(&self) -> Result<Vec<PathBuf>> {
-        Ok(self.blob.folder()?.into_iter().chain(self.secrets.key_file.clone()).collect())
+    pub fn kept_elsewhere(&self) -> Vec<PathBuf> {
+        self.blob.folder().into_iter().chain(self.secrets.key_file.clone()).collect()
     }
 
     /// The keys of the installation; made in the home folder, where there are none and no other file is set.
@@ -449,7 +429,7 @@ impl Config {
                  http://10.0.0.1:8080"
             );
         }
-        config.blob.folder()?;
+        config.blob.kept()?;
         Ok(config)
     }
 }

@@ -15,7 +15,7 @@ use reqwest::Url;
 use updraft_server::accounts::{Reset, reset_password};
 use updraft_store::{SqlStore, Upkeep, restore};
 
-use crate::config::{Config, Home, blobs_in};
+use crate::config::{Config, Home, Kept};
 
 /// What can be done with the database.
 #[derive(clap::Subcommand)]
@@ -77,11 +77,11 @@ pub fn main(home: PathBuf, command: Command) -> Result<()> {
     if !matches!(command, Command::Version) {
         home = Home::open(home.0)?;
     }
-    let kept = Beside { key: config.key_file(&home), folder: config.kept_in(&home)? };
+    let kept = Beside { key: config.key_file(&home), kept: config.kept(&home)? };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
-            Command::Clean(args) => clean::clean(&home, &kept.folder, &url, args).await?,
+            Command::Clean(args) => clean::clean(&home, &kept.kept, &url, args).await?,
             Command::Migrate => {
                 let store = SqlStore::open(&url).await?;
                 store.migrate().await?;
@@ -159,14 +159,14 @@ fn without_password(url: &str) -> String {
 struct Beside {
     /// The key file.
     key: PathBuf,
-    /// The folder with logs and large values.
-    folder: PathBuf,
+    /// Where large values are.
+    kept: Kept,
 }
 
 impl Beside {
     /// In a backup.
     fn of_backup(folder: &Path) -> Self {
-        Self { key: folder.join("key"), folder: folder.to_owned() }
+        Self { key: folder.join("key"), kept: Kept::Folder(folder.to_owned()) }
     }
 }
 
@@ -192,7 +192,7 @@ async fn backup(kept: &Beside, url: &str, to: &Path, beside: bool) -> Result<()>
         if let Some(store) = store {
             store.backup(&to.join("updraft.db")).await?;
         }
-        copy_beside(kept, &Beside::of_backup(to))
+        copy_beside(kept, &Beside::of_backup(to)).await
     };
     if let Err(error) = copied.await {
         // So that the next try finds the place free.
@@ -220,7 +220,7 @@ async fn put_back(home: &Home, kept: &Beside, url: &str, from: &Path, beside: bo
             from = from.display()
         ),
     }
-    copy_beside(&Beside::of_backup(from), kept)?;
+    copy_beside(&Beside::of_backup(from), kept).await?;
     println!("restored from {}", from.display());
     Ok(())
 }
@@ -249,38 +249,23 @@ fn missing_keys(of: &Path, present: &Path) -> Result<bool> {
 }
 
 /// Copies what the database refers to. It comes after the database: a value is written before its row is. When
-/// this returns, all of it is on the disk.
-fn copy_beside(from: &Beside, to: &Beside) -> Result<()> {
+/// this returns, all of it is there for good.
+async fn copy_beside(from: &Beside, to: &Beside) -> Result<()> {
     // One that has these keys and others is not replaced.
     if missing_keys(&from.key, &to.key)? {
         copy_file(&from.key, &to.key).context("can't copy the key file")?;
     }
-    copy_folder(&blobs_in(&from.folder), &blobs_in(&to.folder)).context("can't copy large values")?;
-    for folder in [to.key.parent(), Some(&to.folder)].into_iter().flatten() {
+    let copied =
+        async { from.kept.blobs()?.copy_to(&to.kept.blobs()?).await.context("can't copy large values") };
+    copied.await?;
+    let folder = match &to.kept {
+        Kept::Folder(folder) => Some(&**folder),
+        Kept::Bucket(_) => None,
+    };
+    for folder in [to.key.parent(), folder].into_iter().flatten() {
         sync(folder).with_context(|| format!("can't write {}", folder.display()))?;
     }
     Ok(())
-}
-
-/// Copies all that is in a folder, where there is one. What goes meanwhile was no more wanted.
-fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
-    let entries = match std::fs::read_dir(from) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    std::fs::create_dir_all(to)?;
-    for entry in entries {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        match entry.file_type()?.is_dir() {
-            true => copy_folder(&entry.path(), &target)?,
-            false => match copy_file(&entry.path(), &target) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                copied => copied?,
-            },
-        }
-    }
-    sync(to)
 }
 
 fn copy_file(from: &Path, to: &Path) -> io::Result<()> {

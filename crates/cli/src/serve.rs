@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     io::IsTerminal as _,
     net::SocketAddr,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -35,7 +35,7 @@ use updraft_server::{
     http::{self, Metrics},
     leader::{self, Ended, Handle, Inbox, Leader, Surroundings},
     leadership::{Candidate, Lead},
-    logs::{LogFolder, Logs},
+    logs::Logs,
     retention::{self, Retention},
     secrets::{Environment, Keys, Secrets},
     workers::Workers,
@@ -44,7 +44,7 @@ use updraft_store::{Burst, SqlStore, Store, Upkeep};
 
 use crate::{
     client::Published,
-    config::{Config, Home, blobs_in, logs_in, random_file},
+    config::{Config, Home, Kept, logs_in, random_file},
     dag_files,
     keeper::{self, Supervisor, lock},
     presence::Presence,
@@ -90,6 +90,11 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
     let url = config.database.url.clone().unwrap_or_else(|| home.database_url());
     let alone = with_keeper || config.server.alone || !url.starts_with("postgres");
     let store = open(&url, &home, &config, alone).await?;
+    // The lock on the home folder lets one process at a time have this name; so a server that comes back
+    // after a crash leads at once.
+    let name = home.server_name()?;
+    let kept = config.kept(&home)?;
+    kept.prepare(&name).await?;
     let listener = listen(SocketAddr::new(config.server.host, config.server.port)).await?;
     let address = listener.local_addr()?;
     let tls = listen_with_tls(&config).await?;
@@ -108,11 +113,10 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
     });
     let (handle, inbox) = leader::channel();
     let (lead, who_leads) = watch::channel(Lead::Nobody);
-    let state =
-        state(&home, &config, &reached_at, store.clone(), handle.clone(), who_leads.clone(), workers)?;
-    // The lock on the home folder lets one process at a time have this name; so a server that comes back
-    // after a crash leads at once.
-    let name = home.server_name()?;
+    let logs = kept.logs(&home, with_keeper);
+    let around =
+        Around { store: store.clone(), leader: handle.clone(), lead: who_leads.clone(), workers, logs };
+    let state = state(&home, &config, &reached_at, &kept, around)?;
     let presence = Arc::new(
         Presence::begin(store.clone(), name.clone(), reached_at.clone(), &keys(&home, &config)?).await?,
     );
@@ -214,7 +218,8 @@ async fn open(url: &str, home: &Home, config: &Config, alone: bool) -> Result<Ar
     if !alone && config.blob.url.is_none() {
         bail!(
             "other servers may have this database, and would not find logs and large values in this one's home folder: \
-             set UPDRAFT__BLOB__URL to a folder that all have (file:///mnt/updraft), or say that there are none (--alone)"
+             set UPDRAFT__BLOB__URL to a folder that all have (file:///mnt/updraft) or a bucket (s3://bucket/prefix), or \
+             say that there are none (--alone)"
         );
     }
     let store = SqlStore::open(url).await.context("can't open the database")?;
@@ -270,8 +275,8 @@ fn supervisor(home: &Home, config: &Config, readable: Vec<PathBuf>) -> Result<Su
         home: home.0.clone(),
         lock: home.keeper_lock(),
         readable,
-        logs: logs_in(&config.kept_in(home)?),
-        denied: config.kept_elsewhere()?,
+        logs: logs_in(&config.blob.folder().unwrap_or_else(|| home.0.clone())),
+        denied: config.kept_elsewhere(),
         scratch: config.worker.scratch.clone().unwrap_or_else(|| home.scratch()),
         scratch_of_others: if config.worker.scratch.is_none() { home.scratch_of_others() } else { None },
         files: config.worker.files.clone().unwrap_or_else(|| home.files()),
@@ -454,33 +459,25 @@ fn keys(home: &Home, config: &Config) -> Result<Keys> {
     config.keys(home)
 }
 
-/// What the API works with.
-fn state(
-    home: &Home,
-    config: &Config,
-    reached_at: &str,
+/// What the API and the leader share.
+struct Around {
     store: Arc<dyn Store>,
     leader: Handle,
     lead: watch::Receiver<Lead>,
     workers: Arc<Workers>,
-) -> Result<http::State> {
+    logs: Arc<dyn Logs>,
+}
+
+/// What the API works with.
+fn state(home: &Home, config: &Config, reached_at: &str, kept: &Kept, around: Around) -> Result<http::State> {
+    let Around { store, leader, lead, workers, logs } = around;
     let git = dag_files::repository(&home.0, config)?;
     let git = git.map(|settings| Mirror::new(settings, store.clone(), leader.clone())).transpose()?;
     let keys = keys(home, config)?;
     let accounts = Accounts::new(store.clone(), &keys);
     let secrets = Secrets::new(store.clone(), keys, Environment::of_process());
     let secrets = secrets.with_backends(config.secrets.backends()?);
-    let folder = config.kept_in(home)?;
-    for folder in [logs_in(&folder), blobs_in(&folder)] {
-        // Without the folder above them: where the disk is not there, it is not to be taken for an empty one.
-        match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(error).with_context(|| format!("can't make {}: is it there?", folder.display()));
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
-    let blobs = Arc::new(Blobs::in_folder(&blobs_in(&folder)).context("can't use the folder of blobs")?);
+    let blobs = Arc::new(kept.blobs()?);
     let check: Arc<authoring::Check> = Arc::new(authoring::native);
     let deployments =
         Deployments::new(home.deployed(), store.clone(), blobs.clone(), leader.clone(), check.clone());
@@ -493,7 +490,7 @@ fn state(
         workers,
         secrets: Arc::new(secrets),
         accounts: Arc::new(accounts),
-        logs: Arc::new(LogFolder::new(logs_in(&folder))),
+        logs,
         blobs,
         deployments: Arc::new(deployments),
         check,

@@ -107,7 +107,7 @@ impl Trial {
             scratch_of_others: inner.scratch_of_others(),
             installation: inner.installation(),
             guarding: config.worker.guard,
-            denied: [home.0.clone()].into_iter().chain(config.kept_elsewhere()?).collect(),
+            denied: [home.0.clone()].into_iter().chain(config.kept_elsewhere()).collect(),
             readable: vec![dags.to_owned()],
             bundles: inner.bundles(),
             files: config.worker.files.clone().unwrap_or_else(|| home.files()),

@@ -107,7 +107,7 @@ pub fn main(home: PathBuf, args: Args) -> Result<()> {
         scratch: scratch.unwrap_or_else(|| own.scratch()),
         installation: own.installation(),
         guarding: config.worker.guard,
-        denied: [home.0.clone()].into_iter().chain(args.token_file).chain(config.kept_elsewhere()?).collect(),
+        denied: [home.0.clone()].into_iter().chain(args.token_file).chain(config.kept_elsewhere()).collect(),
         readable: vec![dag_files::folder_of(&home.0, &config)?],
         bundles: own.bundles(),
         files: config.worker.files.clone().unwrap_or_else(|| home.files()),

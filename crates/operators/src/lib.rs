@@ -22,6 +22,8 @@ pub mod template;
 mod tls;
 pub mod work;
 
+#[cfg(feature = "s3")]
+pub use self::operators::s3::said_by_server as said_by_s3;
 pub use self::{
     files::Files,
     host::{Host, HostError, PreviousSuccess, Smtp, Variable},

@@ -17,7 +17,7 @@ pub(crate) mod http;
 mod local;
 pub(crate) mod python;
 #[cfg(feature = "s3")]
-mod s3;
+pub(crate) mod s3;
 mod script;
 #[cfg(feature = "slack")]
 pub(crate) mod slack;

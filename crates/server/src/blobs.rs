@@ -1,8 +1,10 @@
 //! Values that are too large for the database.
 //!
-//! A blob is written once, under the attempt that made it, and is on the disk before it is acknowledged.
+//! A blob is written once, under the attempt that made it, and is there for good before it is acknowledged.
 
 mod items;
+#[cfg(test)]
+mod tests;
 
 use std::{io, path::Path, sync::Arc};
 
@@ -10,19 +12,24 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use jiff::Timestamp;
 use object_store::{
-    ObjectStore, ObjectStoreExt as _, WriteMultipart, local::LocalFileSystem, path::Path as BlobPath,
+    ObjectStore, ObjectStoreExt as _, PutPayload, WriteMultipart, local::LocalFileSystem,
+    path::Path as BlobPath,
 };
 use serde_json::Value;
 use tokio::sync::Mutex;
+use tracing::warn;
 use updraft_core::{AttemptId, RunKey, protocol::escape};
 
 use self::items::Items;
-use crate::accounts::digest;
+use crate::{accounts::digest, objects::said};
 
 /// No file's name may have more than 255 bytes.
 const LONGEST_NAME: usize = 200;
 
-/// So many parts of an upload wait for the disk at once.
+/// What is longer is uploaded in parts of so many bytes.
+const PART_BYTES: u64 = 5 << 20;
+
+/// So many parts of an upload are under way at once.
 const PARTS_AT_ONCE: usize = 2;
 
 /// Why a blob can't be written or read.
@@ -40,7 +47,7 @@ pub enum Error {
     /// The upload broke off.
     #[error("the upload broke off: {0}")]
     Upload(String),
-    /// The disk does not take or give it.
+    /// The disk or the bucket does not take or give it.
     #[error("the blob store fails: {0}")]
     Store(String),
 }
@@ -49,14 +56,14 @@ impl From<object_store::Error> for Error {
     fn from(error: object_store::Error) -> Self {
         match error {
             object_store::Error::NotFound { path, .. } => Self::NotFound(path),
-            other => Self::Store(other.to_string()),
+            other => Self::Store(said(&other)),
         }
     }
 }
 
 /// Where blobs are.
 pub struct Blobs {
-    store: Box<dyn ObjectStore>,
+    store: Arc<dyn ObjectStore>,
     /// The lists of which items were asked for last, the latest last.
     lists: Mutex<Vec<(String, Arc<Items>)>>,
 }
@@ -69,12 +76,16 @@ impl Blobs {
     pub fn in_folder(folder: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let store = LocalFileSystem::new_with_prefix(folder).map_err(io::Error::other)?;
-        let store = Box::new(store.with_fsync(true).with_automatic_cleanup(true));
-        Ok(Self { store, lists: Mutex::default() })
+        Ok(Self::in_store(Arc::new(store.with_fsync(true).with_automatic_cleanup(true))))
     }
 
-    /// Writes a blob as it comes in; returns its path and its size. All of it is on the disk then, or
-    /// nothing is there. Written again, it takes the place of the former.
+    /// All that is in this store.
+    pub fn in_store(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, lists: Mutex::default() }
+    }
+
+    /// Writes a blob as it comes in; returns its path and its size. All of it is there for good then, or
+    /// nothing is. Written again, it takes the place of the former.
     pub async fn put<E: std::fmt::Display>(
         &self,
         attempt: AttemptId,
@@ -83,34 +94,61 @@ impl Blobs {
         most_bytes: u64,
     ) -> Result<(String, u64), Error> {
         let path = path_of(attempt, name)?;
-        let mut upload = WriteMultipart::new(self.store.put_multipart(&path).await?);
-        match pour(body, &mut upload, most_bytes).await {
-            Ok(bytes) => {
-                upload.finish().await?;
-                Ok((path.to_string(), bytes))
-            }
-            Err(error) => {
-                upload.abort().await?;
-                Err(error)
-            }
-        }
+        let bytes = self.write(&path, body, most_bytes).await?;
+        Ok((path.to_string(), bytes))
     }
 
-    /// Writes a blob that any attempt may need; all of it is on the disk then, or nothing is there.
+    /// Writes a blob that any attempt may need; all of it is there for good then, or nothing is.
     pub async fn put_at<E: std::fmt::Display>(
         &self,
         path: &str,
         body: impl Stream<Item = Result<Bytes, E>> + Unpin,
     ) -> Result<(), Error> {
         let path = BlobPath::parse(path).map_err(|error| Error::Store(error.to_string()))?;
-        let mut upload = WriteMultipart::new(self.store.put_multipart(&path).await?);
-        match pour(body, &mut upload, u64::MAX).await {
-            Ok(_) => Ok(upload.finish().await.map(drop)?),
+        self.write(&path, body, u64::MAX).await.map(drop)
+    }
+
+    async fn write<E: std::fmt::Display>(
+        &self,
+        path: &BlobPath,
+        mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+        most_bytes: u64,
+    ) -> Result<u64, Error> {
+        let (mut first, mut bytes) = (Vec::new(), 0);
+        while bytes < PART_BYTES {
+            match more(&mut body, &mut bytes, most_bytes).await? {
+                Some(chunk) => first.push(chunk),
+                // Of most blobs that is all, which takes one request.
+                None => {
+                    self.store.put(path, PutPayload::from_iter(first)).await?;
+                    return Ok(bytes);
+                }
+            }
+        }
+        let mut upload = WriteMultipart::new(self.store.put_multipart(path).await?);
+        first.into_iter().for_each(|chunk| upload.put(chunk));
+        match pour(body, &mut upload, bytes, most_bytes).await {
+            Ok(bytes) => upload.finish().await.map(|_| bytes).map_err(Error::from),
             Err(error) => {
-                upload.abort().await?;
+                if let Err(left) = upload.abort().await {
+                    warn!(%path, error = said(&left), "the parts of an upload that broke off are left there");
+                }
                 Err(error)
             }
         }
+    }
+
+    /// Copies all blobs to another place; when this returns, they are there for good. What goes meanwhile is left out.
+    pub async fn copy_to(&self, other: &Self) -> Result<(), Error> {
+        let mut all = self.store.list(None);
+        while let Some(blob) = all.next().await.transpose()? {
+            match self.store.get(&blob.location).await {
+                Ok(found) => drop(other.write(&blob.location, found.into_stream(), u64::MAX).await?),
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Whether there is a blob.
@@ -207,19 +245,29 @@ impl Blobs {
 async fn pour<E: std::fmt::Display>(
     mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
     upload: &mut WriteMultipart,
+    mut bytes: u64,
     most_bytes: u64,
 ) -> Result<u64, Error> {
-    let mut bytes = 0;
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| Error::Upload(error.to_string()))?;
-        bytes += chunk.len() as u64;
-        if bytes > most_bytes {
-            return Err(Error::TooLarge(most_bytes));
-        }
+    while let Some(chunk) = more(&mut body, &mut bytes, most_bytes).await? {
         upload.wait_for_capacity(PARTS_AT_ONCE).await?;
         upload.put(chunk);
     }
     Ok(bytes)
+}
+
+/// What comes next, and how much has come with it.
+async fn more<E: std::fmt::Display>(
+    body: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
+    bytes: &mut u64,
+    most_bytes: u64,
+) -> Result<Option<Bytes>, Error> {
+    let Some(chunk) = body.next().await else { return Ok(None) };
+    let chunk = chunk.map_err(|error| Error::Upload(error.to_string()))?;
+    *bytes += chunk.len() as u64;
+    if *bytes > most_bytes {
+        return Err(Error::TooLarge(most_bytes));
+    }
+    Ok(Some(chunk))
 }
 
 /// `xcom/<run>/<task>/<map_index>/<try>.<lease>/<name>`. Everything but the name is a number; the name is
@@ -233,113 +281,4 @@ fn path_of(attempt: AttemptId, name: &str) -> Result<BlobPath, Error> {
     let AttemptId { ti, try_number, lease } = attempt;
     let path = format!("xcom/{}/{}/{}/{try_number}.{lease}/{name}", ti.run, ti.task, ti.map_index);
     BlobPath::parse(path).map_err(|error| Error::Store(error.to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::stream;
-
-    use super::*;
-
-    fn attempt() -> AttemptId {
-        "7.0.-1.1.2".parse().unwrap()
-    }
-
-    fn body(parts: &[&'static str]) -> impl Stream<Item = Result<Bytes, &'static str>> + Unpin {
-        stream::iter(parts.iter().map(|part| Ok(Bytes::from_static(part.as_bytes()))).collect::<Vec<_>>())
-    }
-
-    #[tokio::test]
-    async fn what_was_written_in_parts_is_read_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::in_folder(folder.path()).unwrap();
-        let (path, bytes) = blobs.put(attempt(), "return_value", body(&["[1,", "2]"]), 100).await.unwrap();
-        assert_eq!((&*path, bytes), ("xcom/7/0/-1/1.2/return_value", 5));
-        assert_eq!(blobs.get(&path).await.unwrap(), "[1,2]");
-    }
-
-    #[tokio::test]
-    async fn lists_are_kept_up_to_a_size() {
-        let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::in_folder(folder.path()).unwrap();
-        let large = format!("[\"{}\", 7]", "x".repeat(LISTS_BYTES / 3));
-        for name in ["a", "b", "c"] {
-            let parts = stream::iter([Ok::<_, &str>(Bytes::from(large.clone()))]);
-            blobs.put(attempt(), name, parts, u64::MAX).await.unwrap();
-        }
-        let kept = async || {
-            blobs.lists.lock().await.iter().filter_map(|(path, _)| path.chars().last()).collect::<String>()
-        };
-        let path = |name: &str| format!("xcom/7/0/-1/1.2/{name}");
-        for (name, then) in [("a", "a"), ("b", "ab"), ("a", "ba"), ("c", "ac")] {
-            assert_eq!(blobs.item(&path(name), 1).await.unwrap(), Some(7.into()));
-            assert_eq!(kept().await, then);
-        }
-        assert_eq!(blobs.item(&path("c"), 2).await.unwrap(), None);
-        assert!(matches!(blobs.item(&path("d"), 0).await, Err(Error::NotFound(_))));
-    }
-
-    #[tokio::test]
-    async fn blobs_are_found_by_their_age_and_removed_with_their_folders() {
-        let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::in_folder(folder.path()).unwrap();
-        let (path, _) = blobs.put(attempt(), "a", body(&["1"]), 9).await.unwrap();
-        assert_eq!(blobs.before(Timestamp::UNIX_EPOCH).await.unwrap(), []);
-        let all = blobs.before(Timestamp::MAX).await.unwrap();
-        assert_eq!(all, [(RunKey(7), path.clone())]);
-        blobs.remove(&path).await.unwrap();
-        assert_eq!(blobs.before(Timestamp::MAX).await.unwrap(), []);
-        assert!(!folder.path().join("xcom/7").exists());
-    }
-
-    #[tokio::test]
-    async fn an_upload_that_breaks_off_or_is_too_large_leaves_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::in_folder(folder.path()).unwrap();
-        let torn = stream::iter([Ok(Bytes::from_static(b"abc")), Err("reset")]);
-        assert!(matches!(blobs.put(attempt(), "a", torn, 100).await, Err(Error::Upload(_))));
-        assert!(matches!(blobs.put(attempt(), "a", body(&["abc"]), 2).await, Err(Error::TooLarge(2))));
-        assert!(matches!(blobs.get("xcom/7/0/-1/1.2/a").await, Err(Error::NotFound(_))));
-    }
-
-    #[tokio::test]
-    async fn a_value_may_have_any_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::in_folder(folder.path()).unwrap();
-        let long = "ä".repeat(300);
-        let names = ["my key", ".x", "a/b", "..", "50 %", "50 %25", "a\0b", "größe", &long, "CON"];
-        let mut paths = std::collections::BTreeSet::new();
-        for name in names {
-            let put = blobs
-                .put(attempt(), name, stream::iter([Ok::<_, &str>(Bytes::from(name.to_owned()))]), 999)
-                .await;
-            let (path, _) = put.unwrap_or_else(|error| panic!("{name}: {error}"));
-            assert_eq!(blobs.get(&path).await.unwrap(), name);
-            paths.insert(path);
-        }
-        assert_eq!(paths.len(), names.len());
-        let all = blobs.before(Timestamp::MAX).await.unwrap();
-        assert_eq!(
-            all.iter().map(|(_, path)| path.clone()).collect::<std::collections::BTreeSet<_>>(),
-            paths
-        );
-        for path in paths {
-            blobs.remove(&path).await.unwrap();
-        }
-        assert!(!folder.path().join("xcom/7").exists());
-    }
-
-    #[tokio::test]
-    async fn no_name_and_no_path_leads_out_of_the_folder() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("secret"), "s").unwrap();
-        let blobs = Blobs::in_folder(&folder.path().join("blobs")).unwrap();
-        assert!(matches!(blobs.put(attempt(), "", body(&["x"]), 9).await, Err(Error::NoName)));
-        let (path, _) = blobs.put(attempt(), "../../../../../../secret", body(&["x"]), 9).await.unwrap();
-        assert!(path.starts_with("xcom/7/0/-1/1.2/%2E."), "{path}");
-        assert_eq!(std::fs::read(folder.path().join("secret")).unwrap(), b"s");
-        for path in ["../secret", "/../secret", "xcom/../../secret"] {
-            assert!(matches!(blobs.get(path).await, Err(Error::NotFound(_))), "{path}");
-        }
-    }
 }

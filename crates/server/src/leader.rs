@@ -328,7 +328,7 @@ impl Leader {
         }
         for (key, run) in batch.runs.range((Bound::Excluded(self.last_run), Bound::Unbounded)) {
             self.last_run = *key;
-            self.outdated.push(Logged { dag: run.dag.clone(), run_id: Some(run.run_id.clone()) });
+            self.outdated.push(Logged { dag: run.dag.clone(), run_id: Some(run.run_id.clone()), run: None });
         }
         if !batch.is_empty() && !self.commit(batch).await? {
             return self.start_over().await;
@@ -389,10 +389,11 @@ impl Leader {
         match command {
             Command::DeleteRun(key) => {
                 let (run, _) = self.engine.run(*key)?;
-                Some(Logged { dag: run.dag.clone(), run_id: Some(run.run_id.clone()) })
+                Some(Logged { dag: run.dag.clone(), run_id: Some(run.run_id.clone()), run: Some(*key) })
             }
             Command::DeleteDag(dag) => {
-                self.engine.dag(dag).map(|_| Logged { dag: dag.clone(), run_id: None })
+                let run = Some(self.last_run);
+                self.engine.dag(dag).map(|_| Logged { dag: dag.clone(), run_id: None, run })
             }
             _ => None,
         }

@@ -17,9 +17,12 @@ pub mod http;
 pub mod leader;
 pub mod leadership;
 pub mod logs;
+pub mod objects;
 pub mod params;
 pub mod retention;
 pub mod secrets;
+#[cfg(any(test, feature = "test-s3"))]
+pub mod test_s3;
 pub mod workers;
 
 /// Does what waits for the disk. A bug in it is not hidden; on shutdown it is cancelled.

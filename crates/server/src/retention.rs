@@ -53,7 +53,7 @@ pub enum Error {
     /// The leader did not do it.
     #[error(transparent)]
     Leader(#[from] Refusal),
-    /// The folder of logs can't be read or written.
+    /// The logs can't be read or written.
     #[error("the logs can't be cleaned: {0}")]
     Logs(io::Error),
     /// The blob store fails.
@@ -130,7 +130,7 @@ impl Retention {
             }
         }
         if let Some(before) = runs {
-            remove_files(&*self.store, &*self.logs, &self.blobs, before, removed).await?;
+            remove_files(&*self.store, &[&*self.logs], &self.blobs, before, removed).await?;
         }
         Ok(())
     }
@@ -139,19 +139,15 @@ impl Retention {
 /// Removes logs and blobs that are older than `before` and whose run is gone.
 pub async fn remove_files(
     store: &dyn Store,
-    logs: &dyn Logs,
+    logs: &[&dyn Logs],
     blobs: &Blobs,
     before: Timestamp,
     removed: &mut Removed,
 ) -> Result<(), Error> {
-    for run in logs.runs_before(before).await.map_err(Error::Logs)? {
-        let Some(run_id) = &run.run_id else { continue };
-        if store.find_run(&run.dag, run_id).await?.is_none() {
-            logs.remove(std::slice::from_ref(&run)).await.map_err(Error::Logs)?;
-            removed.logs += 1;
-        }
+    for logs in logs {
+        removed.logs += logs.remove_gone(store, before).await?;
+        logs.purge().await.map_err(Error::Logs)?;
     }
-    logs.purge().await.map_err(Error::Logs)?;
     let mut gone = HashMap::new();
     for (run, path) in blobs.before(before).await? {
         let gone = match gone.get(&run) {

@@ -1,6 +1,7 @@
 //! The connections of workers: what they say goes to the leader, what the engine tells them goes to them.
 
 pub(crate) mod api;
+mod ends;
 mod runs;
 mod socket;
 

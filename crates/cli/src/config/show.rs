@@ -43,7 +43,7 @@ fn settings(section: &str, value: &Value) -> Vec<(String, Value)> {
 }
 
 /// What has such a name is nobody's to see.
-const SECRETS: &[&str] = &["token", "secret", "secret_id", "password"];
+const SECRETS: &[&str] = &["token", "secret", "secret_id", "secret_access_key", "password"];
 
 fn without_secret(key: &str, value: &Value) -> Value {
     let name = key.rsplit('.').next().unwrap_or_default();
@@ -84,12 +84,13 @@ mod tests {
 
     #[test]
     fn a_setting_that_is_called_a_secret_is_not_shown() {
-        let value = json!({ "dags": { "folder": null, "git": { "token": "t", "webhook_secret": null } } });
+        let value = json!({ "blob": { "secret_access_key": "s" }, "dags": { "folder": null, "git": { "token": "t", "webhook_secret": null } } });
         let shown: Vec<_> = settings("", &value)
             .into_iter()
             .map(|(key, value)| (without_secret(&key, &value), key))
             .collect();
         let expected = [
+            ("***".into(), "blob.secret_access_key"),
             (Value::Null, "dags.folder"),
             ("***".into(), "dags.git.token"),
             (Value::Null, "dags.git.webhook_secret"),

@@ -1,19 +1,16 @@
 //! `updraft db clean`: what retention does, once and with no server.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, bail};
 use jiff::{Timestamp, civil, tz::TimeZone};
 use serde_json::json;
 use updraft_server::{
-    blobs::Blobs,
-    logs::LogFolder,
+    logs::Logs,
     retention::{ROWS_PER_STEP, Removed, remove_files},
 };
 use updraft_store::{Expired, Ledger as _, SqlStore, Upkeep};
 
 use crate::{
-    config::{Age, Home, blobs_in, logs_in},
+    config::{Age, Home, Kept},
     output::{Columns, Printing, confirm},
 };
 
@@ -90,7 +87,7 @@ fn time(text: &str) -> Result<Timestamp, String> {
 }
 
 /// Deletes, or says how many it would be.
-pub async fn clean(home: &Home, kept: &Path, url: &str, args: Clean) -> Result<()> {
+pub async fn clean(home: &Home, kept: &Kept, url: &str, args: Clean) -> Result<()> {
     let before = match (args.before, args.older_than) {
         (Some(before), _) => before,
         (None, Some(Age(Some(age)))) => Timestamp::now().checked_sub(age).context("that is too long ago")?,
@@ -133,8 +130,11 @@ pub async fn clean(home: &Home, kept: &Path, url: &str, args: Clean) -> Result<(
         while removed.add(store.clean(before, kind.expired(), ROWS_PER_STEP).await?) {}
     }
     if kinds.contains(&Kind::Runs) {
-        let blobs = Blobs::in_folder(&blobs_in(kept)).context("can't use the folder of blobs")?;
-        remove_files(&store, &LogFolder::new(logs_in(kept)), &blobs, before, &mut removed).await?;
+        // With a bucket, a keeper's are in the home folder all the same.
+        let logs = [kept.logs(home, true), kept.logs(home, false)];
+        let logs: Vec<&dyn Logs> =
+            logs[matches!(kept, Kept::Folder(_)).into()..].iter().map(|logs| &**logs).collect();
+        remove_files(&store, &logs, &kept.blobs()?, before, &mut removed).await?;
     }
     let Removed { runs, rows, logs, blobs } = removed;
     eprintln!(

@@ -2,6 +2,7 @@
 
 mod faults;
 mod members;
+mod objects;
 mod proxy;
 mod soak;
 mod upgrade;

@@ -19,6 +19,7 @@ use updraft_core::{
     input::{AttemptEnd, Outcome},
 };
 
+pub use self::bucket::said_by_server;
 use self::bucket::{Account, Fault};
 pub(super) use self::{
     buckets::{CREATE as CREATE_BUCKET, DELETE as DELETE_BUCKET},

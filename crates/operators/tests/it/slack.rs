@@ -255,7 +255,7 @@ fn a_token_is_tried_without_a_message_and_a_webhook_can_t_be() {
     ]);
     let world = api(&server.address);
     let order = order("connection_test", json!({"conn_id": "slack_api_default"}));
-    let mut tried = || run_native(prepare(&order, &world).unwrap());
+    let tried = || run_native(prepare(&order, &world).unwrap());
     let ended = tried();
     assert_eq!(ended.outcome.end, AttemptEnd::Success, "{:?}", ended.outcome.message);
     assert!(ended.log[0].contains("logged in to Slack as reports of Shop"), "{:?}", ended.log);

@@ -7,13 +7,25 @@ import json
 import logging
 import os
 import sys
+import threading
 
 # So many requests are made before anybody is asked for a key: those below.
 os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "5"
 
 import boto3
+from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
 
+# moto looks whether an object is there and then writes it; S3 does both at once.
+at_once, put_object = threading.Lock(), S3Response.put_object
+
+
+def put_object_at_once(self):
+    with at_once:
+        return put_object(self)
+
+
+S3Response.put_object = put_object_at_once
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
 server.start()

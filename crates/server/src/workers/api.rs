@@ -16,6 +16,7 @@ use serde_json::Value;
 use updraft_core::{
     AlertChannel, AttemptId, DagKey, DeliveryId, MapIndex, RunState, XcomValue,
     protocol::{LONGEST_MESSAGE_BYTES, XcomFound, XcomQuery, call_log_path, log_path},
+    record::TiRow,
 };
 use updraft_store::{Bounds, DeliveryQuery, DeliveryState, Order, RunField, RunQuery, TiListing, Window};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -27,7 +28,7 @@ use crate::{
         query::{FromText, Needed, query},
         v2::value_of,
     },
-    logs::Part,
+    logs::{LogName, Part},
     secrets::is_sensitive,
 };
 
@@ -271,33 +272,37 @@ async fn put_log(
     bytes: Bytes,
 ) -> Result<Json<LogStored>, Error> {
     let attempt: AttemptId = attempt.parse().map_err(|error| Error::bad_request(format!("{error}")))?;
-    let path = match query.call {
+    let log = match query.call {
         Some(call) => {
             let ti = held(&shared, &joining, attempt).await?;
-            call_log_path(&ti.dag.namespace, &ti.dag.dag_id, &ti.run_id, DeliveryId(call))
+            let path = call_log_path(&ti.dag.namespace, &ti.dag.dag_id, &ti.run_id, DeliveryId(call));
+            LogName { run: attempt.ti.run, path }
         }
         None => log_of(&shared, &joining, attempt).await?,
     };
-    let part = Part { path: path.clone(), offset: Some(query.offset.0), bytes: bytes.into() };
+    let part = Part { log: log.clone(), offset: Some(query.offset.0), bytes: bytes.into() };
     let bytes = shared.logs.append(vec![part]).await.swap_remove(0).map_err(|error| {
-        let why = format!("the log {path} can't be written: {error}");
+        let why = format!("the log {} can't be written: {error}", log.path);
         Error::Later(StatusCode::SERVICE_UNAVAILABLE, why, 5)
     })?;
     Ok(Json(LogStored { bytes }))
 }
 
-/// Where the log is of an attempt that a worker holds, or has held and nobody has taken over.
-pub(super) async fn log_of(shared: &Shared, joining: &Joining, attempt: AttemptId) -> Result<String, Error> {
+/// The log of an attempt that a worker holds or has held: also of one that was tried again since, whose log came late.
+pub(super) async fn log_of(shared: &Shared, joining: &Joining, attempt: AttemptId) -> Result<LogName, Error> {
     let found = shared.store.ti(attempt.ti).await?;
     joining.check(found.as_ref())?;
-    let is_its = |listing: &TiListing| {
-        listing.row.lease == attempt.lease && listing.row.try_number == attempt.try_number
+    let is_its = |row: &TiRow| row.lease == attempt.lease && row.try_number == attempt.try_number;
+    let is_known = match &found {
+        Some(ti) => is_its(&ti.row) || shared.store.tries(attempt.ti).await?.iter().any(is_its),
+        None => false,
     };
-    let ti = found.filter(is_its).ok_or_else(|| {
+    let ti = found.filter(|_| is_known).ok_or_else(|| {
         Error::forbidden(format!("attempt {attempt} was given to another worker since, or its run is gone"))
     })?;
     let names = (&ti.dag.namespace, &ti.dag.dag_id, &ti.run_id);
-    Ok(log_path(names, &ti.row.task_id, attempt.ti.map_index, attempt.try_number))
+    let path = log_path(names, &ti.row.task_id, attempt.ti.map_index, attempt.try_number);
+    Ok(LogName { run: attempt.ti.run, path })
 }
 
 /// A run that succeeded.

@@ -12,17 +12,14 @@ use updraft_core::{
     protocol::{FromServer, FromWorker, LogEnd, MESSAGE_BYTES, VERSION, log_path},
 };
 
-use super::{About, NotAdded, Workers, api::log_of};
+use super::{About, NotAdded, Workers, api::log_of, ends};
 use crate::{
     http::{Joining, Shared},
-    logs::Part,
+    logs::{LogName, Part},
 };
 
 /// A worker that connects has to say who it is within this time.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
-
-/// What is told with the end of a log waits so long for a disk that does not take it.
-const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Serves a worker's connection until it breaks.
 pub(crate) async fn serve(mut socket: WebSocket, shared: Arc<Shared>, joining: Joining) {
@@ -100,7 +97,7 @@ struct Conversation<'a> {
     number: u64,
     /// Where the logs of the attempts are that this worker was ordered to make and whose ends are not in the store; `None`
     /// where it writes them itself.
-    logs: Option<HashMap<AttemptId, String>>,
+    logs: Option<HashMap<AttemptId, LogName>>,
     /// What is passed on when the ends of logs before it are written.
     behind: FuturesOrdered<BoxFuture<'a, Vec<WorkerEvent>>>,
 }
@@ -144,7 +141,8 @@ impl Conversation<'_> {
             FromServer::Assign(orders) => logs.extend(orders.iter().map(|order| {
                 let names = (&order.run.namespace, &order.run.dag_id, &order.run.run_id);
                 let (ti, number) = (order.attempt.ti, order.attempt.try_number);
-                (order.attempt, log_path(names, &order.task.task_id, ti.map_index, number))
+                let path = log_path(names, &order.task.task_id, ti.map_index, number);
+                (order.attempt, LogName { run: ti.run, path })
             })),
             FromServer::Acknowledge(attempts) => {
                 attempts.iter().for_each(|attempt| drop(logs.remove(attempt)))
@@ -172,14 +170,12 @@ impl Conversation<'_> {
         let beats = events.len() < count;
         if !(events.is_empty() && ends.is_empty()) {
             let known = self.logs.as_ref();
-            let path_of = |end: &LogEnd| known.and_then(|logs| logs.get(&end.attempt)).cloned();
-            let ends: Vec<_> = ends.into_iter().map(|end| (path_of(&end), end)).collect();
+            let name_of = |end: &LogEnd| known.and_then(|logs| logs.get(&end.attempt)).cloned();
+            let ends: Vec<_> = ends.into_iter().map(|end| (name_of(&end), end)).collect();
             let (shared, joining) = (self.shared, self.joining);
             self.behind.push_back(Box::pin(async move {
-                if !ends.is_empty()
-                    && tokio::time::timeout(WRITTEN_WITHIN, add_ends(shared, joining, ends)).await.is_err()
-                {
-                    warn!("the ends of logs are not written: the folder of logs does not answer");
+                if !ends.is_empty() {
+                    ends::add(shared, parts(shared, joining, ends).await).await;
                 }
                 events
             }));
@@ -188,29 +184,24 @@ impl Conversation<'_> {
     }
 }
 
-/// Writes the ends of logs. What can't be written is told here: the attempts have ended all the same.
-async fn add_ends(shared: &Shared, joining: &Joining, ends: Vec<(Option<String>, LogEnd)>) {
+/// What is to be added to logs. What can't be is told here: the attempts have ended all the same.
+async fn parts(shared: &Shared, joining: &Joining, ends: Vec<(Option<LogName>, LogEnd)>) -> Vec<Part> {
     let mut parts = Vec::with_capacity(ends.len());
-    for (path, LogEnd { attempt, offset, text }) in ends {
-        let path = match path {
-            Some(path) => path,
+    for (log, LogEnd { attempt, offset, text }) in ends {
+        let log = match log {
+            Some(log) => log,
             // It was ordered by who led before.
             None => match log_of(shared, joining, attempt).await {
-                Ok(path) => path,
+                Ok(log) => log,
                 Err(error) => {
                     warn!(%attempt, ?error, "the end of a log is not taken");
                     continue;
                 }
             },
         };
-        parts.push(Part { path, offset, bytes: text.into() });
+        parts.push(Part { log, offset, bytes: text.into() });
     }
-    let paths: Vec<String> = parts.iter().map(|part| part.path.clone()).collect();
-    for (path, added) in paths.iter().zip(shared.logs.append(parts).await) {
-        if let Err(error) = added {
-            warn!(path, %error, "the end of a log can't be written");
-        }
-    }
+    parts
 }
 
 async fn refuse(socket: &mut WebSocket, why: String) {

@@ -23,6 +23,8 @@ pub struct Fleet {
     pub ways: BTreeMap<usize, String>,
     pub servers: Vec<Member>,
     pub workers: Vec<Member>,
+    /// What else servers have in their environment.
+    environment: Vec<(&'static str, String)>,
     token: String,
 }
 
@@ -87,6 +89,16 @@ impl Drop for Fleet {
 impl Fleet {
     /// So many servers and workers, with this DAG file.
     pub async fn start(servers: usize, workers: usize, dag: &str) -> Self {
+        Self::start_with(servers, workers, dag, Vec::new()).await
+    }
+
+    /// The same, with more in the environment of servers.
+    pub async fn start_with(
+        servers: usize,
+        workers: usize,
+        dag: &str,
+        environment: Vec<(&'static str, String)>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let postgres = TestPostgres::start();
         let database = postgres.database();
@@ -102,6 +114,7 @@ impl Fleet {
             ways: BTreeMap::new(),
             servers: Vec::new(),
             workers: Vec::new(),
+            environment,
             token: String::new(),
         };
         for number in 0..servers {
@@ -159,6 +172,7 @@ impl Fleet {
         if number > 0 {
             environment.push(("UPDRAFT__SECRETS__KEY_FILE", &*key));
         }
+        environment.extend(self.environment.iter().map(|(name, value)| (*name, &**value)));
         let port = self.servers.get(number).map_or("0".to_owned(), Member::port);
         let arguments = ["server", "--port", &port, "--dags", dags.to_str().unwrap()];
         let member = Member::start(home.clone(), &arguments, &environment);

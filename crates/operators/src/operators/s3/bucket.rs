@@ -203,8 +203,8 @@ pub(super) fn of_tag<'a>(answer: &'a str, tag: &str) -> Option<&'a str> {
     Some(rest.split_once(&format!("</{tag}>"))?.0.trim())
 }
 
-/// What the server has said, where that is an error of S3's: a code and a message.
-pub(super) fn said_by_server(error: &str) -> Option<String> {
+/// What a server has said, where that is an error of S3's: a code and a message.
+pub fn said_by_server(error: &str) -> Option<String> {
     let (code, message) =
         (of_tag(error, "Code")?, of_tag(error, "Message").filter(|message| !message.is_empty()));
     Some(message.map_or_else(|| code.to_owned(), |message| format!("{code}: {message}")))

@@ -17,7 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::super::{
     Body, Error, Path, Reads, Shared, Writes, call::Call, error::Invalid, query::query, time::Time, v2::plain,
 };
-use crate::{leader::now, secrets::is_sensitive};
+use crate::{leader::now, logs::LogName, secrets::is_sensitive};
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new()
@@ -177,7 +177,7 @@ async fn get_log(call: Call, Path(id): Path<i64>) -> Result<Response, Error> {
     let run =
         run.ok_or_else(|| Error::not_found(format!("the run that delivery {id} is about is gone")))?.row;
     let path = call_log_path(&run.dag.namespace, &run.dag.dag_id, &run.run_id, row.id);
-    Ok(plain(call.shared.clone(), path))
+    Ok(plain(call.shared.clone(), LogName { run: run.key, path }))
 }
 
 async fn find(call: &Call, id: i64) -> Result<DeliveryListing, Error> {

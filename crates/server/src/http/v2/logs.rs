@@ -1,12 +1,12 @@
 //! The logs of attempts: `…/taskInstances/{task_id}/logs/{try_number}`.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{fmt::Write as _, sync::Arc};
 
 use axum::{
     Json,
     body::Body,
     http::{
-        HeaderMap,
+        HeaderMap, StatusCode,
         header::{ACCEPT, CONTENT_TYPE},
     },
     response::{IntoResponse as _, Response},
@@ -23,14 +23,12 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::super::{Error, Path, Reads, Shared, call::Call, query::query, time::Time};
-use crate::logs::Page;
+use crate::logs::{LogName, Page};
 
 /// A page in JSON is about so long; what comes after has a token.
 const PAGE_BYTES: usize = 1024 * 1024;
 /// With `full_content` it may be so long.
 const FULL_PAGE_BYTES: usize = 16 * 1024 * 1024;
-/// Between two looks at a log that is followed.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new().routes(routes!(get_log))
@@ -123,7 +121,10 @@ async fn get_log(
     let offset = token.map(|token| token.parse().map_err(|_| bad_token())).transpose()?.unwrap_or(0);
     let names = (&call.namespace, &listing.dag.dag_id, &listing.run_id);
     let log = Log {
-        path: log_path(names, &listing.row.task_id, map_index, try_number),
+        name: LogName {
+            run: listing.row.key.run,
+            path: log_path(names, &listing.row.task_id, map_index, try_number),
+        },
         of: Some((listing.row.key, try_number)),
         shared: call.shared.clone(),
     };
@@ -145,12 +146,12 @@ async fn get_log(
 }
 
 /// What is there of a log that no attempt writes, as plain text.
-pub(in crate::http) fn plain(shared: Arc<Shared>, path: String) -> Response {
-    Log { path, of: None, shared }.stream(0, false, Form::Plain { open: None })
+pub(in crate::http) fn plain(shared: Arc<Shared>, name: LogName) -> Response {
+    Log { name, of: None, shared }.stream(0, false, Form::Plain { open: None })
 }
 
 struct Log {
-    path: String,
+    name: LogName,
     /// Whose: a try of a task instance.
     of: Option<(TiKey, u32)>,
     shared: Arc<Shared>,
@@ -158,8 +159,11 @@ struct Log {
 
 impl Log {
     async fn read(&self, offset: u64, most_bytes: usize) -> Result<Page, Error> {
-        let page = self.shared.logs.read(&self.path, offset, most_bytes).await;
-        page.map_err(|error| Error::Internal(format!("the log {}: {error}", self.path)))
+        let page = self.shared.logs.read(&self.name, offset, most_bytes).await;
+        page.map_err(|error| {
+            let why = format!("the log {} can't be read: {error}", self.name.path);
+            Error::Later(StatusCode::SERVICE_UNAVAILABLE, why, 5)
+        })
     }
 
     /// Whether nothing more will be written.
@@ -207,7 +211,7 @@ impl Log {
             if over {
                 return Ok(None);
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(self.shared.logs.look_every()).await;
         }
     }
 }

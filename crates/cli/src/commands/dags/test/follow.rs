@@ -16,7 +16,7 @@ use updraft_core::{
     protocol::{call_log_path, log_path},
     record::{RunSnapshot, TiRow},
 };
-use updraft_server::logs::Logs as _;
+use updraft_server::logs::{LogName, Logs as _};
 use updraft_store::{DeliveryListing, DeliveryQuery, DeliveryState, Window};
 
 use crate::{
@@ -102,9 +102,10 @@ impl<'a> Following<'a> {
     async fn tell_log(&mut self, seen: &RunSnapshot, ti: &TiRow, try_number: u32) -> Result<()> {
         let names = (&seen.run.dag.namespace, &seen.run.dag.dag_id, &seen.run.run_id);
         let path = log_path(names, &ti.task_id, ti.key.map_index, try_number);
+        let log = LogName { run: ti.key.run, path };
         loop {
             let from = self.read.get(&(ti.key, try_number)).copied().unwrap_or(0);
-            let page = self.trial.logs.read(&path, from, PAGE).await.context("can't read a log")?;
+            let page = self.trial.logs.read(&log, from, PAGE).await.context("can't read a log")?;
             self.print(&self.prefix(ti), &page.entries)?;
             self.read.insert((ti.key, try_number), page.next);
             if page.at_end || page.next == from {
@@ -131,9 +132,10 @@ impl<'a> Following<'a> {
         for (listing, callback) in called {
             let run = &seen.run;
             let path = call_log_path(&run.dag.namespace, &run.dag.dag_id, &run.run_id, listing.row.id);
+            let log = LogName { run: run.key, path };
             let (mut from, mut at_end) = (0, false);
             while !at_end {
-                let page = self.trial.logs.read(&path, from, PAGE).await.context("can't read a log")?;
+                let page = self.trial.logs.read(&log, from, PAGE).await.context("can't read a log")?;
                 self.print(&prefix, &page.entries)?;
                 (at_end, from) = (page.at_end || page.next == from, page.next);
             }
