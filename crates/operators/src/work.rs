@@ -44,7 +44,7 @@ pub struct ProcessPlan {
     /// These exit codes mean that it is skipped.
     pub skip_exit_codes: Vec<i32>,
     /// The environment of Python whose programs come before all others.
-    pub environment: Option<PythonEnvironment>,
+    pub environment: Option<Box<PythonEnvironment>>,
 }
 
 /// An environment of Python, a `venv`. A worker makes it once for all who want the same.

@@ -183,7 +183,7 @@ fn in_environment(job: &Job<'_>, mode: &str) -> Result<Work, Refused> {
         pip_options: args.pip_install_options.0,
         index_urls,
     };
-    Ok(Work::Process(ProcessPlan { environment: Some(environment), ..apart(job, mode)? }))
+    Ok(Work::Process(ProcessPlan { environment: Some(Box::new(environment)), ..apart(job, mode)? }))
 }
 
 /// The address of the index that a connection leads to, as Airflow's `PackageIndexHook` puts it together.

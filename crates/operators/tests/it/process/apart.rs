@@ -98,7 +98,7 @@ fn an_environment_has_what_the_task_asks_for() {
         let made = prepare(&order, &world).unwrap();
         assert!(!made.rendered.to_string().contains("s3cret"), "{}", made.rendered);
         let updraft_operators::Work::Process(plan) = made.work else { panic!("no process") };
-        plan.environment.unwrap()
+        *plan.environment.unwrap()
     };
     let plain = PythonEnvironment {
         python: "python3".into(),
