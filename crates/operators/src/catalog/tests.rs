@@ -75,7 +75,7 @@ fn only_a_name_that_is_near_is_a_hint() {
     ] {
         assert!(said(name).ends_with(&format!("did you mean `{meant}`?")), "{}", said(name));
     }
-    for name in ["ExternalPythonOperator", "BigQueryGetDataOperator"] {
+    for name in ["KubernetesPodOperator", "BigQueryGetDataOperator"] {
         let said = said(name);
         assert!(
             said.contains(": there are BashOperator, PythonOperator") && !said.contains("mean"),

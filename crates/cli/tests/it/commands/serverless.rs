@@ -399,6 +399,6 @@ fn a_connection_is_tried_without_a_server() {
     assert!(code == Some(0) && said.contains("the connection `one` works: GET http://127"), "{said}");
     let (code, said) = tried("postgres://me:p4ssw0rd@127.0.0.1:1/shop");
     assert!(code == Some(1) && said.contains("no server answers") && !said.contains("p4ssw0rd"), "{said}");
-    let (code, said) = tried("slack://x");
-    assert!(code == Some(1) && said.contains("is of type `slack`"), "{said}");
+    let (code, said) = tried("jira://x");
+    assert!(code == Some(1) && said.contains("is of type `jira`"), "{said}");
 }
