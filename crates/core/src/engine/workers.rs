@@ -284,7 +284,9 @@ impl Engine {
         if !self.is_current(id, attempt) {
             if !self.workers[id].held.contains_key(&attempt) {
                 let known = self.spec(attempt.ti).map(|(run, spec)| (slots_of(spec), run.row.owner.clone()));
-                let (slots, owner) = known.unwrap_or_else(|| (1, "airflow".into()));
+                // Of a run that is over or deleted it is not known how many slots it takes: it may be all of them.
+                let (slots, owner) =
+                    known.unwrap_or_else(|| (self.workers[id].offer.slots, "airflow".into()));
                 self.hold(id, attempt, slots, owner);
             }
             return self.tell(id, ToWorker::Cancel(attempt));

@@ -1,8 +1,8 @@
 //! What a task needs of its worker besides the queue: several slots, and labels.
 
 use updraft_core::{
-    DagSpec, Incarnation, Labels, MapIndex, RunKey, TaskIx, TiKey,
-    input::{AttemptEnd, Input, Offer, WorkerEvent},
+    DagSpec, Incarnation, Labels, MapIndex, RunKey, RunState, TaskIx, TiKey,
+    input::{AttemptEnd, Command, Input, Offer, WorkerEvent},
 };
 
 use crate::world::{World, dag};
@@ -47,6 +47,22 @@ fn a_task_takes_as_many_slots_of_its_worker_as_it_says() {
     assert_eq!((world.assigned().len(), used(&world)), (0, 2));
     world.join(1, 6, vec![b]);
     assert_eq!((world.assigned().len(), used(&world)), (1, 6));
+}
+
+#[test]
+fn what_is_still_at_work_of_a_run_that_is_over_may_take_all_slots_of_its_worker() {
+    let mut world = World::new(3);
+    world.put(sized("d", &[("a", 3)]));
+    let run = world.trigger("d");
+    let a = world.assigned()[0];
+    world.command(Command::MarkRun { run, state: RunState::Success }).unwrap();
+    world.restart();
+    let next = world.trigger("d");
+    world.join(1, 3, vec![a]);
+    assert_eq!((world.assigned().len(), used(&world)), (0, 3));
+    world.end(a, AttemptEnd::Cancelled);
+    let [begins] = world.assigned()[..] else { panic!("it has room now") };
+    assert_eq!((begins.ti.run, used(&world)), (next, 3));
 }
 
 #[test]
