@@ -7,7 +7,7 @@ use std::{
 
 use updraft_core::{
     Engine, TiKey, TiStateName,
-    input::{AttemptEnd, Command, Input, Report, ToWorker, WorkerEvent},
+    input::{AttemptEnd, Command, Input, Report, WorkerEvent},
     record::Batch,
 };
 
@@ -20,15 +20,34 @@ pub struct Coverage {
     pub transitions: BTreeSet<(TiStateName, TiStateName)>,
     /// What went wrong, and how often.
     pub faults: BTreeMap<&'static str, u64>,
-    told: BTreeSet<(&'static str, &'static str)>,
 }
+
+/// The inputs that are about a task instance.
+const ABOUT_ONE: [&str; 17] = [
+    "mark success",
+    "mark failed",
+    "mark skipped",
+    "pause",
+    "continue",
+    "stop",
+    "joined with it",
+    "named",
+    "started",
+    "deferred",
+    "ended success",
+    "ended skipped",
+    "ended failed",
+    "ended failed for good",
+    "ended rescheduled",
+    "ended cancelled",
+    "ended lost",
+];
 
 impl Coverage {
     /// Takes in what was seen elsewhere.
     pub fn merge(&mut self, other: &Self) {
         self.triples.extend(&other.triples);
         self.transitions.extend(&other.transitions);
-        self.told.extend(&other.told);
         for (fault, count) in &other.faults {
             *self.faults.entry(fault).or_default() += count;
         }
@@ -58,19 +77,29 @@ impl Coverage {
     pub(crate) fn note_batch(&mut self, batch: &Batch) {
         self.transitions.extend(batch.transitions.iter().map(|row| (row.from, row.to)));
     }
+}
 
-    pub(crate) fn note_told(&mut self, message: ToWorker, phase: &'static str) {
-        let name = match message {
-            ToWorker::Assign(_) => "assign",
-            ToWorker::Cancel(_) => "cancel",
-            ToWorker::Pause(_) => "pause",
-            ToWorker::Continue(_) => "continue",
-            ToWorker::Acknowledge(_) => "acknowledge",
-            ToWorker::Rejoin => "rejoin",
-            ToWorker::Outlived => "outlived",
-            ToWorker::Joined(_) => "joined",
-        };
-        self.told.insert((name, phase));
+/// How much of all states, inputs and faults was seen, and for each input the states in which it met no task instance.
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let faults: BTreeSet<_> = self.triples.iter().map(|(_, _, fault)| fault).collect();
+        let pairs: BTreeSet<_> = self.triples.iter().map(|(state, input, _)| (*input, *state)).collect();
+        let all = ABOUT_ONE.len() * TiStateName::ALL.len();
+        writeln!(
+            f,
+            "{} of {all} pairs of input and state, and {} of {} with what was going wrong; never met:",
+            pairs.len(),
+            self.triples.len(),
+            all * faults.len(),
+        )?;
+        for input in ABOUT_ONE {
+            let never = TiStateName::ALL.iter().filter(|state| !pairs.contains(&(input, **state)));
+            let never: Vec<&str> = never.map(|state| state.as_str()).collect();
+            if !never.is_empty() {
+                writeln!(f, "{input:>22}  {}", never.join(", "))?;
+            }
+        }
+        Ok(())
     }
 }
 

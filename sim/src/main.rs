@@ -146,16 +146,15 @@ impl Sum {
 
     fn print(&self, took: Duration) {
         println!(
-            "{} worlds in {:.0} s: {} events in {} days of theirs; {} triples of state, input and fault; {} changes of \
-             state; {} failed",
+            "{} worlds in {:.0} s: {} events in {} days of theirs; {} changes of state; {} failed",
             self.worlds,
             took.as_secs_f64(),
             self.events,
             self.virtual_time.as_hours() / 24,
-            self.coverage.triples.len(),
             self.coverage.transitions.len(),
             self.failures.len(),
         );
+        print!("{}", self.coverage);
         for (fault, count) in &self.coverage.faults {
             println!("{count:>10}  {fault}");
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use updraft_core::{
     AttemptId, Incarnation, Labels, Namespace, WorkerId,
-    input::{Offer, Outcome, Report, ToWorker, WorkerEvent},
+    input::{Offer, Outcome, Report, WorkerEvent},
 };
 
 use crate::{Micros, net::ConnId, world::SERVERS};
@@ -119,26 +119,6 @@ impl Worker {
     pub fn runs(&self, attempt: AttemptId, now: Micros) -> bool {
         let runs = self.held.get(&attempt).is_some_and(Held::is_running);
         self.acts(now) && runs && now < self.lease_until
-    }
-
-    /// Where the attempt stands that a message is about.
-    pub fn phase_name(&self, message: ToWorker) -> &'static str {
-        let attempt = match message {
-            ToWorker::Assign(a)
-            | ToWorker::Cancel(a)
-            | ToWorker::Pause(a)
-            | ToWorker::Continue(a)
-            | ToWorker::Acknowledge(a) => a,
-            ToWorker::Rejoin | ToWorker::Joined(_) | ToWorker::Outlived => return "",
-        };
-        match self.held.get(&attempt).map(|held| &held.phase) {
-            None => "unknown",
-            Some(Phase::Given) => "given",
-            Some(Phase::Running { .. }) => "running",
-            Some(Phase::Paused { .. }) => "paused",
-            Some(Phase::Ending { .. }) => "ending",
-            Some(Phase::Over { .. }) => "over",
-        }
     }
 
     /// What it says when it joins, in this order: what it has, and then what became of it.

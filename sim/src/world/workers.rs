@@ -206,7 +206,6 @@ impl World {
             Down::Heartbeat(beat) => self.on_heartbeat(w, beat),
             Down::Message(message) => {
                 say!(self, "w{w} is told {message:?}");
-                self.coverage.note_told(message, self.workers[w].phase_name(message));
                 match message {
                     ToWorker::Assign(attempt) => self.on_assign(w, attempt),
                     ToWorker::Cancel(attempt) => self.on_cancel(w, attempt),
