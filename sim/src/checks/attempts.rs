@@ -169,7 +169,8 @@ impl Attempts {
                 false => Ok(()),
             };
         }
-        let left_out = reason.ends_with(" chose another way");
+        let ways_out = [" chose another way", " let nothing after it run", " did not hold"];
+        let left_out = ways_out.iter().any(|way_out| reason.ends_with(way_out));
         if left_out && matches!(change.from, S::Running | S::Paused) {
             return self.accept(held, change, &failed);
         }

@@ -34,7 +34,8 @@ impl Engine {
 
     fn skip(&mut self, now: Timestamp, by: TiKey, tasks: &[TaskIx]) {
         let Some(run) = self.runs.get(&by.run) else { return };
-        let reason: Arc<str> = format!("`{}` chose another way", run.dag.task(by.task).task_id).into();
+        let reason =
+            run.ti(by).map_or_else(|| "a task before it chose another way".into(), |by| chose(run, by));
         let open = |ti: &&TiRow| match ti.key.map_index {
             MapIndex::NONE => may_be_skipped(&ti.state),
             _ => ti.state == TiState::None,
@@ -100,6 +101,31 @@ impl Engine {
             self.todo.insert((key.run, *task));
         }
         self.changed.tis.insert(key);
+    }
+}
+
+/// Why a task instance is skipped that another leaves out.
+pub(super) fn left_out_by(run: &Run, by: &TiRow, task: TaskIx) -> Arc<str> {
+    let conditions = &run.dag.node(by.key.task).conditions;
+    match conditions.iter().find(|(to, _)| *to == task) {
+        Some((_, when)) => {
+            format!("the condition `{}` after `{}` did not hold", when.as_str(), by.task_id).into()
+        }
+        None => chose(run, by),
+    }
+}
+
+/// What a task has chosen that leaves out others: another way, or none.
+fn chose(run: &Run, by: &TiRow) -> Arc<str> {
+    let is_copy = by.key.map_index != MapIndex::NONE;
+    let may_be_left_out = |task: &&TaskIx| {
+        !matches!(run.dag.task(**task).role, Role::Teardown { .. })
+            && (!is_copy || run.dag.mapping(**task).is_some())
+    };
+    let mut after = run.dag.downstream(by.key.task).iter().filter(may_be_left_out);
+    match after.all(|task| by.skips.contains(task)) {
+        true => format!("`{}` let nothing after it run", by.task_id).into(),
+        false => format!("`{}` chose another way", by.task_id).into(),
     }
 }
 

@@ -104,7 +104,7 @@ impl Engine {
         engine.grant_leases(now);
         for (run, reason) in failed {
             let reason = format!("this program can't run its DAG's version: {reason}");
-            engine.stop_run(now, run, End::Skipped, &reason);
+            engine.stop_run(now, run, End::Failed, &reason);
             engine.finish_run(now, run, RunState::Failed, Some(reason));
         }
         let refused = refused.into_iter();

@@ -184,12 +184,14 @@ impl Engine {
         if run.row.state != RunState::Running || due != Some(at) {
             return;
         }
+        // What runs as well, as Airflow does: it is the run that took too long.
         self.stop_run(now, key, End::Skipped, "the run's time was up (dagrun_timeout)");
         self.finish_run(now, key, RunState::Failed, Some(TIME_IS_UP.into()));
     }
 
-    /// Ends everything of a run that is not over: what runs is ended by its worker.
-    pub(super) fn stop_run(&mut self, now: Timestamp, key: RunKey, end: End, reason: &str) {
+    /// Ends everything of a run that is not over. What runs is ended by its worker, and becomes `running`; the rest is
+    /// skipped.
+    pub(super) fn stop_run(&mut self, now: Timestamp, key: RunKey, running: End, reason: &str) {
         let Some(run) = self.runs.get(&key) else { return };
         let open: Vec<(TiKey, bool)> = run
             .all()
@@ -198,8 +200,7 @@ impl Engine {
             .collect();
         for (ti, runs) in open {
             self.tell_holder(ti, ToWorker::Cancel);
-            let end = if runs && end == End::Skipped { End::Failed } else { end };
-            self.end(now, ti, end, reason);
+            self.end(now, ti, if runs { running } else { End::Skipped }, reason);
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{evaluate::Decision, run::Run};
+use super::{branch, evaluate::Decision, run::Run};
 use crate::{
     End, MapIndex, TaskIx, TiKey, TiStateName, TriggerRule,
     trigger_rule::{Counts, Verdict},
@@ -139,10 +139,10 @@ pub(super) fn length(run: &Run, task: TaskIx) -> Option<usize> {
     mapping.length(&mut |source| run.result_length(run.dag.find(source)?))
 }
 
-/// Who chose another way.
+/// Who left it out, and why.
 pub(super) fn left_out_by(run: &Run, key: TiKey) -> Arc<str> {
     match run.all().find(|ti| run.leaves_out(ti, key)) {
-        Some(by) => format!("`{}` chose another way", by.task_id).into(),
+        Some(by) => branch::left_out_by(run, by, key.task),
         None => "a task before it chose another way".into(),
     }
 }

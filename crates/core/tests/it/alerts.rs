@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 use updraft_core::{
     ALERT_NAMES, AlertChannel, AlertOn, AlertSpec, Callback, CallbackOn, DagKey, DagSpec, Deadline,
-    DeadlineFrom, OnDoubt, RunKey, RunState, TriggerRule, callback_reason,
+    DeadlineFrom, OnDoubt, RunKey, RunState, TiStateName as S, TriggerRule, callback_reason,
     input::{AttemptEnd, Command, CommandError, Outcome, Reply, Report, Trigger},
     record::{DeliveryRow, RunType},
     schedule::{Schedule, Zone},
@@ -312,8 +312,12 @@ fn a_run_that_is_marked_or_whose_time_is_up_calls_as_its_alerts_tell() {
     world.put(spec);
     let marked = world.trigger("d");
     world.command(Command::MarkRun { run: marked, state: RunState::Failed }).unwrap();
-    world.trigger("d");
+    let late = world.trigger("d");
+    let attempt = *world.assigned().last().unwrap();
+    world.report(attempt, Report::Started);
     world.pass(SignedDuration::from_mins(6));
+    // As in Airflow, what runs too: it is the run that took too long.
+    assert!(world.states(late).values().all(|state| *state == S::Skipped), "{:?}", world.states(late));
     calls_are(&world, &[("m.one", "it was marked as failed"), ("m.one", "timed_out")]);
     let mails = told(&world).iter().filter(|row| matches!(row.channel, AlertChannel::Email { .. })).count();
     assert_eq!(mails, 2);

@@ -1,11 +1,13 @@
 //! Which way a run takes after a branch or a short circuit.
 
+use serde_json::json;
 use updraft_core::{
-    AttemptId, DagSpec, GroupSpec, MapSource, Mapping, RunState, TiStateName as S, TriggerRule,
-    input::{AttemptEnd, Branch, Outcome, Report, ToWorker},
+    AttemptId, Condition, DagSpec, EdgeSpec, GroupSpec, MapSource, Mapping, RunState, TiStateName as S,
+    TriggerRule,
+    input::{AttemptEnd, Branch, Command, Outcome, Report, ToWorker},
 };
 
-use crate::world::{World, dag};
+use crate::world::{World, clear, dag};
 
 fn choose(world: &mut World, attempt: AttemptId, branch: Branch) {
     let mut outcome = Outcome::new(AttemptEnd::Success);
@@ -15,6 +17,40 @@ fn choose(world: &mut World, attempt: AttemptId, branch: Branch) {
 
 fn follow(world: &mut World, attempt: AttemptId, tasks: &[&str]) {
     choose(world, attempt, Branch::Follow(tasks.iter().map(|task| (*task).into()).collect()));
+}
+
+#[test]
+fn a_branch_skips_what_it_does_not_follow_and_a_join_may_go_on() {
+    let mut world = World::new(8);
+    let edges = [("pick", "left"), ("pick", "right"), ("left", "join"), ("right", "join")];
+    let mut spec = dag("d", &["pick", "left", "right", "join"], &edges);
+    spec.tasks[3].trigger_rule = TriggerRule::NoneFailedMinOneSuccess;
+    world.put(spec);
+    let run = world.trigger("d");
+    let pick = world.assigned()[0];
+    follow(&mut world, pick, &["left"]);
+    assert_eq!(world.state(run, "right"), S::Skipped);
+    assert_eq!(world.reason(run, "right"), "`pick` chose another way");
+    world.succeed_all();
+    assert_eq!(world.state(run, "join"), S::Success);
+    assert_eq!(world.run_state(run), RunState::Success);
+}
+
+#[test]
+fn a_condition_on_an_edge_decides_by_the_result() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["count", "many", "few"], &[]);
+    let edge = |to: &str, when: &str| EdgeSpec {
+        when: Some(Condition::parse(when).unwrap()),
+        ..EdgeSpec::new("count", to)
+    };
+    spec.edges = vec![edge("many", "result | int > 5"), edge("few", "result | int <= 5")];
+    world.put(spec);
+    let run = world.trigger("d");
+    let count = world.assigned()[0];
+    world.end_with(count, json!("7"));
+    assert_eq!((world.state(run, "many"), world.state(run, "few")), (S::Queued, S::Skipped));
+    assert_eq!(world.reason(run, "few"), "the condition `result | int <= 5` after `count` did not hold");
 }
 
 /// `g.pick` before `g.left` and `g.right`, `g.left` before `g.last`, all of it twice.
@@ -51,7 +87,21 @@ fn a_short_circuit_in_a_mapped_group_skips_what_comes_directly_after_its_copy() 
     let picks = world.assigned();
     choose(&mut world, picks[0], Branch::SkipAllDownstream);
     assert_eq!((world.state(run, "g.left[0]"), world.state(run, "g.last[0]")), (S::Skipped, S::Queued));
+    assert_eq!(world.reason(run, "g.left[0]"), "`g.pick` let nothing after it run");
     assert_eq!(world.state(run, "g.left[1]"), S::None);
+}
+
+#[test]
+fn who_is_skipped_by_a_short_circuit_is_told_so_far_beyond_it_and_again_when_cleared() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["sc", "next", "last"], &[("sc", "next"), ("next", "last")]));
+    let run = world.trigger("d");
+    let attempt = world.assigned()[0];
+    choose(&mut world, attempt, Branch::SkipAllDownstream);
+    let told = "`sc` let nothing after it run";
+    assert_eq!([world.reason(run, "next"), world.reason(run, "last")], [told; 2]);
+    world.command(Command::Clear(clear(run, &["next"]))).unwrap();
+    assert_eq!((world.state(run, "next"), world.reason(run, "next")), (S::Skipped, told.into()));
 }
 
 #[test]

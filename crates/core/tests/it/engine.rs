@@ -5,10 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::SignedDuration;
 use serde_json::json;
 use updraft_core::{
-    AlertChannel, AlertOn, AlertSpec, Condition, DagKey, DagSpec, EdgeSpec, End, MapIndex, MapSource,
-    Mapping, Role, RunState, TaskIx, TaskKind, TaskSpec, TiKey, TiStateName as S, TriggerRule, WaitRule,
-    XcomValue,
-    input::{AttemptEnd, Branch, Command, Outcome, Report, ToWorker, WorkerEvent},
+    AlertChannel, AlertOn, AlertSpec, DagKey, DagSpec, End, MapIndex, MapSource, Mapping, Role, RunState,
+    TaskIx, TaskKind, TaskSpec, TiKey, TiStateName as S, TriggerRule, WaitRule, XcomValue,
+    input::{AttemptEnd, Command, Outcome, Report, ToWorker, WorkerEvent},
     schedule::{Holidays, Schedule, Span, Zone},
 };
 
@@ -127,40 +126,6 @@ fn a_lost_attempt_is_followed_by_another_without_using_up_retries() {
         },
     );
     assert_eq!(world.state(run, "a"), S::Queued, "a late report of a lost worker is refused");
-}
-
-#[test]
-fn a_branch_skips_what_it_does_not_follow_and_a_join_may_go_on() {
-    let mut world = World::new(8);
-    let edges = [("pick", "left"), ("pick", "right"), ("left", "join"), ("right", "join")];
-    let mut spec = dag("d", &["pick", "left", "right", "join"], &edges);
-    spec.tasks[3].trigger_rule = TriggerRule::NoneFailedMinOneSuccess;
-    world.put(spec);
-    let run = world.trigger("d");
-    let pick = world.assigned()[0];
-    let mut outcome = Outcome::new(AttemptEnd::Success);
-    outcome.branch = Some(Branch::Follow(vec!["left".into()]));
-    world.report(pick, Report::Ended(Box::new(outcome)));
-    assert_eq!(world.state(run, "right"), S::Skipped);
-    world.succeed_all();
-    assert_eq!(world.state(run, "join"), S::Success);
-    assert_eq!(world.run_state(run), RunState::Success);
-}
-
-#[test]
-fn a_condition_on_an_edge_decides_by_the_result() {
-    let mut world = World::new(8);
-    let mut spec = dag("d", &["count", "many", "few"], &[]);
-    let edge = |to: &str, when: &str| EdgeSpec {
-        when: Some(Condition::parse(when).unwrap()),
-        ..EdgeSpec::new("count", to)
-    };
-    spec.edges = vec![edge("many", "result | int > 5"), edge("few", "result | int <= 5")];
-    world.put(spec);
-    let run = world.trigger("d");
-    let count = world.assigned()[0];
-    world.end_with(count, json!("7"));
-    assert_eq!((world.state(run, "many"), world.state(run, "few")), (S::Queued, S::Skipped));
 }
 
 #[test]

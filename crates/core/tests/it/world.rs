@@ -310,6 +310,17 @@ impl World {
         self.states(run)[task]
     }
 
+    /// Why a task instance is in the state that it is in.
+    pub fn reason(&self, run: RunKey, task: &str) -> String {
+        let (_, stored) = self.stored(run);
+        let named = |key: TiKey, id: &str| match key.map_index {
+            MapIndex::NONE => id == task,
+            MapIndex(index) => format!("{id}[{index}]") == task,
+        };
+        let ti = stored.tis.iter().find(|ti| named(ti.key, &ti.task_id)).unwrap();
+        ti.reason.as_deref().unwrap_or_default().to_owned()
+    }
+
     pub fn run_state(&self, run: RunKey) -> RunState {
         self.batches.iter().rev().find_map(|batch| batch.runs.get(&run)).unwrap().state
     }

@@ -133,7 +133,7 @@ impl Engine {
                 Ok(Reply::Done)
             }
             RunState::Failed => {
-                self.stop_run(now, key, End::Skipped, "the run was marked as failed");
+                self.stop_run(now, key, End::Failed, "the run was marked as failed");
                 if self.runs.get(&key).is_none_or(|run| run.row.state != RunState::Failed) {
                     self.finish_run(now, key, RunState::Failed, Some("it was marked as failed".into()));
                 }
