@@ -36,6 +36,7 @@
 //!   goes through the tasks, so that there it depends on their order in the file.
 //! - Groups and tasks are found by their full names (`group.task`) as well as by the short ones.
 //! - A wrong default argument that no task takes is told; Airflow passes over it.
+//! - An environment variable that is a secret by its name is not put in, and a warning says so.
 mod alert;
 mod assets;
 mod calendar;
@@ -129,11 +130,10 @@ pub struct Reading {
     pub named: Option<Vec<DagId>>,
 }
 
-/// The variables of this process that DAG files may see: all but those that hold secrets of the server
-/// (`UPDRAFT__…`) and of Airflow (`AIRFLOW__…`, `AIRFLOW_CONN_…`).
+/// The variables of this process that DAG files may see. Those that by their names are secrets are put into none,
+/// whoever gives them (`text`).
 pub fn environment(name: &str) -> Option<String> {
-    let secret = ["UPDRAFT__", "AIRFLOW__", "AIRFLOW_CONN_"].iter().any(|start| name.starts_with(start));
-    if secret { None } else { std::env::var(name).ok() }
+    std::env::var(name).ok()
 }
 
 /// Reads one document: the DAGs it names, or why they can't be had. A document without DAGs is an error.

@@ -123,6 +123,7 @@ impl<'a> Reader<'a> {
                 continue;
             };
             named.push(id.clone());
+            self.tell_withheld(root, entry, &mut problems);
             let dag = merge::merged(&merge::shallow(&dag, &outer), &block);
             weight = weight.saturating_add(dag.size.weight);
             let spec = if weight > MAX_WEIGHT {
@@ -165,10 +166,30 @@ impl<'a> Reader<'a> {
         });
     }
 
+    /// Tells of environment variables that are not put in: in a DAG's own entry, and in what it may share with others.
+    fn tell_withheld(&self, root: &Mapping, dag: &Entry, problems: &mut Problems) {
+        for (document, offset, name) in self.documents.withheld() {
+            let mut serial = 0;
+            if document == dag.key_place.document {
+                let within =
+                    root.entries.iter().rfind(|entry| entry.key_place.offset <= offset).unwrap_or(dag);
+                if within.key != dag.key && &*within.key != "default" && !keeps_anchors(&within.key) {
+                    continue;
+                }
+                serial = within.key_place.serial;
+            }
+            let message = format!(
+                "`{name}` of the environment is not put in: by its name it is a secret, which all who see the DAG would \
+                 see. Keep it as a variable or a connection, and give it to the task: \
+                 `env: {{{name}: \"{{{{ var.value.{name} }}}}\"}}`"
+            );
+            problems.warn(Place { document, serial, offset }, message);
+        }
+    }
+
     /// An entry as a DAG, `None` where it is none.
     fn own(&self, entry: &Entry, block: &Mapping, problems: &mut Problems) -> Option<Arc<Mapping>> {
-        // Where anchors are kept; Docker Compose has made these names a custom.
-        let keeps_anchors = entry.key.starts_with("x-") || entry.key.starts_with('.');
+        let keeps_anchors = keeps_anchors(&entry.key);
         let dag = object::resolved(&entry.node);
         let has_tasks = |map: &Mapping| map.get("tasks").is_some();
         match dag.map() {
@@ -213,6 +234,11 @@ impl<'a> Reader<'a> {
         }
         Ok(all)
     }
+}
+
+/// Whether an entry is where anchors are kept; Docker Compose has made these names a custom.
+fn keeps_anchors(key: &str) -> bool {
+    key.starts_with("x-") || key.starts_with('.')
 }
 
 /// Whether a document's root is that of a DAG file: one of its entries has tasks.

@@ -82,6 +82,15 @@ impl<'a> Documents<'a> {
         self.list[usize::from(document)].text.as_ref().map_or("", Text::expanded)
     }
 
+    /// The environment variables that were not put into the documents, with the document and where they stand in it.
+    pub fn withheld(&self) -> impl Iterator<Item = (u16, u32, &str)> {
+        let texts = (0..).zip(&self.list).filter_map(|(at, document)| Some((at, document.text.as_ref()?)));
+        texts.flat_map(|(at, text)| {
+            let withheld = text.withheld().iter();
+            withheld.map(move |(offset, name)| (at, u32::try_from(*offset).unwrap_or(u32::MAX), *name))
+        })
+    }
+
     pub fn name(&self, document: u16) -> &Arc<str> {
         &self.list[usize::from(document)].name
     }

@@ -7,6 +7,8 @@ pub(super) struct Text<'a> {
     written: &'a str,
     expanded: Cow<'a, str>,
     pieces: Vec<Piece>,
+    /// Variables that are known and are not put in: where they stand in the expanded text, and their names.
+    withheld: Vec<(usize, &'a str)>,
     /// Where the lines of the written text begin; found when it is first asked.
     lines: OnceCell<Vec<usize>>,
 }
@@ -19,12 +21,13 @@ struct Piece {
 
 impl<'a> Text<'a> {
     /// Puts variables in as dag-factory does (Python's `os.path.expandvars`): `$NAME` and `${NAME}`, where
-    /// `variable` knows the name. Others stay as they are written.
+    /// `variable` knows the name. Others stay as they are written, and so do secrets: whoever may write or see a DAG
+    /// is not for that one who may see what the server knows.
     pub fn new(written: &'a str, variable: &dyn Fn(&str) -> Option<String>) -> Self {
         // A mark of the byte order says nothing in UTF-8.
         let start = if written.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         let mut expanded = String::new();
-        let mut pieces = Vec::new();
+        let (mut pieces, mut withheld) = (Vec::new(), Vec::new());
         let mut copied = start;
         let mut at = start;
         while let Some(dollar) = written[at..].find('$').map(|found| at + found) {
@@ -33,6 +36,12 @@ impl<'a> Text<'a> {
             // Also where the name is not known, as in Python: nothing within `${…}` is looked at again.
             at = end;
             let Some(value) = variable(name) else { continue };
+            if is_secret(name) {
+                if !is_comment(&written[..dollar]) {
+                    withheld.push((expanded.len() + dollar - copied, name));
+                }
+                continue;
+            }
             expanded.push_str(&written[copied..dollar]);
             let from = expanded.len();
             expanded.push_str(&value);
@@ -41,18 +50,23 @@ impl<'a> Text<'a> {
         }
         if pieces.is_empty() && start == 0 {
             let expanded = Cow::Borrowed(written);
-            return Self { written, expanded, pieces, lines: OnceCell::new() };
+            return Self { written, expanded, pieces, withheld, lines: OnceCell::new() };
         }
         if start > 0 {
             pieces.insert(0, Piece { expanded: (0, 0), written: (0, start) });
         }
         expanded.push_str(&written[copied..]);
-        Self { written, expanded: Cow::Owned(expanded), pieces, lines: OnceCell::new() }
+        Self { written, expanded: Cow::Owned(expanded), pieces, withheld, lines: OnceCell::new() }
     }
 
     /// The text to be parsed.
     pub fn expanded(&self) -> &str {
         &self.expanded
+    }
+
+    /// The variables that are known and were not put in: where they stand in the expanded text, and their names.
+    pub fn withheld(&self) -> &[(usize, &'a str)] {
+        &self.withheld
     }
 
     /// The line and the column, both from 1, in the text as written, of a place in the expanded one.
@@ -76,6 +90,24 @@ impl<'a> Text<'a> {
         let column = before.chars().filter(|letter| *letter != '\u{feff}').count() + 1;
         (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
     }
+}
+
+/// Whether a variable tells by its name that it is a secret: of the server, of Airflow, or of whatever else the
+/// environment is for.
+fn is_secret(name: &str) -> bool {
+    const BEGIN: [&str; 4] = ["UPDRAFT__", "AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_"];
+    const WITHIN: [&str; 6] = ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL"];
+    const WORDS: [&str; 4] = ["KEY", "KEYS", "APIKEY", "PWD"];
+    let upper = name.to_ascii_uppercase();
+    BEGIN.iter().any(|begin| upper.starts_with(begin))
+        || WITHIN.iter().any(|part| upper.contains(part))
+        // The shell's own `PWD` is a folder.
+        || upper != "PWD" && upper.split('_').any(|word| WORDS.contains(&word))
+}
+
+/// Whether what comes after this text stands in a line that is a comment, of YAML or of a script.
+fn is_comment(before: &str) -> bool {
+    before.rsplit('\n').next().is_some_and(|line| line.trim_start().starts_with('#'))
 }
 
 /// The name of the variable whose dollar stands just before `at`, and where its writing ends.
@@ -107,6 +139,32 @@ mod tests {
     fn known_variables_are_put_in_and_others_stay() {
         let text = Text::new("$HOME ${HOME}x $HOMER $ $$HOME ${NOT ${EMPTY}.", &variable);
         assert_eq!(text.expanded(), "/opt/ada /opt/adax $HOMER $ $/opt/ada ${NOT ${EMPTY}.");
+    }
+
+    #[test]
+    fn secrets_stay_as_they_are_written() {
+        let any = |_: &str| Some("x".to_owned());
+        for name in [
+            "AWS_SECRET_ACCESS_KEY",
+            "UPDRAFT__DATABASE__URL",
+            "AIRFLOW_VAR_REGION",
+            "PGPASSWORD",
+            "key",
+            "MYSQL_PWD",
+        ] {
+            let written = format!("$HOME é ${{{name}}}");
+            let text = Text::new(&written, &any);
+            assert_eq!(text.expanded(), format!("x é ${{{name}}}"));
+            assert_eq!(text.withheld(), [(text.expanded().find('$').unwrap(), name)]);
+        }
+        for name in ["PWD", "OLDPWD", "KEYBOARD", "MONKEY", "AIRFLOW_HOME", "UPDRAFT_HOME"] {
+            assert_eq!(Text::new(&format!("${name}"), &any).expanded(), "x", "{name}");
+        }
+        assert!(Text::new("a: 1\n  # $API_TOKEN", &any).withheld().is_empty(), "nobody sees a comment");
+        assert!(
+            Text::new("$API_TOKEN", &variable).withheld().is_empty(),
+            "a shell's own is no secret of ours"
+        );
     }
 
     #[test]

@@ -5,12 +5,12 @@ use std::fs;
 use jiff::SignedDuration;
 use serde_json::json;
 use updraft_core::{
-    AlertChannel, AlertOn, AlertSpec, AlertWords, Deadline, DeadlineFrom, OnDoubt, WebhookTarget,
+    AlertChannel, AlertOn, AlertSpec, AlertWords, Deadline, DeadlineFrom, Namespace, OnDoubt, WebhookTarget,
     schedule::Schedule,
 };
-use updraft_server::authoring::read_file;
+use updraft_server::authoring::{Format, Options, read_document, read_file};
 
-use super::{dag, errors, holidays::folder, messages, task};
+use super::{check, dag, errors, holidays::folder, messages, now, task};
 
 #[test]
 fn a_dependency_may_have_a_condition_and_pass_its_result_on() {
@@ -341,4 +341,29 @@ fn names_in_templates_that_are_not_there_are_warned_of_at_their_lines() {
     for expected in expected {
         assert!(warned.iter().any(|warned| warned.starts_with(expected)), "{expected}\n{warned:#?}");
     }
+}
+
+#[test]
+fn a_secret_of_the_environment_is_not_put_in_and_is_told_at_its_line() {
+    let variable = |name: &str| Some(format!("<{name}>"));
+    let options = Options { namespace: Namespace::default(), check: &check, variable: &variable, now: now() };
+    let text = "default: {default_args: {owner: '$OWNER ${DB_PASSWORD}'}}
+one:
+  tasks:
+    t: {operator: bash, bash_command: 'echo $REGION $AWS_SECRET_ACCESS_KEY'}
+two:
+  tasks:
+    t: {operator: bash, bash_command: 'echo'}
+";
+    let reading = read_document("dags.yml", text, Format::Yaml, &options);
+    assert_eq!(messages(&reading.errors), <[&str; 0]>::default());
+    let told: Vec<Vec<String>> = reading.dags.iter().map(|read| messages(&read.warnings)).collect();
+    let command = &task(&reading.dags[0].spec, "t").args["bash_command"];
+    assert_eq!(command, "echo <REGION> $AWS_SECRET_ACCESS_KEY");
+    assert!(
+        told[0][0].starts_with("dags.yml:1:41: default: `DB_PASSWORD` of the environment is not"),
+        "{told:?}"
+    );
+    assert!(told[0][1].starts_with("dags.yml:4:53: one: `AWS_SECRET_ACCESS_KEY` of the"), "{told:?}");
+    assert_eq!((told[0].len(), told[1].len()), (2, 1));
 }
