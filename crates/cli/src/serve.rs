@@ -68,8 +68,12 @@ pub fn trace() {
 
 /// Runs a server until it is asked to stop; with a keeper, where tasks are to run on this machine.
 pub fn main(home: Home, config: Config, with_keeper: bool) -> Result<()> {
-    let dags = dag_files::folder_of(&home.0, &config)?;
-    std::fs::create_dir_all(&dags).with_context(|| format!("can't make the folder {}", dags.display()))?;
+    if !home.has_served() {
+        // At the first start alone: a folder that was there and is not, an empty one must not stand in for.
+        let dags = Home::dags_in(&home.0);
+        std::fs::create_dir_all(&dags)
+            .with_context(|| format!("can't make the folder {}", dags.display()))?;
+    }
     if !config.server.host.is_loopback() && !config.server.allow_insecure {
         bail!(
             "{} is reachable from other machines, and passwords would travel unencrypted: leave out --host, and listen \

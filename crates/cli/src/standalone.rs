@@ -21,7 +21,7 @@ pub struct Args {
     /// The address to listen at.
     #[arg(long)]
     host: Option<IpAddr>,
-    /// The folder with DAG files.
+    /// The folder with DAG files; one that is not there is told of, and waited for.
     #[arg(long, value_name = "DIR")]
     dags: Option<PathBuf>,
     /// How many tasks run at once.

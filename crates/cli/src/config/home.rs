@@ -32,7 +32,16 @@ impl Home {
     /// The name under which this installation's server leads; made at the first start. Not what is set, and
     /// not the path: many machines may have a home folder at one path, and one database.
     pub fn server_name(&self) -> Result<String> {
-        Ok(format!("updraft-{}", random_file(&self.0.join("server-name"), 16)?))
+        Ok(format!("updraft-{}", random_file(&self.server_name_file(), 16)?))
+    }
+
+    /// Whether a server was at work here before.
+    pub fn has_served(&self) -> bool {
+        self.server_name_file().exists()
+    }
+
+    fn server_name_file(&self) -> PathBuf {
+        self.0.join("server-name")
     }
 
     /// The database, where no other is set.

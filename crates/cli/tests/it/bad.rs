@@ -47,7 +47,7 @@ async fn what_is_wrong_with_a_task_fails_it_alone_and_is_told() {
         assert!(reason.contains(says) && log.contains(says), "{}: {reason}\n{log}", ti.row.task_id);
     }
     let said = system.said();
-    for file in ["latin.yaml", "ring.yaml"] {
+    for file in ["latin.yaml", "link.yaml", "ring.yaml"] {
         assert!(said.contains(file), "{file} is not among the errors:\n{said}");
     }
 }
@@ -70,6 +70,44 @@ async fn that_a_file_is_mended_is_written_when_the_database_takes_it_again() {
     }
     system.sql("DROP TRIGGER gone");
     system.until(&listing, |done| done.code == 0 && !done.out.contains("a.yaml")).await;
+    system.run(&["dags", "trigger", "good"]).good();
+}
+
+#[tokio::test]
+async fn a_named_folder_of_dag_files_that_is_not_there_is_told_and_keeps_its_dags() {
+    let mut system = System::new(&[]);
+    let (dags, away) = (system.shared().join("dags"), system.shared().join("away"));
+    system.set("UPDRAFT__DAGS__FOLDER", dags.to_str().unwrap());
+    let is_told = |told: &str| told.contains("it is not there") && told.contains("--dags");
+    let listing = ["dags", "list-import-errors", "-o", "json"];
+    system.start(1);
+    system.until(&listing, |done| is_told(&done.out)).await;
+    assert!(!dags.exists(), "it was made");
+
+    std::fs::create_dir(&away).unwrap();
+    std::fs::write(away.join("good.yaml"), "good: {tasks: {a: {operator: empty}}}\n").unwrap();
+    std::fs::rename(&away, &dags).unwrap();
+    system.until(&["dags", "list"], |done| done.out.contains("good")).await;
+    system.until(&listing, |done| done.code == 0 && !done.out.contains("not there")).await;
+
+    system.stop_server();
+    std::fs::rename(&dags, &away).unwrap();
+    system.start(1);
+    system.until(&listing, |done| is_told(&done.out)).await;
+    assert!(!dags.exists(), "it was made");
+    system.run(&["dags", "trigger", "good"]).good();
+    assert!(!system.said().contains("is gone from its file"), "{}", system.said());
+}
+
+#[tokio::test]
+async fn a_folder_in_the_home_that_vanished_is_not_made_anew() {
+    let mut system = System::new(&[("good.yaml", "good: {tasks: {a: {operator: empty}}}\n")]);
+    system.start(1);
+    system.until(&["dags", "list"], |done| done.out.contains("good")).await;
+    system.stop_server();
+    std::fs::rename(system.home().join("dags"), system.shared().join("away")).unwrap();
+    system.start(1);
+    system.until(&["dags", "list-import-errors"], |done| done.out.contains("it is not there")).await;
     system.run(&["dags", "trigger", "good"]).good();
 }
 

@@ -13,7 +13,7 @@ mod settle;
 mod text;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
     sync::{
@@ -191,6 +191,8 @@ struct Watching {
     watched: BTreeMap<PathBuf, (u64, u64)>,
     files: Files,
     registry: Registry,
+    /// The links to nothing that were told of.
+    dangling: BTreeSet<PathBuf>,
     /// Whether all there is has been told once.
     scanned: bool,
 }
@@ -217,6 +219,7 @@ impl Watching {
             watched: BTreeMap::new(),
             files: Files::default(),
             registry,
+            dangling: BTreeSet::new(),
             scanned: false,
         }
     }
@@ -235,6 +238,7 @@ impl Watching {
             gone.iter().map(|path| (self.folder.source(path), None)).collect();
         changes.extend(self.read_all(&to_read));
         self.tell_unreadable(&scan, &mut changes);
+        self.tell_dangling(&scan, &mut changes);
         let complete = self.scanned || scan.unreadable.is_empty() && !scan.is_partial;
         let mut events = self.registry.take(changes, complete);
         if !self.scanned && complete {
@@ -327,7 +331,13 @@ impl Watching {
     /// A folder that can't be looked into is told of like a file that can't be read.
     fn tell_unreadable(&self, scan: &Scan, changes: &mut Vec<(Arc<str>, Option<Reading>)>) {
         for (folder, reason) in &scan.unreadable {
-            let message = format!("this folder can't be read ({reason}): its DAGs stay as they are");
+            let another = match self.folder.root.as_ref() == Some(folder) {
+                true => "make it, or name another by `dags.folder` or `--dags`",
+                false => "let the server's user read it",
+            };
+            let message = format!(
+                "this folder can't be read ({reason}): {another}; until then the DAGs from it stay as they are"
+            );
             let source = self.folder.source(folder);
             let errors = vec![ImportError::of_file(source.clone(), message)];
             changes.push((source, Some(Reading { dags: Vec::new(), errors, named: Some(Vec::new()) })));
@@ -336,6 +346,29 @@ impl Watching {
         for folder in scan.folders.keys().filter(|folder| !scan.unreadable.contains_key(*folder)) {
             changes.push((self.folder.source(folder), None));
         }
+    }
+
+    /// A link to nothing is told of like a file that can't be read.
+    fn tell_dangling(&mut self, scan: &Scan, changes: &mut Vec<(Arc<str>, Option<Reading>)>) {
+        let no_more = self.dangling.iter().filter(|link| !scan.dangling.contains(*link));
+        changes.extend(
+            // One that leads to a file again is read as that.
+            no_more
+                .filter(|link| !scan.files.contains_key(*link))
+                .map(|link| (self.folder.source(link), None)),
+        );
+        for link in &scan.dangling {
+            let target = std::fs::read_link(link).unwrap_or_default();
+            let message = format!(
+                "this link leads to `{}`, where nothing is: put the file there, or take the link out; its DAGs stay as \
+                 they are",
+                target.display()
+            );
+            let source = self.folder.source(link);
+            let errors = vec![ImportError::of_file(source.clone(), message)];
+            changes.push((source, Some(Reading { dags: Vec::new(), errors, named: None })));
+        }
+        self.dangling.clone_from(&scan.dangling);
     }
 }
 

@@ -77,6 +77,8 @@ pub(super) struct Scan {
     pub files: BTreeMap<PathBuf, Found>,
     /// Folders that can't be looked into, and why. What was in them is not known to be gone.
     pub unreadable: BTreeMap<PathBuf, String>,
+    /// DAG files that are links to nothing.
+    pub dangling: BTreeSet<PathBuf>,
     /// The folders in which a change shows, and which they are.
     pub folders: BTreeMap<PathBuf, (u64, u64)>,
     /// Whether there is more to be read that has not come yet.
@@ -97,6 +99,7 @@ impl Scan {
     pub fn add(&mut self, other: Self) {
         self.files.extend(other.files);
         self.unreadable.extend(other.unreadable);
+        self.dangling.extend(other.dangling);
         self.folders.extend(other.folders);
         self.is_partial |= other.is_partial;
     }
@@ -151,8 +154,10 @@ impl Walk {
             Ok(None) => return,
             Err(error) => {
                 // A folder below that is gone since it was named is just not there.
-                if folder == root || error.kind() != io::ErrorKind::NotFound {
-                    self.scan.unreadable.insert(folder.into(), error.to_string());
+                let is_gone = error.kind() == io::ErrorKind::NotFound;
+                if folder == root || !is_gone {
+                    let reason = if is_gone { "it is not there".to_owned() } else { error.to_string() };
+                    self.scan.unreadable.insert(folder.into(), reason);
                 }
                 return;
             }
@@ -196,25 +201,36 @@ impl Walk {
         if name.starts_with('.') {
             return;
         }
-        let Ok(metadata) = fs::metadata(path) else { return };
+        let metadata = fs::metadata(path).ok();
+        let is_dir = metadata.as_ref().is_some_and(Metadata::is_dir);
         let mut ignored = false;
         for (folder, patterns) in patterns.iter() {
             if let Ok(relative) = path.strip_prefix(folder) {
-                ignored = patterns.ignores(relative, metadata.is_dir()).unwrap_or(ignored);
+                ignored = patterns.ignores(relative, is_dir).unwrap_or(ignored);
             }
         }
         if ignored {
             return;
         }
-        if metadata.is_dir() {
+        if is_dir {
             self.folder(root, path, patterns, defaults);
             return;
         }
         let is_yaml = name.ends_with(".yml") || name.ends_with(".yaml");
-        if !metadata.is_file() || !is_yaml || DEFAULTS.contains(&&*name) {
+        if !is_yaml || DEFAULTS.contains(&&*name) {
             return;
         }
-        if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
+        let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+        let Some(metadata) = metadata else {
+            if is_link {
+                self.scan.dangling.insert(path.into());
+            }
+            return;
+        };
+        if !metadata.is_file() {
+            return;
+        }
+        if is_link
             && let Ok(target) = fs::canonicalize(path)
             && let Some(parent) = target.parent()
         {

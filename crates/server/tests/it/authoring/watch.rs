@@ -377,6 +377,27 @@ async fn a_folder_that_is_not_there_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_link_to_nothing_is_told_and_keeps_its_dags() {
+    let mut watched = Watched::new(|root| {
+        symlink("gone/a.txt", root.join("a.yml")).unwrap();
+        symlink("gone/b.txt", root.join("notes.txt")).unwrap();
+    })
+    .await;
+    let errors = watched.until_errors(1).await;
+    assert!(errors[0].contains("a.yml: this link leads to `gone/a.txt`, where nothing is"), "{errors:?}");
+    fs::create_dir(watched.path("gone")).unwrap();
+    watched.write("gone/a.txt", &file(&["a"]));
+    watched.until(&["a"]).await;
+    watched.until_errors(0).await;
+    fs::remove_file(watched.path("gone/a.txt")).unwrap();
+    watched.until_errors(1).await;
+    watched.until(&["a"]).await;
+    fs::remove_file(watched.path("a.yml")).unwrap();
+    watched.until(&[]).await;
+    watched.until_errors(0).await;
+}
+
+#[tokio::test]
 async fn a_calendar_file_that_changes_makes_other_dags_of_those_that_name_it() {
     const CALENDAR: &str =
         "BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART;VALUE=DATE:20261225\nEND:VEVENT\nEND:VCALENDAR\n";
