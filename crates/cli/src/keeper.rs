@@ -5,7 +5,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::{Child, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -22,6 +22,9 @@ const ALONE_FOR: Duration = Duration::from_secs(60);
 
 /// How often the server looks whether its keeper is there.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
+
+/// How long who takes a lock waits for one that was killed to be gone.
+const LOCK_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a keeper is told.
 #[derive(clap::Args)]
@@ -115,6 +118,18 @@ pub fn lock(path: &Path) -> Result<Option<File>> {
         Ok(()) => Ok(Some(file)),
         Err(std::fs::TryLockError::WouldBlock) => Ok(None),
         Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(doing),
+    }
+}
+
+/// Takes a lock, also one that is free in a moment: what was killed has it until the kernel has taken it down.
+pub fn lock_soon(path: &Path, mut wait: impl FnMut()) -> Result<Option<File>> {
+    let until = Instant::now() + LOCK_WITHIN;
+    loop {
+        let taken = lock(path)?;
+        if taken.is_some() || Instant::now() >= until {
+            return Ok(taken);
+        }
+        wait();
     }
 }
 
@@ -221,5 +236,19 @@ impl Supervisor {
             .process_group(0)
             .spawn()
             .context("can't start the keeper")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_free_in_a_moment_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let mut held = lock(&path).unwrap();
+        assert!(held.is_some() && lock(&path).unwrap().is_none());
+        assert!(lock_soon(&path, || drop(held.take())).unwrap().is_some());
     }
 }

@@ -46,7 +46,7 @@ use crate::{
     client::Published,
     config::{Config, Home, Kept, logs_in, random_file},
     dag_files,
-    keeper::{self, Supervisor, lock},
+    keeper::{self, Supervisor, lock_soon},
     presence::Presence,
     tls::TlsListener,
 };
@@ -82,8 +82,12 @@ pub fn main(home: Home, config: Config, with_keeper: bool) -> Result<()> {
             config.server.host
         );
     }
-    let Some(_lock) = lock(&home.server_lock())? else {
-        bail!("a server is at work for {} already", home.0.display());
+    let Some(_lock) = lock_soon(&home.server_lock(), || std::thread::sleep(Duration::from_millis(20)))?
+    else {
+        bail!(
+            "a server is at work for {} already: stop it, or name another folder (--home)",
+            home.0.display()
+        );
     };
     updraft_worker::process::harden_self().context("can't protect the server from its tasks")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
