@@ -114,6 +114,9 @@ pub enum Command {
         /// Files, or folders, of which all is read that a server reads: `.yaml` and `.yml`.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
+        /// Fail where there are warnings, as of a class that is not built in.
+        #[arg(long)]
+        strict: bool,
     },
 }
 
@@ -210,7 +213,7 @@ impl Ask for Command {
                 let path = ["v1", "dags", &dag_id, "ticks"];
                 format.list(&client.list(&path, &query, "ticks", limit.rows()).await?, TICKS)
             }
-            Self::Check { paths } => check::check(&session.home, session.format, &paths),
+            Self::Check { paths, strict } => check::check(&session.home, session.format, strict, &paths),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From a schedule as a DAG file writes it to the engine's.
 
-use updraft_core::schedule::{Cron, Crons, Delta, RunImmediately, Schedule, Zone};
+use jiff::Timestamp;
+use updraft_core::schedule::{Cron, Crons, Delta, RunImmediately, Schedule, TimeRestriction, Zone};
 
 use super::schedule::{Immediately, Step, When};
 
@@ -36,6 +37,28 @@ pub(super) fn schedule(when: When) -> Result<Schedule, String> {
             Schedule::ListOfTimes { times: times.into(), restrict_to_events }
         }
     })
+}
+
+/// Its crons that have no tick from now on.
+pub(super) fn never_due(when: &When, now: Timestamp) -> Vec<&str> {
+    let crons = match when {
+        When::Crons { crons, .. } => &crons[..],
+        When::CronIntervals { cron, .. } => std::slice::from_ref(cron),
+        When::Manual
+        | When::AtBoot
+        | When::Once
+        | When::Continuous
+        | When::Every { .. }
+        | When::Intervals { .. }
+        | When::Times { .. } => &[],
+    };
+    let from_now_on = TimeRestriction { earliest: None, latest: None, catchup: false };
+    let is_never_due = |cron: &&str| {
+        // What is no cron is an error by itself.
+        let schedule = Zone::new("UTC").ok().and_then(|utc| Schedule::from_text(cron, utc).ok());
+        schedule.is_some_and(|schedule| schedule.ticks_from(now, &from_now_on).next().is_none())
+    };
+    crons.iter().map(String::as_str).filter(is_never_due).collect()
 }
 
 fn delta(step: Step) -> Result<Delta, String> {

@@ -130,6 +130,9 @@ fn schedule(
             Some(_) | None => spec.max_active_runs = 1,
         }
     }
+    for cron in conversion::never_due(&when, now) {
+        problems.warn(place, format!("the cron `{cron}` is never due: there is no such day"));
+    }
     match conversion::schedule(when) {
         Ok(schedule) => {
             spec.schedule = match dag.entry("holidays") {
@@ -215,9 +218,9 @@ fn setting(key: &str, entry: &Entry, spec: &mut DagSpec, problems: &mut Problems
         "tags" => set(&mut spec.tags, field::texts(node, problems), Vec::new()),
         "catchup" => set(&mut spec.catchup, field::boolean(node, problems), false),
         "params" => spec.params = params(node, problems),
-        "max_active_runs" => set(&mut spec.max_active_runs, field::count(node, problems), 16),
+        "max_active_runs" => set(&mut spec.max_active_runs, field::at_least_one(node, problems), 16),
         "max_active_tasks" | "concurrency" => {
-            set(&mut spec.max_active_tasks, field::count(node, problems), 16);
+            set(&mut spec.max_active_tasks, field::at_least_one(node, problems), 16);
         }
         "max_consecutive_failed_dag_runs" => {
             set(&mut spec.max_consecutive_failed_dag_runs, field::count(node, problems), 0);

@@ -184,7 +184,7 @@ impl Settings {
                 let pool: Got<PoolName> = field::text(node, problems).map(|name| name.map(Into::into));
                 set(&mut spec.pool, pool, TaskSpec::new("", "", TaskKind::Empty).pool);
             }
-            "pool_slots" => set(&mut spec.pool_slots, field::count(node, problems), 1),
+            "pool_slots" => set(&mut spec.pool_slots, field::at_least_one(node, problems), 1),
             "queue" => {
                 let queue: Got<QueueName> = field::text(node, problems).map(|name| name.map(Into::into));
                 set(&mut spec.queue, queue, TaskSpec::new("", "", TaskKind::Empty).queue);
@@ -200,10 +200,10 @@ impl Settings {
                 set(&mut spec.weight_rule, rule, WeightRule::default());
             }
             "max_active_tis_per_dag" | "task_concurrency" => {
-                set_option(&mut spec.max_active_tis_per_dag, field::count(node, problems));
+                set_option(&mut spec.max_active_tis_per_dag, field::at_least_one(node, problems));
             }
             "max_active_tis_per_dagrun" => {
-                set_option(&mut spec.max_active_tis_per_dagrun, field::count(node, problems));
+                set_option(&mut spec.max_active_tis_per_dagrun, field::at_least_one(node, problems));
             }
             _ => return false,
         }

@@ -13,8 +13,9 @@ use updraft_server::authoring::{Event, ImportError, Read, read_file, read_folder
 
 use crate::{config::Config, dag_files, output::Format};
 
-/// Reads DAG files as a server with this home folder would, and says what is wrong with them.
-pub fn check(home: &Path, format: Format, paths: &[PathBuf]) -> Result<()> {
+/// Reads DAG files as a server with this home folder would, and says what is wrong with them; where it is strict, a
+/// warning is wrong too.
+pub fn check(home: &Path, format: Format, strict: bool, paths: &[PathBuf]) -> Result<()> {
     let root = dag_files::folder_of(home, &Config::read(home)?)?;
     let mut told = Told { as_table: format == Format::Table, ..Told::default() };
     let mut seen = BTreeSet::new();
@@ -32,12 +33,20 @@ pub fn check(home: &Path, format: Format, paths: &[PathBuf]) -> Result<()> {
             told.take(&path.to_string_lossy().into(), &reading.dags, &reading.errors);
         }
     }
-    let Told { as_table, good, wrong, files, found, .. } = told;
+    let Told { as_table, good, wrong, warned, files, found, .. } = told;
     if !as_table {
         format.value(&found)?;
     }
     if wrong > 0 {
         bail!("{} in {}; {} good", many(wrong, "error"), many(files, "file"), are(good));
+    }
+    if strict && warned > 0 {
+        bail!(
+            "{} in {}, and --strict allows none; {} good",
+            many(warned, "warning"),
+            many(files, "file"),
+            are(good)
+        );
     }
     if as_table {
         println!("{} good, in {}", are(good), many(files, "file"));
@@ -59,6 +68,7 @@ struct Told {
     files: usize,
     good: usize,
     wrong: usize,
+    warned: usize,
     known: BTreeMap<DagId, Arc<str>>,
     /// Whether it is told as it is found; else all of it at the end.
     as_table: bool,
@@ -102,6 +112,7 @@ impl Told {
             }
             self.known.insert(dag_id.clone(), source.clone());
             self.good += 1;
+            self.warned += read.warnings.len();
             let tasks = read.spec.tasks.len();
             if self.as_table {
                 println!("{dag_id}: {}", many(tasks, "task"));

@@ -104,6 +104,23 @@ bills:
 }
 
 #[test]
+fn a_strict_check_fails_by_a_warning() {
+    let dag = "odd: {tasks: {a: {operator: airflow.operators.bash.BashOperatr, bash_command: ls}}}\n";
+    let system = System::new(&[("odd.yaml", dag)]);
+    let dags = system.home().join("dags");
+    let check = ["dags", "check", dags.to_str().unwrap()];
+    let told = system.run(&check);
+    assert!(told.code == 0 && told.err.contains("Did you mean"), "{told:?}");
+    let strict = system.run(&[&check[..], &["--strict"]].concat());
+    assert!(
+        strict.code == 1 && strict.err.contains("1 warning in 1 file, and --strict allows none"),
+        "{strict:?}"
+    );
+    std::fs::write(dags.join("odd.yaml"), "odd: {tasks: {a: {operator: empty}}}\n").unwrap();
+    system.run(&[&check[..], &["--strict"]].concat()).good();
+}
+
+#[test]
 fn a_length_of_time_is_counted_from_the_start_date_whenever_one_looks() {
     let dag = "
 pulse:

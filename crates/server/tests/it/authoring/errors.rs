@@ -391,3 +391,35 @@ fn what_a_task_needs_of_its_worker_is_read_or_refused() {
         "dags.yml:3:47: d.tasks.t.worker_labels.gpu: expected a label's value, a text, found a list",
     );
 }
+
+#[test]
+fn numbers_that_have_to_be_one_or_more_are_told_each_at_its_line() {
+    let text = "d:
+  max_active_runs: 0
+  max_active_tasks: 0
+  tasks:
+    t: {operator: empty, pool_slots: 0, trigger_rule: nonsense}
+    u:
+      operator: empty
+      max_active_tis_per_dag: 0
+      max_active_tis_per_dagrun: 0
+";
+    let errors = errors(text);
+    let at: Vec<&str> = errors.iter().filter_map(|error| error.split(": ").next()).collect();
+    assert_eq!(at[..2], ["dags.yml:2:20", "dags.yml:3:21"], "{errors:?}");
+    assert_eq!(at[2..], ["dags.yml:5:38", "dags.yml:5:55", "dags.yml:8:31", "dags.yml:9:34"], "{errors:?}");
+    let many = errors.iter().filter(|error| error.contains("expected a whole number, 1 or more"));
+    assert_eq!(many.count(), 5, "{errors:?}");
+}
+
+#[test]
+fn a_cron_that_is_never_due_is_a_warning() {
+    let warnings = |schedule: &str| {
+        let reading =
+            super::read(&format!("d:\n  schedule: {schedule}\n  tasks: {{t: {{operator: empty}}}}\n"));
+        super::messages(&reading.dags[0].warnings)
+    };
+    let told = warnings("['0 0 30 2 *', '0 0 29 2 *']");
+    assert_eq!(told, ["dags.yml:2:13: d.schedule: the cron `0 0 30 2 *` is never due: there is no such day"]);
+    assert!(warnings("'@daily'").is_empty());
+}
