@@ -44,7 +44,7 @@ pub static ALLOCATOR_OPTIONS: &[u8; 16] = b"tcache_max:1024\0";
 
 /// Workflows and event streams in one binary.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(name = "updraft", version, arg_required_else_help = true)]
 #[command(after_help = "Try `updraft dags --help`; each command's own --help has examples.")]
 struct Cli {
     /// The folder with everything Updraft keeps [default: ~/.updraft].

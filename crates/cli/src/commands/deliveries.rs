@@ -3,7 +3,10 @@
 use anyhow::Result;
 use reqwest::Method;
 
-use super::{Ask, Limit, Session, tasks::text};
+use super::{
+    Ask, Limit, Session,
+    tasks::{EMPTY, text},
+};
 use crate::output::Columns;
 
 /// What can be done with deliveries.
@@ -62,7 +65,12 @@ impl Ask for Command {
                 let path = ["v1", "deliveries"];
                 format.list(&client.list(&path, &query, "deliveries", limit.rows()).await?, LISTED)
             }
-            Self::Logs { id } => text(session, &["v1", "deliveries", &id.to_string(), "logs"], &[]).await,
+            Self::Logs { id } => {
+                if text(session, &["v1", "deliveries", &id.to_string(), "logs"], &[]).await? {
+                    eprintln!("{EMPTY}");
+                }
+                Ok(())
+            }
             Self::Resend { id } => {
                 let path = ["v1", "deliveries", &id.to_string(), "resend"];
                 client.call(Method::POST, &path, &[], None).await?;

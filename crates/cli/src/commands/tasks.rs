@@ -6,7 +6,7 @@ use anyhow::Result;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-pub use self::logs::{Shown, text};
+pub use self::logs::{EMPTY, Shown, text};
 use super::{Ask, Limit, Session, runs::Run};
 use crate::output::{Columns, Format, begin_anew, confirm, print, tell_progress};
 

@@ -47,15 +47,36 @@ pub async fn logs(session: &Session, args: Logs) -> Result<()> {
         (Format::Table, _) => {
             let mut query = args.ti.query();
             query.push(("follow", args.follow.to_string()));
-            text(session, &path, &query).await
+            match text(session, &path, &query).await? {
+                true => tell_why_empty(session, &args, &try_number).await,
+                false => Ok(()),
+            }
         }
         (Format::Json | Format::Yaml, true) => follow(session, &path, &args).await,
         (Format::Json | Format::Yaml, false) => whole(session, &path, &args).await,
     }
 }
 
-/// For people: the server's text as it comes. It is long at times, and nothing is to be done with it.
-pub async fn text(session: &Session, path: &[&str], query: &[(&str, String)]) -> Result<()> {
+/// Says of a log with nothing in it why that may be.
+async fn tell_why_empty(session: &Session, args: &Logs, try_number: &str) -> Result<()> {
+    let path = [&args.ti.path()[..], &["tries", try_number]].concat();
+    let attempt = session.client.call(Method::GET, &path, &args.ti.query(), None).await?;
+    match attempt["end_date"].is_null() {
+        true => {
+            eprintln!("nothing is written yet: try {try_number} runs; with --follow you see what it writes")
+        }
+        false => eprintln!("{EMPTY}"),
+    }
+    Ok(())
+}
+
+/// What is said where a log that is over is empty.
+pub const EMPTY: &str =
+    "nothing is in this log: nothing was written, or it is not kept (backups have no logs)";
+
+/// For people: the server's text as it comes, and whether there was none. It is long at times, and nothing is to be done
+/// with it.
+pub async fn text(session: &Session, path: &[&str], query: &[(&str, String)]) -> Result<bool> {
     let mut followed = Followed::new(&session.client, path, query, "text/plain").await?;
     let mut shown = stdout().is_terminal().then(Shown::default);
     let mut is_empty = true;
@@ -66,10 +87,7 @@ pub async fn text(session: &Session, path: &[&str], query: &[(&str, String)]) ->
             None => write(&bytes)?,
         }
     }
-    if is_empty {
-        eprintln!("nothing is in this log: nothing was written, or it is not kept (backups have no logs)");
-    }
-    Ok(())
+    Ok(is_empty)
 }
 
 /// For programs: all of a log as one list.

@@ -138,6 +138,8 @@ async fn workers_and_deliveries_are_looked_at() {
     let health = system.run(&["health", "-o", "json"]).json();
     assert_eq!(health["scheduler"]["status"], "healthy");
     let version = json!(env!("CARGO_PKG_VERSION"));
+    let named = system.run(&["--version"]).good();
+    assert_eq!(named.trim(), format!("updraft {}", env!("CARGO_PKG_VERSION")));
     assert_eq!(both(&system, &["version"]), json!({"client": &version, "server": &version}));
 
     assert_eq!(both(&system, &["deliveries", "list"]), json!([]));

@@ -105,3 +105,15 @@ async fn a_log_goes_raw_to_who_is_no_terminal() {
     let log = system.run(&["tasks", "logs", "coloured", "one", "work"]).good();
     assert!(log.contains("Z a \u{1b}[31mred\u{1b}[0m \u{1b}[2J end\n"), "{log:?}");
 }
+
+#[tokio::test]
+async fn of_a_log_that_is_empty_so_far_it_is_not_said_that_nothing_was_written() {
+    let system = started().await;
+    system.run(&["dags", "trigger", "timed", "--run-id", "one"]).good();
+    let logs = ["tasks", "logs", "timed", "one", "work"];
+    system
+        .until(&logs, |done| done.code == 0 && done.err.contains("nothing is written yet: try 1 runs"))
+        .await;
+    std::fs::write(system.shared().join("go"), "").unwrap();
+    system.until(&logs, |done| done.err.contains("nothing is in this log")).await;
+}
