@@ -312,6 +312,11 @@ impl Engine {
         self.runs.get(&key.run)?.ti(key)
     }
 
+    /// How many values there are to map over in the result of a task of a run in mind; `None` while that is open.
+    pub fn result_length(&self, key: RunKey, task: TaskIx) -> Option<usize> {
+        self.runs.get(&key)?.result_length(task)
+    }
+
     /// What happened to assets, that a run in mind was made for.
     pub fn asset_events(&self, key: RunKey) -> &[Arc<AssetEvent>] {
         self.runs.get(&key).map_or(&[], |run| &run.asset_events)

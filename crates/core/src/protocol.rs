@@ -209,6 +209,9 @@ pub struct OrderTask {
     /// What it is mapped over, where results of other tasks have to be looked up for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mapping: Option<crate::Mapping>,
+    /// How many values the results have that it is mapped over, so that it can ask for those alone that it takes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub result_lengths: BTreeMap<TaskId, usize>,
     /// The tasks directly before it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstream: Vec<TaskId>,
@@ -342,7 +345,7 @@ pub struct XcomQuery {
     /// Under what name.
     pub key: String,
     /// Of a list, or an object's pairs of key and value, only the one at this place: a copy of a mapped task wants no
-    /// more of a long result. What mapped tasks left is given whole.
+    /// more of a long result. Of what the copies of a mapped task left, only the one at this place among them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<usize>,
 }

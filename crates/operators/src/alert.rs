@@ -56,6 +56,7 @@ fn order(row: &DeliveryRow) -> Order {
             do_xcom_push: false,
             inputs: Vec::new(),
             mapping: None,
+            result_lengths: BTreeMap::new(),
             upstream: Vec::new(),
             downstream: Vec::new(),
             map_index_template: None,

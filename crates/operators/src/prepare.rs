@@ -361,31 +361,49 @@ fn mapped_arguments(order: &Order, host: &dyn Host) -> Result<(Arguments, Argume
     let at = usize::try_from(index).map_err(|_| no_copy())?;
     let split =
         |chosen: Map<String, Value>| chosen.into_iter().partition(|(name, _)| mapping.is_written(name));
-    let mut results: HashMap<&TaskId, Vec<Value>> = HashMap::new();
-    for task in mapping.upstream() {
-        let sole = mapping.sole_result().map(|_| at);
-        let found = host.xcom(&XcomQuery { item: sole, ..return_value(order, task) })?;
-        if let [XcomFound { value, is_item: true, .. }] = &found[..] {
-            let chosen = mapping.arguments(at, &mut |_| Some(at + 1), &mut |_, _| Some(value.clone()));
-            return chosen.map(split).ok_or_else(no_copy);
-        }
-        let items = match whole(found).unwrap_or_default() {
-            Value::Array(items) => items,
-            Value::Object(pairs) => {
-                pairs.into_iter().map(|(key, value)| Value::Array(vec![key.into(), value])).collect()
-            }
-            other => {
-                let what = crate::catalog::argument::found(&other);
-                return Err(Refused::Missing(format!(
-                    "can't be mapped over the result of `{task}`: it must be a list or an object; {what}"
-                )));
-            }
-        };
-        results.insert(task, items);
+    let lengths = &order.task.result_lengths;
+    let mut all = HashMap::new();
+    // A server that is older than this program tells no lengths.
+    for task in mapping.upstream().into_iter().filter(|task| !lengths.contains_key(*task)) {
+        all.insert(task, items(task, host.xcom(&return_value(order, task))?)?);
     }
-    let mut length = |task: &TaskId| results.get(task).map(Vec::len);
-    let mut item = |task: &TaskId, at: usize| results.get(task)?.get(at).cloned();
-    mapping.arguments(at, &mut length, &mut item).map(split).ok_or_else(no_copy)
+    let mut length = |task: &TaskId| lengths.get(task).copied().or_else(|| all.get(task).map(Vec::len));
+    let mut refused = None;
+    let mut item = |task: &TaskId, at: usize| match all.get(task) {
+        Some(items) => items.get(at).cloned(),
+        None => item(order, host, task, at).unwrap_or_else(|why| {
+            refused = Some(why);
+            None
+        }),
+    };
+    let chosen = mapping.arguments(at, &mut length, &mut item);
+    refused.map_or_else(|| chosen.map(split).ok_or_else(no_copy), Err)
+}
+
+/// What is at a place of a result that is mapped over.
+fn item(order: &Order, host: &dyn Host, task: &TaskId, at: usize) -> Result<Option<Value>, Refused> {
+    let mut found = host.xcom(&XcomQuery { item: Some(at), ..return_value(order, task) })?;
+    Ok(match &found[..] {
+        [] => None,
+        [XcomFound { is_item: true, .. }] => Some(found.remove(0).value),
+        [..] => items(task, found)?.into_iter().nth(at),
+    })
+}
+
+/// What there is to map over in a result: a list's values, or an object's pairs of key and value.
+fn items(task: &TaskId, found: Vec<XcomFound>) -> Result<Vec<Value>, Refused> {
+    match whole(found).unwrap_or_default() {
+        Value::Array(items) => Ok(items),
+        Value::Object(pairs) => {
+            Ok(pairs.into_iter().map(|(key, value)| Value::Array(vec![key.into(), value])).collect())
+        }
+        other => {
+            let what = crate::catalog::argument::found(&other);
+            Err(Refused::Missing(format!(
+                "can't be mapped over the result of `{task}`: it must be a list or an object; {what}"
+            )))
+        }
+    }
 }
 
 /// Puts results of other tasks where an argument names them (Airflow's `XComArg`).

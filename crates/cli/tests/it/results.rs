@@ -104,3 +104,36 @@ line:
     let log = system.log(&tis[0]);
     assert!(log.contains("its last line is not kept as its result"), "{}", &log[log.len() - 300..]);
 }
+
+#[tokio::test]
+async fn copies_of_a_product_have_each_their_own_of_a_large_list_and_of_other_copies() {
+    let dag = "
+pairs:
+  schedule: '@once'
+  default_args: {start_date: 2024-01-01, retries: 0, python_callable_file: pairs.py}
+  tasks:
+    long: {operator: python, python_callable_name: long}
+    ten: {operator: python, python_callable_name: ten, expand: {op_kwargs: [{n: 1}, {n: 2}]}}
+    pair:
+      operator: script
+      partial: {interpreter: bash, script: 'echo \"${1:0:1}$(cat)\"'}
+      expand: {arguments: long.output, stdin: ten.output}
+";
+    let functions = "
+def long():
+    return [[letter * 40_000] for letter in 'abc']
+
+def ten(n):
+    return 10 * n
+";
+    let mut system = System::new(&[("pairs.yaml", dag), ("pairs.py", functions)]);
+    system.start(2);
+    let runs = system.runs_over(1, Duration::from_secs(60)).await;
+    assert_eq!(runs[0].state, RunState::Success, "{}", system.said());
+    let pair = |index: usize| {
+        let index = index.to_string();
+        system.run(&["xcoms", "get", "pairs", &runs[0].run_id, "pair", "--map-index", &index]).good()
+    };
+    let pairs: Vec<String> = (0..6).map(|index| pair(index).trim().replace('"', "")).collect();
+    assert_eq!(pairs, ["a10", "a20", "b10", "b20", "c10", "c20"]);
+}

@@ -49,21 +49,6 @@ impl Mapping {
         found
     }
 
-    /// The task whose result it is mapped over, where that is all: each copy is then one item of it.
-    pub fn sole_result(&self) -> Option<&TaskId> {
-        let source = match self {
-            Self::Product(sources) => match sources.as_slice() {
-                [(_, source)] => source,
-                _ => return None,
-            },
-            Self::Kwargs(source) => source,
-        };
-        match source {
-            MapSource::Result(task) => Some(task),
-            MapSource::List(_) | MapSource::Dict(_) | MapSource::Zip { .. } | MapSource::Concat(_) => None,
-        }
-    }
-
     /// Whether an argument's values are written down, and no results of tasks.
     pub fn is_written(&self, name: &str) -> bool {
         match self {

@@ -32,6 +32,8 @@ pub struct World {
     pub runs: Vec<RunFound>,
     pub smtp: Option<Smtp>,
     pub files: Files,
+    /// It gives values whole where an item is asked for, as older servers do.
+    pub gives_no_items: bool,
     /// What was asked for.
     pub asked: Mutex<Vec<String>>,
 }
@@ -50,11 +52,24 @@ impl World {
 impl Host for World {
     fn xcom(&self, query: &XcomQuery) -> Result<Vec<XcomFound>, HostError> {
         let name = format!("{}.{}", query.task_id, query.key);
-        self.ask(format!("xcom {name}"));
+        self.ask(match query.item {
+            Some(at) => format!("xcom {name} at {at}"),
+            None => format!("xcom {name}"),
+        });
         if &*query.task_id == "unreachable" {
             return Err(HostError("the server is away".into()));
         }
         let found = self.xcoms.get(&name).into_iter().flatten();
+        if let Some(at) = query.item.filter(|_| !self.gives_no_items) {
+            let item = |(place, (index, value)): (usize, &(i32, Value))| {
+                let value = match index {
+                    -1 => value.get(at)?.clone(),
+                    _ => (place == at).then(|| value.clone())?,
+                };
+                Some(XcomFound { map_index: MapIndex(*index), value, is_item: true })
+            };
+            return Ok(found.enumerate().filter_map(item).collect());
+        }
         Ok(found
             .filter(|(index, _)| query.map_index.is_none_or(|wanted| wanted.0 == *index))
             .map(|(index, value)| XcomFound {
@@ -125,6 +140,7 @@ pub fn order(operator: &str, args: Value) -> Order {
             do_xcom_push: true,
             inputs: Vec::new(),
             mapping: None,
+            result_lengths: BTreeMap::new(),
             upstream: vec!["load".into()],
             downstream: vec!["left".into(), "right".into()],
             map_index_template: None,

@@ -7,7 +7,8 @@ use std::{
 
 use serde_json::Value;
 use updraft_core::{
-    AssetEvent, AttemptId, Dag, Engine, MapIndex, Mapping, OnLeaseLoss, Param, RunKey, TaskIx, TaskKind,
+    AssetEvent, AttemptId, Dag, Engine, MapIndex, Mapping, OnLeaseLoss, Param, RunKey, TaskId, TaskIx,
+    TaskKind,
     protocol::{Order, OrderBundle, OrderRun, OrderTask, RunShown, TaskShown},
     put_arguments,
     record::{RunRow, TiRow},
@@ -55,7 +56,10 @@ impl Orders {
             }
             None => Some(mapping.clone()),
         });
-        let task = OrderTask { mapping, ..order_task(row, dag, ti) };
+        let length_of = |task: &TaskId| engine.result_length(row.key, dag.find(task)?);
+        let over = mapping.iter().flat_map(Mapping::upstream);
+        let result_lengths = over.filter_map(|task| Some((task.clone(), length_of(task)?))).collect();
+        let task = OrderTask { mapping, result_lengths, ..order_task(row, dag, ti) };
         let run = self.run(engine, row, dag);
         let watch = spec.kind == TaskKind::Watch;
         Some(Arc::new(Order { attempt, watch, operator: spec.operator.clone(), args, task, run }))
@@ -96,6 +100,7 @@ pub(crate) fn order_task(row: &RunRow, dag: &Dag, ti: &TiRow) -> OrderTask {
         do_xcom_push: spec.do_xcom_push,
         inputs: names(dag.inputs(ti.key.task)),
         mapping: None,
+        result_lengths: BTreeMap::new(),
         upstream: names(dag.upstream(ti.key.task)),
         downstream: names(dag.downstream(ti.key.task)),
         map_index_template: spec.map_index_template.clone().filter(|_| ti.key.map_index != MapIndex::NONE),

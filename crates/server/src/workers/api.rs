@@ -146,9 +146,13 @@ async fn find_xcom(
         None => Vec::new(),
     };
     let mut values = Vec::new();
-    for row in rows {
-        if let Some(at) = asked.item.filter(|_| row.ti.map_index == MapIndex::NONE) {
+    for (place, row) in rows.iter().enumerate() {
+        if let Some(at) = asked.item {
             let value = match &row.value {
+                value if row.ti.map_index != MapIndex::NONE => match place == at {
+                    true => Some(value_of(&shared, value).await?),
+                    false => None,
+                },
                 XcomValue::Inline(value) => item_of(value, at),
                 XcomValue::Blob { path, .. } => shared.blobs.item(path, at).await?,
             };
