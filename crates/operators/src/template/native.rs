@@ -193,30 +193,16 @@ impl Reader<'_> {
                 text.push(sign);
             }
         }
-        let lower = text.to_lowercase();
-        if lower.ends_with('j')
-            || lower.contains('_')
-            || lower.starts_with("0x")
-            || lower.starts_with("0o")
-            || lower.starts_with("0b")
-        {
-            // Python may read these; what they come to is not worth the reading.
-            return self
-                .refuse(format!("the number {text} is not supported as a literal; write it in decimals"));
-        }
+        let number = number_of(&text.to_lowercase())?;
         self.blank();
         if matches!(self.chars.peek(), Some('+' | '-')) {
             // A complex number, or no literal at all: 2026-01-01 is none.
             return None;
         }
-        if lower.bytes().all(|byte| byte.is_ascii_digit()) {
-            let leading_zero = lower.len() > 1 && lower.starts_with('0') && lower.bytes().any(|b| b != b'0');
-            return if leading_zero { None } else { lower.parse().ok().map(Value::Int) };
+        match number {
+            Some(number) => Some(number),
+            None => self.refuse(format!("the complex number {text} has no form in JSON; write a text")),
         }
-        if lower.bytes().any(|byte| byte.is_ascii_alphabetic() && byte != b'e') {
-            return None;
-        }
-        lower.parse().ok().map(Value::Float)
     }
 
     /// A text, and those right behind it.
@@ -256,4 +242,49 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// A number as Python's source writes it ("Numeric literals" in its reference), in small letters. `None` where it is none;
+/// `Some(None)` where it is imaginary.
+fn number_of(text: &str) -> Option<Option<Value>> {
+    for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
+        if let Some(rest) = text.strip_prefix(prefix) {
+            let rest = digits(rest.strip_prefix('_').unwrap_or(rest), radix)?;
+            return i128::from_str_radix(&rest, radix).ok().map(|number| Some(Value::Int(number)));
+        }
+    }
+    if let Some(real) = text.strip_suffix('j') {
+        return number_of(real).map(|_| None);
+    }
+    if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_') {
+        let digits = digits(text, 10)?;
+        let leading_zero = digits.starts_with('0') && digits.bytes().any(|byte| byte != b'0');
+        return digits.parse().ok().filter(|_| !leading_zero).map(|number| Some(Value::Int(number)));
+    }
+    let (mantissa, exponent) = match text.split_once('e') {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+        None => (text, None),
+    };
+    let (whole, fraction) = match mantissa.split_once('.') {
+        // One of both is enough.
+        Some((whole, "")) => (digits(whole, 10)?, String::new()),
+        Some(("", fraction)) => (String::new(), digits(fraction, 10)?),
+        Some((whole, fraction)) => (digits(whole, 10)?, digits(fraction, 10)?),
+        None => (digits(mantissa, 10)?, String::new()),
+    };
+    let exponent = match exponent {
+        Some(exponent) => {
+            let unsigned = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+            let sign = if exponent.starts_with('-') { "-" } else { "" };
+            format!("{sign}{}", digits(unsigned, 10)?)
+        }
+        None => "0".into(),
+    };
+    format!("{whole}.{fraction}e{exponent}").parse().ok().map(|number| Some(Value::Float(number)))
+}
+
+/// Digits without the underscores that may stand between them.
+fn digits(text: &str, radix: u32) -> Option<String> {
+    let alone = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_digit(radix));
+    text.split('_').all(alone).then(|| text.replace('_', ""))
 }
