@@ -1,5 +1,6 @@
 //! What must not show, and hiding it.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use updraft_core::protocol::Connection;
 
@@ -50,7 +51,7 @@ pub fn is_sensitive(name: &str) -> bool {
     SENSITIVE.iter().any(|word| plain.contains(word))
 }
 
-/// The secrets of a connection: its password, also one that stands in its host's address, and what its extra fields keep
+/// The secrets of a connection: its password, as it is and as HTTP's basic authentication writes it, also one that stands in its host's address, and what its extra fields keep
 /// under a telling name.
 pub fn of_connection(connection: &Connection) -> Vec<String> {
     let in_host = connection.host.as_deref().and_then(password_in);
@@ -58,6 +59,11 @@ pub fn of_connection(connection: &Connection) -> Vec<String> {
     // Where one comes with spaces around it, what is said of it may have none.
     let mut found: Vec<String> =
         passwords.iter().flat_map(|password| [*password, password.trim()]).map(str::to_owned).collect();
+    // As they go over the wire (RFC 7617), which an answer may repeat.
+    let login = connection.login.as_deref().unwrap_or_default();
+    let basic =
+        |password: &&str| (!password.is_empty()).then(|| STANDARD.encode(format!("{login}:{password}")));
+    found.extend(passwords.iter().filter_map(basic));
     connection.extra.iter().for_each(|(name, value)| under_telling_names(name, value, &mut found));
     found.retain(|secret| !secret.is_empty());
     found.dedup();
@@ -142,6 +148,7 @@ mod tests {
     #[test]
     fn a_connection_keeps_its_password_and_what_has_a_telling_name_secret() {
         let connection = Connection {
+            login: Some("me".into()),
             password: Some("p".into()),
             host: Some("https://me:in%20host@example.org/a@b:c".into()),
             extra: json!({
@@ -156,7 +163,7 @@ mod tests {
         let mut found = of_connection(&connection);
         found.sort_unstable();
         found.dedup();
-        assert_eq!(found, ["in%20host", "p", "s", "t", "u", "x"]);
+        assert_eq!(found, ["bWU6aW4lMjBob3N0", "bWU6cA==", "in%20host", "p", "s", "t", "u", "x"]);
     }
 
     #[test]
