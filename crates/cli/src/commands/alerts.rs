@@ -53,11 +53,17 @@ impl Ask for Command {
             tokio::time::sleep(LOOK_EVERY).await;
             left = left.saturating_sub(LOOK_EVERY);
         };
-        let failed = deliveries.iter().filter(|delivery| delivery["state"] != "sent").count();
+        // What was sent in part says so as its error.
+        let went_out = |delivery: &Value| delivery["state"] == "sent" && delivery["last_error"].is_null();
+        let failed = deliveries.iter().filter(|delivery| !went_out(delivery)).count();
         format.list(&deliveries, LISTED)?;
         match failed {
             0 => Ok(()),
-            _ => Err(Failure::new(Exit::Failed, format!("{failed} of {} did not go out", ids.len())).into()),
+            _ => Err(Failure::new(
+                Exit::Failed,
+                format!("{failed} of {} did not go out, or not to all", ids.len()),
+            )
+            .into()),
         }
     }
 }

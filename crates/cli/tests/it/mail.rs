@@ -220,3 +220,19 @@ async fn sensors_wait_and_then_a_task_sends_mail() {
     let runs = system.runs_over(1, Duration::from_secs(30)).await;
     assert_eq!(runs[0].state, updraft_core::RunState::Success, "{}", system.said());
 }
+
+#[tokio::test]
+async fn whom_the_mail_server_refused_is_told_where_the_others_have_the_mail() {
+    let mail_server = MailServer::start(0);
+    let dag = failing("[chef@example.com, nobody@example.com]");
+    let mut system = System::new(&[("failing.yaml", &dag)]);
+    system.set("UPDRAFT__SMTP__URL", MailServer::url(mail_server.port));
+    system.start(2);
+    let row = delivery(&system, |row| row["state"] == "sent").await;
+    assert!(row["last_error"].as_str().unwrap().contains("nobody@example.com (permanent error (550)"), "{row}");
+    let mail = mail_server.mail();
+    assert!(mail.contains("task fail of failing failed"), "{mail}");
+    let test = system.run(&["alerts", "test", "failing", "--task", "fail"]);
+    assert!(test.code == 1 && test.err.contains("1 of 1 did not go out, or not to all"), "{test:?}");
+    assert!(test.out.contains("nobody@example.com"), "{test:?}");
+}
