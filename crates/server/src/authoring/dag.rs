@@ -194,10 +194,7 @@ fn dates(
     let start = read("start_date", problems);
     spec.end_date = read("end_date", problems).map(|(end, _)| end);
     spec.start_date = start.as_ref().map(|(start, _)| *start);
-    if let (None, Some(node)) = (&start, dag.get("timezone").or_else(|| defaults.get("timezone"))) {
-        let message = "timezone has an effect only beside a start_date: without one, cron is read in UTC";
-        problems.warn(node.place, message);
-    }
+    tell_idle_zone(dag, defaults, problems);
     if let (Some(start), Some(end)) = (spec.start_date, spec.end_date)
         && end < start
         && let Some(node) = dag.get("end_date").or_else(|| defaults.get("end_date"))
@@ -205,6 +202,27 @@ fn dates(
         problems.warn(node.place, "the end_date is before the start_date: no run will ever be due");
     }
     start.map_or(TimeZone::UTC, |(_, zone)| zone)
+}
+
+/// Tells of a zone in which nothing is read. As in dag-factory, each date is of the zone that stands beside it, and the
+/// schedule of the start date's.
+fn tell_idle_zone(dag: &Mapping, defaults: &Mapping, problems: &mut Problems) {
+    let given = |map: &Mapping, key: &str| map.get(key).filter(|node| !node.is_null()).map(|node| node.place);
+    let (own, default) = (given(dag, "timezone"), given(defaults, "timezone"));
+    let (idle, why) = if given(dag, "start_date").is_some() {
+        (default.filter(|_| own.is_none()), "the start_date is the DAG's, and this is not beside it")
+    } else if given(defaults, "start_date").is_some() {
+        (
+            own.filter(|_| default.is_none()),
+            "the start_date is that of default_args, and this is not beside it",
+        )
+    } else {
+        (own.or(default), "there is none")
+    };
+    if let Some(place) = idle {
+        let message = format!("timezone has an effect only beside a start_date; {why}: cron is read in UTC");
+        problems.warn(place, message);
+    }
 }
 
 fn setting(key: &str, entry: &Entry, spec: &mut DagSpec, problems: &mut Problems) {

@@ -103,7 +103,11 @@ const DAG: &[Key] = &[
         "Where files of templates are looked for besides the file's folder.",
     ),
     ("timetable", Any, "Airflow's CronTriggerTimetable and its like, in place of `schedule`."),
-    ("timezone", Text, "The zone of `start_date` and of the schedule, such as Europe/Berlin."),
+    (
+        "timezone",
+        Text,
+        "The zone of the `start_date` beside it, and so of the schedule, such as Europe/Berlin.",
+    ),
     (
         "user_defined_macros",
         Mapping,

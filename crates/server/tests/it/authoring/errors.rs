@@ -423,3 +423,33 @@ fn a_cron_that_is_never_due_is_a_warning() {
     assert_eq!(told, ["dags.yml:2:13: d.schedule: the cron `0 0 30 2 *` is never due: there is no such day"]);
     assert!(warnings("'@daily'").is_empty());
 }
+
+#[test]
+fn a_zone_that_is_not_beside_the_start_date_is_a_warning() {
+    let warnings = |own: &str, defaults: &str| {
+        let text = format!(
+            "d:\n  schedule: 0 6 * * *\n{own}  default_args:\n    owner: ana\n{defaults}  tasks: {{t: {{operator: empty}}}}\n"
+        );
+        let reading = super::read(&text);
+        let schedule = format!("{:?}", reading.dags[0].spec.schedule);
+        (super::messages(&reading.dags[0].warnings).join("\n"), schedule.contains("Europe/Berlin"))
+    };
+    let (zone, start) = ("timezone: Europe/Berlin\n", "start_date: 2026-01-01\n");
+    let own = |lines: &[&str]| lines.iter().map(|line| format!("  {line}")).collect::<String>();
+    let default = |lines: &[&str]| lines.iter().map(|line| format!("    {line}")).collect::<String>();
+    for (dag, defaults) in [(vec![zone, start], vec![]), (vec![], vec![zone, start])] {
+        assert_eq!(warnings(&own(&dag), &default(&defaults)), (String::new(), true));
+    }
+    for (dag, defaults, says) in [
+        (
+            vec![zone],
+            vec![start],
+            "dags.yml:3:13: d.timezone: timezone has an effect only beside a start_date; the",
+        ),
+        (vec![start], vec![zone], "the start_date is the DAG's"),
+        (vec![zone], vec![], "there is none: cron is read in UTC"),
+    ] {
+        let (told, is_read) = warnings(&own(&dag), &default(&defaults));
+        assert!(told.contains(says) && !is_read, "{told}");
+    }
+}
