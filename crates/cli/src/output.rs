@@ -85,6 +85,9 @@ pub fn yaml(value: &impl Serialize) -> Result<String> {
     serde_saphyr::to_string_with_options(value, options).context("can't write this as YAML")
 }
 
+/// What is shown in the place of a secret.
+pub const MASK: &str = "***";
+
 /// Prints a line, or several.
 pub fn print(text: &str) -> Result<()> {
     let mut out = stdout().lock();
@@ -227,6 +230,15 @@ pub fn read(path: &Path) -> Result<String> {
     match path.as_os_str() == "-" {
         true => std::io::read_to_string(stdin()).context("can't read standard input"),
         false => std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display())),
+    }
+}
+
+/// Writes a file, or prints it where its name is `-`.
+pub fn write(path: &Path, text: &str) -> Result<()> {
+    match path.as_os_str() == "-" {
+        true => print(text),
+        false => std::fs::write(path, format!("{text}\n"))
+            .with_context(|| format!("can't write {}", path.display())),
     }
 }
 

@@ -23,7 +23,7 @@ pub use self::{
     backend::{Backend, BackendError},
     cached::Cached,
     environment::{BadConnection, Environment, Fault, parse_connection},
-    files::Files,
+    files::{Files, connections_in, variables_in},
     keys::{KeyError, Keys},
 };
 pub(crate) use self::{

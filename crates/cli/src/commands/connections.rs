@@ -1,7 +1,12 @@
 //! `updraft connections`.
 
-use anyhow::Result;
+mod file;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
+use updraft_core::protocol::Connection;
 use updraft_server::secrets::parse_connection;
 
 use super::{Ask, Limit, Session, dags};
@@ -9,6 +14,8 @@ use crate::{
     failure::{Exit, Failure},
     output::{Columns, secret},
 };
+
+const PATH: [&str; 2] = ["v2", "connections"];
 
 /// What can be done with connections.
 #[derive(clap::Subcommand)]
@@ -29,7 +36,8 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  updraft connections add warehouse --type postgres --host db.example.com \
                             --login me --password -\n  \
-                            updraft connections add warehouse --uri 'postgres://me@db.example.com:5432/shop'"
+                            updraft connections add warehouse --uri 'postgres://me@db.example.com:5432/shop'\n  \
+                            updraft connections add warehouse --type postgres --password - --overwrite"
     )]
     Add(Box<Add>),
     /// Try a connection from this machine, without a server: log in where it leads, and change nothing there.
@@ -43,6 +51,24 @@ pub enum Command {
     Delete {
         /// The connection.
         conn_id: String,
+    },
+    /// Make all connections of a file, as Airflow exports them: `.json`, `.yaml` or `.env`.
+    #[command(after_help = "Examples:\n  updraft connections import connections.json\n  \
+                            updraft connections import connections.env --overwrite")]
+    Import {
+        /// The file.
+        file: PathBuf,
+        /// Change those that are there already, in what the file says of them; without it they stay as they are.
+        #[arg(long)]
+        overwrite: bool,
+    },
+    /// Write all connections into a JSON file, but for their passwords, which are shown to nobody.
+    #[command(
+        after_help = "Examples:\n  updraft connections export connections.json\n  updraft connections export -"
+    )]
+    Export {
+        /// The file; `-` for standard output.
+        file: PathBuf,
     },
 }
 
@@ -81,6 +107,9 @@ pub struct Add {
     /// What it is for.
     #[arg(long, alias = "conn-description", value_name = "TEXT")]
     description: Option<String>,
+    /// Change it where it is there already, in what is said here.
+    #[arg(long)]
+    overwrite: bool,
 }
 
 const LISTED: Columns = &[
@@ -110,21 +139,27 @@ impl Ask for Command {
         let Session { client, format, .. } = session;
         match self {
             Self::List { limit } => {
-                let path = ["v2", "connections"];
-                format.list(&client.list(&path, &[], "connections", limit.rows()).await?, LISTED)
+                format.list(&client.list(&PATH, &[], "connections", limit.rows()).await?, LISTED)
             }
-            Self::Get { conn_id } => format.show(&client.get(&["v2", "connections", &conn_id]).await?, SHOWN),
+            Self::Get { conn_id } => format.show(&client.get(&[PATH[0], PATH[1], &conn_id]).await?, SHOWN),
+            Self::Add(add) if add.overwrite => {
+                let was_there = client.put(&PATH, &add.conn_id, add.body()?).await?;
+                eprintln!("`{}` is {}", add.conn_id, if was_there { "changed" } else { "made" });
+                Ok(())
+            }
             Self::Add(add) => {
-                let made = client.post(&["v2", "connections"], add.body()?).await?;
+                let made = client.post(&PATH, add.body()?).await?;
                 eprintln!("`{}` is made", add.conn_id);
                 session.echo(&made)
             }
             Self::Test { conn_id } => dags::test::connection(session, &conn_id).await,
             Self::Delete { conn_id } => {
-                client.delete(&["v2", "connections", &conn_id]).await?;
+                client.delete(&[PATH[0], PATH[1], &conn_id]).await?;
                 eprintln!("`{conn_id}` is deleted");
                 Ok(())
             }
+            Self::Import { file, overwrite } => file::import(session, &file, overwrite).await,
+            Self::Export { file } => file::export(session, &file).await,
         }
     }
 }
@@ -136,12 +171,7 @@ impl Add {
         if let Some(uri) = &self.uri {
             let read = parse_connection(&self.conn_id, uri)
                 .map_err(|fault| Failure::new(Exit::Usage, format!("--uri is no connection: {fault}")))?;
-            let Value::Object(fields) = json!(read) else { anyhow::bail!("a connection is no JSON object") };
-            body = fields;
-            body.remove("conn_id");
-            if let Some(extra) = body.get_mut("extra") {
-                *extra = extra.to_string().into();
-            }
+            body = body_of(&read)?;
         }
         let password = match self.password.as_deref() {
             Some("-") => Some(secret("Password")?),
@@ -167,4 +197,16 @@ impl Add {
         }
         Ok(body.into())
     }
+}
+
+/// A connection as the API takes it.
+fn body_of(connection: &Connection) -> Result<Map<String, Value>> {
+    let Value::Object(mut body) = json!(connection) else { bail!("a connection is no JSON object") };
+    if let Some(conn_id) = body.remove("conn_id") {
+        body.insert("connection_id".into(), conn_id);
+    }
+    if let Some(extra) = body.get_mut("extra") {
+        *extra = extra.to_string().into();
+    }
+    Ok(body)
 }

@@ -1,10 +1,17 @@
 //! `updraft pools`.
 
-use anyhow::Result;
-use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::{Map, Value, json};
 
 use super::{Ask, Limit, Session};
-use crate::output::Columns;
+use crate::{
+    failure::{Exit, Failure},
+    output::{Columns, read, write},
+};
+
+const PATH: [&str; 2] = ["v2", "pools"];
 
 /// What can be done with pools.
 #[derive(clap::Subcommand)]
@@ -42,6 +49,18 @@ pub enum Command {
         #[arg(long, value_name = "true|false")]
         include_deferred: Option<bool>,
     },
+    /// Make or change all pools of a JSON file, as Airflow exports them: `{"name": {"slots": 4, "description": ""}}`.
+    #[command(after_help = "Example:\n  updraft pools import pools.json")]
+    Import {
+        /// The file; `-` for standard input.
+        file: PathBuf,
+    },
+    /// Write all pools into a JSON file.
+    #[command(after_help = "Examples:\n  updraft pools export pools.json\n  updraft pools export -")]
+    Export {
+        /// The file; `-` for standard output.
+        file: PathBuf,
+    },
     /// Delete a pool. What waits in it waits on until there is one of this name again.
     #[command(after_help = "Example:\n  updraft pools delete warehouse")]
     Delete {
@@ -67,7 +86,7 @@ impl Ask for Command {
         let Session { client, format, .. } = session;
         match self {
             Self::List { limit } => {
-                format.list(&client.list(&["v2", "pools"], &[], "pools", limit.rows()).await?, POOLS)
+                format.list(&client.list(&PATH, &[], "pools", limit.rows()).await?, POOLS)
             }
             Self::Get { name } => format.show(&client.get(&["v2", "pools", &name]).await?, POOLS),
             Self::Set { name, slots, rate, description, include_deferred } => {
@@ -81,8 +100,16 @@ impl Ask for Command {
                 if let Some(include) = include_deferred {
                     body["include_deferred"] = include.into();
                 }
-                let was_there = client.put(&["v2", "pools"], &name, body).await?;
+                let was_there = client.put(&PATH, &name, body).await?;
                 eprintln!("`{name}` is {}", if was_there { "changed" } else { "made" });
+                Ok(())
+            }
+            Self::Import { file } => import(session, &file).await,
+            Self::Export { file } => {
+                let pools = client.list(&PATH, &[], "pools", None).await?.into_iter();
+                let pools: Map<String, Value> = pools.filter_map(exported).collect();
+                write(&file, &serde_json::to_string_pretty(&pools)?)?;
+                eprintln!("{} pools are exported", pools.len());
                 Ok(())
             }
             Self::Delete { name } => {
@@ -92,4 +119,35 @@ impl Ask for Command {
             }
         }
     }
+}
+
+/// What a file of pools has of each.
+const FIELDS: [&str; 4] = ["slots", "description", "include_deferred", "rate"];
+
+fn exported(mut pool: Value) -> Option<(String, Value)> {
+    let name = pool["name"].as_str()?.to_owned();
+    let given =
+        |field: &str| Some((field.to_owned(), pool[field].take())).filter(|(_, value)| !value.is_null());
+    Some((name, Value::Object(FIELDS.into_iter().filter_map(given).collect())))
+}
+
+async fn import(session: &Session, file: &Path) -> Result<()> {
+    let wrong = |why: String| Failure::new(Exit::Usage, format!("{}: {why}", file.display()));
+    let pools: Map<String, Value> = serde_json::from_str(&read(file)?)
+        .map_err(|error| wrong(format!("no JSON object of pools: {error}")))?;
+    let known = |pool: &Value| pool["slots"].is_i64() && pool.as_object().is_some();
+    if let Some((name, _)) = pools.iter().find(|(_, pool)| !known(pool)) {
+        return Err(wrong(format!("`{name}` has to be an object with `slots`, a whole number")).into());
+    }
+    for (name, pool) in &pools {
+        let mut body = json!({ "name": name });
+        for field in FIELDS {
+            if let Some(value) = pool.get(field) {
+                body[field] = value.clone();
+            }
+        }
+        session.client.put(&PATH, name, body).await.with_context(|| format!("the pool `{name}`"))?;
+    }
+    eprintln!("{} pools are set", pools.len());
+    Ok(())
 }

@@ -2,17 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
+use updraft_server::secrets::variables_in;
 
 use super::{Ask, Limit, Session};
 use crate::{
     failure::{Exit, Failure},
-    output::{Columns, print, read},
+    output::{Columns, MASK, print, read, write},
 };
-
-/// What is shown in the place of a secret.
-const MASK: &str = "***";
 
 /// What can be done with variables.
 #[derive(clap::Subcommand)]
@@ -48,11 +46,16 @@ pub enum Command {
         /// Its key.
         key: String,
     },
-    /// Set all variables of a JSON file: `{"key": value}`, as Airflow exports them.
-    #[command(after_help = "Example:\n  updraft variables import variables.json")]
+    /// Set all variables of a file, as Airflow exports them: `{"key": value}` as JSON or YAML, or `KEY=value` on each
+    /// line of a `.env`.
+    #[command(after_help = "Examples:\n  updraft variables import variables.json\n  \
+                            updraft variables import variables.yaml --action-on-existing-key skip")]
     Import {
-        /// The file; `-` for standard input.
+        /// The file; `-` for JSON from standard input.
         file: PathBuf,
+        /// What becomes of those that are there already; `fail` sets none where one is.
+        #[arg(short, long, value_enum, default_value_t)]
+        action_on_existing_key: OnExisting,
     },
     /// Write all variables into a JSON file, but for those that are secret.
     #[command(
@@ -62,6 +65,15 @@ pub enum Command {
         /// The file; `-` for standard output.
         file: PathBuf,
     },
+}
+
+/// What becomes of variables that are there already.
+#[derive(Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnExisting {
+    #[default]
+    Overwrite,
+    Fail,
+    Skip,
 }
 
 const LISTED: Columns = &[("KEY", "/key"), ("VALUE", "/value"), ("DESCRIPTION", "/description")];
@@ -104,7 +116,9 @@ impl Ask for Command {
                 eprintln!("`{key}` is deleted");
                 Ok(())
             }
-            Self::Import { file } => import(session, &file).await,
+            Self::Import { file, action_on_existing_key: on_existing } => {
+                import(session, &file, on_existing).await
+            }
             Self::Export { file } => export(session, &file).await,
         }
     }
@@ -119,12 +133,25 @@ async fn set(session: &Session, key: &str, value: Value, description: Option<Val
     session.client.put(&PATH, key, body).await
 }
 
-async fn import(session: &Session, file: &Path) -> Result<()> {
-    let text = read(file)?;
-    let variables: Map<String, Value> = serde_json::from_str(&text).map_err(|error| {
-        let message = format!("{} is no JSON object of variables: {error}", file.display());
-        Failure::new(Exit::Usage, message)
-    })?;
+async fn import(session: &Session, file: &Path, on_existing: OnExisting) -> Result<()> {
+    let variables = match file.as_os_str() == "-" {
+        true => serde_json::from_str(&read(file)?)
+            .map_err(|error| format!("standard input is no JSON object of variables: {error}")),
+        false => variables_in(file).map_err(|error| error.to_string()),
+    };
+    let mut variables = variables.map_err(|message| Failure::new(Exit::Usage, message))?;
+    if on_existing != OnExisting::Overwrite {
+        let there = session.client.list(&PATH, &[], "variables", None).await?;
+        let keys = there.iter().filter_map(|variable| variable["key"].as_str());
+        let both: Vec<&str> = keys.filter(|key| variables.remove(*key).is_some()).collect();
+        match (both.is_empty(), on_existing) {
+            (false, OnExisting::Fail) => {
+                bail!("nothing is set: these are there already: {}", both.join(", "))
+            }
+            (false, _) => eprintln!("these are there already and stay as they are: {}", both.join(", ")),
+            (true, _) => {}
+        }
+    }
     for (key, value) in &variables {
         // As Airflow writes one with a description.
         let described = value.as_object().filter(|object| object.contains_key("value"));
@@ -162,12 +189,7 @@ async fn export(session: &Session, file: &Path) -> Result<()> {
         exported.insert(key, value);
     }
     let text = serde_json::to_string_pretty(&exported)?;
-    match file.as_os_str() == "-" {
-        true => print(&text)?,
-        false => {
-            std::fs::write(file, text + "\n").with_context(|| format!("can't write {}", file.display()))?
-        }
-    }
+    write(file, &text)?;
     eprintln!("{} variables are exported", exported.len());
     if !secret.is_empty() {
         eprintln!("the server shows these to nobody, so that they are left out: {}", secret.join(", "));

@@ -38,18 +38,7 @@ impl Backend for Files {
         else {
             return Ok(None);
         };
-        let wrong = |why: String| fault(&path, format!("`{conn_id}` is no connection: {why}"));
-        // Airflow lets a list stand for its one element.
-        let value = match value {
-            Value::Array(mut list) if list.len() == 1 => list.remove(0),
-            other => other,
-        };
-        let text = match value {
-            Value::String(text) => text.trim().to_owned(),
-            Value::Object(fields) => Value::Object(with_extra(fields)).to_string(),
-            _ => return Err(wrong("write a URI, or an object with its fields".into())),
-        };
-        parse_connection(conn_id, &text).map(Some).map_err(|fault| wrong(fault.to_string()))
+        connection(&path, conn_id, value).map(Some)
     }
 
     async fn variable(&self, key: &str) -> Result<Option<String>, BackendError> {
@@ -59,6 +48,41 @@ impl Backend for Files {
             other => other.to_string(),
         }))
     }
+}
+
+/// All connections of one file: `.json`, `.yaml`, `.yml` or `.env`, as Airflow's `connections export` writes them.
+///
+/// # Errors
+///
+/// Where the file can't be read, or one of them: it is named, and what it says is not.
+pub fn connections_in(path: &Path) -> Result<Vec<Connection>, BackendError> {
+    let text = read(path)?.ok_or_else(|| fault(path, "it is not there"))?;
+    let found = all(path, &text)?.into_iter();
+    found.map(|(conn_id, value)| connection(path, &conn_id, value)).collect()
+}
+
+/// All variables of one file: `.json`, `.yaml`, `.yml` or `.env`. One with a description is an object with both.
+///
+/// # Errors
+///
+/// Where the file can't be read.
+pub fn variables_in(path: &Path) -> Result<Map<String, Value>, BackendError> {
+    all(path, &read(path)?.ok_or_else(|| fault(path, "it is not there"))?)
+}
+
+fn connection(path: &Path, conn_id: &str, value: Value) -> Result<Connection, BackendError> {
+    let wrong = |why: String| fault(path, format!("`{conn_id}` is no connection: {why}"));
+    // Airflow lets a list stand for its one element.
+    let value = match value {
+        Value::Array(mut list) if list.len() == 1 => list.remove(0),
+        other => other,
+    };
+    let text = match value {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Object(fields) => Value::Object(with_extra(fields)).to_string(),
+        _ => return Err(wrong("write a URI, or an object with its fields".into())),
+    };
+    parse_connection(conn_id, &text).map_err(|fault| wrong(fault.to_string()))
 }
 
 /// Airflow takes `extra_dejson` for `extra` in files.

@@ -47,6 +47,19 @@ async fn variables_are_set_and_carried_to_another_installation() {
     system.run(&["variables", "import", file]).good();
     assert_eq!(system.run(&["variables", "get", "a/b"]).json(), json!({"value": [1]}));
     assert_eq!(both(&system, &["variables", "list"]).as_array().unwrap().len(), 3);
+    let yaml = system.shared().join("variables.yaml");
+    std::fs::write(&yaml, "region: eu\nsize: {rows: 5}\n").unwrap();
+    let import = ["variables", "import", yaml.to_str().unwrap(), "--action-on-existing-key"];
+    let fails = system.run(&[&import[..], &["fail"]].concat());
+    assert!(
+        fails.code == 1 && fails.err.contains("nothing is set: these are there already: region"),
+        "{fails:?}"
+    );
+    let skips = system.run(&[&import[..], &["skip"]].concat());
+    assert!(skips.code == 0 && skips.err.contains("1 variables are set"), "{skips:?}");
+    assert_eq!(system.run(&["variables", "get", "size"]).json(), json!({"rows": 5}));
+    assert_eq!(system.run(&["variables", "get", "region"]).good(), "us\n");
+    system.run(&["variables", "delete", "size"]).good();
     let wrong = system.run_with(&["variables", "import", "-"], "[1]");
     assert!(wrong.code == 2 && wrong.err.contains("no JSON object of variables"), "{wrong:?}");
     assert_eq!(system.run(&["variables", "delete", "none"]).code, 3);
@@ -77,15 +90,65 @@ async fn connections_and_pools_are_looked_after() {
     assert_eq!(system.run(&["connections", "add", "x", "--uri", "nonsense"]).code, 2);
     system.run(&["connections", "delete", "ftp"]).good();
     assert_eq!(system.run(&["connections", "get", "ftp"]).code, 3);
+    connections_in_a_file(&system, &shown);
 
     assert!(system.run(&["pools", "set", "few", "2", "--description", "of two"]).err.contains("made"));
     assert!(system.run(&["pools", "set", "few", "3"]).err.contains("changed"));
     let pool = both(&system, &["pools", "get", "few"]);
     assert_eq!((&pool["slots"], &pool["description"]), (&json!(3), &json!("of two")));
+    let file = system.shared().join("pools.json");
+    let file = file.to_str().unwrap();
+    system.run(&["pools", "set", "few", "3", "--rate", "2/hour"]).good();
+    system.run(&["pools", "export", file]).good();
+    system.run(&["pools", "set", "few", "1", "--rate", "none"]).good();
+    assert!(system.run(&["pools", "import", file]).err.contains("2 pools are set"));
+    let pool = both(&system, &["pools", "get", "few"]);
+    assert_eq!((&pool["slots"], &pool["rate"]), (&json!(3), &json!("2/hour")));
+    std::fs::write(file, "{\"few\": 4}").unwrap();
+    let refused = system.run(&["pools", "import", file]);
+    assert!(
+        refused.code == 2 && refused.err.contains("`few` has to be an object with `slots`"),
+        "{refused:?}"
+    );
     system.run(&["pools", "set", "default_pool", "-1"]).good();
     assert_eq!(both(&system, &["pools", "list"])[0]["slots"], -1);
     system.run(&["pools", "delete", "few"]).good();
     assert_eq!(first_column(&system.run(&["pools", "list"]).good()), ["default_pool"]);
+}
+
+fn connections_in_a_file(system: &System, shop: &Value) {
+    let file = system.shared().join("connections.json");
+    let file = file.to_str().unwrap();
+    let exported = system.run(&["connections", "export", file]);
+    assert!(exported.err.contains("left out: the password of `shop`"), "{exported:?}");
+    assert!(!std::fs::read_to_string(file).unwrap().contains("***"));
+    // As Airflow writes it, by `airflow connections export --file-format env`.
+    let airflows = system.shared().join("airflow.env");
+    std::fs::write(&airflows, "shop=http://other\nspool=sftp://me:pw@files.example:2222/in?a=1\n").unwrap();
+    let airflows = airflows.to_str().unwrap();
+    let imported = system.run(&["connections", "import", airflows]);
+    assert!(
+        imported.err.contains("1 made, 0 changed") && imported.err.contains("as they are"),
+        "{imported:?}"
+    );
+    assert_eq!(&both(system, &["connections", "get", "shop"]), shop);
+    let spool = both(system, &["connections", "get", "spool"]);
+    assert_eq!(
+        (&spool["port"], &spool["password"], &spool["extra"]),
+        (&json!(2222), &json!("***"), &json!("{\"a\":\"1\"}"))
+    );
+    system.run(&["connections", "import", airflows, "--overwrite"]).good();
+    assert_eq!(both(system, &["connections", "get", "shop"])["host"], "other");
+    assert!(system.run(&["connections", "import", file, "--overwrite"]).err.contains("0 made, 1 changed"));
+    assert_eq!(&both(system, &["connections", "get", "shop"]), shop, "its password is there yet");
+    std::fs::write(airflows, "shop=no uri, s3cret\n").unwrap();
+    let refused = system.run(&["connections", "import", airflows]);
+    assert!(refused.code == 2 && refused.err.contains("`shop` is no connection"), "{refused:?}");
+    assert!(!refused.err.contains("s3cret"), "{refused:?}");
+    let change = ["connections", "add", "spool", "--type", "sftp", "--password", "-", "--overwrite"];
+    assert!(system.run_with(&change, "new\n").err.contains("`spool` is changed"));
+    assert_eq!(both(system, &["connections", "get", "spool"]), spool, "all else stays");
+    system.run(&["connections", "delete", "spool"]).good();
 }
 
 /// What is asked with a token in place of the first account's password.
