@@ -81,27 +81,28 @@ impl Engine {
             map_index: key.map_index,
         };
         let outlets: BTreeSet<AssetUri> = spec.outlets.iter().map(|asset| asset.uri.clone()).collect();
+        // Who waits for any of several has one run of all of them.
+        let mut waiting = BTreeSet::new();
         for uri in outlets {
             // Of a version that this engine has not put itself, and that is no DAG's present one.
             self.note_asset(now, &namespace, &Asset::new(uri.clone()));
             let Some(asset) = self.assets.get(&(namespace.clone(), uri.clone())).map(|row| row.id) else {
                 continue;
             };
-            self.happen(
-                now,
-                AssetEvent {
-                    id: AssetEventId(0),
-                    namespace: namespace.clone(),
-                    asset,
-                    uri,
-                    at: now,
-                    extra: Arc::new(Value::Object(Map::new())),
-                    key: None,
-                    source: Some(source.clone()),
-                    told_by: None,
-                },
-            );
+            let (_, waits) = self.happen(AssetEvent {
+                id: AssetEventId(0),
+                namespace: namespace.clone(),
+                asset,
+                uri,
+                at: now,
+                extra: Arc::new(Value::Object(Map::new())),
+                key: None,
+                source: Some(source.clone()),
+                told_by: None,
+            });
+            waiting.extend(waits);
         }
+        waiting.iter().for_each(|dag| self.run_of_events(now, dag));
     }
 
     /// The asset that somebody names.
@@ -148,12 +149,14 @@ impl Engine {
         let told_by = Some(by.to_owned());
         let id = AssetEventId(0);
         let event = AssetEvent { id, namespace, asset, uri, at: now, extra, key, source: None, told_by };
-        Ok(Reply::AssetEvent(self.happen(now, event), true))
+        let (id, waiting) = self.happen(event);
+        waiting.iter().for_each(|dag| self.run_of_events(now, dag));
+        Ok(Reply::AssetEvent(id, true))
     }
 
-    /// Writes an event down under the next number, and queues it for each DAG that waits for its asset. As Airflow
-    /// has it, not for those that are paused.
-    fn happen(&mut self, now: Timestamp, event: AssetEvent) -> AssetEventId {
+    /// Writes an event down under the next number, and queues it for each DAG that waits for its asset; these are to be
+    /// looked at. As Airflow has it, not for those that are paused.
+    fn happen(&mut self, event: AssetEvent) -> (AssetEventId, Vec<DagKey>) {
         self.last_asset_event += 1;
         let id = AssetEventId(self.last_asset_event);
         let event = Arc::new(AssetEvent { id, ..event });
@@ -168,14 +171,13 @@ impl Engine {
                 waiting.push((key.clone(), dag.events.insert(event.clone())));
             }
         }
-        for (dag, gone) in waiting {
+        for (dag, gone) in &waiting {
             self.out.batch.queued_events.insert((dag.clone(), id), None);
             if let Some(gone) = gone {
-                self.drop_queued_event(&dag, gone);
+                self.drop_queued_event(dag, *gone);
             }
-            self.run_of_events(now, &dag);
         }
-        id
+        (id, waiting.into_iter().map(|(dag, _)| dag).collect())
     }
 
     /// Makes a run of what is queued for a DAG, where what it waits for has happened.

@@ -71,6 +71,21 @@ fn a_success_is_an_event_of_each_outlet_and_makes_a_run_of_who_waits() {
 }
 
 #[test]
+fn who_waits_for_any_of_what_one_success_makes_has_one_run_of_all_of_it() {
+    let mut world = World::new(8);
+    let mut maker = makes("maker", "orders");
+    maker.tasks[0].outlets.push(Asset::new("clients"));
+    world.put(maker);
+    world.put(waits("user", AssetCondition::Any(vec![asset("orders"), asset("clients")])));
+    world.trigger("maker");
+    let attempt = world.assigned()[0];
+    world.end(attempt, AttemptEnd::Success);
+    let [made] = &runs(&world)[..] else { panic!("one run") };
+    let of: Vec<&str> = world.engine.asset_events(made.key).iter().map(|event| &*event.uri).collect();
+    assert_eq!(of, ["clients", "orders"]);
+}
+
+#[test]
 fn what_fails_or_is_marked_as_success_makes_nothing() {
     let mut world = World::new(8);
     world.put(makes("maker", "orders"));
