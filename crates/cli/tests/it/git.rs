@@ -76,6 +76,21 @@ fn health(system: &System) -> Value {
 }
 
 #[tokio::test]
+async fn what_was_wrong_with_another_branch_goes_when_this_one_is_followed() {
+    let repository = Repository::new();
+    let commit = repository.commit(&[("dags/one.yaml", &dag("one", "of the repository"))]);
+    let mut system = following(&repository.url(), 1);
+    system.set("UPDRAFT__DAGS__GIT__BRANCH", "gone");
+    system.start(1);
+    until_error(&system, Some("@gone")).await;
+    system.stop_server();
+    system.set("UPDRAFT__DAGS__GIT__BRANCH", "main");
+    system.start(1);
+    until_at(&system, &[("one", &commit)]).await;
+    until_error(&system, None).await;
+}
+
+#[tokio::test]
 async fn a_run_stays_on_the_commit_that_it_began_with() {
     let repository = Repository::new();
     let say = |word: &str| format!("#!/bin/sh\necho the script says {word}\n");

@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 use updraft_bundles::{Checkouts, remove};
 use updraft_core::Namespace;
-use updraft_store::Store;
+use updraft_store::{Store, TextFilter, Window};
 
-use super::{Error, Remote, program::Program};
+use super::{Error, Remote, SOURCE_PREFIX, program::Program};
 use crate::{
     blocking,
     deliveries::called_from,
@@ -117,17 +117,34 @@ impl Mirror {
         if *written == Some(error.clone()) {
             return;
         }
-        let namespace = Namespace::default();
-        let done = match &error {
-            Some(error) => {
-                warn!(%source, error, "the repository of DAG files can't be had; the last good commit stays at work");
-                self.store.put_import_error(&namespace, &source, error, None, now()).await
-            }
-            None => self.store.delete_import_error(&namespace, &source).await.map(drop),
-        };
-        match done {
+        if let Some(error) = &error {
+            warn!(%source, error, "the repository of DAG files can't be had; the last good commit stays at work");
+        }
+        match self.write(&source, error.as_deref(), written.is_none()).await {
             Ok(()) => *written = Some(error),
             Err(error) => warn!(%error, "could not keep how the repository is; trying again"),
+        }
+    }
+
+    /// Writes how the repository is. At first, what is kept of others goes: it was set where this is now.
+    async fn write(
+        &self,
+        source: &str,
+        error: Option<&str>,
+        at_first: bool,
+    ) -> Result<(), updraft_store::Error> {
+        let namespace = Namespace::default();
+        if at_first {
+            let kept = self.store.import_errors(&namespace, &TextFilter::default(), Window::ALL).await?.rows;
+            for other in
+                kept.iter().filter(|row| row.source.starts_with(SOURCE_PREFIX) && row.source != source)
+            {
+                self.store.delete_import_error(&namespace, &other.source).await?;
+            }
+        }
+        match error {
+            Some(error) => self.store.put_import_error(&namespace, source, error, None, now()).await,
+            None => self.store.delete_import_error(&namespace, source).await.map(drop),
         }
     }
 
