@@ -24,12 +24,13 @@ use updraft_core::{
 pub use self::{
     digest::digest,
     sender::{NotSent, Sender, Way},
-    words::{Words, on, unknown_names, words},
+    words::{Words, on, page, unknown_names, words},
 };
 use crate::{Files, Host, HostError, PreviousSuccess, Smtp, Variable, work::ProcessPlan};
 
-/// The order that an alert's templates are rendered for: the attempt it is about, or none of a run.
-fn order(row: &DeliveryRow) -> Order {
+/// The order that an alert's templates are rendered for: the attempt it is about, or none of a run. `base_url` is where
+/// people find Updraft.
+fn order(row: &DeliveryRow, base_url: &str) -> Order {
     let context = row.context.as_object();
     let said = |name: &str| context.and_then(|context| context.get(name));
     let text = |name: &str| said(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -88,7 +89,7 @@ fn order(row: &DeliveryRow) -> Order {
             source: String::new(),
             bundle: None,
             tags: Vec::new(),
-            shown: RunShown::default(),
+            shown: RunShown { base_url: base_url.to_owned(), ..RunShown::default() },
         }),
     }
 }

@@ -4,20 +4,15 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use updraft_core::{AlertChannel, record::DeliveryRow};
 
-use super::{Words, words};
+use super::{Words, page, words};
 
 /// So many are told of in words; of the rest only that they are.
 const TOLD: usize = 50;
 
 /// What a digest says that tells of `all` alerts, all by one way, of which the latest are here, the last first. Each
-/// is told by its subject and the page where a person sees it; a short message has numbers only. `base` is where
-/// people find Updraft, and `page_of` says where the page of one is.
-pub fn digest(
-    rows: &[&DeliveryRow],
-    all: u64,
-    base: &str,
-    page_of: impl Fn(&DeliveryRow) -> String,
-) -> Words {
+/// is told by its subject and the page where a person sees it; a short message has numbers only. `base_url` is where
+/// people find Updraft.
+pub fn digest(rows: &[&DeliveryRow], all: u64, base_url: &str) -> Words {
     let mut dags: BTreeMap<&str, u64> = BTreeMap::new();
     for row in rows {
         *dags.entry(&row.dag.dag_id).or_default() += 1;
@@ -31,12 +26,12 @@ pub fn digest(
     };
     let subject = format!("[Updraft] {all} alerts: {}{others}", named.join(", "));
     if rows.first().is_some_and(|row| matches!(row.channel, AlertChannel::Sms { .. })) {
-        return Words { text: format!("{subject}\n{base}"), subject, html: false };
+        return Words { text: format!("{subject}\n{base_url}"), subject, html: false };
     }
     let mut text = format!("{all} alerts within a short time, told in one:\n");
     for row in rows.iter().take(TOLD) {
-        let page = page_of(row);
-        let said = words(row, &page).0.subject;
+        let page = page(row, base_url);
+        let said = words(row, base_url).0.subject;
         let said = said.strip_prefix("[Updraft] ").unwrap_or(&said);
         let reason = row.context["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
         // Writing to a text never fails.
@@ -76,18 +71,20 @@ mod tests {
         let rows: Vec<DeliveryRow> =
             (1..=here).map(|number| row(number, dag(number), channel.clone())).collect();
         let rows: Vec<&DeliveryRow> = rows.iter().collect();
-        digest(&rows, all, "http://here", |row| format!("http://here/{}", row.id.0))
+        digest(&rows, all, "http://here")
     }
 
     #[test]
     fn many_alerts_are_told_with_a_line_each_and_the_rest_in_a_number() {
         let Words { subject, text, .. } = said(&AlertChannel::Email { to: Vec::new() }, 100, 995);
         assert_eq!(subject, "[Updraft] 995 alerts: etl 90, load 10");
-        assert!(text.contains("\n2026-01-02 03:04:05Z run r1 of etl failed: a task failed\nhttp://here/1\n"));
+        assert!(text.contains(
+            "\n2026-01-02 03:04:05Z run r1 of etl failed: a task failed\nhttp://here/dags/etl/runs/r1\n"
+        ));
         assert_eq!(text.matches(" failed: ").count(), 50);
         assert!(text.ends_with("\n… and 945 more: `updraft deliveries list`\n"), "{text}");
         let few = said(&AlertChannel::Slack { conn_id: "chat".into(), channel: None }, 2, 2).text;
-        assert!(few.ends_with("http://here/2\n"), "{few}");
+        assert!(few.ends_with("http://here/dags/etl/runs/r2\n"), "{few}");
     }
 
     #[test]

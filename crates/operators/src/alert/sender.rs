@@ -298,7 +298,7 @@ fn to_number(
     let conn_id = &connection.conn_id;
     let gateway =
         Gateway::read(connection.clone()).map_err(|why| format!("the connection `{conn_id}` {why}"))?;
-    let order = order(row);
+    let order = order(row, "");
     let render = |names, fields: &Value| {
         let renderer = Renderer::new(&order, &Nowhere)?.with_names(names);
         Ok(renderer.render(conn_id, fields, &[])?)

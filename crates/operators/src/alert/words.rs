@@ -35,11 +35,21 @@ const TOLD: [&str; 11] = [
     "reason",
 ];
 
-/// What an alert says: its own words, the usual ones where it has none. `url` is where a person sees what it
-/// is about. Where a template can't be rendered, it says the usual words with that error behind them, since
-/// somebody has to be told all the same; the error comes too.
-pub fn words(row: &DeliveryRow, url: &str) -> (Words, Option<BadTemplate>) {
-    let mut words = usual(row, url);
+/// Where a person sees what an alert is about; `base_url` is where people find Updraft.
+pub fn page(row: &DeliveryRow, base_url: &str) -> String {
+    let page = format!("{base_url}/dags/{}", row.dag.dag_id);
+    match row.context["run_id"].as_str() {
+        Some(run_id) => format!("{page}/runs/{run_id}"),
+        None => page,
+    }
+}
+
+/// What an alert says: its own words, the usual ones where it has none. `base_url` is where people find Updraft. Where a
+/// template can't be rendered, it says the usual words with that error behind them, since somebody has to be told all the
+/// same; the error comes too.
+pub fn words(row: &DeliveryRow, base_url: &str) -> (Words, Option<BadTemplate>) {
+    let url = page(row, base_url);
+    let mut words = usual(row, &url);
     // Its templates are about what did not happen.
     if is_test(row) {
         return (words, None);
@@ -47,14 +57,14 @@ pub fn words(row: &DeliveryRow, url: &str) -> (Words, Option<BadTemplate>) {
     let own = [("subject", &row.words.subject), ("text", &row.words.text)];
     for (field, template) in own {
         let Some(template) = template else { continue };
-        match render(row, url, field, template) {
+        match render(row, base_url, field, template) {
             // A subject is a line.
             Ok(said) if field == "subject" => {
                 words.subject = said.split_whitespace().collect::<Vec<_>>().join(" ");
             }
             Ok(said) => (words.text, words.html) = (said, row.words.html),
             Err(bad) => {
-                let usual = usual(row, url);
+                let usual = usual(row, &url);
                 let text = format!("{}\n\nIts own words could not be had: {bad}", usual.text.trim_end());
                 return (Words { text, ..usual }, Some(bad));
             }
@@ -63,9 +73,9 @@ pub fn words(row: &DeliveryRow, url: &str) -> (Words, Option<BadTemplate>) {
     (words, None)
 }
 
-fn render(row: &DeliveryRow, url: &str, field: &str, template: &str) -> Result<String, BadTemplate> {
-    let order = order(row);
-    let renderer = Renderer::new(&order, &Nowhere)?.with_names(names(row, url));
+fn render(row: &DeliveryRow, base_url: &str, field: &str, template: &str) -> Result<String, BadTemplate> {
+    let order = order(row, base_url);
+    let renderer = Renderer::new(&order, &Nowhere)?.with_names(names(row, &page(row, base_url)));
     Ok(as_text(&renderer.render(field, &Value::from(template), &[])?))
 }
 
@@ -194,7 +204,7 @@ mod tests {
 
     use super::*;
 
-    const URL: &str = "http://here/dags/etl/runs/r";
+    const BASE: &str = "http://here";
 
     fn row(channel: AlertChannel, subject: Option<&str>, text: Option<&str>) -> DeliveryRow {
         DeliveryRow {
@@ -222,14 +232,14 @@ mod tests {
     #[test]
     fn templates_see_what_happened_and_airflows_names_of_run_and_task() {
         let text = "{{ dag.dag_id }}.{{ ti.task_id }} try {{ ti.try_number }} of {{ ds }} in {{ run_id }}: {{ reason }} \
-                    ({{ exit_code }}, {{ logical_date.year }}) {{ on | upper }} {{ url }}";
-        let said = words(&slack(text), URL).0;
-        let expected =
-            "etl.load try 3 of 2026-01-01 in r: it failed (3, 2026) FAILURE http://here/dags/etl/runs/r";
+                    ({{ exit_code }}, {{ logical_date.year }}) {{ on | upper }} {{ url }} {{ ti.log_url }}";
+        let said = words(&slack(text), BASE).0;
+        let expected = "etl.load try 3 of 2026-01-01 in r: it failed (3, 2026) FAILURE http://here/dags/etl/runs/r \
+             http://here/dags/etl/runs/r/tasks/load?try_number=3";
         assert_eq!(said.text, expected);
         assert_eq!(said.subject, "[Updraft] task load of etl failed");
         let mail = row(AlertChannel::Email { to: Vec::new() }, None, None);
-        let said = words(&mail, URL).0.text;
+        let said = words(&mail, BASE).0.text;
         assert!(
             said.contains("\nlog: updraft tasks logs etl r load\n") && !said.contains("map_index"),
             "{said}"
@@ -237,17 +247,17 @@ mod tests {
         let mut copy = mail;
         copy.ti = copy.ti.map(|ti| TiKey { map_index: MapIndex(3), ..ti });
         copy.context["map_index"] = json!(3);
-        let said = words(&copy, URL).0;
+        let said = words(&copy, BASE).0;
         assert_eq!(said.subject, "[Updraft] task load[3] of etl failed");
         assert!(
             said.text.contains("map_index: 3\n") && said.text.contains(" load --map-index 3\n"),
             "{said:?}"
         );
         let mail = row(AlertChannel::Email { to: Vec::new() }, Some("{{ dag_id }}\nBcc: x"), None);
-        let said = words(&mail, URL).0;
+        let said = words(&mail, BASE).0;
         assert_eq!(said.subject, "etl Bcc: x");
         assert!(
-            said.text.contains("exit_code: 3\n") && said.text.ends_with(&format!("\n{URL}\n")),
+            said.text.contains("exit_code: 3\n") && said.text.ends_with("\nhttp://here/dags/etl/runs/r\n"),
             "{said:?}"
         );
     }
@@ -257,11 +267,11 @@ mod tests {
         for text in
             ["{{ var.value.token }}", "{{ conn.bank.password }}", "{{ ti.xcom_pull('a') }}", "{{ nothing }}"]
         {
-            let (said, bad) = words(&slack(text), URL);
+            let (said, bad) = words(&slack(text), BASE);
             assert!(said.text.starts_with("[Updraft] task load of etl failed: it failed\n"), "{said:?}");
             assert!(said.text.ends_with(&bad.unwrap().to_string()), "{said:?}");
         }
-        let bad = words(&slack("{{ var.value.token }}"), URL).1.unwrap();
+        let bad = words(&slack("{{ var.value.token }}"), BASE).1.unwrap();
         assert!(bad.to_string().contains("an alert can't show variables"), "{bad}");
     }
 }

@@ -25,11 +25,10 @@ impl Deliverer {
     /// Sends a delivery.
     pub(super) async fn deliver(&self, delivery: &DeliveryListing, installation: &str) -> DeliveryEnd {
         let row = &delivery.row;
-        let url = self.page_of(row);
         let words = match self.digest(delivery).await {
             Ok(Some(words)) => words,
             Ok(None) => {
-                let (words, bad) = alert::words(row, &url);
+                let (words, bad) = alert::words(row, &self.base_url);
                 if let Some(error) = bad {
                     warn!(id = %row.id, %error, "an alert goes in the usual words, since its own can't be had");
                 }
@@ -64,6 +63,7 @@ impl Deliverer {
                 return DeliveryEnd::Undeliverable("functions are called by workers".into());
             }
         };
+        let url = alert::page(row, &self.base_url);
         match self.sender.send(way, row, &words, &url, &key_of(delivery, installation)).await {
             Ok(()) => DeliveryEnd::Sent,
             Err(NotSent::Permanent(error)) => DeliveryEnd::Failed(error),
@@ -89,7 +89,7 @@ impl Deliverer {
             return Ok(None);
         }
         let rows: Vec<&DeliveryRow> = page.rows.iter().map(|listing| &listing.row).collect();
-        Ok(Some(alert::digest(&rows, page.total, &self.base_url, |row| self.page_of(row))))
+        Ok(Some(alert::digest(&rows, page.total, &self.base_url)))
     }
 
     async fn mail(
@@ -131,15 +131,6 @@ impl Deliverer {
                 let why = format!("the connection `{conn_id}` can't be had: {error}");
                 Err(again(delivery.attempts, why, None))
             }
-        }
-    }
-
-    /// Where a person sees what a delivery is about.
-    fn page_of(&self, row: &DeliveryRow) -> String {
-        let page = format!("{}/dags/{}", self.base_url, row.dag.dag_id);
-        match row.context["run_id"].as_str() {
-            Some(run_id) => format!("{page}/runs/{run_id}"),
-            None => page,
         }
     }
 }
