@@ -11,6 +11,7 @@ mod ftp;
 mod http;
 mod http_operator;
 mod local_files;
+mod mapped;
 mod memory;
 mod oracle;
 mod owner;

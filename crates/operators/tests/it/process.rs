@@ -228,61 +228,6 @@ fn a_result_that_looks_like_a_template_stays_what_it_is() {
 }
 
 #[test]
-fn a_copy_of_a_mapped_task_gets_its_own_arguments() {
-    let world = World {
-        xcoms: [
-            ("words.return_value".to_owned(), vec![(-1, json!(["a", "b", "c"]))]),
-            ("copies.return_value".to_owned(), vec![(0, json!("x")), (2, json!("z"))]),
-            ("number.return_value".to_owned(), vec![(-1, json!(5))]),
-        ]
-        .into(),
-        ..World::default()
-    };
-    let mapped = |over: &str, index| {
-        let mut order = order("BashOperator", json!({"env": {"A": "1"}}));
-        order.task.mapping =
-            Some(Mapping::Product(vec![("bash_command".into(), MapSource::Result(over.into()))]));
-        order.attempt.ti.map_index = MapIndex(index);
-        prepare(&order, &world).map(|prepared| prepared.rendered["bash_command"].clone())
-    };
-    assert_eq!(mapped("words", 1).unwrap(), "b");
-    assert_eq!(mapped("copies", 1).unwrap(), "z");
-    assert!(mapped("words", 3).unwrap_err().to_string().contains("no copy 3"));
-    assert!(mapped("number", 0).unwrap_err().to_string().contains("the number 5"));
-    assert!(mapped("unreachable", 0).unwrap_err().to_string().contains("the server is away"));
-}
-
-#[test]
-fn a_copy_asks_for_no_more_of_long_results_than_it_takes() {
-    let mut world = World {
-        xcoms: [
-            ("words.return_value".to_owned(), vec![(-1, json!(["a", "b", "c"]))]),
-            ("copies.return_value".to_owned(), vec![(0, json!("x")), (2, json!("z"))]),
-        ]
-        .into(),
-        ..World::default()
-    };
-    let mut order = order("BashOperator", json!({}));
-    let over = |task: &str| MapSource::Result(task.into());
-    order.task.mapping = Some(Mapping::Product(vec![
-        ("bash_command".into(), over("words")),
-        ("cwd".into(), MapSource::Concat(vec![over("copies"), over("words")])),
-    ]));
-    order.task.result_lengths = [("words".into(), 3), ("copies".into(), 2)].into();
-    let mut copy = |index, world: &World| {
-        order.attempt.ti.map_index = MapIndex(index);
-        let rendered = prepare(&order, world).unwrap().rendered;
-        (rendered["bash_command"].clone(), rendered["cwd"].clone())
-    };
-    assert_eq!(copy(6, &world), (json!("b"), json!("z")));
-    let asked = std::mem::take(&mut *world.asked.lock().unwrap());
-    assert_eq!(asked, ["xcom copies.return_value at 1", "xcom words.return_value at 1"]);
-    assert_eq!(copy(12, &world), (json!("c"), json!("a")));
-    world.gives_no_items = true;
-    assert_eq!([copy(6, &world), copy(12, &world)], [(json!("b"), json!("z")), (json!("c"), json!("a"))]);
-}
-
-#[test]
 fn a_script_is_read_by_whom_its_first_line_or_its_task_names() {
     let script = |args| run(&prepared(&order("ScriptOperator", args), &World::default()), None);
     let python = "#!/usr/bin/env python3\nimport sys\nprint(sys.argv[1:], sys.stdin.read())\n";

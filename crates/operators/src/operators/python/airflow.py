@@ -33,6 +33,17 @@ class Variable:
             raise KeyError(f"there is no variable {key!r}")
         return found
 
+    @staticmethod
+    def set(key, *args, **kwargs):
+        raise NotImplementedError(
+            f"Variable.set({key!r}): a task changes no variables. Return the value, which tasks behind it pull, or give "
+            "the task a token of its own and have it call `updraft variables set`"
+        )
+
+    @staticmethod
+    def delete(key, *args, **kwargs):
+        raise NotImplementedError(f"Variable.delete({key!r}): a task changes no variables, see Variable.set")
+
 
 class Logs:
     """What Airflow's classes log by."""

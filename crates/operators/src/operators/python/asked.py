@@ -89,3 +89,38 @@ MODES = {
     "check": check,
     "command": command,
 }
+
+
+class FoundConnection(types.SimpleNamespace):
+    """A connection, with the fields that Airflow's has."""
+
+    def get_extra_dejson(self):
+        return self.extra_dejson
+
+    def get_uri(self):
+        """All of it in one text, as AIRFLOW_CONN_… has it."""
+
+        def quote(text):
+            return urllib.parse.quote(text, safe="")
+
+        uri = f"{self.conn_type.lower().replace('_', '-')}://" if self.conn_type else "//"
+        protocol, mark, host = (self.host or "").partition("://")
+        if not mark or protocol == self.conn_type:
+            host = self.host or ""
+        else:
+            uri += f"{protocol}://"
+        account = quote(self.login or "") + ("" if self.password is None else ":" + quote(self.password))
+        if account:
+            uri += account + "@"
+        uri += quote(host)
+        if self.port:
+            uri += f":{self.port}" if host or account else f"@:{self.port}"
+        if self.schema:
+            uri += "/" + quote(self.schema)
+        if self.extra:
+            query = urllib.parse.urlencode(self.extra_dejson)
+            if dict(urllib.parse.parse_qsl(query, keep_blank_values=True)) != self.extra_dejson:
+                # Not all of it is text.
+                query = urllib.parse.urlencode({"__extra__": self.extra})
+            uri += ("?" if self.schema else "/?") + query
+        return uri

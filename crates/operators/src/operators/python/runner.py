@@ -116,9 +116,7 @@ class Connections:
             return default_conn
         fields = dict.fromkeys(("host", "port", "schema", "login", "password", "description"))
         extra = found.pop("extra", {})
-        return types.SimpleNamespace(
-            **{**fields, **found}, extra=json.dumps(extra) if extra else None, extra_dejson=extra
-        )
+        return FoundConnection(**{**fields, **found}, extra=json.dumps(extra) if extra else None, extra_dejson=extra)
 
 
 class TaskInstance:
@@ -135,6 +133,9 @@ class TaskInstance:
         self.hostname = socket.gethostname()
         for name in ("task_id", "dag_id", "run_id", "try_number", "max_tries", "map_index", "queue", "log_url"):
             setattr(self, name, context[name])
+
+    def get_dagrun(self):
+        return self.dag_run
 
     def xcom_push(self, key, value):
         self.pushed[key] = json_ready(value, f"what is pushed as {key!r}")

@@ -80,6 +80,11 @@ fn find(route: &str, body: &[u8]) -> Option<Value> {
         "/worker/v1/connections/lake" => Some(
             json!({"conn_id": "lake", "conn_type": "x", "host": "lake.example.org", "extra": {"path": "/x"}}),
         ),
+        "/worker/v1/connections/web" => Some(json!({
+            "conn_id": "web", "conn_type": "google_cloud", "host": "https://h", "port": 80, "schema": "a/b", "login": "m@e",
+            "password": "p:w", "extra": {"a": 1},
+        })),
+        "/worker/v1/connections/odd" => Some(json!({"conn_id": "odd", "conn_type": "http", "port": 8080})),
         "/worker/v1/previous-success" => Some(json!({
             "data_interval": null, "start_date": "2026-01-30T06:00:01Z", "end_date": "2026-01-30T06:00:09Z",
         })),

@@ -34,8 +34,21 @@ def events(triggering_asset_events):
     return [of, len(told), refused, found, source, second.source_dag_run, first.timestamp.isoformat()]
 
 
-def noted(dag_run):
-    return dag_run.note
+def noted(ti):
+    return ti.get_dagrun().note
+
+
+def addresses():
+    from airflow.sdk import Connection
+    return [Connection.get(name).get_uri() for name in ("lake", "web", "odd")]
+
+
+def changes():
+    from airflow.models import Variable
+    try:
+        Variable.set("rows", 3)
+    except NotImplementedError as error:
+        return str(error)
 "#;
 
 fn call(name: &str) -> Value {
@@ -99,4 +112,18 @@ fn a_function_has_the_events_of_assets_that_its_run_was_made_for() {
         ["r 1", "2026-01-30T00:00:00+00:00", "for the audit", {"rows": 2}], null, "2026-01-31T05:00:00+00:00"
     ]);
     assert_eq!(call("events"), expected);
+}
+
+#[test]
+fn a_connection_is_told_in_one_text_as_in_airflow_and_a_variable_is_not_changed() {
+    assert_eq!(
+        call("addresses"),
+        json!([
+            "x://lake.example.org/?path=%2Fx",
+            "google-cloud://https://m%40e:p%3Aw@h:80/a%2Fb?__extra__=%7B%22a%22%3A+1%7D",
+            "http://@:8080",
+        ])
+    );
+    let refused = call("changes");
+    assert!(refused.as_str().unwrap().contains("a task changes no variables"), "{refused}");
 }
