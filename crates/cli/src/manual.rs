@@ -37,21 +37,11 @@ pub fn man(command: clap::Command, args: &Man) -> Result<()> {
     let folder = &args.folder;
     std::fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
     let pages = pages(command, "updraft", folder)?;
-    eprintln!(
-        "{pages} manual pages are in {}: man -M {} updraft",
-        folder.display(),
-        manpath(folder).display()
-    );
+    let first = folder.join("updraft.1");
+    // What has no slash in it is a page's name.
+    let here = if first.components().count() == 1 { "./" } else { "" };
+    eprintln!("{pages} manual pages are in {}: man {here}{}", folder.display(), first.display());
     Ok(())
-}
-
-/// What `man -M` is told: it looks into `man1` below.
-fn manpath(folder: &Path) -> &Path {
-    match (folder.file_name(), folder.parent()) {
-        (Some(name), Some(parent)) if name == "man1" && parent.as_os_str().is_empty() => Path::new("."),
-        (Some(name), Some(parent)) if name == "man1" => parent,
-        _ => folder,
-    }
 }
 
 /// Writes the page of a command, and those of the commands below; how many. A page is called with dashes, and the
@@ -65,6 +55,8 @@ fn pages(command: clap::Command, called: &str, folder: &Path) -> Result<usize> {
     let command = command.name(name.clone()).display_name(name.clone()).bin_name(called.to_owned());
     let mut page = Vec::new();
     clap_mangen::Man::new(command).render(&mut page)?;
+    // What stands behind the options is examples, always.
+    let page = String::from_utf8(page)?.replace(".SH EXTRA", ".SH EXAMPLES");
     let path = folder.join(format!("{name}.1"));
     std::fs::write(&path, page).with_context(|| format!("can't write {}", path.display()))?;
     Ok(count)
