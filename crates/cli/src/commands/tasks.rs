@@ -152,7 +152,7 @@ const LISTED: Columns = &[
     ("RETRIES", "/retries"),
     ("POOL", "/pool"),
     ("MAPPED", "/is_mapped"),
-    ("BEFORE", "/downstream_task_ids"),
+    ("DOWNSTREAM", "/downstream_task_ids"),
 ];
 
 const STATES: Columns = &[

@@ -229,7 +229,10 @@ async fn whom_the_mail_server_refused_is_told_where_the_others_have_the_mail() {
     system.set("UPDRAFT__SMTP__URL", MailServer::url(mail_server.port));
     system.start(2);
     let row = delivery(&system, |row| row["state"] == "sent").await;
-    assert!(row["last_error"].as_str().unwrap().contains("nobody@example.com (permanent error (550)"), "{row}");
+    assert!(
+        row["last_error"].as_str().unwrap().contains("nobody@example.com (permanent error (550)"),
+        "{row}"
+    );
     let mail = mail_server.mail();
     assert!(mail.contains("task fail of failing failed"), "{mail}");
     let test = system.run(&["alerts", "test", "failing", "--task", "fail"]);
