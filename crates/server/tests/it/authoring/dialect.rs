@@ -171,6 +171,29 @@ fn a_function_that_returns_a_command_has_the_arguments_that_are_not_the_commands
     assert_eq!(task(&dag, "p").args["op_kwargs"], json!({"env": {"A": "1"}}));
 }
 
+/// Which those are, the operator knows.
+#[test]
+fn a_decorated_task_gives_its_operator_what_that_takes() {
+    let dag = dag("d:\n  tasks:\n    \
+                   wait: {decorator: airflow.sdk.task.sensor, python_callable: m.f, poke_interval: 5, mode: poke, of: 1}\n    \
+                   stop: {decorator: airflow.sdk.task.short_circuit, python_callable: m.f, \
+                   ignore_downstream_trigger_rules: false, secrets: {S: x}, op_args: [1]}\n    \
+                   made: {decorator: airflow.sdk.task.virtualenv, python_callable: m.f, requirements: [a], of: 1}\n");
+    let args = |id: &str| {
+        let mut args = task(&dag, id).args.clone();
+        args.remove("python_callable");
+        json!(args)
+    };
+    assert_eq!(args("wait"), json!({"poke_interval": 5, "mode": "poke", "op_kwargs": {"of": 1}}));
+    assert_eq!(
+        args("stop"),
+        json!({
+            "ignore_downstream_trigger_rules": false, "secrets": {"S": "x"}, "op_kwargs": {"op_args": [1]},
+        })
+    );
+    assert_eq!(args("made"), json!({"requirements": ["a"], "op_kwargs": {"of": 1}}));
+}
+
 #[test]
 fn default_arguments_are_for_the_operators_that_take_them() {
     let reading = read(
