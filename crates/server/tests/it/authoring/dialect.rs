@@ -194,6 +194,37 @@ fn a_decorated_task_gives_its_operator_what_that_takes() {
     assert_eq!(args("made"), json!({"requirements": ["a"], "op_kwargs": {"of": 1}}));
 }
 
+/// As they get them without mapping.
+#[test]
+fn python_gets_what_it_is_mapped_over_as_its_own() {
+    let dag = dag("d:\n  tasks:\n    list: {operator: empty}\n    \
+                   f: {decorator: task, python_callable: m.f, expand: {day: [2026-01-31, {__type__: m.C}], of: \
+                   {a: 2026-01-31}, each: {__zip__: [list.output, [2026-01-31]]}}}\n    \
+                   o: {operator: python, python_callable: m.f, expand: {op_kwargs: [{day: 2026-01-31}]}}\n    \
+                   k: {operator: python, expand_kwargs: [{python_callable: m.f, op_args: [2026-01-31]}]}\n    \
+                   b: {operator: bash, bash_command: echo, expand: {env: [{DAY: 2026-01-31}]}}\n");
+    let day = json!({"__type__": "datetime.date", "__args__": [2026, 1, 31]});
+    let map = |id: &str| task(&dag, id).map.clone().unwrap();
+    let list = |values: Vec<Value>| MapSource::List(values);
+    let pairs = json!({"a": day}).as_object().cloned().unwrap();
+    let zip = vec![MapSource::Result("list".into()), list(vec![day.clone()])];
+    assert_eq!(
+        map("f"),
+        Mapping::Product(vec![
+            ("op_kwargs.day".into(), list(vec![day.clone(), json!({"__type__": "m.C"})])),
+            ("op_kwargs.of".into(), MapSource::Dict(pairs)),
+            ("op_kwargs.each".into(), MapSource::Zip { sources: zip, fill: None }),
+        ])
+    );
+    assert_eq!(map("o"), Mapping::Product(vec![("op_kwargs".into(), list(vec![json!({"day": day})]))]));
+    let set = json!({"python_callable": "m.f", "op_args": [day]});
+    assert_eq!(map("k"), Mapping::Kwargs(list(vec![set])));
+    let text = json!({"DAY": "2026-01-31"});
+    assert_eq!(map("b"), Mapping::Product(vec![("env".into(), list(vec![text]))]));
+    let refused = errors("d: {tasks: {t: {operator: bash, expand: {bash_command: [{__type__: m.C}]}}}}");
+    assert!(refused[0].contains("can't have a Python object of the class `m.C`"), "{refused:?}");
+}
+
 #[test]
 fn default_arguments_are_for_the_operators_that_take_them() {
     let reading = read(
