@@ -66,6 +66,7 @@ mod schema;
 mod settings;
 mod tasks;
 mod text;
+mod variables;
 mod watch;
 mod yaml;
 

@@ -58,7 +58,7 @@ pub(super) const DAG: [&str; 38] = [
 ];
 
 /// The keys of every task that are read; what is not among them is its operator's.
-pub(super) const TASK: [&str; 59] = [
+pub(super) const TASK: [&str; 60] = [
     "alerts",
     "decorator",
     "dependencies",
@@ -116,6 +116,7 @@ pub(super) const TASK: [&str; 59] = [
     "run_as_user",
     "task_group_name",
     "trigger_rule",
+    "variables_as_arguments",
     "worker_labels",
     "worker_slots",
 ];
@@ -198,7 +199,6 @@ pub(super) fn of_task(key: &str) -> Option<Fate> {
             NoEffect("there are no executors here; a task's worker is chosen by its `queue`")
         }
         "executor" => Refused("there are no executors here; choose a task's worker by its `queue`"),
-        "variables_as_arguments" => Refused("write `\"{{ var.value.NAME }}\"` as the argument itself"),
         "start_date" | "end_date" => Refused("a task has no dates of its own; write it at the DAG"),
         "render_template_as_native_obj" => Refused("this is set for a whole DAG; write it there"),
         "retry_policy" => Refused("write `retries`, `retry_delay` and `retry_on_exit_codes`"),

@@ -208,6 +208,12 @@ const ONE_TASK: &[Key] = &[
     ("partial", Mapping, "The arguments that all copies share."),
     ("task_group_name", Text, "The group it is in."),
     ("task_id", Text, "Its id, where tasks are a list."),
+    (
+        "variables_as_arguments",
+        Defined("variables"),
+        "Arguments that variables have the values of, where there are such: `{variable: NAME, attribute: ARGUMENT}` each. \
+         What is written beside is for where there is none.",
+    ),
 ];
 
 /// The keys of a task group.
@@ -358,6 +364,13 @@ fn definitions() -> Map<String, Value> {
     let day = json!({"type": "string", "description": "2026-12-25, 2026-12-24/2026-12-26 or holidays.ics."});
     let days = json!({"anyOf": [day, {"type": "array", "items": day}, {"type": "null"}]});
     all.insert("holidays".into(), days);
+    let variable = json!({
+        "type": "object",
+        "properties": {"variable": {"type": "string"}, "attribute": {"type": "string"}},
+        "required": ["variable", "attribute"],
+        "additionalProperties": false,
+    });
+    all.insert("variables".into(), json!({"type": ["array", "null"], "items": variable}));
     all.insert("tasks".into(), many("task"));
     all.insert("groups".into(), many("group"));
     all

@@ -23,6 +23,7 @@ use super::{
     operators::Check,
     problem::Problems,
     settings::Settings,
+    variables,
 };
 
 /// What a DAG is made of.
@@ -162,8 +163,16 @@ impl Reader<'_> {
         let mut own: Vec<&Entry> = Vec::new();
         for entry in &fields.entries {
             match &*entry.key {
-                "operator" | "decorator" | "task_id" | "dependencies" | "task_group_name"
-                | "parent_group_name" | "expand" | "expand_kwargs" | "partial" => {}
+                "operator"
+                | "decorator"
+                | "task_id"
+                | "dependencies"
+                | "task_group_name"
+                | "parent_group_name"
+                | "expand"
+                | "expand_kwargs"
+                | "partial"
+                | "variables_as_arguments" => {}
                 key @ ("inlets" | "outlets")
                     if self.takes_assets_of_file(key, entry, &mut settings, problems) => {}
                 key if settings.set(key, entry, problems) => {}
@@ -179,6 +188,13 @@ impl Reader<'_> {
         let defaults = std::mem::take(&mut settings.for_operators);
         let mut spec = settings.finish(entry, problems);
         spec.task_id = self.ids[at].clone();
+        let of_variables = match fields.get("variables_as_arguments") {
+            Some(node) => variables::arguments(node, class, decorator.is_some(), &own, &defaults, problems),
+            None => Vec::new(),
+        };
+        own.retain(|entry| of_variables.iter().all(|other| other.key != entry.key));
+        own.extend(&of_variables);
+        self.taken.extend(of_variables.iter().map(|entry| entry.key.clone()));
         let args = match decorator {
             None => plain_arguments(&own, class.unwrap_or_default(), problems),
             Some(_) => {

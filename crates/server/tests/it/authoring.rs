@@ -8,6 +8,7 @@ mod holidays;
 mod limits;
 mod oracle;
 mod own;
+mod variables;
 mod watch;
 
 use jiff::Timestamp;
