@@ -152,6 +152,7 @@ const DAG_FACTORY_GROUP: &[&str] = &[
     "add_suffix_on_collision",
     "default_args",
     "dependencies",
+    "doc_md",
     "group_display_name",
     "group_id",
     "group_name",

@@ -54,6 +54,11 @@ const DAG: &[Key] = &[
     ("default_args", Defined("default_args"), "What all tasks have that do not say it themselves."),
     ("description", Text, "What it is for, in a line."),
     ("doc_md", Text, "What it is for, as Markdown."),
+    (
+        "doc_md_file_path",
+        Text,
+        "A file with the text of `doc_md`, which counts over that: in the folder of DAG files, its path from this file on.",
+    ),
     ("end_date", Time, "No run is about a time after it."),
     ("fail_fast", Flag, "Whether the first task that fails ends the run."),
     ("fail_stop", Flag, "An older name of `fail_fast`."),

@@ -4,6 +4,7 @@ mod assets;
 mod callbacks;
 mod dialect;
 mod errors;
+mod files;
 mod holidays;
 mod limits;
 mod oracle;

@@ -356,13 +356,14 @@ fn a_task_may_have_params_of_its_own_over_those_of_its_defaults() {
 #[test]
 fn what_is_harmless_is_taken_and_what_has_no_effect_is_told() {
     let reading = read(
-        "d:\n  default_view: tree\n  orientation: LR\n  doc_md_file_path: /x.md\n  tasks:\n    \
+        "d:\n  default_view: tree\n  orientation: LR\n  doc_md_python_callable_name: f\n  tasks:\n    \
                         t: {operator: empty, ui_color: red, doc: x, executor_config: {x: y}}\n",
     );
     assert_eq!(reading.dags.len(), 1);
     let warnings = messages(&reading.dags[0].warnings);
     assert_eq!(warnings.len(), 2, "{warnings:?}");
-    assert!(warnings[0].starts_with("dags.yml:4:3: d.doc_md_file_path: `doc_md_file_path` has no effect"));
+    let of_doc = "d.doc_md_python_callable_name: `doc_md_python_callable_name` has no effect";
+    assert!(warnings[0].starts_with(&format!("dags.yml:4:3: {of_doc}")));
     assert!(
         warnings[1].starts_with("dags.yml:6:49: d.tasks.t.executor_config: `executor_config` has no effect")
     );
