@@ -133,8 +133,12 @@ pub struct Reading {
 /// The variables of this process that DAG files may see: all but those that hold secrets of the server
 /// (`UPDRAFT__…`) and of Airflow (`AIRFLOW__…`, `AIRFLOW_CONN_…`).
 pub fn environment(name: &str) -> Option<String> {
-    let secret = ["UPDRAFT__", "AIRFLOW__", "AIRFLOW_CONN_"].iter().any(|start| name.starts_with(start));
-    if secret { None } else { std::env::var(name).ok() }
+    if is_secret(name) { None } else { std::env::var(name).ok() }
+}
+
+/// Whether a variable is one of those that hold secrets.
+fn is_secret(name: &str) -> bool {
+    ["UPDRAFT__", "AIRFLOW__", "AIRFLOW_CONN_"].iter().any(|start| name.starts_with(start))
 }
 
 /// Reads one document: the DAGs it names, or why they can't be had. A document without DAGs is an error.

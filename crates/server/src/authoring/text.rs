@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, cell::OnceCell};
 
+use super::is_secret;
+
 /// A text with its environment variables put in.
 pub(super) struct Text<'a> {
     written: &'a str,
@@ -76,6 +78,22 @@ impl<'a> Text<'a> {
         let column = before.chars().filter(|letter| *letter != '\u{feff}').count() + 1;
         (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
     }
+}
+
+/// The first variable that a text still names.
+pub(super) fn first_variable(text: &str) -> Option<&str> {
+    text.match_indices('$').find_map(|(dollar, _)| name_at(text, dollar + 1)).map(|(name, _)| name)
+}
+
+/// What to do about a path on which nothing is found: `otherwise`, unless it still names a variable, which then is not set.
+pub(super) fn mend_of_path(path: &str, otherwise: impl FnOnce() -> String) -> String {
+    let Some(name) = first_variable(path) else { return otherwise() };
+    if is_secret(name) {
+        return format!("`${name}` holds a secret, and is not put into DAG files: write the path itself");
+    }
+    format!(
+        "the environment variable {name} is not set where DAG files are read: set it there, or write the path itself"
+    )
 }
 
 /// The name of the variable whose dollar stands just before `at`, and where its writing ends.

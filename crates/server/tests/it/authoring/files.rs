@@ -43,3 +43,33 @@ fn a_file_has_the_text_about_a_dag() {
         assert!(warnings.len() == 1 && warnings[0].contains(told), "{keys}: {warnings:?}");
     }
 }
+
+#[test]
+fn a_variable_that_is_not_set_is_told_where_a_path_leads_nowhere() {
+    let task = "operator: python, python_callable_name: f, python_callable_file: ";
+    let of_task = |path: &str| format!("d: {{tasks: {{t: {{{task}{path}}}}}}}");
+    let of_assets = |path: &str| {
+        format!("d: {{schedule: {{file: {path}, datasets: [a]}}, tasks: {{t: {{operator: empty}}}}}}")
+    };
+    let not_set =
+        "the environment variable NOWHERE is not set where DAG files are read: set it there, or write";
+    for (text, told) in [
+        (of_task("$NOWHERE/f.py"), not_set),
+        (of_task("'lib/${NOWHERE}/f.py'"), not_set),
+        (of_task("$FIXTURE_WORD/f.py"), "is not beside the DAG file: put it there"),
+        (of_task("$UPDRAFT__HOME/f.py"), "`$UPDRAFT__HOME` holds a secret, and is not put into DAG files"),
+        (of_assets("$NOWHERE/a.yml"), not_set),
+        (of_assets("a.yml"), "is not there: put it into"),
+        ("d: {tasks: {t: {operator: bash, bash_command: $NOWHERE/x.sh}}}".into(), not_set),
+        (
+            "d: {tasks: {t: {operator: empty, on_failure_callback_name: f, on_failure_callback_file: $NOWHERE/f.py}}}"
+                .into(),
+            not_set,
+        ),
+    ] {
+        let reading = beside(&[], &text);
+        let told_of = reading.errors.iter().chain(reading.dags.iter().flat_map(|read| &read.warnings));
+        let told_of: Vec<String> = told_of.map(ToString::to_string).collect();
+        assert!(told_of.len() == 1 && told_of[0].contains(told), "{text}: {told_of:?}");
+    }
+}
