@@ -123,6 +123,11 @@ impl Scan {
     }
 }
 
+/// Whether a file of this name is one of defaults.
+pub(super) fn is_defaults(name: &str) -> bool {
+    DEFAULTS.contains(&name)
+}
+
 /// The defaults that a folder has for the files in it and below.
 pub(super) fn defaults_in(folder: &Path) -> Option<(PathBuf, Stamp)> {
     DEFAULTS.iter().find_map(|name| {
@@ -211,7 +216,7 @@ impl Walk {
             return;
         }
         let is_yaml = name.ends_with(".yml") || name.ends_with(".yaml");
-        if !metadata.is_file() || !is_yaml || DEFAULTS.contains(&&*name) {
+        if !metadata.is_file() || !is_yaml || is_defaults(&name) {
             return;
         }
         if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
