@@ -30,6 +30,7 @@ const OWN: &[&str] = &[
     "expected_duration",
     "fail_fast",
     "fail_stop",
+    "holidays",
     "is_setup",
     "is_teardown",
     "max_consecutive_failed_dag_runs",
