@@ -234,9 +234,14 @@ pub const OBJECT_ARGS: &str = "__args__";
 /// Durations, which may be described as objects wherever one is expected.
 pub const TIMEDELTA: &str = "datetime.timedelta";
 
+/// An operator's argument of this name, if it has one.
+pub fn argument(operator: &str, name: &str) -> Option<&'static Argument> {
+    find(operator).and_then(|entry| known(entry, name)).ok()
+}
+
 /// Whether objects of Python may be described in this argument of an operator.
-pub fn takes_objects(operator: &str, argument: &str) -> bool {
-    find(operator).and_then(|entry| known(entry, argument)).is_ok_and(|argument| argument.objects)
+pub fn takes_objects(operator: &str, name: &str) -> bool {
+    argument(operator, name).is_some_and(|argument| argument.objects)
 }
 
 /// The class of the object that this value describes.

@@ -88,6 +88,7 @@ pub fn prepare(order: &Order, host: &dyn Host) -> Result<Prepared, Refused> {
     let mut args = order.args.clone();
     let (written, found) = mapped_arguments(order, host)?;
     put_arguments(&mut args, written);
+    let written = args.clone();
     let renderer = Renderer::new(order, host)?;
     let ends = entry.ends(&order.args);
     for (name, value) in &mut args {
@@ -105,7 +106,7 @@ pub fn prepare(order: &Order, host: &dyn Host) -> Result<Prepared, Refused> {
     let results = order.task.inputs.iter().map(|task| result_of(order, host, task));
     let results = results.collect::<Result<_, _>>()?;
     let secrets = RefCell::new(renderer.into_secrets());
-    let job = Job { order, host, entry, args, results, secrets, shown: RefCell::default() };
+    let job = Job { order, host, entry, args, written, results, secrets, shown: RefCell::default() };
     if entry.takes_results.is_none() && !job.results.is_empty() {
         let mend = "takes no results: take `pass_result` off the edge before it, or use `ti.xcom_pull`";
         return Err(job.bad((None, mend.into())));
@@ -153,6 +154,8 @@ pub(crate) struct Job<'a> {
     pub(crate) host: &'a dyn Host,
     pub(crate) entry: &'static Entry,
     pub(crate) args: Map<String, Value>,
+    /// Those that are written down, as they are written.
+    pub(crate) written: Map<String, Value>,
     /// The results that edges pass on.
     pub(crate) results: Vec<Value>,
     secrets: RefCell<Vec<String>>,

@@ -67,6 +67,7 @@ mod schema;
 mod settings;
 mod tasks;
 mod text;
+mod variables;
 mod watch;
 mod yaml;
 

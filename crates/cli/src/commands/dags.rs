@@ -108,7 +108,7 @@ pub enum Command {
         #[command(flatten)]
         limit: Limit,
     },
-    /// Read DAG files and say what is wrong with them, without a server; fails where something is.
+    /// Read DAG files and say what is wrong with them, without a server; fails where something is, or nothing is found.
     #[command(after_help = "Examples:\n  updraft dags check dags/etl.yaml\n  updraft dags check dags/")]
     Check {
         /// Files, or folders, of which all is read that a server reads: `.yaml` and `.yml`.

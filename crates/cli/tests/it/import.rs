@@ -185,6 +185,7 @@ HOME = SHARED
 GREETING = "  say $HOME "
 0 0 1 1 * printf '\%s|' '{{.Names}}' '{\% raw \%}' "$GREETING" "$PWD" "$LOGNAME" > plain.out
 0 0 1 1 * cat > input.out; printf '\%s|' "$0" >> input.out%first {{ ti }}%second \%%%
+0 0 1 1 * tee given.out > /dev/null%one%two
 SHELL=/bin/bash
 0 0 1 1 * echo {a,b} "${BASH_VERSION:+bash}" '{#' > braces.out
 0 0 1 1 * ./script.sh
@@ -195,13 +196,13 @@ SHELL=/bin/bash
     std::fs::set_permissions(system.shared().join("script.sh"), PermissionsExt::from_mode(0o755)).unwrap();
     import(&system, &[], &crontab.replace("SHARED", &shared)).good();
     system.start(4);
-    for dag in ["printf", "cat", "echo", "script", "env"] {
+    for dag in ["printf", "cat", "tee", "echo", "script", "env"] {
         system.until(&["dags", "show", dag], |done| done.code == 0).await;
         system.run(&["dags", "trigger", dag, "--run-id", "now", "--wait"]).good();
     }
-    let runs = system.runs_over(5, std::time::Duration::from_secs(30)).await;
+    let runs = system.runs_over(6, std::time::Duration::from_secs(30)).await;
     assert!(
-        runs.len() == 5 && runs.iter().all(|run| run.state == RunState::Success),
+        runs.len() == 6 && runs.iter().all(|run| run.state == RunState::Success),
         "a run that no one asked for"
     );
     let written = |name: &str| std::fs::read_to_string(system.shared().join(name)).unwrap();
@@ -211,6 +212,8 @@ SHELL=/bin/bash
     assert_eq!(written("plain.out"), format!("{{{{.Names}}}}|{{% raw %}}|  say $HOME |{shared}|{user}|"));
     let input = written("input.out");
     assert!(input.starts_with("first {{ ti }}\nsecond %\n\n/"), "{input}");
+    // As cron's do_command.c ends it, which is once.
+    assert_eq!(written("given.out"), "one\ntwo\n");
     assert_eq!(written("braces.out"), "a b bash {#\n");
     assert_eq!(written("script.out"), "0 ran\n");
     let env = written("env.out");

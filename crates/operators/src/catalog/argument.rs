@@ -343,6 +343,8 @@ fn span(text: &str) -> Option<SignedDuration> {
     if !text.contains(|letter: char| letter.is_ascii_alphabetic()) {
         return None;
     }
+    // dag-factory reads up to what it does not know, such as the comma of `1 days,`.
+    let text = text.trim_end_matches(',');
     text.parse::<Span>().ok()?.to_duration(SpanRelativeTo::days_are_24_hours()).ok()
 }
 
@@ -422,6 +424,7 @@ mod tests {
         assert_eq!(seconds(json!("01:30:00")), Some(5400.0));
         assert_eq!(seconds(json!("100:00:00.5")), Some(360_000.5));
         assert_eq!(seconds(json!("PT5M")), Some(300.0));
+        assert_eq!(seconds(json!("1 days,")), Some(86_400.0));
         assert_eq!(seconds(json!("P1DT1H")), Some(90_000.0));
         let map = json!({"__type__": "datetime.timedelta", "hours": 1, "minutes": 1});
         assert_eq!(seconds(map), Some(3660.0));

@@ -229,7 +229,7 @@ fn process<const N: usize>(job: &Job<'_>, mode: &str, own: [Value; N]) -> Result
         "mode": mode,
         "op_args": op_args,
         "op_kwargs": args.op_kwargs,
-        "objects": objects(&job.order.args, &[]),
+        "objects": objects(&job.written, &[]),
         "templates_dict": args.templates_dict,
         "do_xcom_push": job.order.task.do_xcom_push,
         "context": context(job.order),

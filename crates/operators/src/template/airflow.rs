@@ -30,21 +30,25 @@ use super::{
 };
 use crate::{Host, prepare::folder};
 
-/// Names that Airflow has and that are not supplied.
-const REFUSED: &[&str] = &["inlet_events", "outlet_events"];
+/// Names that Airflow or Jinja has and that are not supplied, each with what to do.
+const REFUSED: &[(&str, &str)] = &[
+    ("inlet_events", EVENTS),
+    ("outlet_events", EVENTS),
+    ("lipsum", "it makes up other words each time: write the text"),
+    ("self", "there are no blocks here: what is to be shown twice can be a macro of the template"),
+];
+
+const EVENTS: &str = "what happened to assets that the run was made for is in triggering_asset_events";
 
 /// All names that may be there: of Airflow's context, and Jinja's functions.
 pub(super) fn names<'a>() -> impl Iterator<Item = &'a str> {
     [ALWAYS, DATED, GLOBALS].into_iter().flatten().copied()
 }
 
-/// Why a name of Airflow's is not there, whatever the run.
+/// Why a name is not there, whatever the run, that Airflow's templates have.
 pub(super) fn refused(name: &str) -> Option<String> {
-    REFUSED.contains(&name).then(|| {
-        format!(
-            "`{name}` is not supported: what happened to assets that the run was made for is in triggering_asset_events"
-        )
-    })
+    let (_, mend) = REFUSED.iter().find(|(known, _)| *known == name)?;
+    Some(format!("`{name}` is not supported: {mend}"))
 }
 
 /// What the templates of one order see.

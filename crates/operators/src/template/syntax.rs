@@ -168,7 +168,13 @@ fn lowered(source: &str) -> Result<(Body, Certain)> {
     check_depth(&source)?;
     let root = parse(&source, "template", SyntaxConfig::default()).map_err(|error| {
         let line = error.line().and_then(|line| u32::try_from(line).ok());
-        let reason = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+        let reason = match error.detail() {
+            Some(detail @ "unexpected `+`") => {
+                format!("{detail}: as a sign it is not supported, leave it out")
+            }
+            Some(detail) => detail.to_owned(),
+            None => error.kind().to_string(),
+        };
         Box::new(Fault { line, reason, host: None })
     })?;
     let lower = Lower { source: &source, ..Lower::default() };

@@ -1,5 +1,6 @@
 //! Dates and times with the methods that Python's `datetime` and pendulum's `DateTime` have.
 
+mod absent;
 mod human;
 mod parse;
 mod pattern;
@@ -295,6 +296,7 @@ pub(super) fn attr(of: &Value, name: &str) -> Result<Option<Value>> {
         (Value::DateTime(_), "tzinfo" | "tz" | "timezone" | "fold" | "age" | "min" | "max") => {
             fault(format!("the attribute '{name}' of a datetime is not supported"))
         }
+        (Value::DateTime(time), _) if time.pendulum => absent::refuse(name),
         _ => Ok(None),
     }
 }

@@ -336,6 +336,14 @@ fn a_name_that_there_is_not_is_found_where_it_is_certain_that_the_template_fails
              made for is in triggering_asset_events",
         ]
     );
+    assert_eq!(
+        unknown("{{ lipsum() }}{{ self.title() }}"),
+        [
+            "template of `bash_command`, line 1: `lipsum` is not supported: it makes up other words each time: write the text",
+            "template of `bash_command`, line 1: `self` is not supported: there are no blocks here: what is to be shown twice \
+             can be a macro of the template",
+        ]
+    );
     for template in [
         "{{ mine(1) }} {{ mine }} {{ params.x }} {{ dag_run.conf['x'] }} {{ range(3) }} {{ ts_nodash_with_tz }}",
         "{{ nope | default('x') }} {{ nope | d }} {{ ds | default(nope) }}",
@@ -390,6 +398,30 @@ fn an_attribute_that_there_is_not_is_found_where_it_is_certain_that_it_is_asked_
             (Err(error), Some(refused)) if error.contains(refused) => {}
             (found, _) => panic!("{template}: {found:?}"),
         }
+    }
+}
+
+#[test]
+fn what_pendulum_has_and_these_dates_have_not_is_refused_by_name() {
+    for (template, told) in [
+        ("{{ logical_date.next() }}", "'next' of a datetime is not supported: count days from day_of_week"),
+        (
+            "{{ logical_date.previous() }}",
+            "'previous' of a datetime is not supported: count days from day_of_week",
+        ),
+        (
+            "{{ logical_date.to_rss_string() }}",
+            "'to_rss_string' of a datetime is not supported: use strftime",
+        ),
+        (
+            "{{ logical_date.is_past() }}",
+            "'is_past' of a datetime is not supported: it is another at each try",
+        ),
+        ("{{ logical_date.is_leap_year() }}", "let a function of `user_defined_macros` do it"),
+        ("{{ logical_date.nextt() }}", "has no attribute 'nextt'"),
+        ("{{ 1 + +1 }}", "unexpected `+`: as a sign it is not supported, leave it out"),
+    ] {
+        assert!(error(template).contains(told), "{template}: {}", error(template));
     }
 }
 

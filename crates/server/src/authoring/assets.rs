@@ -35,7 +35,8 @@ pub(super) fn schedule<'a>(
     let only = |condition| Ok(Some(ByAssets { condition, timetable: None }));
     match &node.value {
         Value::List(list) => {
-            let items: Vec<&Node> = list.items.iter().filter(|item| !item.is_null()).collect();
+            // dag-factory passes over blank texts too.
+            let items: Vec<&Node> = list.items.iter().filter(|item| !item.is_blank()).collect();
             match items.iter().filter(|item| is_time(item)).count() {
                 _ if items.is_empty() => Ok(None),
                 0 => only(AssetCondition::All(conditions(items, problems)?)),

@@ -56,6 +56,9 @@ pub(super) fn read(
         }
     }
     spec.alerts.extend(callbacks);
+    if let Some(text) = dag.get("doc_md_file_path").and_then(|file| doc_of(file, context.beside, problems)) {
+        spec.doc_md = Some(text);
+    }
     spec.fail_fast = fail_fast.into_iter().flatten().next().unwrap_or(false);
     schedule(&mut spec, dag, &zone, context, problems);
     if let (Err(bad), Some(entry)) = (params::check_all(&spec.params, &Map::new()), dag.entry("params"))
@@ -100,6 +103,18 @@ pub(super) fn read(
         }
         Err(error) => {
             problems.error(place(culprit(&error)), error.to_string());
+            None
+        }
+    }
+}
+
+/// The text of a file about the DAG, which counts over `doc_md` as in dag-factory. A DAG runs as well without.
+fn doc_of(file: &Node, beside: &Beside<'_>, problems: &mut Problems) -> Option<String> {
+    let path = field::text(file, problems).ok().flatten().filter(|path| !path.is_empty())?;
+    match beside.text(file.place.document, &path) {
+        Ok(text) => Some(text),
+        Err(reason) => {
+            problems.warn(file.place, format!("has no effect: the file `{path}` {reason}"));
             None
         }
     }
@@ -229,7 +244,7 @@ fn setting(key: &str, entry: &Entry, spec: &mut DagSpec, problems: &mut Problems
     let node = &entry.node;
     match key {
         "tasks" | "task_groups" | "default_args" | "vars" | "start_date" | "end_date" | "timezone"
-        | "schedule" | "schedule_interval" | "timetable" | "holidays" => {}
+        | "schedule" | "schedule_interval" | "timetable" | "holidays" | "doc_md_file_path" => {}
         "description" => set_option(&mut spec.description, field::text(node, problems)),
         "dag_display_name" => set_option(&mut spec.dag_display_name, field::text(node, problems)),
         "doc_md" => set_option(&mut spec.doc_md, field::text(node, problems)),

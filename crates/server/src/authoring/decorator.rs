@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value as Json};
 use updraft_core::{Mapping as TaskMapping, ResultArg, TaskId};
+use updraft_operators::catalog;
 
 use super::{
     edges::Dependency,
@@ -18,62 +19,16 @@ const MODULES: [&str; 3] = ["airflow.sdk.definitions.decorators.", "airflow.sdk.
 /// The same where Airflow's standard provider has them, each in a module of its own.
 const OF_PROVIDER: &str = "airflow.providers.standard.decorators.";
 
-/// What of a decorated task is the operator's; the rest is the function's.
-const OF_OPERATOR: [&str; 7] = [
-    "python_callable",
-    "python_callable_name",
-    "python_callable_file",
-    "multiple_outputs",
-    "templates_dict",
-    "templates_exts",
-    "show_return_value_in_logs",
-];
+/// The operator of a function that is only called: what it takes, those of all others take.
+const PYTHON: &str = "PythonOperator";
 
-/// The operator of a function that returns its command.
-const BASH: &str = "BashFunctionOperator";
+/// The arguments of an operator that hold those of the function, which stand beside it here.
+const OF_FUNCTION: [&str; 2] = ["op_args", KWARGS];
 
-/// What besides is the operator's, where the function returns its command.
-const OF_BASH: &[&str] = &["env", "append_env", "secrets", "cwd", "skip_on_exit_code", "output_encoding"];
-
-/// The same where the function is in a Python that is there.
-const OF_EXTERNAL: &[&str] = &[
-    "python",
-    "env_vars",
-    "inherit_env",
-    "string_args",
-    "skip_on_exit_code",
-    "serializer",
-    "expect_airflow",
-    "expect_pendulum",
-    "secrets",
-];
-
-/// The same where it is in an environment that is made for it.
-const OF_ENVIRONMENT: &[&str] = &[
-    "requirements",
-    "python_version",
-    "system_site_packages",
-    "pip_install_options",
-    "index_urls",
-    "index_urls_from_connection_ids",
-    "venv_cache_path",
-    "env_vars",
-    "inherit_env",
-    "string_args",
-    "skip_on_exit_code",
-    "serializer",
-    "expect_airflow",
-    "secrets",
-];
-
-/// What of a decorated task is this operator's alone.
-fn own_of(operator: Option<&str>) -> &'static [&'static str] {
-    match operator {
-        Some(BASH) => OF_BASH,
-        Some("ExternalPythonOperator" | "BranchExternalPythonOperator") => OF_EXTERNAL,
-        Some("PythonVirtualenvOperator" | "BranchPythonVirtualenvOperator") => OF_ENVIRONMENT,
-        Some(_) | None => &[],
-    }
+/// Whether an argument of a decorated task is its operator's; the rest are the function's.
+pub(super) fn is_of_operator(operator: Option<&str>, name: &str) -> bool {
+    let takes = |operator| catalog::argument(operator, name).is_some();
+    !OF_FUNCTION.contains(&name) && (takes(PYTHON) || operator.is_some_and(takes))
 }
 
 /// The argument that all of the function's are in.
@@ -84,11 +39,11 @@ pub(super) fn operator(node: &Node, problems: &mut Problems) -> Option<&'static 
     let name = field::text(node, problems).ok().flatten()?;
     let short = MODULES.iter().chain([&OF_PROVIDER]).find_map(|module| name.strip_prefix(module));
     match short.unwrap_or(&name) {
-        "task" | "task.python" | "python.python_task" => Some("PythonOperator"),
+        "task" | "task.python" | "python.python_task" => Some(PYTHON),
         "task.branch" | "branch_python.branch_task" => Some("BranchPythonOperator"),
         "task.short_circuit" | "short_circuit.short_circuit_task" => Some("ShortCircuitOperator"),
         "task.sensor" | "sensor.sensor_task" => Some("PythonSensor"),
-        "task.bash" | "bash.bash_task" => Some(BASH),
+        "task.bash" | "bash.bash_task" => Some("BashFunctionOperator"),
         "task.virtualenv" | "python_virtualenv.virtualenv_task" => Some("PythonVirtualenvOperator"),
         "task.branch_virtualenv" | "branch_virtualenv.branch_virtualenv_task" => {
             Some("BranchPythonVirtualenvOperator")
@@ -125,7 +80,7 @@ pub(super) fn arguments(
     let (mut args, mut kwargs, mut needs) = (Map::new(), Map::new(), Vec::new());
     for entry in own {
         let key = entry.key.to_string();
-        if OF_OPERATOR.contains(&&*key) || own_of(operator).contains(&&*key) {
+        if is_of_operator(operator, &key) {
             args.insert(key, field::json(&entry.node, problems)?);
             continue;
         }

@@ -1,92 +1,138 @@
 //! What a task is mapped over: `expand`, and our `expand_kwargs`.
 
+use serde_json::{Map, Value as Json};
 use updraft_core::{MapSource, Mapping as TaskMapping, TaskId};
 
 use super::{
     field::{self, Noted},
     names::{Names, Target},
-    node::{Mapping, Node, Value},
+    node::{Entry, Mapping, Node, Value},
     problem::Problems,
 };
 
+/// Who takes what a task is mapped over.
+#[derive(Clone, Copy)]
+pub(super) enum Of<'a> {
+    /// This operator.
+    Operator(&'a str),
+    /// A function of Python.
+    Function,
+}
+
 /// What a task is mapped over. `ids` are the full names of the DAG's tasks.
 pub(super) fn read(
-    expand: Option<&Node>,
-    expand_kwargs: Option<&Node>,
+    task: &Mapping,
+    of: Of<'_>,
     names: &Names,
     ids: &[TaskId],
     problems: &mut Problems,
 ) -> Result<Option<TaskMapping>, Noted> {
-    if let Some(node) = expand_kwargs.filter(|node| !node.is_null()) {
-        if expand.is_some_and(|node| !node.is_null()) {
-            problems.error(
-                node.place,
-                "a task is mapped by `expand` or by `expand_kwargs`: take one of the two out",
-            );
-            return Err(Noted);
-        }
-        let objects = |list: &[Node]| list.iter().all(|item| item.map().is_some());
-        let is_set = node.map().is_some_and(|map| several(map).is_none());
-        if is_set || node.list().is_some_and(|list| !objects(list)) {
-            problems.error(node.place, "expand_kwargs is a list of mappings, or `task.output`");
-            return Err(Noted);
-        }
-        return source(node, names, ids, problems).map(|source| Some(TaskMapping::Kwargs(source)));
-    }
-    let Some(node) = expand.filter(|node| !node.is_null()) else { return Ok(None) };
-    let Some(map) = node.map() else {
-        let message = format!(
-            "expected `expand` as a mapping from arguments to what they are mapped over, found {}",
-            node.kind()
-        );
-        problems.error(node.place, message);
-        return Err(Noted);
+    let given = |key| task.get(key).filter(|node| !node.is_null());
+    let reader = Reader { of, names, ids };
+    let Some(kwargs) = given("expand_kwargs") else {
+        return given("expand").map(|expand| reader.product(expand, problems)).transpose();
     };
-    if map.entries.is_empty() {
-        problems.error(node.place, "`expand` maps over nothing: name an argument, or take it out");
+    if given("expand").is_some() {
+        problems.error(
+            kwargs.place,
+            "a task is mapped by `expand` or by `expand_kwargs`: take one of the two out",
+        );
         return Err(Noted);
     }
-    let mut all = Vec::with_capacity(map.entries.len());
-    for entry in &map.entries {
-        all.push((entry.key.to_string(), source(&entry.node, names, ids, problems)?));
+    let objects = |list: &[Node]| list.iter().all(|item| item.map().is_some());
+    let is_set = kwargs.map().is_some_and(|map| several(map).is_none());
+    if is_set || kwargs.list().is_some_and(|list| !objects(list)) {
+        problems.error(kwargs.place, "expand_kwargs is a list of mappings, or `task.output`");
+        return Err(Noted);
     }
-    Ok(Some(TaskMapping::Product(all)))
+    reader.source(None, kwargs, problems).map(|source| Some(TaskMapping::Kwargs(source)))
 }
 
-fn source(node: &Node, names: &Names, ids: &[TaskId], problems: &mut Problems) -> Result<MapSource, Noted> {
-    if let Some((key, items)) = node.map().and_then(|map| several(map)) {
-        let sources =
-            items.iter().map(|item| source(item, names, ids, problems)).collect::<Result<_, _>>()?;
-        return Ok(match key {
-            ZIP => MapSource::Zip { sources, fill: None },
-            _ => MapSource::Concat(sources),
-        });
-    }
-    match &node.value {
-        Value::List(list) => {
-            let items: Result<Vec<_>, Noted> =
-                list.items.iter().map(|item| field::json(item, problems)).collect();
-            Ok(MapSource::List(items?))
+struct Reader<'a> {
+    of: Of<'a>,
+    names: &'a Names,
+    ids: &'a [TaskId],
+}
+
+impl Reader<'_> {
+    fn product(&self, expand: &Node, problems: &mut Problems) -> Result<TaskMapping, Noted> {
+        let Some(map) = expand.map() else {
+            let message = format!(
+                "expected `expand` as a mapping from arguments to what they are mapped over, found {}",
+                expand.kind()
+            );
+            problems.error(expand.place, message);
+            return Err(Noted);
+        };
+        if map.entries.is_empty() {
+            problems.error(expand.place, "`expand` maps over nothing: name an argument, or take it out");
+            return Err(Noted);
         }
-        Value::Map(_) => match field::json(node, problems)? {
-            serde_json::Value::Object(pairs) => Ok(MapSource::Dict(pairs)),
-            other => Ok(MapSource::List(vec![other])),
-        },
-        Value::Text(text) => match upstream(text) {
-            Some(name) => match names.find(name, node, problems) {
-                Some(Target::Task(task)) => Ok(MapSource::Result(ids[task].clone())),
-                Some(Target::Group(_)) => {
-                    problems.error(
-                        node.place,
-                        format!("`{name}` is a task group, which has no result: name a task"),
-                    );
-                    Err(Noted)
-                }
-                None => Err(Noted),
+        let mut all = Vec::with_capacity(map.entries.len());
+        for entry in &map.entries {
+            all.push((entry.key.to_string(), self.source(Some(&entry.key), &entry.node, problems)?));
+        }
+        Ok(TaskMapping::Product(all))
+    }
+
+    /// What this argument is mapped over; without one, sets of arguments.
+    fn source(
+        &self,
+        argument: Option<&str>,
+        node: &Node,
+        problems: &mut Problems,
+    ) -> Result<MapSource, Noted> {
+        if let Some((key, items)) = node.map().and_then(|map| several(map)) {
+            let sources =
+                items.iter().map(|item| self.source(argument, item, problems)).collect::<Result<_, _>>()?;
+            return Ok(match key {
+                ZIP => MapSource::Zip { sources, fill: None },
+                _ => MapSource::Concat(sources),
+            });
+        }
+        match &node.value {
+            Value::List(list) => {
+                let items: Result<Vec<_>, Noted> =
+                    list.items.iter().map(|item| self.value(argument, item, problems)).collect();
+                Ok(MapSource::List(items?))
+            }
+            Value::Map(map) => {
+                let pair =
+                    |entry: &Entry| Ok((entry.key.to_string(), self.value(argument, &entry.node, problems)?));
+                Ok(MapSource::Dict(map.entries.iter().map(pair).collect::<Result<_, Noted>>()?))
+            }
+            Value::Text(text) => match upstream(text) {
+                Some(name) => match self.names.find(name, node, problems) {
+                    Some(Target::Task(task)) => Ok(MapSource::Result(self.ids[task].clone())),
+                    Some(Target::Group(_)) => {
+                        problems.error(
+                            node.place,
+                            format!("`{name}` is a task group, which has no result: name a task"),
+                        );
+                        Err(Noted)
+                    }
+                    None => Err(Noted),
+                },
+                None => refuse(node, problems),
             },
-            None => refuse(node, problems),
-        },
-        _ => refuse(node, problems),
+            _ => refuse(node, problems),
+        }
+    }
+
+    /// A value that is written down, as whoever takes it has it without mapping.
+    fn value(&self, argument: Option<&str>, node: &Node, problems: &mut Problems) -> Result<Json, Noted> {
+        match (self.of, argument, node.map()) {
+            (Of::Function, ..) => field::python(node, problems),
+            (Of::Operator(operator), Some(name), _) => field::argument(name, node, operator, problems),
+            (Of::Operator(operator), None, Some(set)) => {
+                let argument = |entry: &Entry| {
+                    let value = field::argument(&entry.key, &entry.node, operator, problems)?;
+                    Ok((entry.key.to_string(), value))
+                };
+                set.entries.iter().map(argument).collect::<Result<Map<_, _>, Noted>>().map(Json::Object)
+            }
+            (Of::Operator(_), None, None) => field::json(node, problems),
+        }
     }
 }
 

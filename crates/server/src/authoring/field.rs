@@ -235,10 +235,15 @@ pub(super) fn json(node: &Node, problems: &mut Problems) -> Result<Json, Noted> 
     as_json(node, Form::Plain, problems)
 }
 
-/// An argument of this operator.
-pub(super) fn argument(entry: &Entry, operator: &str, problems: &mut Problems) -> Result<Json, Noted> {
-    let form = if takes_objects(operator, &entry.key) { Form::Python } else { Form::Described };
-    as_json(&entry.node, form, problems)
+/// A value of this argument of an operator.
+pub(super) fn argument(
+    name: &str,
+    node: &Node,
+    operator: &str,
+    problems: &mut Problems,
+) -> Result<Json, Noted> {
+    let form = if takes_objects(operator, name) { Form::Python } else { Form::Described };
+    as_json(node, form, problems)
 }
 
 /// An argument of a function of Python, as [`OBJECT`] describes what is an object.

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use updraft_core::{DagSpec, TaskId, TaskSpec};
 use updraft_operators::catalog::{self, NamedFile};
 
-use super::holidays::Beside;
+use super::{holidays::Beside, text::mend_of_path};
 
 /// What the tasks of a DAG name and what is not there, with words for its author. They are no faults: a file may come
 /// later, and a worker of another machine may have it.
@@ -22,9 +22,12 @@ pub(super) fn missing<'a>(spec: &'a DagSpec, beside: &Beside<'_>) -> Vec<(&'a Ta
             }
             let there = along.iter().any(|folder| !beside.is_missing(&Path::new(folder).join(path)));
             (here && !there).then(|| {
+                let put_it =
+                    || "put it there, or a space behind the text to take it as it is".to_owned();
                 format!(
                     "`{argument}` names the template `{path}`, which is neither beside the DAG file nor along \
-                     `template_searchpath`: put it there, or a space behind the text to take it as it is"
+                     `template_searchpath`: {}",
+                    mend_of_path(path, put_it)
                 )
             })
         });
@@ -40,7 +43,8 @@ fn of_callbacks<'a>(task: &'a TaskSpec, beside: &'a Beside<'_>) -> impl Iterator
 }
 
 fn not_there(what: &str, path: &str) -> String {
-    format!("{what} names the file `{path}`, which is not beside the DAG file: put it there")
+    let mend = mend_of_path(path, || "put it there".into());
+    format!("{what} names the file `{path}`, which is not beside the DAG file: {mend}")
 }
 
 fn search_path(spec: &DagSpec) -> Vec<&str> {

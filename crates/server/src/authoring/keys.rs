@@ -16,7 +16,7 @@ pub(super) enum Fate {
 use Fate::{Harmless, NoEffect, Refused};
 
 /// The keys of a DAG that are read.
-pub(super) const DAG: [&str; 38] = [
+pub(super) const DAG: [&str; 39] = [
     "alerts",
     "catchup",
     "concurrency",
@@ -27,6 +27,7 @@ pub(super) const DAG: [&str; 38] = [
     "default_args",
     "description",
     "doc_md",
+    "doc_md_file_path",
     "end_date",
     "fail_fast",
     "fail_stop",
@@ -58,7 +59,7 @@ pub(super) const DAG: [&str; 38] = [
 ];
 
 /// The keys of every task that are read; what is not among them is its operator's.
-pub(super) const TASK: [&str; 59] = [
+pub(super) const TASK: [&str; 60] = [
     "alerts",
     "decorator",
     "dependencies",
@@ -116,6 +117,7 @@ pub(super) const TASK: [&str; 59] = [
     "run_as_user",
     "task_group_name",
     "trigger_rule",
+    "variables_as_arguments",
     "worker_labels",
     "worker_slots",
 ];
@@ -137,7 +139,8 @@ const CALLBACKS_OF_RUNS: &str = "about runs there are `on_failure_callback` and 
 const CALLBACKS_OF_TASKS: &str = "a run calls nothing on this, here as in Airflow; write it in `default_args`, for \
                                   each task";
 const CALLBACKS_OF_GROUPS: &str = "write it in the group's `default_args`, for each of its tasks";
-const DOC: &str = "the page shows `doc_md`; write the text there to see it";
+const DOC: &str = "no Python is called while files are read; write the text under `doc_md`, or into a file that \
+                   `doc_md_file_path` names";
 
 fn is_callback(key: &str) -> bool {
     let key = key.strip_suffix("_name").or_else(|| key.strip_suffix("_file")).unwrap_or(key);
@@ -154,10 +157,9 @@ pub(super) fn of_dag(key: &str) -> Option<Fate> {
         | "disable_bundle_versioning"
         | "ui_color"
         | "ui_fgcolor" => Harmless,
-        "doc_md_file_path"
-        | "doc_md_python_callable_name"
-        | "doc_md_python_callable_file"
-        | "doc_md_python_arguments" => NoEffect(DOC),
+        "doc_md_python_callable_name" | "doc_md_python_callable_file" | "doc_md_python_arguments" => {
+            NoEffect(DOC)
+        }
         "sla_miss_callback" | "sla_miss_callback_name" | "sla_miss_callback_file" => {
             NoEffect("Airflow 3 has no SLAs either")
         }
@@ -198,7 +200,6 @@ pub(super) fn of_task(key: &str) -> Option<Fate> {
             NoEffect("there are no executors here; a task's worker is chosen by its `queue`")
         }
         "executor" => Refused("there are no executors here; choose a task's worker by its `queue`"),
-        "variables_as_arguments" => Refused("write `\"{{ var.value.NAME }}\"` as the argument itself"),
         "start_date" | "end_date" => Refused("a task has no dates of its own; write it at the DAG"),
         "render_template_as_native_obj" => Refused("this is set for a whole DAG; write it there"),
         "retry_policy" => Refused("write `retries`, `retry_delay` and `retry_on_exit_codes`"),
@@ -215,7 +216,7 @@ pub(super) fn of_task(key: &str) -> Option<Fate> {
 /// What becomes of a task group's key that is not read, `None` where it is not known.
 pub(super) fn of_group(key: &str) -> Option<Fate> {
     Some(match key {
-        "ui_color" | "ui_fgcolor" | "group_display_name" => Harmless,
+        "ui_color" | "ui_fgcolor" | "group_display_name" | "doc_md" => Harmless,
         "expand" | "expand_kwargs" | "partial" => {
             Refused("mapping a whole group comes later; map its tasks one by one")
         }

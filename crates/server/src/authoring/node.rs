@@ -139,6 +139,11 @@ impl Node {
         matches!(self.value, Value::Null)
     }
 
+    /// Whether it is nothing, or a text that says nothing.
+    pub fn is_blank(&self) -> bool {
+        self.is_null() || self.text().is_some_and(|text| text.trim().is_empty())
+    }
+
     /// What it is, for people: `a list`, `the number 3`.
     pub fn kind(&self) -> String {
         match &self.value {

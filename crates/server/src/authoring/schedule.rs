@@ -121,7 +121,7 @@ fn when(node: &Node, clock: &TimeZone, now: Timestamp, problems: &mut Problems) 
         }
         Value::List(list) => {
             let mut all = Vec::with_capacity(list.items.len());
-            for item in list.items.iter().filter(|item| !item.is_null()) {
+            for item in list.items.iter().filter(|item| !item.is_blank()) {
                 all.push(text(item, problems)?);
             }
             if all.is_empty() { Ok(When::Manual) } else { Ok(crons(all, zone)) }

@@ -54,6 +54,11 @@ const DAG: &[Key] = &[
     ("default_args", Defined("default_args"), "What all tasks have that do not say it themselves."),
     ("description", Text, "What it is for, in a line."),
     ("doc_md", Text, "What it is for, as Markdown."),
+    (
+        "doc_md_file_path",
+        Text,
+        "A file with the text of `doc_md`, which counts over that: in the folder of DAG files, its path from this file on.",
+    ),
     ("end_date", Time, "No run is about a time after it."),
     ("fail_fast", Flag, "Whether the first task that fails ends the run."),
     ("fail_stop", Flag, "An older name of `fail_fast`."),
@@ -212,6 +217,12 @@ const ONE_TASK: &[Key] = &[
     ("partial", Mapping, "The arguments that all copies share."),
     ("task_group_name", Text, "The group it is in."),
     ("task_id", Text, "Its id, where tasks are a list."),
+    (
+        "variables_as_arguments",
+        Defined("variables"),
+        "Arguments that variables have the values of, where there are such: `{variable: NAME, attribute: ARGUMENT}` each. \
+         What is written beside is for where there is none.",
+    ),
 ];
 
 /// The keys of a task group.
@@ -362,6 +373,13 @@ fn definitions() -> Map<String, Value> {
     let day = json!({"type": "string", "description": "2026-12-25, 2026-12-24/2026-12-26 or holidays.ics."});
     let days = json!({"anyOf": [day, {"type": "array", "items": day}, {"type": "null"}]});
     all.insert("holidays".into(), days);
+    let variable = json!({
+        "type": "object",
+        "properties": {"variable": {"type": "string"}, "attribute": {"type": "string"}},
+        "required": ["variable", "attribute"],
+        "additionalProperties": false,
+    });
+    all.insert("variables".into(), json!({"type": ["array", "null"], "items": variable}));
     all.insert("tasks".into(), many("task"));
     all.insert("groups".into(), many("group"));
     all

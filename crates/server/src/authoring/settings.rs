@@ -80,8 +80,15 @@ impl Settings {
             match &*entry.key {
                 // They are the DAG's, which has read them.
                 "start_date" | "end_date" | "timezone" => {}
-                "is_setup" | "is_teardown" | "task_id" | "dependencies" | "operator" | "expand"
-                | "partial" | "task_group_name" => {
+                "is_setup"
+                | "is_teardown"
+                | "task_id"
+                | "dependencies"
+                | "operator"
+                | "expand"
+                | "partial"
+                | "task_group_name"
+                | "variables_as_arguments" => {
                     problems.error(
                         entry.key_place,
                         format!("`{}` belongs to one task: write it there", entry.key),

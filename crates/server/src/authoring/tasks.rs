@@ -23,6 +23,7 @@ use super::{
     operators::Check,
     problem::Problems,
     settings::Settings,
+    variables,
 };
 
 /// What a DAG is made of.
@@ -162,8 +163,16 @@ impl Reader<'_> {
         let mut own: Vec<&Entry> = Vec::new();
         for entry in &fields.entries {
             match &*entry.key {
-                "operator" | "decorator" | "task_id" | "dependencies" | "task_group_name"
-                | "parent_group_name" | "expand" | "expand_kwargs" | "partial" => {}
+                "operator"
+                | "decorator"
+                | "task_id"
+                | "dependencies"
+                | "task_group_name"
+                | "parent_group_name"
+                | "expand"
+                | "expand_kwargs"
+                | "partial"
+                | "variables_as_arguments" => {}
                 key @ ("inlets" | "outlets")
                     if self.takes_assets_of_file(key, entry, &mut settings, problems) => {}
                 key if settings.set(key, entry, problems) => {}
@@ -171,36 +180,26 @@ impl Reader<'_> {
             }
         }
         own.extend(partial(fields, &mut settings, problems));
-        let mapping =
-            expand::read(fields.get("expand"), fields.get("expand_kwargs"), self.names, self.ids, problems);
+        let decorator = fields.get("decorator").filter(|node| !node.is_null());
+        let operator = operator(entry, fields.get("operator"), decorator, problems);
+        let class = operator.as_ref().map(|(name, _)| &**name);
+        let of = decorator.map_or(expand::Of::Operator(class.unwrap_or_default()), |_| expand::Of::Function);
+        let mapping = expand::read(fields, of, self.names, self.ids, problems);
         let defaults = std::mem::take(&mut settings.for_operators);
         let mut spec = settings.finish(entry, problems);
         spec.task_id = self.ids[at].clone();
-        let decorator = fields.get("decorator").filter(|node| !node.is_null());
-        let operator = match (fields.get("operator"), decorator) {
-            (Some(_), Some(decorator)) => {
-                problems.error(
-                    decorator.place,
-                    "a task has an `operator` or a `decorator`: take one of the two out",
-                );
-                None
-            }
-            (Some(node), None) => field::text(node, problems).ok().flatten().map(|name| (name, node.place)),
-            (None, Some(node)) => {
-                decorator::operator(node, problems).map(|operator| (operator.to_owned(), node.place))
-            }
-            (None, None) => {
-                let message = "this task has no `operator`: write, for example, `operator: BashOperator`. (A list of \
-                               tasks is not merged with that of `default`; mappings of tasks are.)";
-                problems.error(entry.key_place, message);
-                None
-            }
+        let of_variables = match fields.get("variables_as_arguments") {
+            Some(node) => variables::arguments(node, class, decorator.is_some(), &own, &defaults, problems),
+            None => Vec::new(),
         };
+        own.retain(|entry| of_variables.iter().all(|other| other.key != entry.key));
+        own.extend(&of_variables);
+        self.taken.extend(of_variables.iter().map(|entry| entry.key.clone()));
         let args = match decorator {
-            None => plain_arguments(&own, operator.as_ref().map_or("", |(name, _)| name), problems),
+            None => plain_arguments(&own, class.unwrap_or_default(), problems),
             Some(_) => {
-                let name = operator.as_ref().map(|(name, _)| &**name);
-                let read = decorator::arguments(Target::Task(at), name, &own, self.names, self.ids, problems);
+                let read =
+                    decorator::arguments(Target::Task(at), class, &own, self.names, self.ids, problems);
                 read.map(|read| {
                     self.needs.extend(read.needs);
                     read.args
@@ -292,7 +291,8 @@ impl Reader<'_> {
         for entry in defaults {
             let wanted =
                 !args.contains_key(&*entry.key) && !mapped(&entry.key) && !passed_over.contains(&*entry.key);
-            if let (true, Ok(value)) = (wanted, field::argument(entry, operator, problems)) {
+            if let (true, Ok(value)) = (wanted, field::argument(&entry.key, &entry.node, operator, problems))
+            {
                 args.insert(entry.key.to_string(), value);
             }
         }
@@ -333,6 +333,32 @@ impl Reader<'_> {
             own.entry(CLASS_DEFAULTS).or_insert(offered.into());
         }
         (self.check)(operator, &own, mapping)
+    }
+}
+
+/// The name of a task's operator, which its decorator may stand for, and where that is written.
+fn operator(
+    task: &Entry,
+    operator: Option<&Node>,
+    decorator: Option<&Node>,
+    problems: &mut Problems,
+) -> Option<(String, Place)> {
+    match (operator, decorator) {
+        (Some(_), Some(decorator)) => {
+            problems
+                .error(decorator.place, "a task has an `operator` or a `decorator`: take one of the two out");
+            None
+        }
+        (Some(node), None) => field::text(node, problems).ok().flatten().map(|name| (name, node.place)),
+        (None, Some(node)) => {
+            decorator::operator(node, problems).map(|operator| (operator.to_owned(), node.place))
+        }
+        (None, None) => {
+            let message = "this task has no `operator`: write, for example, `operator: BashOperator`. (A list of \
+                           tasks is not merged with that of `default`; mappings of tasks are.)";
+            problems.error(task.key_place, message);
+            None
+        }
     }
 }
 
@@ -391,7 +417,7 @@ fn plain_arguments(
     let mut args = Map::new();
     let mut all_are_read = true;
     for entry in own {
-        match field::argument(entry, operator, problems) {
+        match field::argument(&entry.key, &entry.node, operator, problems) {
             Ok(value) => _ = args.insert(entry.key.to_string(), value),
             Err(field::Noted) => all_are_read = false,
         }

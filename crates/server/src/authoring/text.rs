@@ -110,6 +110,22 @@ fn is_comment(before: &str) -> bool {
     before.rsplit('\n').next().is_some_and(|line| line.trim_start().starts_with('#'))
 }
 
+/// The first variable that a text still names.
+pub(super) fn first_variable(text: &str) -> Option<&str> {
+    text.match_indices('$').find_map(|(dollar, _)| name_at(text, dollar + 1)).map(|(name, _)| name)
+}
+
+/// What to do about a path on which nothing is found: `otherwise`, unless it still names a variable, which then is not set.
+pub(super) fn mend_of_path(path: &str, otherwise: impl FnOnce() -> String) -> String {
+    let Some(name) = first_variable(path) else { return otherwise() };
+    if is_secret(name) {
+        return format!("`${name}` holds a secret, and is not put into DAG files: write the path itself");
+    }
+    format!(
+        "the environment variable {name} is not set where DAG files are read: set it there, or write the path itself"
+    )
+}
+
 /// The name of the variable whose dollar stands just before `at`, and where its writing ends.
 fn name_at(text: &str, at: usize) -> Option<(&str, usize)> {
     let rest = &text[at..];

@@ -4,10 +4,12 @@ mod assets;
 mod callbacks;
 mod dialect;
 mod errors;
+mod files;
 mod holidays;
 mod limits;
 mod oracle;
 mod own;
+mod variables;
 mod watch;
 
 use jiff::Timestamp;

@@ -21,12 +21,16 @@ pub fn check(home: &Path, format: Format, strict: bool, paths: &[PathBuf]) -> Re
     let mut seen = BTreeSet::new();
     for path in paths {
         if path.is_dir() {
+            let mut is_empty = true;
             for event in read_folder(dag_files::folder(path.clone())) {
-                if let Event::Changed { source, dags, errors, .. } = event
-                    && seen.insert(source.clone())
-                {
+                let Event::Changed { source, dags, errors, .. } = event else { continue };
+                is_empty = false;
+                if seen.insert(source.clone()) {
                     told.take(&source, &dags, &errors);
                 }
+            }
+            if is_empty {
+                told.take_error(&without_dag_files(path));
             }
         } else if seen.insert(path.to_string_lossy().into()) {
             let reading = read_file(&dag_files::folder(root.clone()), path);
@@ -52,6 +56,20 @@ pub fn check(home: &Path, format: Format, strict: bool, paths: &[PathBuf]) -> Re
         println!("{} good, in {}", are(good), many(files, "file"));
     }
     Ok(())
+}
+
+/// A check of nothing is no check: the path may be wrong, or the files somewhere else.
+fn without_dag_files(folder: &Path) -> ImportError {
+    ImportError {
+        file: folder.to_string_lossy().into(),
+        dag_id: None,
+        line: None,
+        column: None,
+        path: String::new(),
+        message:
+            "0 DAG files found in this folder: one ends in `.yaml` or `.yml`, and an entry of it has `tasks`"
+                .into(),
+    }
 }
 
 fn many(count: usize, what: &str) -> String {

@@ -95,6 +95,34 @@ fn a_file_that_cannot_be_read_hides_no_other() {
 }
 
 #[test]
+fn a_check_of_no_dag_files_fails() {
+    let system = System::new(&[
+        ("settings.yaml", "just: [some, yaml]\n"),
+        ("team/defaults.yml", "default_args: {retries: 1}\n"),
+        ("good/one.yaml", "one: {tasks: {a: {operator: empty}}}\n"),
+    ]);
+    let dags = system.home().join("dags");
+    let check = |names: &[&str]| {
+        let paths: Vec<String> = names.iter().map(|name| dags.join(name).display().to_string()).collect();
+        let arguments = ["dags", "check"].into_iter().chain(paths.iter().map(String::as_str));
+        system.run(&arguments.collect::<Vec<_>>())
+    };
+    for (name, why) in [
+        ("team", "0 DAG files found in this folder"),
+        ("settings.yaml", "no entry of this file has `tasks`"),
+        ("team/defaults.yml", "this file has the defaults of those around it"),
+    ] {
+        let done = check(&["good", name]);
+        assert_eq!((done.code, &*done.out), (1, "one: 1 task\n"), "{done:?}");
+        assert!(done.err.contains(&format!("{name}: {why}")), "{done:?}");
+        assert!(done.err.contains("1 error in"), "{done:?}");
+    }
+    // What is no DAG file is passed over where there is one, also where it was checked already.
+    let done = check(&["", "good"]);
+    assert_eq!((done.code, &*done.out), (0, "one: 1 task\n1 DAG is good, in 1 file\n"), "{done:?}");
+}
+
+#[test]
 fn files_are_checked_with_the_defaults_around_them() {
     let defaults = "default_args: {retries: nonsense}\n";
     let dag = "one: {tasks: {a: {operator: empty}}}\n";

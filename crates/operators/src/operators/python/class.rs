@@ -51,7 +51,7 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
         "folders": folders(job.order, job.host.files()?),
         "mode": "operator",
         "op_kwargs": job.args,
-        "objects": objects(&job.order.args, &[json!("op_kwargs")]),
+        "objects": objects(&job.written, &[json!("op_kwargs")]),
         "templates_dict": null,
         "do_xcom_push": job.order.task.do_xcom_push,
         "context": context(job.order),

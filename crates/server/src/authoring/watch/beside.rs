@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{scan::Stamp, text};
-use crate::authoring::{calendar, holidays::Files};
+use crate::authoring::{calendar, holidays::Files, text::mend_of_path};
 
 /// What a DAG file was read with, and how each was then; `None` for one that was not there.
 pub(super) type Used = Vec<(PathBuf, Option<Stamp>)>;
@@ -55,7 +55,10 @@ impl<'a> Neighbours<'a> {
         self.used.borrow_mut().insert(path.clone(), found.as_ref().ok().copied());
         let found = found.and_then(|stamp| Ok((fs::canonicalize(&path)?, stamp)));
         let (real, stamp) = found.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => format!("is not there: put it into {}", folder.display()),
+            io::ErrorKind::NotFound => {
+                let mend = mend_of_path(name, || format!("put it into {}", folder.display()));
+                format!("is not there: {mend}")
+            }
             _ => unreadable(&error),
         })?;
         if self.is_within(folder, &real) { Ok((real, stamp)) } else { Err(outside()) }

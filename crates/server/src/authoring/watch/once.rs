@@ -8,7 +8,7 @@ use super::{
     Event, Folder, Watching,
     beside::Calendars,
     read,
-    scan::{Found, Stamp, defaults_in},
+    scan::{self, Found, Stamp, defaults_in},
     source,
 };
 use crate::authoring::{ImportError, Reading};
@@ -54,7 +54,12 @@ pub fn read_file(folder: &Folder, path: &Path) -> Reading {
         return wrong("this file can't be read: it has just gone".into());
     };
     if reading.errors.is_empty() && reading.dags.is_empty() {
-        let message = "no entry of this file has `tasks`: write `my_dag: {tasks: …}`";
+        let is_defaults = path.file_name().and_then(|name| name.to_str()).is_some_and(scan::is_defaults);
+        let message = if is_defaults {
+            "this file has the defaults of those around it, and no DAGs: name its folder, or these"
+        } else {
+            "no entry of this file has `tasks`: write `my_dag: {tasks: …}`"
+        };
         reading.errors.push(ImportError::of_file(source(path), message));
     }
     reading

@@ -126,6 +126,11 @@ impl Scan {
     }
 }
 
+/// Whether a file of this name is one of defaults.
+pub(super) fn is_defaults(name: &str) -> bool {
+    DEFAULTS.contains(&name)
+}
+
 /// The defaults that a folder has for the files in it and below.
 pub(super) fn defaults_in(folder: &Path) -> Option<(PathBuf, Stamp)> {
     DEFAULTS.iter().find_map(|name| {
@@ -217,7 +222,7 @@ impl Walk {
             return;
         }
         let is_yaml = name.ends_with(".yml") || name.ends_with(".yaml");
-        if !is_yaml || DEFAULTS.contains(&&*name) {
+        if !is_yaml || is_defaults(&name) {
             return;
         }
         let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());

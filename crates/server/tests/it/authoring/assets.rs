@@ -55,6 +55,17 @@ fn a_schedule_by_assets_has_many_forms() {
     assert_eq!(scheduled("[2026-12-01]").assets, None);
 }
 
+/// As dag-factory has it.
+#[test]
+fn what_says_nothing_in_a_list_is_passed_over() {
+    let listed = scheduled("[a, ' ', null, ' b ']").assets.unwrap();
+    assert_eq!(shown(&listed), "(a & b)");
+    for none in ["[]", "[null, '']"] {
+        let dag = scheduled(none);
+        assert_eq!((dag.assets, dag.schedule), (None, Schedule::Manual), "{none}");
+    }
+}
+
 #[test]
 fn a_timetable_may_stand_beside_assets() {
     for written in [

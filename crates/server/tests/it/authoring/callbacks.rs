@@ -212,3 +212,23 @@ fn what_is_no_function_or_can_not_be_said_is_refused() {
     let warnings = messages(&reading.dags[0].warnings);
     assert!(warnings[0].contains("`username` has no effect"), "{warnings:?}");
 }
+
+/// A group gives its tasks callbacks by `default_args`; it has none of its own, in Airflow either.
+#[test]
+fn a_group_has_its_tasks_call_and_calls_nothing_itself() {
+    let of_group = |keys: &str| {
+        format!(
+            "d: {{task_groups: {{g: {{{keys}}}}}, tasks: {{t: {{operator: empty, task_group_name: g}}}}}}"
+        )
+    };
+    let named = "on_failure_callback_name: tell, on_failure_callback_file: callbacks.py";
+    let called = functions(&of_group(&format!("doc_md: x, default_args: {{{named}}}")), "g.t");
+    assert_eq!(called, json!([{"on": "failure", "function": "tell", "file": "callbacks.py"}]));
+    for key in ["on_failure_callback: m.f", "on_success_callback_name: f", named] {
+        let refused = errors(&of_group(key));
+        assert!(
+            refused[0].contains("can't be had here: write it in the group's `default_args`"),
+            "{refused:?}"
+        );
+    }
+}

@@ -171,6 +171,60 @@ fn a_function_that_returns_a_command_has_the_arguments_that_are_not_the_commands
     assert_eq!(task(&dag, "p").args["op_kwargs"], json!({"env": {"A": "1"}}));
 }
 
+/// Which those are, the operator knows.
+#[test]
+fn a_decorated_task_gives_its_operator_what_that_takes() {
+    let dag = dag("d:\n  tasks:\n    \
+                   wait: {decorator: airflow.sdk.task.sensor, python_callable: m.f, poke_interval: 5, mode: poke, of: 1}\n    \
+                   stop: {decorator: airflow.sdk.task.short_circuit, python_callable: m.f, \
+                   ignore_downstream_trigger_rules: false, secrets: {S: x}, op_args: [1]}\n    \
+                   made: {decorator: airflow.sdk.task.virtualenv, python_callable: m.f, requirements: [a], of: 1}\n");
+    let args = |id: &str| {
+        let mut args = task(&dag, id).args.clone();
+        args.remove("python_callable");
+        json!(args)
+    };
+    assert_eq!(args("wait"), json!({"poke_interval": 5, "mode": "poke", "op_kwargs": {"of": 1}}));
+    assert_eq!(
+        args("stop"),
+        json!({
+            "ignore_downstream_trigger_rules": false, "secrets": {"S": "x"}, "op_kwargs": {"op_args": [1]},
+        })
+    );
+    assert_eq!(args("made"), json!({"requirements": ["a"], "op_kwargs": {"of": 1}}));
+}
+
+/// As they get them without mapping.
+#[test]
+fn python_gets_what_it_is_mapped_over_as_its_own() {
+    let dag = dag("d:\n  tasks:\n    list: {operator: empty}\n    \
+                   f: {decorator: task, python_callable: m.f, expand: {day: [2026-01-31, {__type__: m.C}], of: \
+                   {a: 2026-01-31}, each: {__zip__: [list.output, [2026-01-31]]}}}\n    \
+                   o: {operator: python, python_callable: m.f, expand: {op_kwargs: [{day: 2026-01-31}]}}\n    \
+                   k: {operator: python, expand_kwargs: [{python_callable: m.f, op_args: [2026-01-31]}]}\n    \
+                   b: {operator: bash, bash_command: echo, expand: {env: [{DAY: 2026-01-31}]}}\n");
+    let day = json!({"__type__": "datetime.date", "__args__": [2026, 1, 31]});
+    let map = |id: &str| task(&dag, id).map.clone().unwrap();
+    let list = |values: Vec<Value>| MapSource::List(values);
+    let pairs = json!({"a": day}).as_object().cloned().unwrap();
+    let zip = vec![MapSource::Result("list".into()), list(vec![day.clone()])];
+    assert_eq!(
+        map("f"),
+        Mapping::Product(vec![
+            ("op_kwargs.day".into(), list(vec![day.clone(), json!({"__type__": "m.C"})])),
+            ("op_kwargs.of".into(), MapSource::Dict(pairs)),
+            ("op_kwargs.each".into(), MapSource::Zip { sources: zip, fill: None }),
+        ])
+    );
+    assert_eq!(map("o"), Mapping::Product(vec![("op_kwargs".into(), list(vec![json!({"day": day})]))]));
+    let set = json!({"python_callable": "m.f", "op_args": [day]});
+    assert_eq!(map("k"), Mapping::Kwargs(list(vec![set])));
+    let text = json!({"DAY": "2026-01-31"});
+    assert_eq!(map("b"), Mapping::Product(vec![("env".into(), list(vec![text]))]));
+    let refused = errors("d: {tasks: {t: {operator: bash, expand: {bash_command: [{__type__: m.C}]}}}}");
+    assert!(refused[0].contains("can't have a Python object of the class `m.C`"), "{refused:?}");
+}
+
 #[test]
 fn default_arguments_are_for_the_operators_that_take_them() {
     let reading = read(
@@ -302,13 +356,14 @@ fn a_task_may_have_params_of_its_own_over_those_of_its_defaults() {
 #[test]
 fn what_is_harmless_is_taken_and_what_has_no_effect_is_told() {
     let reading = read(
-        "d:\n  default_view: tree\n  orientation: LR\n  doc_md_file_path: /x.md\n  tasks:\n    \
+        "d:\n  default_view: tree\n  orientation: LR\n  doc_md_python_callable_name: f\n  tasks:\n    \
                         t: {operator: empty, ui_color: red, doc: x, executor_config: {x: y}}\n",
     );
     assert_eq!(reading.dags.len(), 1);
     let warnings = messages(&reading.dags[0].warnings);
     assert_eq!(warnings.len(), 2, "{warnings:?}");
-    assert!(warnings[0].starts_with("dags.yml:4:3: d.doc_md_file_path: `doc_md_file_path` has no effect"));
+    let of_doc = "d.doc_md_python_callable_name: `doc_md_python_callable_name` has no effect";
+    assert!(warnings[0].starts_with(&format!("dags.yml:4:3: {of_doc}")));
     assert!(
         warnings[1].starts_with("dags.yml:6:49: d.tasks.t.executor_config: `executor_config` has no effect")
     );

@@ -325,11 +325,7 @@ fn what_is_not_there_yet_is_refused_by_name() {
          `task.branch`, `task.short_circuit`, `task.sensor`, `task.bash`, `task.virtualenv`, `task.external_python`, and for \
          branches `task.branch_virtualenv` and `task.branch_external_python`; write an `operator` for others",
     );
-    for (key, fields) in [
-        ("variables_as_arguments", "variables_as_arguments: []"),
-        ("executor", "executor: X"),
-        ("start_date", "start_date: 2026-01-01"),
-    ] {
+    for (key, fields) in [("executor", "executor: X"), ("start_date", "start_date: 2026-01-01")] {
         let refused = of_task(fields);
         assert!(refused[0].contains(&format!("`{key}` can't be had here")), "{refused:?}");
     }
