@@ -132,7 +132,7 @@ pub(crate) fn order_run(row: &RunRow, dag: &Dag, source: &str, base_url: &str) -
         asset_events: Vec::new(),
         assets: Vec::new(),
         conf: row.conf.clone(),
-        params: given(row, &spec.params),
+        params: all_given(row, &spec.params),
         template: spec.template.clone(),
         version: row.version,
         timezone: spec.timezone(),
@@ -155,6 +155,14 @@ fn latest(events: &[Arc<AssetEvent>]) -> Vec<Arc<AssetEvent>> {
         bytes <= MOST_BYTES_OF_EVENTS
     });
     events[events.len() - few_enough.count()..].to_vec()
+}
+
+/// The parameters of a run: those that its DAG names, and whatever else it was given, as in Airflow.
+fn all_given(row: &RunRow, params: &BTreeMap<String, Param>) -> BTreeMap<String, Value> {
+    let conf = row.conf.as_object().into_iter().flatten();
+    let mut all = given(row, params);
+    all.extend(conf.map(|(name, value)| (name.clone(), value.clone())));
+    all
 }
 
 /// Parameters, with what the run was given in place of their defaults.
