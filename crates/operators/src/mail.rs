@@ -3,7 +3,7 @@
 
 mod server;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use lettre::{
     Message,
@@ -173,13 +173,36 @@ pub fn is_address(text: &str) -> bool {
     text.parse::<Address>().is_ok()
 }
 
-/// Sends a mail. The server has taken it when this is over, for all but those that are returned: whom it refused, with
-/// its words, though it took others.
+/// Whom a server refused, though it took others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The address.
+    pub to: String,
+    /// The server's words.
+    pub why: String,
+    /// Whether another try would not do.
+    pub is_for_good: bool,
+}
+
+impl Refused {
+    /// Whether this is who a mail is to, however that is written: `Ann <ann@example.org>`.
+    pub fn is(&self, to: &str) -> bool {
+        to.parse::<Mailbox>().is_ok_and(|to| to.email.to_string() == self.to)
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.to, self.why)
+    }
+}
+
+/// Sends a mail. The server has taken it when this is over, for all but those that are returned.
 ///
 /// # Errors
 ///
 /// Whether another try may do, and what the server said.
-pub async fn send(server: &MailServer, mail: &Mail) -> Result<Vec<String>, MailError> {
+pub async fn send(server: &MailServer, mail: &Mail) -> Result<Vec<Refused>, MailError> {
     let message = mail.build()?;
     let bytes = message.formatted();
     let (patience, name) = (server.patience(bytes.len()), server.name());
@@ -222,7 +245,7 @@ async fn offer(
     connection: &mut AsyncSmtpConnection,
     envelope: &Envelope,
     bytes: &[u8],
-) -> Result<Vec<String>, Error> {
+) -> Result<Vec<Refused>, Error> {
     // What these say a server may have to know; one that does not refuses them.
     let mut parameters = Vec::new();
     let addresses = envelope.from().into_iter().chain(envelope.to());
@@ -238,7 +261,8 @@ async fn offer(
         match connection.command(commands::Rcpt::new(to.clone(), Vec::new())).await {
             Ok(_) => {}
             Err(error) if error.is_permanent() || error.is_transient() => {
-                refused.push(format!("{to} ({})", causes(&error)));
+                let is_for_good = error.is_permanent();
+                refused.push(Refused { to: to.to_string(), why: causes(&error), is_for_good });
                 // Where one was refused for now, another try may do.
                 if why.as_ref().is_none_or(Error::is_permanent) {
                     why = Some(error);

@@ -143,6 +143,9 @@ impl Deliverer {
         match &end {
             DeliveryEnd::Sent => info!(%id, "told what had to be told"),
             DeliveryEnd::SentInPart(error) => warn!(%id, error, "told some of those who had to be told"),
+            DeliveryEnd::Partly { at, error, .. } => {
+                warn!(%id, %at, error, "told some of those who had to be told; trying again for the others");
+            }
             DeliveryEnd::Retry { at, error } => warn!(%id, %at, error, "could not be sent; trying again"),
             DeliveryEnd::Failed(error) | DeliveryEnd::Undeliverable(error) | DeliveryEnd::Held(error) => {
                 warn!(%id, error, "could not be sent");

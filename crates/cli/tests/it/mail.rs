@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::system::System;
 
@@ -238,4 +238,26 @@ async fn whom_the_mail_server_refused_is_told_where_the_others_have_the_mail() {
     let test = system.run(&["alerts", "test", "failing", "--task", "fail"]);
     assert!(test.code == 1 && test.err.contains("1 of 1 did not go out, or not to all"), "{test:?}");
     assert!(test.out.contains("nobody@example.com"), "{test:?}");
+}
+
+#[tokio::test]
+async fn whom_the_mail_server_puts_off_has_the_mail_later_and_nobody_has_it_twice() {
+    let mail_server = MailServer::start(0);
+    let dag = failing("[chef@example.com, nobody@example.com, grey@example.com]");
+    let mut system = System::new(&[("failing.yaml", &dag)]);
+    system.set("UPDRAFT__SMTP__URL", MailServer::url(mail_server.port));
+    system.start(2);
+    let row = delivery(&system, |row| !row["last_error"].is_null()).await;
+    assert_eq!((&row["state"], &row["taken_by"]), (&"pending".into(), &json!(["chef@example.com"])), "{row}");
+    let taken_for = || serde_json::from_str::<Value>(&mail_server.line()).unwrap()["to"].clone();
+    assert_eq!(taken_for(), json!(["chef@example.com"]));
+    // Who it is put off for is known to a server that knows of it from the database alone.
+    system.kill_server();
+    // Half a minute has passed.
+    system.sql("UPDATE delivery SET next_at = changed_at");
+    system.start(2);
+    let row = delivery(&system, |row| row["state"] == "sent").await;
+    assert_eq!(taken_for(), json!(["grey@example.com"]));
+    let error = row["last_error"].as_str().unwrap();
+    assert!(error.contains("nobody@example.com") && !error.contains("grey@"), "{row}");
 }

@@ -161,10 +161,12 @@ impl NativeTask for SendMail {
         Box::pin(async move {
             let end = match send(&self.server, &self.mail).await {
                 Ok(refused) => {
-                    let to: Vec<_> = self.mail.to.iter().chain(&self.mail.cc).map(String::as_str).collect();
-                    if !refused.is_empty() {
-                        context.log.line(&format!("refused: {}", refused.join(", ")));
+                    for refused in &refused {
+                        context.log.line(&format!("refused: {refused}"));
                     }
+                    let has_it = |to: &&String| !refused.iter().any(|refused| refused.is(to));
+                    let to = self.mail.to.iter().chain(&self.mail.cc).filter(has_it);
+                    let to: Vec<_> = to.map(String::as_str).collect();
                     context.log.line(&format!(
                         "sent to {}, Message-ID <{}>",
                         to.join(", "),

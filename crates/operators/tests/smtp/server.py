@@ -1,7 +1,7 @@
 """A mail server for the tests: prints its port, then each mail it takes as a line of JSON.
 
 Its first argument: `plain`, `starttls` (required) or `tls`. A recipient `nobody@…` is refused for good, `later@…`
-for now, and at `away@…` the connection breaks; the first mail to `hang@…` is taken and never answered, and at one to
+for now, `grey@…` the first time, and at `away@…` the connection breaks; the first mail to `hang@…` is taken and never answered, and at one to
 `break@…` the connection breaks. The account is `user` with the password `secret`, if `auth` is the second argument. The
 port is the variable PORT, or any that is free.
 """
@@ -20,10 +20,14 @@ HERE = pathlib.Path(__file__).parent
 
 class Handler:
     hung = False
+    greeted = set()
 
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address.startswith("nobody@"):
             return "550 5.1.1 no such user"
+        if address.startswith("grey@") and address not in self.greeted:
+            self.greeted.add(address)
+            return "451 4.7.1 greylisted, try again"
         if address.startswith("later@"):
             return "451 4.3.0 come back later"
         if address.startswith("away@"):

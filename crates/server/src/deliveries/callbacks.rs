@@ -151,7 +151,7 @@ impl Caller {
         };
         match &end {
             DeliveryEnd::Sent | DeliveryEnd::SentInPart(_) => info!(%id, "a DAG's callback was called"),
-            DeliveryEnd::Retry { at, error } => {
+            DeliveryEnd::Partly { at, error, .. } | DeliveryEnd::Retry { at, error } => {
                 warn!(%id, %at, error, "a DAG's callback was not called; trying again");
             }
             DeliveryEnd::Failed(error) | DeliveryEnd::Undeliverable(error) | DeliveryEnd::Held(error) => {

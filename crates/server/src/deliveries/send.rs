@@ -103,9 +103,10 @@ impl Deliverer {
             let mend = "no mail server is set: set UPDRAFT__SMTP__URL=smtp://user:password@host:587";
             return DeliveryEnd::Undeliverable(mend.into());
         };
+        let left = to.iter().filter(|to| !delivery.taken_by.contains(to));
         let mail = Mail {
             from: from.clone(),
-            to: to.to_vec(),
+            to: left.cloned().collect(),
             subject: words.subject,
             body: if words.html { Body::Html(words.text) } else { Body::Text(words.text) },
             message_id: message_id(&key_of(delivery, installation), from),
@@ -113,9 +114,9 @@ impl Deliverer {
         };
         match mail::send(server, &mail).await {
             Ok(refused) if refused.is_empty() => DeliveryEnd::Sent,
-            Ok(refused) => DeliveryEnd::SentInPart(format!("refused: {}", refused.join(", "))),
-            Err(MailError::Permanent(error)) => DeliveryEnd::Failed(error),
-            Err(MailError::Temporary(error)) => again(delivery.attempts, error, None),
+            Ok(refused) => some_refused(delivery, &mail.to, &refused),
+            Err(MailError::Permanent(error)) => sent_before(delivery, DeliveryEnd::Failed(error)),
+            Err(MailError::Temporary(error)) => sent_before(delivery, again(delivery.attempts, error, None)),
             Err(MailError::Doubt(error)) => in_doubt(delivery, error),
         }
     }
@@ -132,6 +133,30 @@ impl Deliverer {
                 Err(again(delivery.attempts, why, None))
             }
         }
+    }
+}
+
+/// The end of an attempt by which some have a mail, and others were refused.
+fn some_refused(delivery: &DeliveryListing, to: &[String], refused: &[mail::Refused]) -> DeliveryEnd {
+    let told: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    let error = format!("refused: {}", told.join(", "));
+    if refused.iter().all(|refused| refused.is_for_good) {
+        return DeliveryEnd::SentInPart(error);
+    }
+    let has_it = |to: &&String| !refused.iter().any(|refused| refused.is(to));
+    let taken_by = delivery.taken_by.iter().chain(to.iter().filter(has_it)).cloned().collect();
+    match again(delivery.attempts, error, None) {
+        DeliveryEnd::Retry { at, error } => DeliveryEnd::Partly { taken_by, at, error },
+        DeliveryEnd::Failed(error) => DeliveryEnd::SentInPart(error),
+        end => end,
+    }
+}
+
+/// The end of an attempt by which nobody has a mail, as some have that of an earlier one, perhaps.
+fn sent_before(delivery: &DeliveryListing, end: DeliveryEnd) -> DeliveryEnd {
+    match end {
+        DeliveryEnd::Failed(error) if !delivery.taken_by.is_empty() => DeliveryEnd::SentInPart(error),
+        end => end,
     }
 }
 

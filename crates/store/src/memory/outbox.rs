@@ -105,6 +105,10 @@ impl Tables {
         (row.state, row.last_error) = match end.clone() {
             DeliveryEnd::Sent => (DeliveryState::Sent, None),
             DeliveryEnd::SentInPart(error) => (DeliveryState::Sent, Some(error)),
+            DeliveryEnd::Partly { taken_by, at, error } => {
+                (row.taken_by, row.next_at) = (taken_by, at);
+                (DeliveryState::Pending, Some(error))
+            }
             DeliveryEnd::Retry { at, error } => {
                 row.next_at = at;
                 (DeliveryState::Pending, Some(error))

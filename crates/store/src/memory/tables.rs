@@ -136,6 +136,7 @@ impl Tables {
                 last_error: None,
                 changed_at: row.at,
                 digest: None,
+                taken_by: Vec::new(),
             });
         }
         self.assets.extend(batch.assets.clone());

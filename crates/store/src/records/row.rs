@@ -216,6 +216,15 @@ pub enum DeliveryEnd {
     Sent,
     /// The same, but not for all that it is to; for whom not, and why.
     SentInPart(String),
+    /// Some of those that it is to have it; again for the others at this time.
+    Partly {
+        /// Who has it by now, of all attempts.
+        taken_by: Vec<String>,
+        /// When.
+        at: Timestamp,
+        /// Why the others have it not.
+        error: String,
+    },
     /// Not this time; again at this time.
     Retry {
         /// When.

@@ -38,7 +38,8 @@ const MIGRATIONS: &[Migration] = migrations![
     "0009_tries_before",
     "0010_server",
     "0011_deployment",
-    "0012_counts"
+    "0012_counts",
+    "0013_taken_by"
 ];
 
 /// The schema version that this program needs.

@@ -193,9 +193,13 @@ fn what_was_there_before_is_counted_as_what_comes_later() {
             sqlx::query(AssertSqlSafe(drop.clone())).execute(&mut one).await.unwrap();
             sqlx::query(AssertSqlSafe(drop)).execute(&mut other).await.unwrap();
         }
-        let before = "DELETE FROM schema_migration WHERE name >= '0012'";
-        sqlx::query(before).execute(&mut one).await.unwrap();
-        sqlx::query(before).execute(&mut other).await.unwrap();
+        for before in [
+            "ALTER TABLE delivery DROP COLUMN taken_by",
+            "DELETE FROM schema_migration WHERE name >= '0012'",
+        ] {
+            sqlx::query(before).execute(&mut one).await.unwrap();
+            sqlx::query(before).execute(&mut other).await.unwrap();
+        }
         for store in [&sqlite, &postgres] {
             assert_eq!(store.schema_version().await.unwrap(), 11);
             store.migrate().await.unwrap();

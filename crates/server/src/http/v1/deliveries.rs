@@ -54,6 +54,8 @@ struct DeliveryResponse {
     changed_at: Time,
     /// The delivery that tells of this one as well, which may be itself: what becomes of that becomes of this.
     digest: Option<i64>,
+    /// Who has it already, of those that it is to, where others are yet to have it.
+    taken_by: Vec<String>,
 }
 
 impl From<DeliveryListing> for DeliveryResponse {
@@ -74,6 +76,7 @@ impl From<DeliveryListing> for DeliveryResponse {
             last_error: listing.last_error,
             changed_at: Time(listing.changed_at),
             digest: listing.digest.map(|lead| lead.0),
+            taken_by: listing.taken_by,
         }
     }
 }

@@ -7,7 +7,12 @@ use updraft_core::DeliveryId;
 
 use crate::{
     Burst, Claimed, DeliveryEnd, DeliveryListing, DeliveryState, Error, OutboxPart,
-    sql::{db::Tx, queries::delivery_select, row::read_delivery, statement::Sql},
+    sql::{
+        db::Tx,
+        queries::delivery_select,
+        row::{json, read_delivery},
+        statement::Sql,
+    },
 };
 
 /// Any number that other programs on the same PostgreSQL are not likely to lock.
@@ -126,7 +131,9 @@ pub(super) async fn finish(
     let (state, error, next_at) = match end {
         DeliveryEnd::Sent => (DeliveryState::Sent, None, None),
         DeliveryEnd::SentInPart(error) => (DeliveryState::Sent, Some(error), None),
-        DeliveryEnd::Retry { at, error } => (DeliveryState::Pending, Some(error), Some(*at)),
+        DeliveryEnd::Partly { at, error, .. } | DeliveryEnd::Retry { at, error } => {
+            (DeliveryState::Pending, Some(error), Some(*at))
+        }
         DeliveryEnd::Failed(error) => (DeliveryState::Failed, Some(error), None),
         DeliveryEnd::Undeliverable(error) => (DeliveryState::Undeliverable, Some(error), None),
         DeliveryEnd::Held(error) => (DeliveryState::Held, Some(error), None),
@@ -139,6 +146,9 @@ pub(super) async fn finish(
     let mut sql = ends();
     if let Some(at) = next_at {
         sql.push(", next_at = ").arg(at);
+    }
+    if let DeliveryEnd::Partly { taken_by, .. } = end {
+        sql.push(", taken_by = ").arg(json(taken_by));
     }
     sql.push(" WHERE id = ").arg(id.0).push(" AND state = 'sending' AND attempts = ").arg(attempt);
     if tx.run(sql).await? == 0 {

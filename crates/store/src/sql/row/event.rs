@@ -133,12 +133,13 @@ pub(crate) const DELIVERY: Table = Table {
         ("last_error", Text),
         ("changed_at", Int),
         ("digest", Int),
+        ("taken_by", Text),
     ],
     key: &["id"],
 };
 
 /// A new row: pending, and due at once.
-pub(crate) fn delivery_cells(row: &DeliveryRow) -> [Arg; 18] {
+pub(crate) fn delivery_cells(row: &DeliveryRow) -> [Arg; 19] {
     [
         row.id.0.into(),
         (&*row.dag.namespace).into(),
@@ -158,6 +159,7 @@ pub(crate) fn delivery_cells(row: &DeliveryRow) -> [Arg; 18] {
         Arg::Text(None),
         row.at.into(),
         Arg::Int(None),
+        Arg::Text(None),
     ]
 }
 
@@ -216,6 +218,7 @@ pub(crate) fn read_delivery(f: &mut Fields) -> Result<DeliveryListing, Error> {
         last_error: f.opt_text()?,
         changed_at: f.time()?,
         digest: f.opt_number()?.map(DeliveryId),
+        taken_by: f.opt_json()?.unwrap_or_default(),
     })
 }
 

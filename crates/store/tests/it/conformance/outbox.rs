@@ -64,6 +64,20 @@ pub async fn a_delivery_is_claimed_once_and_ends(on: TestStore) {
     let sent = store.deliveries(&sent).await.unwrap().rows;
     let of_third = sent.iter().find(|listing| listing.row.id == third).unwrap();
     assert_eq!(of_third.last_error.as_deref(), Some("refused: a@example.com"));
+    // Who has it already is kept where others are yet to have it, over attempts that say nothing of it.
+    let part = DeliveryId(4);
+    on.commit(&Batch { deliveries: vec![rows::delivery(4, &key("sales"), None)], ..Batch::default() }).await;
+    assert_eq!(claim(&on, at(72), 1).await[0].taken_by, [""; 0]);
+    let taken_by = vec!["a@example.com".to_owned(), "b@example.com".to_owned()];
+    let partly = DeliveryEnd::Partly { taken_by: taken_by.clone(), at: at(80), error: "greylisted".into() };
+    assert!(store.finish_delivery(part, 1, &partly, at(73)).await.unwrap());
+    assert_eq!(claim(&on, at(79), 10).await, []);
+    assert_eq!(claim(&on, at(80), 10).await[0].taken_by, taken_by);
+    let retry = DeliveryEnd::Retry { at: at(90), error: "greylisted".into() };
+    assert!(store.finish_delivery(part, 2, &retry, at(81)).await.unwrap());
+    let third_time = claim(&on, at(90), 10).await;
+    assert_eq!((third_time[0].attempts, &third_time[0].taken_by), (3, &taken_by));
+    assert!(store.finish_delivery(part, 3, &DeliveryEnd::Sent, at(91)).await.unwrap());
     // The engine writing a row once more does not send it once more.
     three(&on).await;
     assert_eq!(claim(&on, at(99), 10).await, []);
