@@ -119,6 +119,7 @@ impl Led {
             deliveries,
             logs: Arc::new(LogFolder::new(std::env::temp_dir().join("updraft-bench-logs"))),
             base_url: String::new(),
+            git: None,
         };
         let leader = Leader::take_over(Config::default(), inbox, around).await.map_err(|(error, _)| error)?;
         let leading = tokio::spawn(async move {

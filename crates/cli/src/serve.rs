@@ -31,7 +31,7 @@ use updraft_server::{
     blobs::Blobs,
     deliveries::{Caller, Deliverer},
     deployments::Deployments,
-    git::Mirror,
+    git::{self, Mirror},
     http::{self, Metrics},
     leader::{self, Ended, Handle, Inbox, Leader, Surroundings},
     leadership::{Candidate, Lead},
@@ -154,6 +154,7 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
         blobs: state.blobs.clone(),
         deployments: state.deployments.clone(),
         folder,
+        git: state.git.as_ref().map(|git| git.present()),
         paused_at_creation: config.dags.paused_at_creation,
         retention: retention::Config { runs: config.retention.runs.0, audit: config.retention.audit.0 },
         in_place: Arc::new(Notify::new()),
@@ -375,6 +376,7 @@ struct Leading {
     blobs: Arc<Blobs>,
     deployments: Arc<Deployments>,
     folder: Folder,
+    git: Option<git::Present>,
     paused_at_creation: bool,
     retention: retention::Config,
     /// Told when this server leads.
@@ -398,6 +400,7 @@ impl Leading {
                 deliveries,
                 logs: self.logs.clone(),
                 base_url: self.deliverer.base_url.clone(),
+                git: self.git.clone(),
             };
             self.workers.open(reign.certain_until());
             let ended = match Leader::take_over(self.config.clone(), inbox, around).await {

@@ -190,6 +190,7 @@ async fn lead(
         deliveries: mpsc::unbounded_channel().0,
         logs: logs.clone(),
         base_url: String::new(),
+        git: None,
     };
     let leader = Leader::take_over(engine, inbox, around).await;
     let leader = leader.map_err(|(error, _)| error)?;

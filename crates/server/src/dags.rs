@@ -262,8 +262,16 @@ mod tests {
         let (deliveries, workers) = (mpsc::unbounded_channel().0, Arc::default());
         let logs = Arc::new(crate::logs::LogFolder::new("logs"));
         let base_url = String::new();
-        let around =
-            Surroundings { store: store.clone(), fence, certain_until, workers, deliveries, logs, base_url };
+        let around = Surroundings {
+            store: store.clone(),
+            fence,
+            certain_until,
+            workers,
+            deliveries,
+            logs,
+            base_url,
+            git: None,
+        };
         let leads = Leader::take_over(updraft_core::Config::default(), inbox, around).await;
         tokio::spawn(leads.map_err(|(error, _)| error).unwrap().run());
         let folder = Folder {

@@ -13,7 +13,7 @@ mod remote;
 
 pub(crate) use self::remote::SOURCE_PREFIX;
 pub use self::{
-    mirror::{Mirror, Settings, Status},
+    mirror::{Mirror, Present, Settings, Status},
     remote::{BadRemote, Credentials, Remote},
 };
 

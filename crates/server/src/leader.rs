@@ -6,6 +6,7 @@
 
 mod clock;
 mod handle;
+mod held_back;
 mod order;
 mod times;
 
@@ -33,6 +34,7 @@ pub use self::handle::{Handle, Refusal};
 use self::{
     clock::Clock,
     handle::Message,
+    held_back::HeldBack,
     order::Orders,
     times::{Times, observe},
 };
@@ -41,6 +43,7 @@ pub(crate) use self::{
     times::histogram,
 };
 use crate::{
+    git,
     logs::{Logged, Logs},
     workers::Workers,
 };
@@ -103,6 +106,7 @@ pub struct Leader {
     next_command: u64,
     wants: Vec<Want>,
     orders: Orders,
+    held_back: HeldBack,
     clock: Clock,
     /// When the commits so far would all have been made at their pace, one after the other.
     paced_until: Instant,
@@ -124,6 +128,8 @@ pub struct Surroundings {
     pub logs: Arc<dyn Logs>,
     /// Where people see this server: `http://127.0.0.1:8080`. Empty where nobody can.
     pub base_url: String,
+    /// The files of the repository's commits, where DAGs come from one.
+    pub git: Option<git::Present>,
 }
 
 /// The inbox of a leader to be.
@@ -186,6 +192,7 @@ impl Leader {
             next_command: 0,
             wants: Vec::new(),
             orders: Orders::new(around.base_url),
+            held_back: HeldBack::new(around.git),
             clock: Clock::new(now(), Instant::now()),
             paced_until: Instant::now(),
         })
@@ -428,6 +435,7 @@ impl Leader {
         self.last_run = RunKey(snapshot.last_run);
         self.engine = Engine::restore(self.config.clone(), snapshot, now());
         self.orders.clear();
+        self.held_back.clear();
         self.outdated.clear();
         self.workers.rejoin_all();
         Ok(())
@@ -442,6 +450,8 @@ impl Leader {
                         let _ = waiting.send(reply.map_err(Refusal::Command));
                     }
                 }
+                Effect::Send { worker, incarnation, message: ToWorker::Assign(attempt) }
+                    if self.held_back.keeps(&self.engine, &(worker.clone(), incarnation, attempt)) => {}
                 Effect::Send { worker, incarnation, message } => {
                     messages.entry((worker, incarnation)).or_default().push(message);
                 }
@@ -449,6 +459,9 @@ impl Leader {
                     let _ = self.deliveries.send(id);
                 }
             }
+        }
+        for (worker, incarnation, attempt) in self.held_back.released(&self.engine) {
+            messages.entry((worker, incarnation)).or_default().push(ToWorker::Assign(attempt));
         }
         for ((worker, incarnation), messages) in messages {
             for message in self.compose(messages) {

@@ -133,6 +133,11 @@ async fn a_run_stays_on_the_commit_that_it_began_with() {
     assert!(shown.contains(&third), "{shown}");
     // The run of the first commit is over.
     until_gone(&checkouts.join(&first)).await;
+    // Cleared, it has its files again before anything of it begins.
+    system.run(&["runs", "clear", "gated", run, "--yes"]).good();
+    system.runs_over(2, Duration::from_secs(30)).await;
+    let shown = system.run(&["tasks", "logs", "gated", run, "say"]).good();
+    assert!(shown.contains("the script says one"), "{shown}");
 }
 
 /// A DAG that has two functions called about its runs, the first of which waits for the gate.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -54,14 +54,40 @@ pub struct Mirror {
     store: Arc<dyn Store>,
     leader: Handle,
     news: Notify,
+    missed: Arc<Notify>,
     status: Mutex<Status>,
+}
+
+/// Which commits have their files on this machine.
+#[derive(Clone, Debug)]
+pub struct Present {
+    checkouts: Checkouts,
+    missed: Arc<Notify>,
+}
+
+impl Present {
+    /// Whether a file is of a commit that has its files here no more. They are brought back then, where a run needs them.
+    pub(crate) fn misses(&self, file: &Path) -> bool {
+        let Some((commit, _)) = self.checkouts.place_of(file) else { return false };
+        let misses = !self.checkouts.all().join(commit).is_dir();
+        if misses {
+            self.missed.notify_one();
+        }
+        misses
+    }
 }
 
 impl Mirror {
     /// Makes the folders. Nothing is fetched before it runs.
     pub fn new(settings: Settings, store: Arc<dyn Store>, leader: Handle) -> Result<Self, Error> {
         settings.checkouts.prepare()?;
-        Ok(Self { settings, store, leader, news: Notify::new(), status: Mutex::default() })
+        let (news, missed) = (Notify::new(), Arc::new(Notify::new()));
+        Ok(Self { settings, store, leader, news, missed, status: Mutex::default() })
+    }
+
+    /// Which commits have their files here.
+    pub fn present(&self) -> Present {
+        Present { checkouts: self.settings.checkouts.clone(), missed: self.missed.clone() }
     }
 
     /// Has it look soon.
@@ -93,13 +119,17 @@ impl Mirror {
             self.note(error, &mut written).await;
             // DAGs that were read from what counted until now are on their way.
             left.retain(|_, since: &mut Instant| since.elapsed() < self.settings.every * 2);
-            if let Err(error) = self.tidy(&left).await {
-                warn!(%error, "checkouts of other commits can't be put in order; trying again");
-            }
-            tokio::time::sleep(PAUSE).await;
-            tokio::select! {
-                () = tokio::time::sleep(self.settings.every.saturating_sub(PAUSE)) => {}
-                () = self.news.notified() => {}
+            let next = tokio::time::Instant::now() + self.settings.every.max(PAUSE);
+            loop {
+                if let Err(error) = self.tidy(&left).await {
+                    warn!(%error, "checkouts of other commits can't be put in order; trying again");
+                }
+                tokio::time::sleep(PAUSE).await;
+                tokio::select! {
+                    () = tokio::time::sleep_until(next) => break,
+                    () = self.news.notified() => break,
+                    () = self.missed.notified() => {}
+                }
             }
         }
     }

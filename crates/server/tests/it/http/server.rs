@@ -249,7 +249,7 @@ async fn lead(
     let (deliveries, _) = mpsc::unbounded_channel();
     let (base_url, workers_of_it) = ("https://updraft.example.org".to_owned(), workers.clone());
     let caller = Caller { store: store.clone(), workers: workers_of_it, base_url: base_url.clone() };
-    let around = Surroundings { store, fence, certain_until, workers, deliveries, logs, base_url };
+    let around = Surroundings { store, fence, certain_until, workers, deliveries, logs, base_url, git: None };
     let leader = Leader::take_over(updraft_core::Config::default(), inbox, around).await;
     let leader = leader.map_err(|(error, _)| error).unwrap();
     tokio::spawn(caller.run());
