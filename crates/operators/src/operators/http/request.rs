@@ -209,7 +209,8 @@ fn is_whole(endpoint: &str) -> bool {
     endpoint.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme))
 }
 
-/// The connection's address with the endpoint behind it, as Airflow's `HttpHook` puts them together.
+/// The connection's address with the endpoint behind it, as Airflow's `HttpHook` puts them together, but for the type
+/// `https`, which is what it says.
 pub(crate) fn address(connection: &Connection, endpoint: &str) -> Result<Url, String> {
     let host = connection.host.as_deref().unwrap_or_default();
     if !host.is_empty() && is_whole(endpoint) {
@@ -222,7 +223,9 @@ pub(crate) fn address(connection: &Connection, endpoint: &str) -> Result<Url, St
     } else if host.is_empty() {
         return Err(format!("leads to {endpoint}, and its connection names no host"));
     } else {
-        let schema = connection.schema.as_deref().filter(|schema| !schema.is_empty()).unwrap_or("http");
+        // Airflow's hook asks in the clear where only the type says `https`, as that of a URI does.
+        let of_type = if connection.conn_type == "https" { "https" } else { "http" };
+        let schema = connection.schema.as_deref().filter(|schema| !schema.is_empty()).unwrap_or(of_type);
         let base = if host.contains("://") { host.to_owned() } else { format!("{schema}://{host}") };
         connection.port.map_or(base.clone(), |port| format!("{base}:{port}"))
     };
@@ -319,6 +322,9 @@ mod tests {
             whole(&connection("a.org", Some("https"), Some(8443)), "/x").unwrap(),
             "https://a.org:8443/x"
         );
+        let secure = |schema| Connection { conn_type: "https".into(), ..connection("a.org", schema, None) };
+        assert_eq!(whole(&secure(None), "x").unwrap(), "https://a.org/x");
+        assert_eq!(whole(&secure(Some("http")), "x").unwrap(), "http://a.org/x");
         assert_eq!(
             whole(&connection("https://a.org/api", None, None), "x?y=1").unwrap(),
             "https://a.org/api/x?y=1"
