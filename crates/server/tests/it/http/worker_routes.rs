@@ -218,3 +218,13 @@ other:
     assert_eq!(states(json!({"dag_id": "none"})).await["missing"], "there is no DAG `none`");
     assert_eq!(states(json!({"run": {"dated": "2020-01-01T00:00:00Z"}})).await["run"], Value::Null);
 }
+
+#[tokio::test]
+async fn what_a_run_is_given_is_among_its_params_whether_its_dag_names_it_or_not() {
+    let server = at_work().await;
+    let mut worker = Worker::join(&server).await;
+    let body = json!({"dag_run_id": "r", "logical_date": null, "conf": {"unnamed": 4}});
+    server.post("/api/v2/dags/work/dagRuns", body).await.ok();
+    let order = worker.begin().await;
+    assert_eq!(order.run.params["unnamed"], 4);
+}
