@@ -288,6 +288,10 @@ pub(crate) struct Duration(pub(crate) SignedDuration);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Minutes(pub(crate) SignedDuration);
 
+/// A duration by which something is earlier; later, where it is negative.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Shift(pub(crate) SignedDuration);
+
 /// A number, words, or a timedelta.
 const DURATION: &[&str] = &["number", "string", "object"];
 
@@ -309,9 +313,22 @@ impl FromArgument for Minutes {
     }
 }
 
+impl FromArgument for Shift {
+    const EXPECTS: &'static str =
+        "a duration, which may be negative (seconds, \"5 minutes\", \"-PT5M\", or a datetime.timedelta)";
+    const TYPES: &'static [&'static str] = DURATION;
+    fn from_argument(value: &Value) -> Result<Self, String> {
+        shift(value, 1.0).map(Self).ok_or_else(|| wrong::<Self>(value))
+    }
+}
+
 /// Reads a duration that is not negative; `unit` is what a bare number counts, in seconds.
 fn duration(value: &Value, unit: f64) -> Option<SignedDuration> {
-    let duration = match value {
+    shift(value, unit).filter(|duration| !duration.is_negative())
+}
+
+fn shift(value: &Value, unit: f64) -> Option<SignedDuration> {
+    Some(match value {
         Value::Number(number) => SignedDuration::try_from_secs_f64(number.as_f64()? * unit).ok()?,
         Value::String(text) => match text.trim().parse::<f64>() {
             Ok(number) => SignedDuration::try_from_secs_f64(number * unit).ok()?,
@@ -319,8 +336,7 @@ fn duration(value: &Value, unit: f64) -> Option<SignedDuration> {
         },
         Value::Object(map) => timedelta(map)?,
         Value::Null | Value::Bool(_) | Value::Array(_) => return None,
-    };
-    (!duration.is_negative()).then_some(duration)
+    })
 }
 
 /// `HH:MM:SS` and `MM:SS`'s longer brother with days left out: hours may pass 24.

@@ -20,7 +20,7 @@ use crate::{
     HostError, Refused, Work,
     catalog::{
         Entry, Written,
-        argument::{BadArgument, Duration, MapOrJson, OneOrMore, arguments},
+        argument::{BadArgument, Duration, MapOrJson, OneOrMore, Shift, arguments},
     },
     prepare::Job,
     sensor::{Look, Looking, Seen, Sensor, SensorArgs},
@@ -36,7 +36,8 @@ arguments! {
         templated trigger_run_id: Option<String>,
         /// The run's parameters; a text is read as JSON.
         templated conf: MapOrJson,
-        /// The run's logical date.
+        /// The run's logical date; the time at which the task begins, where neither this nor `run_after` is there. `null`
+        /// for none.
         templated logical_date: Option<Timestamp>,
         /// The old name of `logical_date`.
         templated execution_date: Option<Timestamp>,
@@ -89,11 +90,14 @@ pub(super) const TRIGGER: Entry = Entry {
     plan: |job| {
         let args = job.read(TriggerArgs::read)?;
         let attempt = job.order.attempt;
+        let says = |name: &str| job.order.args.contains_key(name);
+        let is_undated = says("logical_date") || says("execution_date") || args.run_after.is_some();
+        let begins = (!is_undated).then(Timestamp::now);
         let wanted = RunWanted {
             attempt,
             dag_id: args.trigger_dag_id.as_str().into(),
             run_id: args.trigger_run_id.filter(|run_id| !run_id.is_empty()).map(Into::into),
-            logical_date: args.logical_date.or(args.execution_date),
+            logical_date: args.logical_date.or(args.execution_date).or(begins),
             run_after: args.run_after,
             conf: args.conf.0,
             reset: args.reset_dag_run,
@@ -221,7 +225,7 @@ arguments! {
         /// Fails where it is in one of these states.
         plain failed_states: OneOrMore = OneOrMore(Vec::new()),
         /// The run looked at has a logical date that is earlier by this; the same, where nothing is said.
-        plain execution_delta: Option<Duration>,
+        plain execution_delta: Option<Shift>,
         /// The dotted path to a Python function, `package.module.function`, that is called with the logical date, and what
         /// else of the context its signature names. It returns the logical date of the run to look at, or a list of them.
         plain execution_date_fn: Option<String>,
@@ -303,9 +307,9 @@ const DATE_FUNCTION: Function =
     Function { dotted: "execution_date_fn", name: "execution_date_fn_name", file: "execution_date_fn_file" };
 
 /// The logical date to look at where no function says it.
-fn earlier(run: &OrderRun, by: Option<Duration>) -> Result<Timestamp, Refused> {
+fn earlier(run: &OrderRun, by: Option<Shift>) -> Result<Timestamp, Refused> {
     let date = run.logical_date.unwrap_or(run.run_after);
-    let delta = by.map_or(jiff::SignedDuration::ZERO, |Duration(delta)| delta);
+    let delta = by.map_or(jiff::SignedDuration::ZERO, |Shift(delta)| delta);
     date.checked_sub(delta).map_err(|error| Refused::Missing(format!("execution_delta: {error}")))
 }
 

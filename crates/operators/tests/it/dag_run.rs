@@ -85,6 +85,22 @@ fn a_run_is_made_as_it_is_written() {
 }
 
 #[test]
+fn a_run_that_nothing_dates_has_the_date_of_its_making() {
+    let made = |more: Value| {
+        let mut args = json!({"trigger_dag_id": "other"});
+        args.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let given = Says { given: Some(RunGiven::Made("r".into())), ..Says::default() };
+        let (_, says) = run(&order("trigger", args), given);
+        let wanted = says.wanted.lock().unwrap();
+        wanted[0].logical_date
+    };
+    let began = Timestamp::now();
+    assert!(made(json!({})).is_some_and(|date| date >= began && date <= Timestamp::now()));
+    assert_eq!(made(json!({"logical_date": null})), None);
+    assert_eq!(made(json!({"run_after": "2026-02-01T00:00:00Z"})), None);
+}
+
+#[test]
 fn its_parameters_may_come_as_json_from_a_template() {
     let conf = |conf: &str| order("trigger", json!({"trigger_dag_id": "other", "conf": conf}));
     let given = || Says { given: Some(RunGiven::Made("r".into())), ..Says::default() };
@@ -140,6 +156,12 @@ fn a_sensor_waits_for_a_run_of_the_same_date_or_an_earlier_one() {
     let (done, seen) = run(&order("external_task", args.clone()), says(waits));
     assert_eq!((done.end, seen.looked.lock().unwrap().len()), (AttemptEnd::Success, 3));
     let date: Timestamp = "2026-01-31T05:00:00Z".parse().unwrap();
+    assert_eq!(seen.looked.lock().unwrap()[0].run, WhichRun::Dated(date));
+
+    let later = json!({"__type__": "datetime.timedelta", "hours": -1});
+    let later = json!({"external_dag_id": "other", "poke_interval": 0.01, "execution_delta": later});
+    let (_, seen) = run(&order("external_task", later), says(vec![state(RunState::Success)]));
+    let date: Timestamp = "2026-01-31T07:00:00Z".parse().unwrap();
     assert_eq!(seen.looked.lock().unwrap()[0].run, WhichRun::Dated(date));
 
     // A failure ends the wait only where that is asked for.
