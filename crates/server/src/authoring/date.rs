@@ -42,7 +42,7 @@ pub(super) fn instant(
         }
         Value::Text(text) => match written(text) {
             Some((time, had_offset)) => (Some(time), had_offset),
-            None => (before_today(text, zone, now), false),
+            None => (of_month(text).or_else(|| before_today(text, zone, now)), false),
         },
         _ => (None, false),
     };
@@ -96,7 +96,18 @@ fn written(text: &str) -> Option<(DateTime, bool)> {
     Some((time, text.ends_with('Z') || clock.contains(['+', '-'])))
 }
 
-/// A day of a week of ISO 8601, which pendulum reads for dag-factory: `2024-W05-1`, or `2024-W05` for its Monday.
+/// The beginning of a month, `2024-01`, or of a year, which pendulum reads for dag-factory.
+fn of_month(text: &str) -> Option<DateTime> {
+    let (year, month) = text.split_once('-').unwrap_or((text, "01"));
+    let is_number =
+        |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(year, 4) || !is_number(month, 2) {
+        return None;
+    }
+    Some(Date::new(year.parse().ok()?, month.parse().ok()?, 1).ok()?.at(0, 0, 0, 0))
+}
+
+/// A day of a week of ISO 8601, likewise: `2024-W05-1`, or `2024-W05` for its Monday.
 fn of_week(text: &str) -> Option<Date> {
     let (year, week) = text.split_once("-W").or_else(|| text.split_once('W'))?;
     let (week, day) = week.split_at_checked(2)?;

@@ -378,18 +378,20 @@ fn relative_dates_count_from_the_beginning_of_today_in_their_zone() {
 }
 
 #[test]
-fn dates_may_be_days_of_weeks_or_of_years() {
+fn dates_may_be_days_of_weeks_or_of_years_and_months() {
     for (written, day) in [
         ("2024-W05-1", "2024-01-29T00:00:00Z"),
         ("2024-W05", "2024-01-29T00:00:00Z"),
         ("2024W057T06:30", "2024-02-04T06:30:00Z"),
         ("2024-032", "2024-02-01T00:00:00Z"),
         ("2024-366 06:30:00", "2024-12-31T06:30:00Z"),
+        ("2024-02", "2024-02-01T00:00:00Z"),
+        ("2024", "2024-01-01T00:00:00Z"),
     ] {
         let dag = dag(&format!("d: {{start_date: '{written}', tasks: {{t: {{operator: empty}}}}}}"));
         assert_eq!(dag.start_date.unwrap().to_string(), day, "{written}");
     }
-    for none in ["2024-W53-1", "2024-W05-8", "2023-366", "2024-W05-x"] {
+    for none in ["2024-13", "24", "2024-W53-1", "2024-W05-8", "2023-366", "2024-W05-x"] {
         let text = format!("d: {{start_date: '{none}', tasks: {{t: {{operator: empty}}}}}}");
         assert!(errors(&text)[0].contains("expected a date"), "{none}");
     }
