@@ -1,9 +1,12 @@
 //! `HttpOperator` against a server.
 
-use std::net::TcpListener;
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+};
 
 use serde_json::{Value, json};
-use updraft_core::input::AttemptEnd;
+use updraft_core::{input::AttemptEnd, protocol::Connection};
 use updraft_operators::{catalog, prepare};
 
 use crate::{
@@ -38,6 +41,35 @@ fn the_text_of_the_answer_is_the_result() {
     let mut quiet = order("HttpOperator", arguments(json!({})));
     quiet.task.do_xcom_push = false;
     assert_eq!(run_native(prepare(&quiet, &world(&server)).unwrap()).result(), json!(null));
+}
+
+#[test]
+fn an_answer_that_is_compressed_is_read() {
+    // `{"rows": 3}`, as gzip has it.
+    const GZIP: [u8; 31] = [
+        31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 171, 86, 42, 202, 47, 47, 86, 178, 82, 48, 174, 5, 0, 200, 53, 206,
+        72, 11, 0, 0, 0,
+    ];
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answers = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut lines =
+            BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+        let takes_gzip =
+            lines.any(|line| line.to_lowercase().starts_with("accept-encoding:") && line.contains("gzip"));
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", GZIP.len());
+        (&stream).write_all(&[head.as_bytes(), &GZIP].concat()).unwrap();
+        takes_gzip
+    });
+    let connection = Connection { host: Some(format!("http://{address}")), ..Connection::default() };
+    let world = World { connections: [("api".to_owned(), connection)].into(), ..World::default() };
+    let order =
+        order("HttpOperator", arguments(json!({"method": "GET", "response_filter": "response.json.rows"})));
+    let ended = run_native(prepare(&order, &world).unwrap());
+    assert_eq!(ended.result(), json!(3), "{:?}", ended.outcome.message);
+    assert!(answers.join().unwrap());
 }
 
 #[test]

@@ -63,6 +63,8 @@ enum Unanswered {
 impl PassOn {
     pub fn new(lead: watch::Receiver<Lead>) -> Result<Self, reqwest::Error> {
         let client = Client::builder().no_proxy().redirect(Policy::none()).connect_timeout(CONNECTS_WITHIN);
+        // What is passed on is passed on as it is.
+        let client = client.no_gzip().no_deflate();
         Ok(Self { client: client.build()?, lead })
     }
 

@@ -169,6 +169,9 @@ fn client() -> Result<reqwest::Client, String> {
         .connect_timeout(Duration::from_secs(10))
         .read_timeout(SILENCE)
         .redirect(Policy::none())
+        // An object comes as it is kept, of the length that was told.
+        .no_gzip()
+        .no_deflate()
         .build()
         .map_err(|error| error.to_string())
 }
