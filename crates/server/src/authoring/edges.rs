@@ -134,6 +134,14 @@ impl<'a> Graph<'a> {
     }
 
     fn connect(&mut self, from: usize, to: usize, dependency: &Dependency, problems: &mut Problems) {
+        if dependency.when.is_some() && self.tasks[from].map.is_some() {
+            let message = format!(
+                "`{}` is mapped, and a condition is over one result: put a task between them that takes the list of its \
+                 results (`pass_result: true`) and leaves what is to decide",
+                self.tasks[from].task_id
+            );
+            problems.error(dependency.place, message);
+        }
         let edge = EdgeSpec {
             from: self.tasks[from].task_id.clone(),
             to: self.tasks[to].task_id.clone(),

@@ -222,6 +222,19 @@ fn a_continuous_dag_has_one_run_at_a_time() {
 }
 
 #[test]
+fn a_condition_is_over_one_result_and_not_over_those_of_copies() {
+    let text = "d:\n  tasks:\n    a: {operator: bash, expand: {bash_command: [ls, df]}}\n    b: {operator: empty, \
+                dependencies: [{task: a, when: result == 1}]}\n";
+    let told = errors(text);
+    assert!(
+        told[0].starts_with("dags.yml:4:")
+            && told[0].contains("`a` is mapped, and a condition is over one result"),
+        "{told:?}"
+    );
+    dag(&text.replace(", when: result == 1", ", pass_result: true"));
+}
+
+#[test]
 fn conditions_are_checked_when_they_are_read() {
     assert_eq!(
         errors(
