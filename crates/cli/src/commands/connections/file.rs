@@ -25,14 +25,14 @@ pub async fn import(session: &Session, file: &Path, overwrite: bool) -> Result<(
             continue;
         }
         let body = body_of(&connection)?;
-        let done = if is_there {
-            changed += 1;
-            session.client.patch(&[PATH[0], PATH[1], conn_id], body.into()).await
-        } else {
-            made += 1;
-            session.client.post(&PATH, body.into()).await
+        let done = match is_there {
+            true => session.client.patch(&[PATH[0], PATH[1], conn_id], body.into()).await,
+            false => session.client.post(&PATH, body.into()).await,
         };
-        done.with_context(|| format!("the connection `{conn_id}`"))?;
+        done.with_context(|| {
+            format!("the connection `{conn_id}`; of those before it {made} were made and {changed} changed")
+        })?;
+        *(if is_there { &mut changed } else { &mut made }) += 1;
     }
     eprintln!("{made} made, {changed} changed");
     if !left.is_empty() {
@@ -42,6 +42,11 @@ pub async fn import(session: &Session, file: &Path, overwrite: bool) -> Result<(
 }
 
 pub async fn export(session: &Session, file: &Path) -> Result<()> {
+    if file.as_os_str() != "-" && file.extension().is_none_or(|ending| ending != "json") {
+        let message =
+            format!("{}: connections are exported as JSON: name a file that ends in .json", file.display());
+        return Err(Failure::new(Exit::Usage, message).into());
+    }
     const FIELDS: [&str; 7] = ["conn_type", "description", "login", "host", "port", "schema", "extra"];
     let mut exported = Map::new();
     let mut secret = Vec::new();
