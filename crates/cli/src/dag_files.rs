@@ -25,6 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 pub fn folder(root: PathBuf) -> Folder {
     Folder {
         root: Some(root),
+        above: Vec::new(),
         namespace: Namespace::default(),
         check: Arc::new(native),
         variable: Arc::new(environment),

@@ -80,7 +80,7 @@ pub use self::{
     operators::{Check, native},
     problem::ImportError,
     schema::schema,
-    watch::{Event, Folder, read_file, read_folder, watch},
+    watch::{Event, Folder, read_file, read_folder, read_folder_within, watch},
 };
 
 /// How a document is written.

@@ -276,6 +276,7 @@ mod tests {
         tokio::spawn(leads.map_err(|(error, _)| error).unwrap().run());
         let folder = Folder {
             root: Some("dags".into()),
+            above: Vec::new(),
             namespace: Namespace::default(),
             check: Arc::new(crate::authoring::native),
             variable: Arc::new(|_| None),

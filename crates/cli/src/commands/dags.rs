@@ -7,8 +7,6 @@ pub(super) mod test;
 pub(super) mod time;
 pub(super) mod trigger;
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -109,15 +107,11 @@ pub enum Command {
         limit: Limit,
     },
     /// Read DAG files and say what is wrong with them, without a server; fails where something is, or nothing is found.
-    #[command(after_help = "Examples:\n  updraft dags check dags/etl.yaml\n  updraft dags check dags/")]
-    Check {
-        /// Files, or folders, of which all is read that a server reads: `.yaml` and `.yml`.
-        #[arg(required = true)]
-        paths: Vec<PathBuf>,
-        /// Fail where there are warnings, as of a class that is not built in.
-        #[arg(long)]
-        strict: bool,
-    },
+    #[command(
+        after_help = "Examples:\n  updraft dags check dags/etl.yaml\n  updraft dags check dags/ --strict\n  \
+                            updraft dags check team/etl.yaml --dags ."
+    )]
+    Check(check::Check),
 }
 
 const LISTED: Columns = &[
@@ -213,7 +207,7 @@ impl Ask for Command {
                 let path = ["v1", "dags", &dag_id, "ticks"];
                 format.list(&client.list(&path, &query, "ticks", limit.rows()).await?, TICKS)
             }
-            Self::Check { paths, strict } => check::check(&session.home, session.format, strict, &paths),
+            Self::Check(args) => check::check(&session.home, session.format, &args),
         }
     }
 }

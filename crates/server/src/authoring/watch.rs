@@ -29,7 +29,7 @@ use tokio::sync::{Notify, mpsc};
 use updraft_bundles::Checkouts;
 use updraft_core::{Bundle, DagId, Namespace};
 
-pub use self::once::{read_file, read_folder};
+pub use self::once::{read_file, read_folder, read_folder_within};
 use self::{
     beside::{Calendars, Neighbours, Used},
     registry::Registry,
@@ -47,6 +47,8 @@ use crate::{deployments, git};
 pub struct Folder {
     /// The folder, where there is one that is no bundle. It need not be there yet.
     pub root: Option<PathBuf>,
+    /// Folders above it whose `defaults.yml` count too, the outermost first.
+    pub above: Vec<PathBuf>,
     /// The namespace its DAGs belong to.
     pub namespace: Namespace,
     /// The operators its tasks may name.
@@ -250,13 +252,14 @@ impl Watching {
 
     /// Looks at the folder, and at the versions that are current now.
     fn scan(&self) -> Scan {
-        let mut scan = self.folder.root.as_deref().map(Scan::of).unwrap_or_default();
+        let root = self.folder.root.as_deref().map(|root| Scan::of(root, &self.folder.above));
+        let mut scan = root.unwrap_or_default();
         let git = self.folder.git.iter().map(|git| (git, true));
         let deployed = self.folder.deployed.iter().map(|deployed| (deployed, self.folder.has_deployed()));
         for (checkouts, awaited) in git.chain(deployed) {
             scan.note_way_to(&checkouts.current());
             match checkouts.dags() {
-                Some(dags) => scan.add(Scan::of(&dags)),
+                Some(dags) => scan.add(Scan::of(&dags, &[])),
                 None => scan.is_partial |= awaited,
             }
         }

@@ -112,6 +112,7 @@ impl Deployments {
     pub(super) fn reader(&self, namespace: &Namespace) -> Folder {
         Folder {
             root: None,
+            above: Vec::new(),
             namespace: namespace.clone(),
             check: self.check.clone(),
             variable: Arc::new(|_| None),

@@ -9,20 +9,35 @@ use std::{
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use updraft_core::DagId;
-use updraft_server::authoring::{Event, ImportError, Read, read_file, read_folder};
+use updraft_server::authoring::{Event, ImportError, Read, read_file, read_folder_within};
 
+use super::find::Root;
 use crate::{config::Config, dag_files, output::Format};
+
+/// What is read, and how strictly.
+#[derive(clap::Args)]
+pub struct Check {
+    /// Files, or folders, of which all is read that a server reads: `.yaml` and `.yml`.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    root: Root,
+    /// Fail where there are warnings, as of a class that is not built in.
+    #[arg(long)]
+    strict: bool,
+}
 
 /// Reads DAG files as a server with this home folder would, and says what is wrong with them; where it is strict, a
 /// warning is wrong too.
-pub fn check(home: &Path, format: Format, strict: bool, paths: &[PathBuf]) -> Result<()> {
-    let root = dag_files::folder_of(home, &Config::read(home)?)?;
+pub fn check(home: &Path, format: Format, args: &Check) -> Result<()> {
+    let Check { paths, root, strict } = args;
+    let folder = dag_files::folder(dag_files::folder_of(home, &root.over(Config::read(home)?))?);
     let mut told = Told { as_table: format == Format::Table, ..Told::default() };
     let mut seen = BTreeSet::new();
     for path in paths {
         if path.is_dir() {
             let mut is_empty = true;
-            for event in read_folder(dag_files::folder(path.clone())) {
+            for event in read_folder_within(&folder, path) {
                 let Event::Changed { source, dags, errors, .. } = event else { continue };
                 is_empty = false;
                 if seen.insert(source.clone()) {
@@ -33,7 +48,7 @@ pub fn check(home: &Path, format: Format, strict: bool, paths: &[PathBuf]) -> Re
                 told.take_error(&without_dag_files(path));
             }
         } else if seen.insert(path.to_string_lossy().into()) {
-            let reading = read_file(&dag_files::folder(root.clone()), path);
+            let reading = read_file(&folder, path);
             told.take(&path.to_string_lossy().into(), &reading.dags, &reading.errors);
         }
     }
@@ -44,7 +59,7 @@ pub fn check(home: &Path, format: Format, strict: bool, paths: &[PathBuf]) -> Re
     if wrong > 0 {
         bail!("{} in {}; {} good", many(wrong, "error"), many(files, "file"), are(good));
     }
-    if strict && warned > 0 {
+    if *strict && warned > 0 {
         bail!(
             "{} in {}, and --strict allows none; {} good",
             many(warned, "warning"),

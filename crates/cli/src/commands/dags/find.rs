@@ -3,12 +3,30 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use updraft_server::authoring::{Event, Folder, Read, read_file, read_folder};
+use updraft_server::authoring::{Event, Folder, Read, read_file, read_folder, read_folder_within};
 
 use crate::{
+    config::Config,
     dag_files::root,
     failure::{Exit, Failure},
 };
+
+/// Which folder DAG files are of.
+#[derive(clap::Args)]
+pub struct Root {
+    /// The folder of DAG files that these are of, whose `defaults.yml` counts, and those of folders between [default: the
+    /// server's folder; for what lies elsewhere its Git repository].
+    #[arg(long, value_name = "DIR")]
+    dags: Option<PathBuf>,
+}
+
+impl Root {
+    /// The configuration with this folder in the place of its own.
+    pub fn over(&self, mut config: Config) -> Config {
+        config.dags.folder = self.dags.clone().or(config.dags.folder);
+        config
+    }
+}
 
 /// A DAG as it was found.
 pub struct Found {
@@ -29,6 +47,7 @@ pub fn all(folder: &Folder, what: &[String]) -> Result<Vec<Read>> {
     let mut found = Vec::new();
     for what in what {
         match is_file(what) {
+            true if Path::new(what).is_dir() => take(read_folder_within(folder, Path::new(what)), &mut found),
             true => {
                 let reading = read_file(folder, Path::new(what));
                 reading.errors.iter().for_each(|error| eprintln!("error: {error}"));
@@ -39,13 +58,18 @@ pub fn all(folder: &Folder, what: &[String]) -> Result<Vec<Read>> {
     }
     if what.is_empty() {
         refuse_no_folder(root(folder))?;
-        for event in read_folder(folder.clone()) {
-            let Event::Changed { dags, errors, .. } = event else { continue };
-            errors.iter().for_each(|error| eprintln!("error: {error}"));
-            found.extend(dags);
-        }
+        take(read_folder(folder.clone()), &mut found);
     }
     Ok(found)
+}
+
+/// Takes the DAGs of a folder, and tells what is wrong with others.
+fn take(events: Vec<Event>, found: &mut Vec<Read>) {
+    for event in events {
+        let Event::Changed { dags, errors, .. } = event else { continue };
+        errors.iter().for_each(|error| eprintln!("error: {error}"));
+        found.extend(dags);
+    }
 }
 
 fn refuse_no_folder(root: &Path) -> Result<()> {

@@ -29,9 +29,11 @@ const RUNS: Columns = &[
 /// Which schedules, and when.
 #[derive(clap::Args)]
 pub struct Simulate {
-    /// DAG files, or names of DAGs in the folder of DAG files [default: all of the folder].
+    /// DAG files and folders of them, or names of DAGs in the folder of DAG files [default: all of the folder].
     #[arg(value_name = "FILE|DAG_ID")]
     what: Vec<String>,
+    #[command(flatten)]
+    root: find::Root,
     /// From this time on, such as 2026-03-29 [default: now].
     #[arg(long, value_name = "TIME", value_parser = time::time)]
     from: Option<Timestamp>,
@@ -45,7 +47,7 @@ pub struct Simulate {
 
 /// Lists the runs, the earliest first.
 pub fn simulate(home: &Path, format: Format, args: &Simulate) -> Result<()> {
-    let folder = dag_files::of(home, &Config::read(home)?)?;
+    let folder = dag_files::of(home, &args.root.over(Config::read(home)?))?;
     let from = args.from.unwrap_or_else(Timestamp::now);
     let to = match args.to {
         Some(to) => to,

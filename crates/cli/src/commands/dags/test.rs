@@ -29,6 +29,8 @@ pub struct Test {
     /// A DAG file, or the name of a DAG in the folder of DAG files.
     #[arg(value_name = "FILE|DAG_ID")]
     what: String,
+    #[command(flatten)]
+    root: find::Root,
     /// The DAG, where its file has several.
     #[arg(long, value_name = "DAG_ID")]
     dag: Option<String>,
@@ -55,7 +57,7 @@ pub struct Test {
 /// Runs a DAG once, and fails where the run does.
 pub async fn test(session: &Session, args: Test) -> Result<()> {
     let home = Home::open(session.home.clone())?;
-    let config = Config::read(&home.0)?;
+    let config = args.root.over(Config::read(&home.0)?);
     let folder = dag_files::of(&home.0, &config)?;
     let found = find::one(&folder, &args.what, args.dag.as_deref())?;
     // A server may be at work with the same repository.

@@ -104,6 +104,33 @@ bills:
 }
 
 #[test]
+fn defaults_of_folders_above_count_for_a_part_of_the_dag_files() {
+    let system = System::new(&[]);
+    let root = system.shared().join("dags");
+    std::fs::create_dir_all(root.join("team/sub")).unwrap();
+    std::fs::write(root.join("defaults.yml"), "schedule: '@daily'\ndefault_args: {bash_command: ls}\n")
+        .unwrap();
+    let dag = "etl: {start_date: 2026-01-01, tasks: {a: {operator: bash}}}\n";
+    std::fs::write(root.join("team/sub/etl.yaml"), dag).unwrap();
+    let [team, sub, file] = ["team", "team/sub", "team/sub/etl.yaml"].map(|part| root.join(part));
+    let of_root = ["--dags", root.to_str().unwrap()];
+    for part in [&root, &team, &sub, &file] {
+        let check = ["dags", "check", part.to_str().unwrap()];
+        system.run(&[&check[..], &of_root].concat()).good();
+        assert_eq!(system.run(&check).code, i32::from(*part != root), "{}", part.display());
+        let simulate =
+            ["dags", "simulate", part.to_str().unwrap(), "--from", "2026-02-01", "--to", "2026-02-03"];
+        let told = system.run(&[&simulate[..], &of_root].concat());
+        assert!(told.good().contains("2026-02-02"), "{}", part.display());
+    }
+    // In a repository it is the root, where nothing else is said.
+    std::fs::create_dir(root.join(".git")).unwrap();
+    for part in [&team, &sub, &file] {
+        system.run(&["dags", "check", part.to_str().unwrap()]).good();
+    }
+}
+
+#[test]
 fn a_strict_check_fails_by_a_warning() {
     let dag = "odd: {tasks: {a: {operator: airflow.operators.bash.BashOperatr, bash_command: ls}}}\n";
     let system = System::new(&[("odd.yaml", dag)]);

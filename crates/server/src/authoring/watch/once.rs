@@ -21,6 +21,30 @@ pub fn read_folder(folder: Folder) -> Vec<Event> {
     events
 }
 
+/// Reads all DAG files of a folder, which may lie within that of the DAG files: the `defaults.yml` of those above it count
+/// as for [`read_file`]. Blocks.
+pub fn read_folder_within(folder: &Folder, path: &Path) -> Vec<Event> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut above: Vec<_> =
+        around(folder.root.as_deref(), &absolute).into_iter().map(Path::to_owned).collect();
+    // Itself.
+    above.pop();
+    read_folder(Folder { root: Some(path.to_owned()), above, git: None, deployed: None, ..folder.clone() })
+}
+
+/// The folders whose `defaults.yml` count for what is in a folder, the outermost first: up to `root` where it is below
+/// that, or else up to where its git repository begins, if it is in one.
+fn around<'a>(root: Option<&Path>, folder: &'a Path) -> Vec<&'a Path> {
+    let is_below = |above: &&Path| root.is_some_and(|root| above.starts_with(root));
+    let mut folders: Vec<&Path> = folder.ancestors().take_while(is_below).collect();
+    if folders.is_empty() {
+        let repository = folder.ancestors().find(|above| above.join(".git").exists()).unwrap_or(folder);
+        folders = folder.ancestors().take_while(|above| above.starts_with(repository)).collect();
+    }
+    folders.reverse();
+    folders
+}
+
 fn name_of(event: &Event) -> Option<&Arc<str>> {
     match event {
         Event::Changed { source, .. } | Event::Removed { source } => Some(source),
@@ -40,15 +64,8 @@ pub fn read_file(folder: &Folder, path: &Path) -> Reading {
         Err(error) => return wrong(format!("this file can't be read: {error}")),
     };
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let around = absolute.parent().unwrap_or(Path::new("/"));
-    let root = folder.root.as_ref();
-    let mut folders: Vec<&Path> =
-        around.ancestors().take_while(|above| root.is_some_and(|root| above.starts_with(root))).collect();
-    if folders.is_empty() {
-        let repository = around.ancestors().find(|above| above.join(".git").exists()).unwrap_or(around);
-        folders = around.ancestors().take_while(|above| above.starts_with(repository)).collect();
-    }
-    let defaults = folders.iter().rev().filter_map(|folder| defaults_in(folder)).collect();
+    let folders = around(folder.root.as_deref(), absolute.parent().unwrap_or(Path::new("/")));
+    let defaults = folders.into_iter().filter_map(defaults_in).collect();
     let found = Found { own, defaults, used: Vec::new() };
     let Some((mut reading, _)) = read(path, &found, folder, &Calendars::default()) else {
         return wrong("this file can't be read: it has just gone".into());

@@ -86,12 +86,13 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// Looks at everything in a folder.
-    pub fn of(root: &Path) -> Self {
+    /// Looks at everything in a folder, for which the defaults of those `above` it count too, the outermost first.
+    pub fn of(root: &Path, above: &[PathBuf]) -> Self {
         let mut scan = Self::default();
         scan.note_way_to(root);
         let mut walk = Walk { scan, seen: BTreeSet::new() };
-        walk.folder(root, root, &mut Vec::new(), &[]);
+        let defaults: Vec<_> = above.iter().filter_map(|folder| defaults_in(folder)).collect();
+        walk.folder(root, root, &mut Vec::new(), &defaults);
         walk.scan
     }
 

@@ -31,6 +31,7 @@ fn shown(schedule: &Schedule) -> String {
 pub(super) fn folder(root: &Path) -> Folder {
     Folder {
         root: Some(root.into()),
+        above: Vec::new(),
         namespace: Namespace::default(),
         check: Arc::new(super::check),
         variable: Arc::new(super::variable),

@@ -28,6 +28,7 @@ async fn fixtures() -> BTreeMap<String, (Vec<Read>, usize)> {
     let (sender, mut events) = mpsc::channel(64);
     let folder = Folder {
         root: Some(root.clone()),
+        above: Vec::new(),
         namespace: Namespace::default(),
         check: Arc::new(super::check),
         variable: Arc::new(super::variable),

@@ -48,6 +48,7 @@ impl Watched {
         let (sender, events) = mpsc::channel(16);
         let folder = Folder {
             root: Some(dir.path().join("dags")),
+            above: Vec::new(),
             namespace: Namespace::default(),
             check: Arc::new(super::check),
             variable: Arc::new(super::variable),

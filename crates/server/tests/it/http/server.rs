@@ -102,6 +102,7 @@ impl Server {
                 owners: BTreeMap::new(),
                 look_every: Duration::from_secs(60),
                 git: None,
+                above: Vec::new(),
                 deployed: None,
             };
             tokio::spawn(deployments.clone().run(folder, false));
