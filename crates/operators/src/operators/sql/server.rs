@@ -145,6 +145,14 @@ impl Given<'_> {
 
     /// The account is never taken from the worker's own environment or password file.
     fn postgres(&self) -> Result<Way, Refused> {
+        // Without these it would log in otherwise than is meant, or elsewhere.
+        for name in ["iam", "target_session_attrs"] {
+            if self.extra(name).is_some_and(|value| !matches!(value, Value::Bool(false)) && value != "any") {
+                return Err(
+                    self.bad(&format!("has `{name}`, which is not supported: take it out of its extra"))
+                );
+            }
+        }
         let mut options = PgConnectOptions::new_without_pgpass()
             .port(self.connection.port.unwrap_or(5432))
             .username(&self.login())

@@ -65,6 +65,14 @@ impl Server {
                 given.bad(&format!("is of type `{}`: the type must be ssh or sftp", connection.conn_type))
             );
         }
+        // Without these it would go another way than is meant, or a less safe one.
+        for name in ["host_proxy_cmd", "ciphers", "disabled_algorithms"] {
+            if given.extra(name).is_some() {
+                return Err(
+                    given.bad(&format!("has `{name}`, which is not supported: take it out of its extra"))
+                );
+            }
+        }
         let host = host.or(connection.host.as_deref()).filter(|host| !host.is_empty());
         let host = host.ok_or_else(|| given.bad("has no host, and the task names none (`remote_host`)"))?;
         let port = connection.port.unwrap_or(22);

@@ -412,6 +412,7 @@ fn tls_is_what_the_connection_says() {
             .failure()
             .contains("names a file for TLS: /nowhere.pem")
     );
+    assert!(of_postgres(json!({"iam": true})).failure().contains("`iam`, which is not supported"));
     assert!(of_postgres(json!({"sslmode": "always"})).failure().contains("it is disable, allow, prefer"));
     assert_eq!(of_maria(json!({})).result(), json!([[1]]));
     assert_eq!(of_maria(json!({"ssl_mode": "DISABLED"})).result(), json!([[0]]));

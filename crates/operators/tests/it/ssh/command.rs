@@ -148,6 +148,7 @@ fn what_can_t_be_is_refused_before_anything_is_tried() {
         (extra(json!({"key_file": "/nowhere/key"})), "/nowhere/key can't be read"),
         (extra(json!({"host_key": "nonsense"})), "ssh-keyscan"),
         (extra(json!({"no_host_key_check": "perhaps"})), "it is true or false"),
+        (extra(json!({"host_proxy_cmd": "nc -X 5 %h %p"})), "`host_proxy_cmd`, which is not supported"),
         (extra(json!({"conn_timeout": "soon"})), "`conn_timeout`"),
     ] {
         let args = with("true", json!({}));
