@@ -60,10 +60,10 @@ pub fn of_connection(connection: &Connection) -> Vec<String> {
     let mut found: Vec<String> =
         passwords.iter().flat_map(|password| [*password, password.trim()]).map(str::to_owned).collect();
     // As they go over the wire (RFC 7617), which an answer may repeat.
-    let login = connection.login.as_deref().unwrap_or_default();
-    let basic =
-        |password: &&str| (!password.is_empty()).then(|| STANDARD.encode(format!("{login}:{password}")));
-    found.extend(passwords.iter().filter_map(basic));
+    if let Some(login) = connection.login.as_deref().filter(|login| !login.is_empty()) {
+        let passwords = passwords.iter().filter(|password| !password.is_empty());
+        found.extend(passwords.map(|password| STANDARD.encode(format!("{login}:{password}"))));
+    }
     connection.extra.iter().for_each(|(name, value)| under_telling_names(name, value, &mut found));
     found.retain(|secret| !secret.is_empty());
     found.dedup();
