@@ -52,6 +52,9 @@ pub enum FromWorker {
         /// Whether it knows of [`FromServer::Drain`] and its like.
         #[serde(default)]
         drains: bool,
+        /// Whether it knows of [`FromServer::Piece`].
+        #[serde(default)]
+        pieces: bool,
     },
     /// What the engine has to know. Several at once, in their order.
     Events(Vec<WorkerEvent>),
@@ -128,7 +131,19 @@ pub enum FromServer {
     Finish,
     /// Still there.
     Heartbeat,
+    /// A part of a message that is longer than [`MESSAGE_BYTES`]. Its pieces come one after the other; what comes between
+    /// them stands for itself, so that no heartbeat waits for all of them.
+    Piece {
+        /// So much of the message's JSON.
+        text: String,
+        /// Whether this ends it.
+        is_last: bool,
+    },
 }
+
+/// So much of a message, in bytes, is in a piece: even where each letter has to be escaped the piece is no longer than
+/// [`MESSAGE_BYTES`].
+pub const PIECE_BYTES: usize = 28 * 1024;
 
 /// A function of a DAG's author that a worker is to call about a run that is over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -329,6 +329,7 @@ impl Worker {
             pid: std::process::id(),
             calls: true,
             drains: true,
+            pieces: true,
         }
     }
 
@@ -524,6 +525,8 @@ impl Worker {
             }
             // It does so already, or is to go.
             FromServer::Drain | FromServer::Finish | FromServer::Resume => {}
+            // Put together before.
+            FromServer::Piece { .. } => {}
             FromServer::Welcome { .. } | FromServer::Refused(_) | FromServer::Rejoin => {}
         }
         Vec::new()

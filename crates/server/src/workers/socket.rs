@@ -1,6 +1,10 @@
 //! One worker's WebSocket.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
@@ -9,7 +13,7 @@ use tracing::{info, warn};
 use updraft_core::{
     AttemptId, Incarnation, WorkerId,
     input::WorkerEvent,
-    protocol::{FromServer, FromWorker, LogEnd, MESSAGE_BYTES, VERSION, log_path},
+    protocol::{FromServer, FromWorker, LogEnd, MESSAGE_BYTES, PIECE_BYTES, VERSION, log_path},
 };
 
 use super::{About, NotAdded, Workers, api::log_of, ends};
@@ -28,7 +32,8 @@ pub(crate) async fn serve(mut socket: WebSocket, shared: Arc<Shared>, joining: J
         Ok(Some(hello)) => hello,
         Ok(None) | Err(_) => return,
     };
-    let FromWorker::Hello { protocol, worker, incarnation, version, hostname, pid, calls, drains } = hello
+    let FromWorker::Hello { protocol, worker, incarnation, version, hostname, pid, calls, drains, pieces } =
+        hello
     else {
         return refuse(&mut socket, "the first message has to be `hello`".into()).await;
     };
@@ -76,6 +81,8 @@ pub(crate) async fn serve(mut socket: WebSocket, shared: Arc<Shared>, joining: J
             joining,
             number,
             logs,
+            in_pieces: pieces,
+            left: VecDeque::new(),
             behind: FuturesOrdered::new(),
         };
         conversation.last(outbox).await;
@@ -98,6 +105,10 @@ struct Conversation<'a> {
     /// Where the logs of the attempts are that this worker was ordered to make and whose ends are not in the store; `None`
     /// where it writes them itself.
     logs: Option<HashMap<AttemptId, LogName>>,
+    /// Whether it takes long messages in pieces.
+    in_pieces: bool,
+    /// What is to be sent before the next message.
+    left: VecDeque<String>,
     /// What is passed on when the ends of logs before it are written.
     behind: FuturesOrdered<BoxFuture<'a, Vec<WorkerEvent>>>,
 }
@@ -108,13 +119,16 @@ impl Conversation<'_> {
         let mut connected = true;
         while connected {
             connected = tokio::select! {
-                message = outbox.recv() => match message {
+                message = outbox.recv(), if self.left.is_empty() => match message {
                     Some(message) => {
                         self.note(&message);
-                        send(&mut self.socket, &message).await
+                        self.left = cut(&message, self.in_pieces);
+                        self.send_next().await
                     }
                     None => false,
                 },
+                // Between two pieces there is time for what the worker says.
+                () = std::future::ready(()), if !self.left.is_empty() => self.send_next().await,
                 Some(events) = self.behind.next(), if !self.behind.is_empty() => self.pass_on(events).await,
                 said = receive(&mut self.socket) => match said {
                     Some(FromWorker::Events(events)) if self.behind.is_empty() => self.pass_on(events).await,
@@ -131,6 +145,13 @@ impl Conversation<'_> {
                     None => false,
                 },
             };
+        }
+    }
+
+    async fn send_next(&mut self) -> bool {
+        match self.left.pop_front() {
+            Some(text) => self.socket.send(Message::Text(text.into())).await.is_ok(),
+            None => true,
         }
     }
 
@@ -209,26 +230,47 @@ async fn refuse(socket: &mut WebSocket, why: String) {
     send(socket, &FromServer::Refused(why)).await;
 }
 
-/// Sends a message; orders that are long together one after the other. `false` where the connection is over.
+/// Sends a message that is short. `false` where the connection is over.
 async fn send(socket: &mut WebSocket, message: &FromServer) -> bool {
+    for text in cut(message, false) {
+        if socket.send(Message::Text(text.into())).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// A message as it is sent: orders that are long together one after the other, and what is long by itself in pieces where
+/// the worker takes these.
+fn cut(message: &FromServer, in_pieces: bool) -> VecDeque<String> {
     let text = match serde_json::to_string(message) {
         Ok(text) => text,
         Err(error) => {
             warn!(%error, "a message for a worker can't be written as JSON");
-            return true;
+            return VecDeque::new();
         }
     };
+    if text.len() <= MESSAGE_BYTES {
+        return [text].into();
+    }
     match message {
-        FromServer::Assign(orders) if text.len() > MESSAGE_BYTES && orders.len() > 1 => {
+        FromServer::Assign(orders) if orders.len() > 1 => {
             let (some, others) = orders.split_at(orders.len() / 2);
-            for orders in [some, others] {
-                if !Box::pin(send(socket, &FromServer::Assign(orders.to_vec()))).await {
-                    return false;
-                }
-            }
-            true
+            let halves = [some, others].into_iter();
+            halves.flat_map(|orders| cut(&FromServer::Assign(orders.to_vec()), in_pieces)).collect()
         }
-        _ => socket.send(Message::Text(text.into())).await.is_ok(),
+        _ if in_pieces => {
+            let mut left = &*text;
+            let mut pieces = VecDeque::new();
+            while !left.is_empty() {
+                let (piece, rest) = left.split_at(left.floor_char_boundary(PIECE_BYTES));
+                left = rest;
+                let piece = FromServer::Piece { text: piece.to_owned(), is_last: rest.is_empty() };
+                pieces.extend(cut(&piece, false));
+            }
+            pieces
+        }
+        _ => [text].into(),
     }
 }
 
@@ -247,5 +289,35 @@ async fn receive(socket: &mut WebSocket) -> Option<FromWorker> {
             Message::Ping(_) | Message::Pong(_) => continue,
             Message::Binary(_) => None,
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use updraft_core::protocol::FromServer;
+
+    use super::*;
+
+    #[test]
+    fn a_long_message_is_cut_into_pieces_that_make_it_again() {
+        let refused = FromServer::Refused("\"\\é\n".repeat(100_000));
+        let pieces = cut(&refused, true);
+        assert!(
+            pieces.len() > 20 && pieces.iter().all(|piece| piece.len() <= MESSAGE_BYTES),
+            "{}",
+            pieces.len()
+        );
+        let mut whole = String::new();
+        for (index, piece) in pieces.iter().enumerate() {
+            let FromServer::Piece { text, is_last } = serde_json::from_str(piece).unwrap() else {
+                panic!("no piece: {piece}")
+            };
+            whole.push_str(&text);
+            assert_eq!(is_last, index == pieces.len() - 1);
+        }
+        assert_eq!(serde_json::from_str::<FromServer>(&whole).unwrap(), refused);
+        assert_eq!(cut(&refused, false).len(), 1);
+        assert_eq!(cut(&FromServer::Heartbeat, true), [json!("heartbeat").to_string()]);
     }
 }

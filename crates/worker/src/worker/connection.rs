@@ -53,7 +53,11 @@ impl From<Happened> for Told {
 }
 
 /// A connection to the server.
-pub(super) struct Connection(WebSocketStream<Upgraded>);
+pub(super) struct Connection {
+    socket: WebSocketStream<Upgraded>,
+    /// What has come of a message that comes in pieces.
+    pieces: String,
+}
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -109,13 +113,14 @@ impl Connection {
             .max_message_size(Some(LONGEST_MESSAGE_BYTES))
             .max_frame_size(Some(LONGEST_MESSAGE_BYTES));
         let stream = response.upgrade().await?;
-        Ok(Self(WebSocketStream::from_raw_socket(stream, Role::Client, Some(limits)).await))
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(limits)).await;
+        Ok(Self { socket, pieces: String::new() })
     }
 
     /// Says something. `false` where the connection is broken.
     pub async fn send(&mut self, message: &FromWorker) -> bool {
         match serde_json::to_string(message) {
-            Ok(text) => self.0.send(Message::Text(text.into())).await.is_ok(),
+            Ok(text) => self.socket.send(Message::Text(text.into())).await.is_ok(),
             Err(error) => {
                 warn!(%error, "a message can't be written as JSON");
                 true
@@ -137,7 +142,7 @@ impl Connection {
             if text.len() > MESSAGE_BYTES && told.len() > 1 {
                 left.push(told.split_off(told.len() / 2));
                 left.push(told);
-            } else if self.0.send(Message::Text(text.into())).await.is_err() {
+            } else if self.socket.send(Message::Text(text.into())).await.is_err() {
                 return false;
             }
         }
@@ -147,9 +152,10 @@ impl Connection {
     /// What the server says next; `None` where the connection is over.
     pub async fn receive(&mut self) -> Option<FromServer> {
         loop {
-            match self.0.next().await?.ok()? {
-                Message::Text(text) => match serde_json::from_str(&text) {
-                    Ok(message) => return Some(message),
+            match self.socket.next().await?.ok()? {
+                Message::Text(text) => match self.take(&text) {
+                    Ok(Some(message)) => return Some(message),
+                    Ok(None) => {}
                     Err(error) => {
                         warn!(%error, "the server sent what is no message");
                         return None;
@@ -161,8 +167,24 @@ impl Connection {
         }
     }
 
+    /// A message, where this is one or the last piece of one.
+    fn take(&mut self, text: &str) -> Result<Option<FromServer>, serde_json::Error> {
+        let (text, is_last) = match serde_json::from_str(text)? {
+            FromServer::Piece { text, is_last } => (text, is_last),
+            message => return Ok(Some(message)),
+        };
+        if self.pieces.len() + text.len() > LONGEST_MESSAGE_BYTES {
+            return Err(serde::de::Error::custom("its pieces are longer than any message may be"));
+        }
+        self.pieces.push_str(&text);
+        match is_last {
+            true => serde_json::from_str(&std::mem::take(&mut self.pieces)).map(Some),
+            false => Ok(None),
+        }
+    }
+
     pub async fn close(mut self) {
-        let _ = self.0.close(None).await;
+        let _ = self.socket.close(None).await;
     }
 }
 

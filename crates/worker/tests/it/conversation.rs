@@ -209,6 +209,27 @@ async fn an_order_from_before_a_join_was_heard_is_not_begun() {
 }
 
 #[tokio::test]
+async fn an_order_that_comes_in_pieces_is_put_together_whatever_is_said_between() {
+    let mut server = Conversation::begin().await;
+    server.joins().await;
+    server.say(&FromServer::Joined(1)).await;
+    let order = Arc::new(server.order(attempt(1)));
+    let text = serde_json::to_string(&FromServer::Assign(vec![order])).unwrap();
+    let (begin, end) = text.split_at(text.len() / 2);
+    // The connection breaks amid it: what has come of it counts no more.
+    server.say(&FromServer::Piece { text: end.into(), is_last: false }).await;
+    server.reconnect().await;
+    assert_eq!(server.joins().await, (2, vec![]));
+    server.say(&FromServer::Joined(2)).await;
+    server.say(&FromServer::Piece { text: begin.into(), is_last: false }).await;
+    server.say(&FromServer::Heartbeat).await;
+    server.say(&FromServer::Piece { text: end.into(), is_last: true }).await;
+    assert_eq!(server.ends().await, (attempt(1), AttemptEnd::Success));
+    server.say(&FromServer::Acknowledge(vec![attempt(1)])).await;
+    server.finish().await;
+}
+
+#[tokio::test]
 async fn the_end_of_an_attempt_is_told_until_it_is_acknowledged() {
     let mut server = Conversation::begin().await;
     server.joins().await;

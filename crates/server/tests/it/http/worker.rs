@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use jiff::Timestamp;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Message, client::IntoClientRequest as _},
@@ -38,6 +38,7 @@ impl Worker {
                 pid: 7,
                 calls: true,
                 drains: true,
+                pieces: true,
             })
             .await;
         let joined = WorkerEvent::Joined {
@@ -58,7 +59,10 @@ impl Worker {
         let url = format!("ws://{}/worker/v1/connect", server.address);
         let mut request = url.into_client_request().unwrap();
         request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-        let stream = TcpStream::connect(server.address).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        // What is not read is not taken in either.
+        socket.set_recv_buffer_size(64 * 1024).unwrap();
+        let stream = socket.connect(server.address).await.unwrap();
         Ok(Self(client_async(request, stream).await?.0))
     }
 

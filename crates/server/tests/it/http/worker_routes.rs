@@ -4,7 +4,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use updraft_core::{
     AttemptId, XcomValue,
-    input::{AttemptEnd, Outcome},
+    input::{AttemptEnd, Outcome, WorkerEvent},
+    protocol::{FromServer, FromWorker},
 };
 
 use super::{Server, runs::at_work, server::WORKER_TOKEN, worker::Worker};
@@ -227,4 +228,34 @@ async fn what_a_run_is_given_is_among_its_params_whether_its_dag_names_it_or_not
     server.post("/api/v2/dags/work/dagRuns", body).await.ok();
     let order = worker.begin().await;
     assert_eq!(order.run.params["unnamed"], 4);
+}
+
+#[tokio::test]
+async fn a_heartbeat_is_answered_amid_a_long_order() {
+    let text = "x".repeat(6 << 20);
+    let task = json!({"operator": "bash", "bash_command": "ls", "env": {"TEXT": &text}});
+    let dag = json!({"big": {"schedule": null, "start_date": "2026-01-01", "tasks": {"t": task}}});
+    let server = Server::with_dags(&dag.to_string()).await;
+    let mut worker = Worker::join(&server).await;
+    server.trigger("big", "r").await;
+    let (mut whole, mut answered) = (String::new(), false);
+    loop {
+        match worker.hear(Some).await {
+            FromServer::Piece { text, is_last } => {
+                if whole.is_empty() {
+                    // Far more is to come than lies in any buffer.
+                    worker.say(FromWorker::Events(vec![WorkerEvent::Heartbeat])).await;
+                }
+                whole.push_str(&text);
+                if is_last {
+                    break;
+                }
+            }
+            FromServer::Heartbeat => answered = true,
+            _ => {}
+        }
+    }
+    assert!(answered);
+    let FromServer::Assign(orders) = serde_json::from_str(&whole).unwrap() else { panic!("no order") };
+    assert_eq!(orders[0].args["env"]["TEXT"], text);
 }
