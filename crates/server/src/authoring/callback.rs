@@ -236,17 +236,28 @@ fn mail(given: &Mapping, node: &Node, problems: &mut Problems) -> Result<(AlertC
         ("smtp_conn_id", SENDER),
         ("mime_charset", "it is always UTF-8"),
         ("mime_subtype", "it follows from the text"),
+        ("files", "nothing goes along with an alert: put a link into its text"),
+        ("template", "write the text itself, as `html_content`"),
+        ("custom_headers", "a mail has those that it needs"),
+        ("auth_type", SENDER),
     ];
-    pass_over(given, &["to", "subject", "html_content"], OURS, problems)?;
-    let to = given.get("to").map(|node| field::addresses(node, problems)).transpose()?.flatten();
-    let Some(to) = to.filter(|to| !to.is_empty()) else {
+    pass_over(given, &["to", "cc", "subject", "html_content"], OURS, problems)?;
+    let mut addresses = |key| given.get(key).map(|node| field::addresses(node, problems)).transpose();
+    let (to, cc) = (addresses("to")?.flatten(), addresses("cc")?.flatten());
+    let Some(mut to) = to.filter(|to| !to.is_empty()) else {
         problems.error(node.place, "this names nobody: write `to`");
         return Err(Noted);
     };
+    // Each sees who else has it, as with Airflow's.
+    to.extend(cc.unwrap_or_default());
     let (subject, text) = (text(given, "subject", problems)?, text(given, "html_content", problems)?);
     let html = text.is_some();
     Ok((AlertChannel::Email { to }, AlertWords { subject, text, html }))
 }
+
+const ONLY_TEXT: &str = "an alert is text: write all of it as `text`";
+
+const BY_CHAT: &str = "the chat does as it is set up";
 
 /// Airflow's defaults of `SlackNotifier`.
 fn slack(given: &Mapping, _: &Node, problems: &mut Problems) -> Result<(AlertChannel, AlertWords), Noted> {
@@ -255,6 +266,11 @@ fn slack(given: &Mapping, _: &Node, problems: &mut Problems) -> Result<(AlertCha
         ("icon_url", "the picture is that of the app whose token it is"),
         ("base_url", "write it in the connection's extra fields"),
         ("timeout", "half a minute is waited"),
+        ("attachments", ONLY_TEXT),
+        ("blocks", ONLY_TEXT),
+        ("unfurl_links", BY_CHAT),
+        ("unfurl_media", BY_CHAT),
+        ("retry_handlers", "the outbox tries again, for a day"),
     ];
     pass_over(given, &["slack_conn_id", "channel", "text"], OURS, problems)?;
     let conn_id = named(given, "slack_conn_id", "slack_api_default", problems)?;
@@ -269,8 +285,15 @@ fn slack_webhook(
     _: &Node,
     problems: &mut Problems,
 ) -> Result<(AlertChannel, AlertWords), Noted> {
-    const OURS: &[(&str, &str)] =
-        &[("timeout", "half a minute is waited"), ("proxy", "start the server with HTTPS_PROXY set")];
+    const OURS: &[(&str, &str)] = &[
+        ("timeout", "half a minute is waited"),
+        ("proxy", "start the server with HTTPS_PROXY set"),
+        ("attachments", ONLY_TEXT),
+        ("blocks", ONLY_TEXT),
+        ("unfurl_links", BY_CHAT),
+        ("unfurl_media", BY_CHAT),
+        ("retry_handlers", "the outbox tries again, for a day"),
+    ];
     pass_over(given, &["slack_webhook_conn_id", "text"], OURS, problems)?;
     let conn_id = named(given, "slack_webhook_conn_id", "slackwebhook_default", problems)?;
     let text = text(given, "text", problems)?;

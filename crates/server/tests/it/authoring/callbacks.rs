@@ -23,7 +23,8 @@ fn notifiers_tell_by_the_ways_of_alerts() {
       channel: '#ops'
   on_success_callback:
     __type__: airflow.providers.smtp.notifications.smtp.SmtpNotifier
-    to: [a@x.org, b@x.org]
+    to: a@x.org
+    cc: [b@x.org]
     subject: '{{ run_id }}'
     html_content: <b>done</b>
   tasks:
@@ -185,12 +186,12 @@ fn what_is_no_function_or_can_not_be_said_is_refused() {
             "this names nobody: write `to`",
         ),
         (
-            "{callback: airflow.providers.smtp.notifications.smtp.SmtpNotifier, to: a@x.org, files: [x]}",
-            "`files` can't be had here",
+            "{callback: airflow.providers.smtp.notifications.smtp.SmtpNotifier, to: a@x.org, bcc: b@x.org}",
+            "`bcc` can't be had here",
         ),
         (
-            "{callback: airflow.providers.slack.notifications.slack.SlackNotifier, blocks: [x]}",
-            "`blocks` can't be had here",
+            "{callback: airflow.providers.slack.notifications.slack.SlackNotifier, block: [x]}",
+            "`block` can't be had here",
         ),
         ("{callback: airflow.providers.slack.notifications.slack.SlackNotifier, text: '{{ x'}", "text: "),
     ] {
@@ -207,10 +208,11 @@ fn what_is_no_function_or_can_not_be_said_is_refused() {
         assert!(others[0].contains(expected), "{others:?}");
     }
     let reading = read(
-        "d: {tasks: {t: {operator: empty, on_failure_callback: {callback: airflow.providers.slack.notifications.slack.SlackNotifier, username: x}}}}",
+        "d: {tasks: {t: {operator: empty, on_failure_callback: {callback: airflow.providers.slack.notifications.slack.SlackNotifier, username: x, blocks: [x]}}}}",
     );
     let warnings = messages(&reading.dags[0].warnings);
     assert!(warnings[0].contains("`username` has no effect"), "{warnings:?}");
+    assert!(warnings[1].contains("`blocks` has no effect: an alert is text"), "{warnings:?}");
 }
 
 /// A group gives its tasks callbacks by `default_args`; it has none of its own, in Airflow either.
