@@ -82,6 +82,14 @@ pub(super) fn count(node: &Node, problems: &mut Problems) -> Got<u32> {
     whole(node, expected, problems)
 }
 
+/// The same, also as text, which Airflow takes for `retries`.
+pub(super) fn count_as_text(node: &Node, problems: &mut Problems) -> Got<u32> {
+    match node.text().and_then(|text| text.trim().parse().ok()) {
+        Some(count) => Ok(Some(count)),
+        None => count(node, problems),
+    }
+}
+
 /// A whole number, one or more.
 pub(super) fn at_least_one(node: &Node, problems: &mut Problems) -> Got<u32> {
     match &node.value {

@@ -220,7 +220,7 @@ impl Settings {
     fn set_retry(&mut self, key: &str, node: &Node, problems: &mut Problems) -> bool {
         let retry = &mut self.spec.retry;
         match key {
-            "retries" => set(&mut retry.retries, field::count(node, problems), 0),
+            "retries" => set(&mut retry.retries, field::count_as_text(node, problems), 0),
             "retry_delay" | "retry_delay_sec" | "retry_delay_secs" => {
                 set(&mut retry.delay, field::duration(node, problems), RetryPolicy::default().delay);
             }

@@ -472,3 +472,14 @@ fn an_id_beside_a_name_has_no_effect() {
         warnings[0].contains("this DAG is called `d`") && warnings[1].contains("this task is called `t`")
     );
 }
+
+#[test]
+fn retries_may_be_a_number_as_text() {
+    let of = |written: &str| format!("d: {{tasks: {{t: {{operator: empty, retries: {written}}}}}}}");
+    for (written, retries) in [("3", 3), ("'3'", 3), ("' 2 '", 2), ("null", 0)] {
+        assert_eq!(task(&dag(&of(written)), "t").retry.retries, retries, "{written}");
+    }
+    for wrong in ["'-1'", "'3.5'", "three", "''"] {
+        assert!(errors(&of(wrong))[0].contains("a whole number, 0 or more"), "{wrong}");
+    }
+}
