@@ -34,6 +34,9 @@ impl Engine {
                 if reasons.is_empty() {
                     reasons.push(self.why_no_worker(key));
                 }
+                // Whatever it waited for when it was looked at last, a pause keeps it, too.
+                let pauses: Vec<String> = self.pauses(run).filter(|pause| !reasons.contains(pause)).collect();
+                reasons.splice(0..0, pauses);
             }
             TiState::Queued(a) => {
                 reasons.push(format!("handed to worker `{}`, which has not begun it", a.worker))
@@ -59,16 +62,17 @@ impl Engine {
         Some(Why { state: ti.state.name(), reasons, until: ti.state.wakes_at() })
     }
 
+    /// The pauses that keep what is of a run from beginning.
+    fn pauses(&self, run: &Run) -> impl Iterator<Item = String> {
+        let everything = self.paused.then(|| EVERYTHING_PAUSED.into());
+        let is_paused = self.dags.get(&run.row.dag).is_some_and(|dag| dag.row.is_paused);
+        let of_dag = is_paused.then(|| format!("the DAG `{}` is paused", run.row.dag));
+        everything.into_iter().chain(of_dag)
+    }
+
     fn why_not_begun(&self, run: &Run, key: TiKey) -> Vec<String> {
-        let mut reasons = Vec::new();
         let dag = self.dags.get(&run.row.dag);
-        if self.paused {
-            reasons.push(EVERYTHING_PAUSED.into());
-        }
-        let paused = dag.is_some_and(|dag| dag.row.is_paused);
-        if paused {
-            reasons.push(format!("the DAG `{}` is paused", run.row.dag));
-        }
+        let mut reasons: Vec<String> = self.pauses(run).collect();
         match run.row.state {
             RunState::Queued => {
                 let most = dag.map_or(0, |dag| dag.dag.spec().max_active_runs);

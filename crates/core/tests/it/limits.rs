@@ -390,3 +390,18 @@ fn a_runs_name_is_as_long_as_the_database_has_room_for() {
     let refused = named(251).unwrap_err().to_string();
     assert!(refused.contains("at most 250 letters, and this one 251"), "{refused}");
 }
+
+#[test]
+fn what_waits_for_a_limit_and_is_paused_says_both() {
+    let mut world = World::new(8);
+    world.put(DagSpec { max_active_tasks: 1, ..dag("d", &["a", "b"], &[]) });
+    let run = world.trigger("d");
+    assert_eq!(world.assigned().len(), 1);
+    world.command(Command::PauseDag { dag: DagKey::new("default", "d"), paused: true }).unwrap();
+    let waits = world.instances(run).into_iter().find(|(_, (_, state))| *state == S::Scheduled).unwrap().0;
+    let reasons = world.engine.explain(waits).unwrap().reasons;
+    assert!(
+        reasons[0].contains("the DAG `d` is paused") && reasons[1].contains("max_active_tasks"),
+        "{reasons:?}"
+    );
+}
