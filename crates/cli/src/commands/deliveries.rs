@@ -40,6 +40,12 @@ pub enum Command {
         /// Its number in `deliveries list`.
         id: i64,
     },
+    /// Send what waits, or is held, no more.
+    #[command(after_help = "Example:\n  updraft deliveries drop 12")]
+    Drop {
+        /// Its number in `deliveries list`.
+        id: i64,
+    },
 }
 
 pub const LISTED: Columns = &[
@@ -75,6 +81,12 @@ impl Ask for Command {
                 let path = ["v1", "deliveries", &id.to_string(), "resend"];
                 client.call(Method::POST, &path, &[], None).await?;
                 eprintln!("delivery {id} is sent anew");
+                Ok(())
+            }
+            Self::Drop { id } => {
+                let path = ["v1", "deliveries", &id.to_string(), "drop"];
+                client.call(Method::POST, &path, &[], None).await?;
+                eprintln!("delivery {id} is dropped");
                 Ok(())
             }
         }

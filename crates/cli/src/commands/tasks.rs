@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 pub use self::logs::{EMPTY, Shown, text};
 use super::{Ask, Limit, Session, runs::Run};
-use crate::output::{Columns, Format, begin_anew, confirm, print, tell_progress};
+use crate::output::{Columns, Format, begin_anew, confirm, print, tell_progress, yaml};
 
 /// What can be done with tasks.
 #[derive(clap::Subcommand)]
@@ -42,6 +42,12 @@ pub enum Command {
     /// Say why a task instance is where it is.
     #[command(after_help = "Example:\n  updraft tasks explain etl nightly load")]
     Explain {
+        #[command(flatten)]
+        ti: Ti,
+    },
+    /// Print what the templates of a task instance came to at its last try; secrets are masked.
+    #[command(after_help = "Example:\n  updraft tasks rendered etl nightly load")]
+    Rendered {
         #[command(flatten)]
         ti: Ti,
     },
@@ -217,6 +223,18 @@ impl Ask for Command {
             }
             Self::Logs(args) => logs::logs(session, args).await,
             Self::Explain { ti } => explain(session, &ti).await,
+            Self::Rendered { ti } => {
+                let mut shown = client.call(Method::GET, &ti.path(), &ti.query(), None).await?;
+                let fields = shown["rendered_fields"].take();
+                match (session.is_for_programs(), fields.as_object()) {
+                    (false, Some(fields)) if fields.is_empty() => {
+                        eprintln!("it has no arguments with templates, or has not begun");
+                        Ok(())
+                    }
+                    (false, _) => print(yaml(&fields)?.trim_end()),
+                    (true, _) => format.value(&fields),
+                }
+            }
             Self::History { run, task_id, map_index, limit } => {
                 let mut query = Vec::new();
                 query.extend(task_id.map(|task_id| ("task_id", task_id)));

@@ -160,7 +160,14 @@ async fn an_alert_in_doubt_comes_again_under_its_key_or_is_held_where_it_says_so
     assert!(held["last_error"].as_str().unwrap().contains("nobody knows whether it arrived"), "{held}");
     assert_eq!(held["on_doubt"], "hold");
     assert!(web.asked.try_recv().is_err(), "what is held was sent");
-    system.run(&["deliveries", "resend", &held["id"].to_string()]).good();
+    let id = held["id"].to_string();
+    system.run(&["deliveries", "drop", &id]).good();
+    let dropped = deliveries(&system, |rows| rows.iter().any(|row| row["state"] == "failed")).await;
+    assert!(dropped.iter().any(|row| row["last_error"] == "dropped by admin"), "{dropped:?}");
+    let again = system.run(&["deliveries", "drop", &id]);
+    assert!(again.code == 1 && again.err.contains("only what waits or is held can be dropped"), "{again:?}");
+    // Who thinks better of it sends it all the same.
+    system.run(&["deliveries", "resend", &id]).good();
     let released = web.asked();
     assert_eq!((&*released.line, key(&released)), ("POST /hold HTTP/1.1", key(&first[0])));
     deliveries(&system, are("sent", 2)).await;

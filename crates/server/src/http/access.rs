@@ -227,6 +227,7 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/api/v1/deliveries", From(Viewer)),
     ("GET", "/api/v1/deliveries/{id}", From(Viewer)),
     ("GET", "/api/v1/deliveries/{id}/logs", From(Viewer)),
+    ("POST", "/api/v1/deliveries/{id}/drop", From(Op)),
     ("POST", "/api/v1/deliveries/{id}/resend", From(Op)),
     ("POST", "/api/v1/dags/{dag_id}/alerts/test", From(User)),
     ("GET", "/api/v1/pause", From(Viewer)),

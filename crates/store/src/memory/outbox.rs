@@ -152,15 +152,34 @@ impl Tables {
 
     pub(super) fn resend_delivery(&mut self, id: DeliveryId, now: Timestamp) -> bool {
         use DeliveryState::{Failed, Held, Undeliverable};
-        let ended = |row: &DeliveryListing| matches!(row.state, Failed | Undeliverable | Held);
+        self.change_delivery(id, now, &[Failed, Undeliverable, Held], |row| {
+            (row.state, row.next_at) = (DeliveryState::Pending, now);
+        })
+    }
+
+    pub(super) fn drop_delivery(&mut self, id: DeliveryId, why: &str, now: Timestamp) -> bool {
+        use DeliveryState::{Failed, Held, Pending};
+        self.change_delivery(id, now, &[Pending, Held], |row| {
+            (row.state, row.last_error) = (Failed, Some(why.to_owned()));
+        })
+    }
+
+    /// Changes a delivery in one of these states, and all that it tells of; what another tells of is by itself from now on.
+    fn change_delivery(
+        &mut self,
+        id: DeliveryId,
+        now: Timestamp,
+        states: &[DeliveryState],
+        change: impl Fn(&mut DeliveryListing),
+    ) -> bool {
         let mut changed = false;
         for row in self.deliveries.values_mut().filter(|row| row.row.id == id || row.digest == Some(id)) {
-            if ended(row) {
+            if states.contains(&row.state) {
                 if row.row.id == id && row.digest != Some(id) {
                     row.digest = None;
                 }
-                row.state = DeliveryState::Pending;
-                (row.next_at, row.changed_at) = (now, now);
+                change(row);
+                row.changed_at = now;
                 changed = true;
             }
         }

@@ -384,4 +384,16 @@ impl Records for MemoryStore {
         let changed = tables.resend_delivery(id, now);
         self.changed(tables, changed, RecordKind::Delivery, audit)
     }
+
+    async fn drop_delivery(
+        &self,
+        id: DeliveryId,
+        why: &str,
+        now: Timestamp,
+        audit: &AuditRow,
+    ) -> Result<bool, Error> {
+        let mut tables = self.tables();
+        let changed = tables.drop_delivery(id, why, now);
+        self.changed(tables, changed, RecordKind::Delivery, audit)
+    }
 }

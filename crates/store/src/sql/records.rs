@@ -350,6 +350,16 @@ impl Records for SqlStore {
     async fn resend_delivery(&self, id: DeliveryId, now: Timestamp, audit: &AuditRow) -> Result<bool, Error> {
         self.change(delivery::resend(id, now), RecordKind::Delivery, audit).await
     }
+
+    async fn drop_delivery(
+        &self,
+        id: DeliveryId,
+        why: &str,
+        now: Timestamp,
+        audit: &AuditRow,
+    ) -> Result<bool, Error> {
+        self.change(delivery::drop(id, why, now), RecordKind::Delivery, audit).await
+    }
 }
 
 impl SqlStore {

@@ -64,6 +64,7 @@ on_every_store! {
     lists::a_page_counts_no_further_than_asked,
     outbox::a_delivery_is_claimed_once_and_ends,
     outbox::what_is_on_its_way_for_too_long_is_sent_again,
+    outbox::what_waits_or_is_held_can_be_dropped,
     outbox::what_is_in_doubt_is_held_where_it_says_so_until_somebody_sends_it,
     outbox::what_is_more_than_a_burst_is_told_in_one_when_its_time_has_come,
     outbox::a_digest_ends_for_all_it_tells_of,

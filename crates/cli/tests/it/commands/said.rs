@@ -37,7 +37,7 @@ async fn started() -> System {
 async fn which_copy_of_a_mapped_task_is_meant_has_to_be_said() {
     let system = started().await;
     assert_eq!(system.run(&["dags", "trigger", "mapped", "--run-id", "one", "--wait"]).code, 1);
-    for verb in ["logs", "explain", "pause", "continue", "stop"] {
+    for verb in ["logs", "explain", "rendered", "pause", "continue", "stop"] {
         let done = system.run(&["tasks", verb, "mapped", "one", "each"]);
         assert!(done.code == 3 && done.err.contains("--map-index"), "{verb}: {done:?}");
         assert!(done.err.contains("3 copies"), "{verb}: {done:?}");
@@ -46,6 +46,10 @@ async fn which_copy_of_a_mapped_task_is_meant_has_to_be_said() {
     assert!(value.code == 3 && value.err.contains("--map-index"), "{value:?}");
     let log = system.run(&["tasks", "logs", "mapped", "one", "each", "--map-index", "1"]).good();
     assert!(log.contains("Z b\n"), "{log}");
+    let rendered = ["tasks", "rendered", "mapped", "one", "each", "--map-index", "1"];
+    assert_eq!(system.run(&rendered).good(), "bash_command: echo b\n");
+    let rendered = system.run(&[&rendered[..], &["-o", "json"]].concat()).json();
+    assert_eq!(rendered, serde_json::json!({"bash_command": "echo b"}));
     let failed = system.run(&["xcoms", "get", "mapped", "one", "each", "--map-index", "2"]);
     assert!(failed.err.contains("has left no XCom `return_value`: it is failed"), "{failed:?}");
     let late = system.run(&["tasks", "logs", "mapped", "one", "each", "--map-index", "1", "--try", "9"]);

@@ -25,6 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(get_delivery))
         .routes(routes!(get_log))
         .routes(routes!(resend_delivery))
+        .routes(routes!(drop_delivery))
         .routes(routes!(test_alerts))
 }
 
@@ -205,6 +206,24 @@ async fn resend_delivery(call: Call, Path(id): Path<i64>) -> Result<StatusCode, 
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Error::conflict(format!(
             "delivery {id} is {}: only what failed, was undeliverable or is held can be sent anew",
+            listing.state
+        ))),
+    }
+}
+
+/// Sends what waits or is held no more.
+#[utoipa::path(
+    post, path = "/api/v1/deliveries/{id}/drop", tag = "Deliveries", responses((status = 204), Writes),
+)]
+async fn drop_delivery(call: Call, Path(id): Path<i64>) -> Result<StatusCode, Error> {
+    let listing = find(&call, id).await?;
+    let mut audit = call.audit("drop_delivery", json!({ "delivery": id }));
+    (audit.dag, audit.run) = (Some(listing.row.dag.dag_id), listing.row.run);
+    let why = format!("dropped by {}", audit.user);
+    match call.store().drop_delivery(DeliveryId(id), &why, now(), &audit).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(Error::conflict(format!(
+            "delivery {id} is {}: only what waits or is held can be dropped",
             listing.state
         ))),
     }

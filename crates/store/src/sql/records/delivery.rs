@@ -191,9 +191,22 @@ pub(super) async fn end_doubt(
 /// What a digest told of leaves it when it is sent by itself.
 pub(super) fn resend(id: DeliveryId, now: Timestamp) -> Sql {
     let mut sql = Sql::new("UPDATE delivery SET state = 'pending', next_at = ").with(now);
+    singly(&mut sql, id, now);
+    sql.push(" AND state IN ('failed', 'undeliverable', 'held')");
+    sql
+}
+
+/// The same when it is not to be sent.
+pub(super) fn drop(id: DeliveryId, why: &str, now: Timestamp) -> Sql {
+    let mut sql = Sql::new("UPDATE delivery SET state = 'failed', last_error = ").with(why);
+    singly(&mut sql, id, now);
+    sql.push(" AND state IN ('pending', 'held')");
+    sql
+}
+
+/// Adds: this, or all that it tells of; what another tells of is by itself from now on.
+fn singly(sql: &mut Sql, id: DeliveryId, now: Timestamp) {
     sql.push(", changed_at = ").arg(now);
     sql.push(", digest = CASE WHEN digest <> id AND id = ").arg(id.0).push(" THEN NULL ELSE digest END");
     sql.push(" WHERE (id = ").arg(id.0).push(" OR digest = ").arg(id.0).push(")");
-    sql.push(" AND state IN ('failed', 'undeliverable', 'held')");
-    sql
 }

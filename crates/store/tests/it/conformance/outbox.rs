@@ -83,6 +83,33 @@ pub async fn a_delivery_is_claimed_once_and_ends(on: TestStore) {
     assert_eq!(claim(&on, at(99), 10).await, []);
 }
 
+pub async fn what_waits_or_is_held_can_be_dropped(on: TestStore) {
+    three(&on).await;
+    let store = &on.store;
+    let claimed = claim(&on, at(2), 1).await;
+    assert_eq!(ids(&claimed), [1]);
+    let drop = async |id: i64| {
+        store.drop_delivery(DeliveryId(id), "dropped by ada", at(9), &rows::audit("drop")).await.unwrap()
+    };
+    // What is on its way may be there already.
+    assert!(!drop(1).await);
+    assert!(
+        store.finish_delivery(DeliveryId(1), 1, &DeliveryEnd::Held("in doubt".into()), at(3)).await.unwrap()
+    );
+    assert!(drop(1).await && drop(2).await);
+    assert!(!drop(1).await, "it is dropped");
+    assert!(!drop(99).await);
+    assert_eq!(ids(&claim(&on, at(99), 10).await), [3]);
+    let query = DeliveryQuery { states: vec![DeliveryState::Failed], ..DeliveryQuery::default() };
+    let failed = store.deliveries(&query).await.unwrap().rows;
+    assert!(
+        failed.len() == 2 && failed.iter().all(|row| row.last_error.as_deref() == Some("dropped by ada"))
+    );
+    // Whoever dropped it may think better of it.
+    assert!(store.resend_delivery(DeliveryId(2), at(100), &rows::audit("resend")).await.unwrap());
+    assert_eq!(ids(&claim(&on, at(100), 10).await), [2]);
+}
+
 pub async fn what_is_on_its_way_for_too_long_is_sent_again(on: TestStore) {
     three(&on).await;
     let store = &on.store;
