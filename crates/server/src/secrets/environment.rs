@@ -159,25 +159,25 @@ fn from_uri(conn_id: &str, uri: &str) -> Result<Connection, Fault> {
             None => (None, None),
         };
     let (host, port) = host_and_port(address)?;
-    let host = host.map(|host| match protocol {
-        Some(protocol) => format!("{protocol}://{host}"),
-        None => host,
-    });
-    let decoded = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(unquote);
+    let host = match protocol {
+        Some(protocol) if !host.is_empty() => format!("{protocol}://{host}"),
+        Some(_) | None => host,
+    };
     Ok(Connection {
         conn_id: conn_id.to_owned(),
         conn_type: normal_type(&conn_type.to_lowercase()),
-        host,
+        host: Some(host),
         port,
-        schema: decoded(Some(schema)),
-        login: decoded(login),
-        password: decoded(password),
+        // What a URI can have and has not is empty there, so that templates write nothing for it.
+        schema: Some(unquote(schema)),
+        login: login.map(unquote),
+        password: password.map(unquote),
         extra: query.map_or(Ok(Map::new()), extra_of_query)?,
         description: None,
     })
 }
 
-fn host_and_port(address: &str) -> Result<(Option<String>, Option<u16>), Fault> {
+fn host_and_port(address: &str) -> Result<(String, Option<u16>), Fault> {
     let (host, port) = match address.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = rest.split_once(']').ok_or(Fault::Bracket)?;
@@ -190,7 +190,7 @@ fn host_and_port(address: &str) -> Result<(Option<String>, Option<u16>), Fault> 
     let decoded = unquote(host);
     // Python's `hostname` is in lower case; a path in a host's place (a socket, a file) is left as it is.
     let host = if decoded.contains('/') { decoded } else { unquote(&host.to_lowercase()) };
-    Ok((Some(host).filter(|host| !host.is_empty()), port))
+    Ok((host, port))
 }
 
 fn extra_of_query(query: &str) -> Result<Map<String, Value>, Fault> {
@@ -263,7 +263,25 @@ mod tests {
         let connection = found("google-cloud-platform://?__extra__=%7B%22project%22%3A%20%22p%22%7D");
         assert_eq!(connection.conn_type, "google_cloud_platform");
         assert_eq!(Value::Object(connection.extra), json!({"project": "p"}));
-        assert_eq!(connection.host, None);
+        assert_eq!(connection.host.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn what_a_uri_has_not_is_empty_as_in_airflow() {
+        let parts = |text: &str| {
+            let Connection { host, schema, login, password, .. } = found(text);
+            [host, schema, login, password].map(|part| part.unwrap_or_else(|| "none".into()))
+        };
+        for (uri, expected) in [
+            ("http://h", ["h", "", "none", "none"]),
+            ("http://u@h/", ["h", "", "u", "none"]),
+            ("http://u:@h", ["h", "", "u", ""]),
+            ("http://:p@h", ["h", "", "", "p"]),
+            ("http://@:80", ["", "", "", "none"]),
+            ("sqlite:///x.db", ["", "x.db", "none", "none"]),
+        ] {
+            assert_eq!(parts(uri), expected, "{uri}");
+        }
     }
 
     #[test]
