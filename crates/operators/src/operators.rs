@@ -1,6 +1,7 @@
 //! The operators, one module each.
 
 mod bash;
+mod between;
 mod branch;
 mod connection;
 mod dag_run;
@@ -48,6 +49,7 @@ pub(crate) const ALL: &[Entry] = &[
     branch::BRANCH,
     branch::SHORT_CIRCUIT,
     weekday::BRANCH,
+    between::BRANCH,
     dag_run::LATEST_ONLY,
     dag_run::TRIGGER,
     script::ENTRY,

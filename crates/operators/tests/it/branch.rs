@@ -147,6 +147,26 @@ fn the_day_of_the_week_says_which_tasks_are_followed() {
 }
 
 #[test]
+fn a_span_of_time_says_which_tasks_are_followed() {
+    let branch = |lower: Value, upper: Value| {
+        let args = json!({
+            "target_lower": lower,
+            "target_upper": upper,
+            "use_task_logical_date": true,
+            "follow_task_ids_if_true": "left",
+            "follow_task_ids_if_false": ["right"],
+        });
+        run_native(prepare(&order("BranchDateTimeOperator", args), &World::default()).unwrap()).outcome.branch
+    };
+    // The run's logical date is 2026-01-31 06:00.
+    assert_eq!(branch(json!("05:00"), json!("06:30")), follow(&["left"]));
+    assert_eq!(branch(json!("07:00"), Value::Null), follow(&["right"]));
+    let neither = json!({"follow_task_ids_if_true": "a", "follow_task_ids_if_false": "b"});
+    let error = catalog::check("branch_datetime", neither.as_object().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("`target_lower` is there, or `target_upper` is"), "{error}");
+}
+
+#[test]
 fn a_day_of_the_week_is_waited_for_until_the_timeout() {
     let wait = |days: Value, more: Value| {
         let mut args = json!({"week_day": days, "poke_interval": 0.01, "timeout": 0.05});
