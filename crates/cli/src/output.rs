@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::failure::{Exit, Failure};
 
@@ -233,13 +233,19 @@ pub fn read(path: &Path) -> Result<String> {
     }
 }
 
-/// Writes a file, or prints it where its name is `-`.
-pub fn write(path: &Path, text: &str) -> Result<()> {
+/// Writes all of one kind, by name, into a JSON file, or prints them where its name is `-`; `secret` names what is left out.
+pub fn export_all(path: &Path, kind: &str, all: &Map<String, Value>, secret: &[String]) -> Result<()> {
+    let text = serde_json::to_string_pretty(all)?;
     match path.as_os_str() == "-" {
-        true => print(text),
+        true => print(&text)?,
         false => std::fs::write(path, format!("{text}\n"))
-            .with_context(|| format!("can't write {}", path.display())),
+            .with_context(|| format!("can't write {}", path.display()))?,
     }
+    eprintln!("{} {kind} are exported", all.len());
+    if !secret.is_empty() {
+        eprintln!("the server shows these to nobody, so that they are left out: {}", secret.join(", "));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

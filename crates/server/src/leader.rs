@@ -451,7 +451,7 @@ impl Leader {
                     }
                 }
                 Effect::Send { worker, incarnation, message: ToWorker::Assign(attempt) }
-                    if self.held_back.keeps(&self.engine, &(worker.clone(), incarnation, attempt)) => {}
+                    if self.held_back.keeps(&self.engine, &(worker.clone(), incarnation, attempt), Instant::now()) => {}
                 Effect::Send { worker, incarnation, message } => {
                     messages.entry((worker, incarnation)).or_default().push(message);
                 }
@@ -460,7 +460,7 @@ impl Leader {
                 }
             }
         }
-        for (worker, incarnation, attempt) in self.held_back.released(&self.engine) {
+        for (worker, incarnation, attempt) in self.held_back.released(&self.engine, Instant::now()) {
             messages.entry((worker, incarnation)).or_default().push(ToWorker::Assign(attempt));
         }
         for ((worker, incarnation), messages) in messages {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Ask, Limit, Session};
 use crate::{
     failure::{Exit, Failure},
-    output::{Columns, read, write},
+    output::{Columns, export_all, read},
 };
 
 const PATH: [&str; 2] = ["v2", "pools"];
@@ -88,7 +88,7 @@ impl Ask for Command {
             Self::List { limit } => {
                 format.list(&client.list(&PATH, &[], "pools", limit.rows()).await?, POOLS)
             }
-            Self::Get { name } => format.show(&client.get(&["v2", "pools", &name]).await?, POOLS),
+            Self::Get { name } => format.show(&client.get(&[PATH[0], PATH[1], &name]).await?, POOLS),
             Self::Set { name, slots, rate, description, include_deferred } => {
                 let mut body = json!({ "name": &name, "slots": slots });
                 if let Some(rate) = rate {
@@ -108,12 +108,10 @@ impl Ask for Command {
             Self::Export { file } => {
                 let pools = client.list(&PATH, &[], "pools", None).await?.into_iter();
                 let pools: Map<String, Value> = pools.filter_map(exported).collect();
-                write(&file, &serde_json::to_string_pretty(&pools)?)?;
-                eprintln!("{} pools are exported", pools.len());
-                Ok(())
+                export_all(&file, "pools", &pools, &[])
             }
             Self::Delete { name } => {
-                client.delete(&["v2", "pools", &name]).await?;
+                client.delete(&[PATH[0], PATH[1], &name]).await?;
                 eprintln!("`{name}` is deleted");
                 Ok(())
             }
@@ -135,8 +133,7 @@ async fn import(session: &Session, file: &Path) -> Result<()> {
     let wrong = |why: String| Failure::new(Exit::Usage, format!("{}: {why}", file.display()));
     let pools: Map<String, Value> = serde_json::from_str(&read(file)?)
         .map_err(|error| wrong(format!("no JSON object of pools: {error}")))?;
-    let known = |pool: &Value| pool["slots"].is_i64() && pool.as_object().is_some();
-    if let Some((name, _)) = pools.iter().find(|(_, pool)| !known(pool)) {
+    if let Some((name, _)) = pools.iter().find(|(_, pool)| !pool["slots"].is_i64()) {
         return Err(wrong(format!("`{name}` has to be an object with `slots`, a whole number")).into());
     }
     for (name, pool) in &pools {

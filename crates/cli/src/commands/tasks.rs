@@ -224,7 +224,8 @@ impl Ask for Command {
             Self::Logs(args) => logs::logs(session, args).await,
             Self::Explain { ti } => explain(session, &ti).await,
             Self::Rendered { ti } => {
-                let mut shown = client.call(Method::GET, &ti.path(), &ti.query(), None).await?;
+                let copy = ti.map_index.unwrap_or(-1).to_string();
+                let mut shown = client.get(&[&ti.path()[..], &[&copy]].concat()).await?;
                 let fields = shown["rendered_fields"].take();
                 match (session.is_for_programs(), fields.as_object()) {
                     (false, Some(fields)) if fields.is_empty() => {

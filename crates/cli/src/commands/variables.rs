@@ -9,7 +9,7 @@ use updraft_server::secrets::variables_in;
 use super::{Ask, Limit, Session};
 use crate::{
     failure::{Exit, Failure},
-    output::{Columns, MASK, print, read, write},
+    output::{Columns, MASK, export_all, print, read},
 };
 
 /// What can be done with variables.
@@ -188,11 +188,5 @@ async fn export(session: &Session, file: &Path) -> Result<()> {
         };
         exported.insert(key, value);
     }
-    let text = serde_json::to_string_pretty(&exported)?;
-    write(file, &text)?;
-    eprintln!("{} variables are exported", exported.len());
-    if !secret.is_empty() {
-        eprintln!("the server shows these to nobody, so that they are left out: {}", secret.join(", "));
-    }
-    Ok(())
+    export_all(file, "variables", &exported, &secret)
 }

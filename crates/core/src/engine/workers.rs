@@ -363,7 +363,8 @@ impl Engine {
     }
 
     /// Whether this attempt is the one that its task instance waits for, and this worker has it.
-    pub(super) fn is_current(&self, id: &WorkerId, attempt: AttemptId) -> bool {
+    /// Whether a worker is still to make an attempt: it was given it, and neither has been ended or given away since.
+    pub fn is_current(&self, id: &WorkerId, attempt: AttemptId) -> bool {
         self.ti(attempt.ti).is_some_and(|ti| {
             ti.try_number == attempt.try_number
                 && ti.state.assignment().is_some_and(|a| a.worker == *id && a.lease == attempt.lease)

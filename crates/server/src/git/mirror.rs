@@ -66,6 +66,11 @@ pub struct Present {
 }
 
 impl Present {
+    /// Asks for nobody to bring back what is missed.
+    pub(crate) fn of(checkouts: Checkouts) -> Self {
+        Self { checkouts, missed: Arc::default() }
+    }
+
     /// Whether a file is of a commit that has its files here no more. They are brought back then, where a run needs them.
     pub(crate) fn misses(&self, file: &Path) -> bool {
         let Some((commit, _)) = self.checkouts.place_of(file) else { return false };
@@ -87,7 +92,7 @@ impl Mirror {
 
     /// Which commits have their files here.
     pub fn present(&self) -> Present {
-        Present { checkouts: self.settings.checkouts.clone(), missed: self.missed.clone() }
+        Present { missed: self.missed.clone(), ..Present::of(self.settings.checkouts.clone()) }
     }
 
     /// Has it look soon.

@@ -9,30 +9,28 @@ use updraft_server::secrets::connections_in;
 use super::{PATH, Session, body_of};
 use crate::{
     failure::{Exit, Failure},
-    output::{MASK, write},
+    output::{MASK, export_all},
 };
 
 pub async fn import(session: &Session, file: &Path, overwrite: bool) -> Result<()> {
     let found = connections_in(file).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-    let there = session.client.list(&PATH, &[], "connections", None).await?;
+    let there = match overwrite {
+        true => Vec::new(),
+        false => session.client.list(&PATH, &[], "connections", None).await?,
+    };
     let there: BTreeSet<&str> = there.iter().filter_map(|row| row["connection_id"].as_str()).collect();
     let (mut made, mut changed, mut left) = (0, 0, Vec::new());
     for connection in found {
         let conn_id = connection.conn_id.as_str();
-        let is_there = there.contains(conn_id);
-        if is_there && !overwrite {
+        if there.contains(conn_id) {
             left.push(connection.conn_id);
             continue;
         }
-        let body = body_of(&connection)?;
-        let done = match is_there {
-            true => session.client.patch(&[PATH[0], PATH[1], conn_id], body.into()).await,
-            false => session.client.post(&PATH, body.into()).await,
-        };
-        done.with_context(|| {
-            format!("the connection `{conn_id}`; of those before it {made} were made and {changed} changed")
-        })?;
-        *(if is_there { &mut changed } else { &mut made }) += 1;
+        let was_there =
+            session.client.put(&PATH, conn_id, body_of(&connection)?.into()).await.with_context(|| {
+                format!("the connection `{conn_id}`; of those before it {made} were made and {changed} changed")
+            })?;
+        *(if was_there { &mut changed } else { &mut made }) += 1;
     }
     eprintln!("{made} made, {changed} changed");
     if !left.is_empty() {
@@ -62,11 +60,5 @@ pub async fn export(session: &Session, file: &Path) -> Result<()> {
         let fields = FIELDS.into_iter().map(|field| (field.to_owned(), connection[field].take()));
         exported.insert(conn_id, Value::Object(fields.collect()));
     }
-    let text = serde_json::to_string_pretty(&exported)?;
-    write(file, &text)?;
-    eprintln!("{} connections are exported", exported.len());
-    if !secret.is_empty() {
-        eprintln!("the server shows these to nobody, so that they are left out: {}", secret.join(", "));
-    }
-    Ok(())
+    export_all(file, "connections", &exported, &secret)
 }

@@ -234,7 +234,7 @@ async fn what_a_run_is_given_is_among_its_params_whether_its_dag_names_it_or_not
 async fn a_heartbeat_is_answered_amid_a_long_order() {
     let text = "x".repeat(6 << 20);
     let task = json!({"operator": "bash", "bash_command": "ls", "env": {"TEXT": &text}});
-    let dag = json!({"big": {"schedule": null, "start_date": "2026-01-01", "tasks": {"t": task}}});
+    let dag = json!({"big": {"schedule": null, "is_paused_upon_creation": false, "tasks": {"t": task}}});
     let server = Server::with_dags(&dag.to_string()).await;
     let mut worker = Worker::join(&server).await;
     server.trigger("big", "r").await;
