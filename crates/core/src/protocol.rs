@@ -1,6 +1,7 @@
 //! What servers and workers say to each other. Control goes over one WebSocket as JSON, one message a
 //! frame; what can be large (logs that are not short, values, XComs) goes over HTTP beside it.
 
+mod pieces;
 mod shown;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
@@ -9,7 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::shown::{RunFound, RunShown, TaskShown};
+pub use self::{
+    pieces::{Piece, Pieces, TooLong},
+    shown::{RunFound, RunShown, TaskShown},
+};
 use crate::{
     Asset, AssetEvent, AttemptId, Callback, CallbackOn, DagId, DeliveryId, GroupId, Incarnation, MapIndex,
     Namespace, RunId, RunState, TaskId, TiStateName, WorkerId,
@@ -21,7 +25,8 @@ use crate::{
 /// The version of this protocol. A server refuses a worker that speaks another, and says so.
 pub const VERSION: u32 = 1;
 
-/// A message with a list that is longer than this, in bytes, is cut into several. One item may be longer.
+/// A message with a list that is longer than this, in bytes, is cut into several, and one that is so by itself into
+/// pieces.
 pub const MESSAGE_BYTES: usize = 64 * 1024;
 
 /// Longer messages, in bytes, are not taken: more than a DAG file may have, of which one task's arguments may
@@ -72,6 +77,8 @@ pub enum FromWorker {
         /// What became of it.
         outcome: CallOutcome,
     },
+    /// A part of a longer message, for who knows of that.
+    Piece(Piece),
 }
 
 /// More of a log, in bytes, is sent by HTTP. It is little enough for no heartbeat to wait behind it.
@@ -101,6 +108,9 @@ pub enum FromServer {
         /// outlives servers and their settings.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         offer: Option<Offer>,
+        /// Whether it knows of [`FromWorker::Piece`]: a worker may be newer than its server.
+        #[serde(default)]
+        pieces: bool,
     },
     /// The worker can't be taken; why, and what to do.
     Refused(String),
@@ -131,19 +141,9 @@ pub enum FromServer {
     Finish,
     /// Still there.
     Heartbeat,
-    /// A part of a message that is longer than [`MESSAGE_BYTES`]. Its pieces come one after the other; what comes between
-    /// them stands for itself, so that no heartbeat waits for all of them.
-    Piece {
-        /// So much of the message's JSON.
-        text: String,
-        /// Whether this ends it.
-        is_last: bool,
-    },
+    /// A part of a longer message, for who knows of that.
+    Piece(Piece),
 }
-
-/// So much of a message, in bytes, is in a piece: even where each letter has to be escaped the piece is no longer than
-/// [`MESSAGE_BYTES`].
-pub const PIECE_BYTES: usize = 28 * 1024;
 
 /// A function of a DAG's author that a worker is to call about a run that is over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

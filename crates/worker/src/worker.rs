@@ -352,7 +352,7 @@ impl Worker {
                 said = connection.receive() => match said {
                     None => return Over::Disconnected,
                     Some(FromServer::Refused(why)) => return Over::Refused(why),
-                    Some(FromServer::Welcome { lease_ms, offer }) => {
+                    Some(FromServer::Welcome { lease_ms, offer, .. }) => {
                         self.lease.granted(Duration::from_millis(lease_ms));
                         self.config.offer = offer.unwrap_or_else(|| self.config.offer.clone());
                         info!(slots = self.config.offer.slots, "the server has taken this worker");
@@ -526,7 +526,7 @@ impl Worker {
             // It does so already, or is to go.
             FromServer::Drain | FromServer::Finish | FromServer::Resume => {}
             // Put together before.
-            FromServer::Piece { .. } => {}
+            FromServer::Piece(_) => {}
             FromServer::Welcome { .. } | FromServer::Refused(_) | FromServer::Rejoin => {}
         }
         Vec::new()

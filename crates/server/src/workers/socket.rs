@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use updraft_core::{
     AttemptId, Incarnation, WorkerId,
     input::WorkerEvent,
-    protocol::{FromServer, FromWorker, LogEnd, MESSAGE_BYTES, PIECE_BYTES, VERSION, log_path},
+    protocol::{FromServer, FromWorker, LogEnd, MESSAGE_BYTES, Piece, Pieces, VERSION, log_path},
 };
 
 use super::{About, NotAdded, Workers, api::log_of, ends};
@@ -28,7 +28,8 @@ const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// Serves a worker's connection until it breaks.
 pub(crate) async fn serve(mut socket: WebSocket, shared: Arc<Shared>, joining: Joining) {
     let workers = &shared.workers;
-    let hello = match tokio::time::timeout(HELLO_WITHIN, receive(&mut socket)).await {
+    let mut come = Pieces::default();
+    let hello = match tokio::time::timeout(HELLO_WITHIN, receive(&mut socket, &mut come)).await {
         Ok(Some(hello)) => hello,
         Ok(None) | Err(_) => return,
     };
@@ -44,7 +45,7 @@ pub(crate) async fn serve(mut socket: WebSocket, shared: Arc<Shared>, joining: J
         );
         return refuse(&mut socket, message).await;
     }
-    if &*worker == Workers::KEEPER && joining != Joining::Own {
+    if Workers::is_keeper(&worker) && joining != Joining::Own {
         let message =
             format!("the name `{worker}` is that of the server's own worker: join under another (--name)");
         return refuse(&mut socket, message).await;
@@ -68,7 +69,7 @@ pub(crate) async fn serve(mut socket: WebSocket, shared: Arc<Shared>, joining: J
     };
     info!(%worker, pid, "a worker connected");
     let lease_ms = shared.config.lease.as_millis() as u64;
-    let welcome = FromServer::Welcome { lease_ms, offer: workers.offer(&worker) };
+    let welcome = FromServer::Welcome { lease_ms, offer: workers.offer(&worker), pieces: true };
     if send(&mut socket, &welcome).await {
         let logs = (joining != Joining::Own).then(HashMap::new);
         let joining = &joining;
@@ -81,6 +82,7 @@ pub(crate) async fn serve(mut socket: WebSocket, shared: Arc<Shared>, joining: J
             joining,
             number,
             logs,
+            come,
             in_pieces: pieces,
             left: VecDeque::new(),
             behind: FuturesOrdered::new(),
@@ -105,6 +107,8 @@ struct Conversation<'a> {
     /// Where the logs of the attempts are that this worker was ordered to make and whose ends are not in the store; `None`
     /// where it writes them itself.
     logs: Option<HashMap<AttemptId, LogName>>,
+    /// What has come of a message that comes in pieces.
+    come: Pieces,
     /// Whether it takes long messages in pieces.
     in_pieces: bool,
     /// What is to be sent before the next message.
@@ -130,7 +134,7 @@ impl Conversation<'_> {
                 // Between two pieces there is time for what the worker says.
                 () = std::future::ready(()), if !self.left.is_empty() => self.send_next().await,
                 Some(events) = self.behind.next(), if !self.behind.is_empty() => self.pass_on(events).await,
-                said = receive(&mut self.socket) => match said {
+                said = receive(&mut self.socket, &mut self.come) => match said {
                     Some(FromWorker::Events(events)) if self.behind.is_empty() => self.pass_on(events).await,
                     Some(FromWorker::Events(events)) => self.pass_on_behind(Vec::new(), events).await,
                     Some(FromWorker::Ended { logs, events }) => self.pass_on_behind(logs, events).await,
@@ -142,7 +146,7 @@ impl Conversation<'_> {
                         warn!(worker = %self.worker, "a worker said hello twice; closing its connection");
                         false
                     }
-                    None => false,
+                    Some(FromWorker::Piece(_)) | None => false,
                 },
             };
         }
@@ -259,65 +263,37 @@ fn cut(message: &FromServer, in_pieces: bool) -> VecDeque<String> {
             let halves = [some, others].into_iter();
             halves.flat_map(|orders| cut(&FromServer::Assign(orders.to_vec()), in_pieces)).collect()
         }
-        _ if in_pieces => {
-            let mut left = &*text;
-            let mut pieces = VecDeque::new();
-            while !left.is_empty() {
-                let (piece, rest) = left.split_at(left.floor_char_boundary(PIECE_BYTES));
-                left = rest;
-                let piece = FromServer::Piece { text: piece.to_owned(), is_last: rest.is_empty() };
-                pieces.extend(cut(&piece, false));
-            }
-            pieces
-        }
+        _ if in_pieces => Piece::cut(&text).flat_map(|piece| cut(&FromServer::Piece(piece), false)).collect(),
         _ => [text].into(),
     }
 }
 
 /// The next message; `None` where the connection is over or what came is no message.
-async fn receive(socket: &mut WebSocket) -> Option<FromWorker> {
+async fn receive(socket: &mut WebSocket, come: &mut Pieces) -> Option<FromWorker> {
     loop {
-        return match socket.recv().await?.ok()? {
-            Message::Text(text) => match serde_json::from_str(&text) {
-                Ok(message) => Some(message),
+        match socket.recv().await?.ok()? {
+            Message::Text(text) => match take(&text, come) {
+                Ok(Some(message)) => return Some(message),
+                Ok(None) => {}
                 Err(error) => {
-                    warn!(%error, "a worker sent what is no message; closing its connection");
-                    None
+                    warn!(error, "a worker sent what is no message; closing its connection");
+                    return None;
                 }
             },
-            Message::Close(_) => None,
-            Message::Ping(_) | Message::Pong(_) => continue,
-            Message::Binary(_) => None,
-        };
+            Message::Ping(_) | Message::Pong(_) => {}
+            Message::Close(_) | Message::Binary(_) => return None,
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-    use updraft_core::protocol::FromServer;
-
-    use super::*;
-
-    #[test]
-    fn a_long_message_is_cut_into_pieces_that_make_it_again() {
-        let refused = FromServer::Refused("\"\\é\n".repeat(100_000));
-        let pieces = cut(&refused, true);
-        assert!(
-            pieces.len() > 20 && pieces.iter().all(|piece| piece.len() <= MESSAGE_BYTES),
-            "{}",
-            pieces.len()
-        );
-        let mut whole = String::new();
-        for (index, piece) in pieces.iter().enumerate() {
-            let FromServer::Piece { text, is_last } = serde_json::from_str(piece).unwrap() else {
-                panic!("no piece: {piece}")
-            };
-            whole.push_str(&text);
-            assert_eq!(is_last, index == pieces.len() - 1);
+/// A message, where this is one or the last piece of one.
+fn take(text: &str, come: &mut Pieces) -> Result<Option<FromWorker>, String> {
+    let read = |text: &str| serde_json::from_str(text).map_err(|error| error.to_string());
+    match read(text)? {
+        FromWorker::Piece(piece) => {
+            let whole = come.take(piece).map_err(|error| error.to_string())?;
+            whole.map(|text| read(&text)).transpose()
         }
-        assert_eq!(serde_json::from_str::<FromServer>(&whole).unwrap(), refused);
-        assert_eq!(cut(&refused, false).len(), 1);
-        assert_eq!(cut(&FromServer::Heartbeat, true), [json!("heartbeat").to_string()]);
+        message => Ok(Some(message)),
     }
 }

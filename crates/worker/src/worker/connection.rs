@@ -18,7 +18,7 @@ use tokio_tungstenite::{
 use tracing::warn;
 use updraft_core::{
     input::WorkerEvent,
-    protocol::{FromServer, FromWorker, LONGEST_MESSAGE_BYTES, LogEnd, MESSAGE_BYTES},
+    protocol::{FromServer, FromWorker, LONGEST_MESSAGE_BYTES, LogEnd, MESSAGE_BYTES, Piece, Pieces},
 };
 
 use super::{
@@ -56,7 +56,9 @@ impl From<Happened> for Told {
 pub(super) struct Connection {
     socket: WebSocketStream<Upgraded>,
     /// What has come of a message that comes in pieces.
-    pieces: String,
+    pieces: Pieces,
+    /// Whether the server takes long messages in pieces.
+    in_pieces: bool,
 }
 
 /// Why there is no connection.
@@ -114,17 +116,14 @@ impl Connection {
             .max_frame_size(Some(LONGEST_MESSAGE_BYTES));
         let stream = response.upgrade().await?;
         let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(limits)).await;
-        Ok(Self { socket, pieces: String::new() })
+        Ok(Self { socket, pieces: Pieces::default(), in_pieces: false })
     }
 
     /// Says something. `false` where the connection is broken.
     pub async fn send(&mut self, message: &FromWorker) -> bool {
-        match serde_json::to_string(message) {
-            Ok(text) => self.socket.send(Message::Text(text.into())).await.is_ok(),
-            Err(error) => {
-                warn!(%error, "a message can't be written as JSON");
-                true
-            }
+        match written(message) {
+            Some(text) => self.send_text(text).await,
+            None => true,
         }
     }
 
@@ -132,17 +131,23 @@ impl Connection {
     pub async fn tell(&mut self, told: Vec<Told>) -> bool {
         let mut left = vec![told];
         while let Some(mut told) = left.pop() {
-            let text = match serde_json::to_string(&message(&told)) {
-                Ok(text) => text,
-                Err(error) => {
-                    warn!(%error, "a message can't be written as JSON");
-                    continue;
-                }
-            };
+            let Some(text) = written(&message(&told)) else { continue };
             if text.len() > MESSAGE_BYTES && told.len() > 1 {
                 left.push(told.split_off(told.len() / 2));
                 left.push(told);
-            } else if self.socket.send(Message::Text(text.into())).await.is_err() {
+            } else if !self.send_text(text).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn send_text(&mut self, text: String) -> bool {
+        if text.len() <= MESSAGE_BYTES || !self.in_pieces {
+            return self.socket.send(Message::Text(text.into())).await.is_ok();
+        }
+        for piece in Piece::cut(&text).filter_map(|piece| written(&FromWorker::Piece(piece))) {
+            if self.socket.send(Message::Text(piece.into())).await.is_err() {
                 return false;
             }
         }
@@ -168,24 +173,31 @@ impl Connection {
     }
 
     /// A message, where this is one or the last piece of one.
-    fn take(&mut self, text: &str) -> Result<Option<FromServer>, serde_json::Error> {
-        let (text, is_last) = match serde_json::from_str(text)? {
-            FromServer::Piece { text, is_last } => (text, is_last),
-            message => return Ok(Some(message)),
-        };
-        if self.pieces.len() + text.len() > LONGEST_MESSAGE_BYTES {
-            return Err(serde::de::Error::custom("its pieces are longer than any message may be"));
-        }
-        self.pieces.push_str(&text);
-        match is_last {
-            true => serde_json::from_str(&std::mem::take(&mut self.pieces)).map(Some),
-            false => Ok(None),
+    fn take(&mut self, text: &str) -> Result<Option<FromServer>, String> {
+        let read = |text: &str| serde_json::from_str(text).map_err(|error| error.to_string());
+        match read(text)? {
+            FromServer::Piece(piece) => {
+                let whole = self.pieces.take(piece).map_err(|error| error.to_string())?;
+                whole.map(|text| read(&text)).transpose()
+            }
+            FromServer::Welcome { pieces, lease_ms, offer } => {
+                self.in_pieces = pieces;
+                Ok(Some(FromServer::Welcome { pieces, lease_ms, offer }))
+            }
+            message => Ok(Some(message)),
         }
     }
 
     pub async fn close(mut self) {
         let _ = self.socket.close(None).await;
     }
+}
+
+/// A message as it goes; `None` where it can't be written.
+fn written(message: &FromWorker) -> Option<String> {
+    serde_json::to_string(message)
+        .inspect_err(|error| warn!(%error, "a message can't be written as JSON"))
+        .ok()
 }
 
 fn message(told: &[Told]) -> FromWorker {

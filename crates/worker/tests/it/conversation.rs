@@ -12,9 +12,9 @@ use tokio::{
 };
 use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
 use updraft_core::{
-    AttemptId, DeliveryId,
+    AttemptId, DeliveryId, XcomValue,
     input::{AttemptEnd, Offer, Report, WorkerEvent},
-    protocol::{CallOutcome, FromServer, FromWorker, Order},
+    protocol::{CallOutcome, FromServer, FromWorker, MESSAGE_BYTES, Order, Piece, Pieces},
 };
 use updraft_worker::worker::{Asked, Config, Endpoint, Error, Guarding, run};
 
@@ -58,7 +58,7 @@ impl Conversation {
 
     async fn welcome(&mut self) {
         assert!(matches!(self.hear().await, FromWorker::Hello { .. }));
-        self.say(&FromServer::Welcome { lease_ms: 30_000, offer: None }).await;
+        self.say(&FromServer::Welcome { lease_ms: 30_000, offer: None, pieces: true }).await;
     }
 
     /// The connection breaks, and the worker is back.
@@ -217,14 +217,48 @@ async fn an_order_that_comes_in_pieces_is_put_together_whatever_is_said_between(
     let text = serde_json::to_string(&FromServer::Assign(vec![order])).unwrap();
     let (begin, end) = text.split_at(text.len() / 2);
     // The connection breaks amid it: what has come of it counts no more.
-    server.say(&FromServer::Piece { text: end.into(), is_last: false }).await;
+    server.say(&FromServer::Piece(Piece { text: end.into(), is_last: false })).await;
     server.reconnect().await;
     assert_eq!(server.joins().await, (2, vec![]));
     server.say(&FromServer::Joined(2)).await;
-    server.say(&FromServer::Piece { text: begin.into(), is_last: false }).await;
+    server.say(&FromServer::Piece(Piece { text: begin.into(), is_last: false })).await;
     server.say(&FromServer::Heartbeat).await;
-    server.say(&FromServer::Piece { text: end.into(), is_last: true }).await;
+    server.say(&FromServer::Piece(Piece { text: end.into(), is_last: true })).await;
     assert_eq!(server.ends().await, (attempt(1), AttemptEnd::Success));
+    server.say(&FromServer::Acknowledge(vec![attempt(1)])).await;
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_long_is_told_in_pieces_where_the_server_takes_them() {
+    let mut server = Conversation::begin().await;
+    server.joins().await;
+    server.say(&FromServer::Joined(1)).await;
+    let mut order = server.order(attempt(1));
+    order.task.do_xcom_push = true;
+    // With all that is told beside it, it is more than goes in one.
+    let result = "x".repeat(65_500);
+    order.args["bash_command"] = "printf 'x%.0s' $(seq 65500)".into();
+    server.say(&FromServer::Assign(vec![Arc::new(order)])).await;
+    let mut pieces = Pieces::default();
+    let whole = loop {
+        if let FromWorker::Piece(piece) = server.hear().await
+            && let Some(whole) = pieces.take(piece).unwrap()
+        {
+            break whole;
+        }
+    };
+    assert!(whole.len() > MESSAGE_BYTES, "{}", whole.len());
+    let (FromWorker::Events(events) | FromWorker::Ended { events, .. }) =
+        serde_json::from_str(&whole).unwrap()
+    else {
+        panic!("{whole}")
+    };
+    let ended = events.iter().find_map(|event| match event {
+        WorkerEvent::Report { report: Report::Ended(outcome), .. } => Some(outcome),
+        _ => None,
+    });
+    assert_eq!(ended.unwrap().xcoms, [("return_value".into(), XcomValue::Inline(Arc::new(result.into())))]);
     server.say(&FromServer::Acknowledge(vec![attempt(1)])).await;
     server.finish().await;
 }

@@ -80,7 +80,7 @@ async fn what_runs_is_ended_before_others_are_given_it_when_no_server_answers() 
     let mut socket = accept(&listener).await;
     assert!(!left.exists());
     let lease = Duration::from_secs(6);
-    let welcome = || FromServer::Welcome { lease_ms: lease.as_millis() as u64, offer: None };
+    let welcome = || FromServer::Welcome { lease_ms: lease.as_millis() as u64, offer: None, pieces: true };
     say(&mut socket, welcome()).await;
     let joined = |event: &WorkerEvent| match event {
         WorkerEvent::Joined { join, .. } => Some(*join),

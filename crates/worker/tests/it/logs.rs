@@ -36,7 +36,7 @@ async fn the_end_of_a_short_log_is_told_with_that_of_its_attempt_until_it_is_ack
     let mut told = Vec::new();
     for life in 1..=2 {
         let mut socket = accept(&listener).await;
-        say(&mut socket, FromServer::Welcome { lease_ms: 30_000, offer: None }).await;
+        say(&mut socket, FromServer::Welcome { lease_ms: 30_000, offer: None, pieces: true }).await;
         if life == 1 {
             say(&mut socket, FromServer::Joined(1)).await;
             say(&mut socket, FromServer::Assign(vec![Arc::new(order.clone())])).await;
@@ -51,7 +51,7 @@ async fn the_end_of_a_short_log_is_told_with_that_of_its_attempt_until_it_is_ack
                     };
                     assert!(!events.iter().any(ends), "an end without its log: {events:?}");
                 }
-                FromWorker::Hello { .. } | FromWorker::Called { .. } => {}
+                FromWorker::Hello { .. } | FromWorker::Called { .. } | FromWorker::Piece(_) => {}
             }
         });
         if life == 2 {
@@ -120,7 +120,7 @@ async fn a_long_log_is_whole_where_the_server_is_slow() {
             }
         }
     });
-    say(&mut socket, FromServer::Welcome { lease_ms: 60_000, offer: None }).await;
+    say(&mut socket, FromServer::Welcome { lease_ms: 60_000, offer: None, pieces: true }).await;
     say(&mut socket, FromServer::Joined(1)).await;
     let mut order = order(&home, attempt(1));
     // More than is sent at once, by less than what goes with an attempt's end.
@@ -142,7 +142,7 @@ async fn a_long_log_is_whole_where_the_server_is_slow() {
                     break;
                 }
             }
-            FromWorker::Hello { .. } | FromWorker::Called { .. } => {}
+            FromWorker::Hello { .. } | FromWorker::Called { .. } | FromWorker::Piece(_) => {}
         }
     }
     let mut log = Vec::new();

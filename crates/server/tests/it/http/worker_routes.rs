@@ -1,11 +1,12 @@
 //! What workers ask for.
 
+use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 use updraft_core::{
     AttemptId, XcomValue,
-    input::{AttemptEnd, Outcome, WorkerEvent},
-    protocol::{FromServer, FromWorker},
+    input::{AttemptEnd, Outcome, Report, WorkerEvent},
+    protocol::{FromServer, FromWorker, Piece},
 };
 
 use super::{Server, runs::at_work, server::WORKER_TOKEN, worker::Worker};
@@ -241,7 +242,7 @@ async fn a_heartbeat_is_answered_amid_a_long_order() {
     let (mut whole, mut answered) = (String::new(), false);
     loop {
         match worker.hear(Some).await {
-            FromServer::Piece { text, is_last } => {
+            FromServer::Piece(Piece { text, is_last }) => {
                 if whole.is_empty() {
                     // Far more is to come than lies in any buffer.
                     worker.say(FromWorker::Events(vec![WorkerEvent::Heartbeat])).await;
@@ -258,4 +259,22 @@ async fn a_heartbeat_is_answered_amid_a_long_order() {
     assert!(answered);
     let FromServer::Assign(orders) = serde_json::from_str(&whole).unwrap() else { panic!("no order") };
     assert_eq!(orders[0].args["env"]["TEXT"], text);
+}
+
+#[tokio::test]
+async fn what_a_worker_says_in_pieces_is_put_together_whatever_it_says_between() {
+    let server = at_work().await;
+    let mut worker = Worker::join(&server).await;
+    server.trigger("work", "r").await;
+    let order = worker.begin().await;
+    let report = Report::Ended(Box::new(Outcome::new(AttemptEnd::Success)));
+    let event = WorkerEvent::Report { attempt: order.attempt, at: Timestamp::now(), report };
+    let text = serde_json::to_string(&FromWorker::Events(vec![event])).unwrap();
+    let (begin, end) = text.split_at(text.len() / 2);
+    worker.say(FromWorker::Piece(Piece { text: begin.into(), is_last: false })).await;
+    worker.say(FromWorker::Events(vec![WorkerEvent::Heartbeat])).await;
+    worker.hear(|said| (said == FromServer::Heartbeat).then_some(())).await;
+    worker.say(FromWorker::Piece(Piece { text: end.into(), is_last: true })).await;
+    let path = "/api/v2/dags/work/dagRuns/r/taskInstances/first";
+    server.until(path, |ti| ti["state"] == "success").await;
 }
