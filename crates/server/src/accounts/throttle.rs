@@ -62,7 +62,10 @@ impl Throttle {
 
     fn begin_at(&self, now: Instant, account: &str, from: Option<IpAddr>) -> Result<Attempt<'_>, Duration> {
         let mut whose = vec![Whose::Account(account.to_lowercase())];
-        whose.extend(from.map(Whose::Address));
+        // From this machine come its command line, tasks, and whoever a proxy on it lets in: none of them is to keep out
+        // another.
+        let elsewhere = from.filter(|address| !address.to_canonical().is_loopback());
+        whose.extend(elsewhere.map(Whose::Address));
         let mut failures = self.lock();
         failures.retain(|_, failures| now.saturating_duration_since(failures.last) < FORGET_AFTER);
         let waits = whose.iter().filter_map(|whose| Some(failures.get(whose)?.wait_until(whose)));
@@ -114,6 +117,7 @@ mod tests {
     use super::*;
 
     const HOME: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+    const ELSEWHERE: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)));
 
     #[test]
     fn guessing_gets_slower_and_slower_for_the_account_from_wherever_it_comes() {
@@ -135,10 +139,16 @@ mod tests {
         let throttle = Throttle::default();
         let start = Instant::now();
         for name in 0..FREE {
-            throttle.begin_at(start, &name.to_string(), HOME).map_err(drop).unwrap();
+            throttle.begin_at(start, &name.to_string(), ELSEWHERE).map_err(drop).unwrap();
         }
-        assert!(throttle.begin_at(start, "another", HOME).is_err());
-        assert!(throttle.begin_at(start + FORGET_AFTER, "another", HOME).is_ok());
+        assert!(throttle.begin_at(start, "another", ELSEWHERE).is_err());
+        for name in 0..2 * FREE {
+            assert!(
+                throttle.begin_at(start, &format!("{name} at home"), HOME).is_ok(),
+                "on this machine nobody is kept out"
+            );
+        }
+        assert!(throttle.begin_at(start + FORGET_AFTER, "another", ELSEWHERE).is_ok());
     }
 
     #[test]

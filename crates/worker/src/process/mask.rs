@@ -10,6 +10,9 @@ use super::spec::Secret;
 /// Shorter secrets are left alone, as by Airflow's secrets masker (`MIN_LENGTH_TO_MASK`).
 const MIN_CHARS: usize = 5;
 const STARS: &[u8] = b"***";
+/// A longer secret is hidden in parts of so many bytes: to make ready to search for a text takes time that, where it repeats
+/// itself, grows with the square of its length.
+const PART_BYTES: usize = 1024;
 
 /// Texts that must not appear in an attempt's log. There may come more while it runs: what a task asks for is
 /// hidden from then on. Clones are the same. Texts shorter than five characters are not masked, as in Airflow:
@@ -87,8 +90,9 @@ impl Mask {
             .flat_map(|secret| {
                 let whole = secret.bytes().trim_ascii_end();
                 let lines = whole.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-                std::iter::once(whole).chain(lines).filter(|text| is_long_enough(text)).map(<[u8]>::to_vec)
+                std::iter::once(whole).chain(lines).filter(|text| is_long_enough(text)).flat_map(parts)
             })
+            .map(<[u8]>::to_vec)
             .collect();
         patterns.sort_unstable();
         patterns.dedup();
@@ -128,6 +132,12 @@ impl Mask {
         }
         open
     }
+}
+
+/// What is searched for so that a text is hidden whole: itself, or its parts, of which the last may overlap the one before.
+fn parts(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let last = &text[text.len().saturating_sub(PART_BYTES)..];
+    text.chunks_exact(PART_BYTES).chain(std::iter::once(last))
 }
 
 fn is_long_enough(text: &[u8]) -> bool {

@@ -67,7 +67,17 @@ fn a_secret_of_a_megabyte_is_masked_across_pieces() {
     let secret: String = (0..100_000).map(|number| format!("{number:010}")).collect();
     let text = format!("<{secret}><{}>", &secret[..500_000]);
     let pieces: Vec<&[u8]> = text.as_bytes().chunks(65_536).collect();
-    assert_eq!(shown(masker(&[&secret]), &pieces).concat(), format!("<***><{}>", &secret[..500_000]));
+    // Of what is no whole secret its parts are hidden, of 1,024 bytes.
+    assert_eq!(
+        shown(masker(&[&secret]), &pieces).concat(),
+        format!("<***><***{}>", &secret[499_712..500_000])
+    );
+}
+
+#[test]
+fn a_long_secret_that_repeats_itself_is_masked_as_soon_as_any() {
+    let secret = "x".repeat(2_000_000);
+    assert_eq!(shown(masker(&[&secret]), &[b"<", secret.as_bytes(), b">"]).concat(), "<***>");
 }
 
 /// Every byte that some secret covers, found the slow way; runs of them become stars.
