@@ -1,27 +1,30 @@
 //! The keeper: a worker on this machine, in a process of its own, so that tasks outlive the server.
 
+mod place;
+mod supervisor;
+
 use std::{
     fs::File,
-    io::Write,
     path::{Path, PathBuf},
-    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use tokio::{signal::unix::SignalKind, sync::watch};
-use tracing::{info, warn};
+use tracing::info;
 use updraft_core::input::Offer;
 use updraft_server::workers::Workers;
 use updraft_worker::worker::{Asked, Config, Endpoint, Guarding, run};
 
+pub use self::supervisor::Supervisor;
+use self::{
+    place::{Found, Place, places},
+    supervisor::WATCH_EVERY,
+};
 use crate::config::Home;
 
 /// A keeper without a server goes when it has nothing to do for so long.
 const ALONE_FOR: Duration = Duration::from_secs(60);
-
-/// How often the server looks whether its keeper is there.
-const WATCH_EVERY: Duration = Duration::from_millis(100);
 
 /// How long who takes a lock waits for one that was killed to be gone.
 const LOCK_WITHIN: Duration = Duration::from_secs(2);
@@ -29,6 +32,15 @@ const LOCK_WITHIN: Duration = Duration::from_secs(2);
 /// What a keeper is told.
 #[derive(clap::Args)]
 pub struct Args {
+    /// The name that it joins under.
+    #[arg(long)]
+    name: String,
+    /// What it was started with, as [`Supervisor`] writes it: one that was started otherwise is replaced.
+    #[arg(long, value_name = "TEXT")]
+    made_for: String,
+    /// End what an earlier one of this name has left, tell of it, and go.
+    #[arg(long)]
+    finish: bool,
     /// What tasks may not see, beside the home folder.
     #[arg(long, value_name = "PATH")]
     denied: Vec<PathBuf>,
@@ -66,26 +78,31 @@ fn guarding(text: &str) -> Result<Guarding, serde_json::Error> {
 pub fn main(home: &Path, args: Args) -> Result<()> {
     crate::serve::trace();
     let home = Home::open(home.to_owned())?;
-    let mut lock = match lock(&home.keeper_lock())? {
-        Some(lock) => lock,
-        None => bail!("a keeper is at work for {} already", home.0.display()),
+    let Some(place) = Place::take(&home.keeper_lock(&args.name), &args.made_for)? else {
+        bail!("a keeper is at work for {} already", home.0.display())
     };
-    // So that a server that did not start it can stop it.
-    lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())).context("can't write the lock")?;
     updraft_worker::process::harden_self().context("can't protect the keeper from its tasks")?;
     let token = std::fs::read_to_string(home.worker_token())
         .with_context(|| format!("can't read {}", home.worker_token().display()))?;
+    // What two keepers of a home have is kept apart.
+    let is_first = args.name == Workers::KEEPER;
     let config = Config {
-        id: Workers::KEEPER.into(),
+        id: args.name.as_str().into(),
         // Each server says what it is to offer.
         offer: Offer::default(),
         endpoint: Endpoint::Unix(home.socket()),
         token,
         denied: [home.0.clone(), args.scratch.clone()].into_iter().chain(args.denied).collect(),
         logs: args.logs,
-        scratch: args.scratch,
-        scratch_of_others: args.scratch_of_others,
-        installation: home.installation(),
+        scratch: if is_first { args.scratch } else { args.scratch.join(&args.name) },
+        scratch_of_others: args
+            .scratch_of_others
+            .map(|folder| if is_first { folder } else { beside(&folder, &args.name) }),
+        installation: if is_first {
+            home.installation()
+        } else {
+            format!("{}-{}", home.installation(), args.name)
+        },
         guarding: args.guard,
         readable: args.readable,
         bundles: home.bundles(),
@@ -96,17 +113,30 @@ pub fn main(home: &Path, args: Args) -> Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let (ask, asked) = watch::channel(Asked::ToWork);
+        let (ask, asked) = watch::channel(if args.finish { Asked::ToFinish } else { Asked::ToWork });
         let mut term = tokio::signal::unix::signal(SignalKind::terminate())?;
+        let mut finish = tokio::signal::unix::signal(SignalKind::user_defined1())?;
         tokio::spawn(async move {
-            term.recv().await;
-            info!("asked to stop; ending what runs");
-            ask.send_replace(Asked::ToStop);
-            // For as long as the worker listens.
-            std::future::pending::<()>().await;
+            loop {
+                let what = tokio::select! {
+                    _ = term.recv() => Asked::ToStop,
+                    _ = finish.recv() => Asked::ToFinish,
+                };
+                info!(?what, "asked to go");
+                ask.send_modify(|asked| *asked = (*asked).max(what));
+            }
         });
         tokio::spawn(run(config, asked)).await?.context("the keeper could not go on")
-    })
+    })?;
+    place.leave()
+}
+
+/// A folder that is called as another and as a keeper.
+fn beside(folder: &Path, name: &str) -> PathBuf {
+    let mut called = folder.as_os_str().to_owned();
+    called.push("-");
+    called.push(name);
+    called.into()
 }
 
 /// Takes a lock for as long as the file is open; `None` where another has it. The kernel gives it back when
@@ -133,110 +163,17 @@ pub fn lock_soon(path: &Path, mut wait: impl FnMut()) -> Result<Option<File>> {
     }
 }
 
-/// Asks the keeper to end what runs and to go, and waits until it has.
+/// Asks the keepers to end what runs and to go, and waits until they have.
 pub async fn stop(home: &Home) -> Result<()> {
-    let path = home.keeper_lock();
-    if let Some(pid) = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<i32>().ok())
-        && lock(&path)?.is_none()
-    {
-        updraft_worker::process::ask_to_end(pid).context("can't stop the keeper")?;
+    for (_, found) in places(home)? {
+        if let Found::Held { pid: Some(pid), .. } = found {
+            updraft_worker::process::ask_to_end(pid).context("can't stop the keeper")?;
+        }
     }
-    while lock(&path)?.is_none() {
+    while places(home)?.iter().any(|(_, found)| matches!(found, Found::Held { .. })) {
         tokio::time::sleep(WATCH_EVERY).await;
     }
     Ok(())
-}
-
-/// Sees to it that there is always a keeper, one that was there before or a new one.
-pub struct Supervisor {
-    /// The home folder.
-    pub home: PathBuf,
-    /// The lock that a keeper holds.
-    pub lock: PathBuf,
-    /// The folders of DAG files, which tasks may read.
-    pub readable: Vec<PathBuf>,
-    /// The folder for logs.
-    pub logs: PathBuf,
-    /// What tasks may not see, beside the home folder.
-    pub denied: Vec<PathBuf>,
-    /// The folder for the folders in which tasks run.
-    pub scratch: PathBuf,
-    /// The folder for those of tasks that run as other users, if it is another one.
-    pub scratch_of_others: Option<PathBuf>,
-    /// The folder for what tasks write.
-    pub files: PathBuf,
-    /// Whether tasks are guarded.
-    pub guarding: Guarding,
-    /// Seconds that a callback may take.
-    pub callback_timeout_s: u64,
-    /// Bytes that are kept of a log.
-    pub log_limit_bytes: u64,
-}
-
-impl Supervisor {
-    /// Starts a keeper whenever none is there.
-    pub async fn run(self) {
-        let mut child: Option<Child> = None;
-        loop {
-            if let Some(ended) = child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
-                warn!(%ended, "the keeper has ended");
-                child = None;
-            }
-            match (child.is_some(), lock(&self.lock)) {
-                (false, Ok(Some(free))) => {
-                    drop(free);
-                    match self.start() {
-                        Ok(started) => child = Some(started),
-                        Err(error) => {
-                            warn!(error = format!("{error:#}"), "can't start the keeper; trying again")
-                        }
-                    }
-                }
-                (true, _) | (false, Ok(None)) => {}
-                (false, Err(error)) => warn!(error = format!("{error:#}"), "can't look for the keeper"),
-            }
-            tokio::time::sleep(WATCH_EVERY).await;
-        }
-    }
-
-    fn start(&self) -> Result<Child> {
-        use std::os::unix::process::CommandExt;
-        let program = std::env::current_exe().context("can't find this program's own file")?;
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.home.join("run").join("keeper.log"))
-            .context("can't open the keeper's log")?;
-        let mut command = std::process::Command::new(program);
-        command.arg("--home").arg(&self.home).arg("keeper");
-        for folder in &self.readable {
-            command.arg("--readable").arg(folder);
-        }
-        for path in &self.denied {
-            command.arg("--denied").arg(path);
-        }
-        if let Some(folder) = &self.scratch_of_others {
-            command.arg("--scratch-of-others").arg(folder);
-        }
-        command
-            .arg("--logs")
-            .arg(&self.logs)
-            .arg("--scratch")
-            .arg(&self.scratch)
-            .arg("--files")
-            .arg(&self.files)
-            .arg("--guard")
-            .arg(serde_json::to_value(self.guarding)?.as_str().unwrap_or_default())
-            .args(["--callback-timeout", &self.callback_timeout_s.to_string()])
-            .args(["--log-limit", &self.log_limit_bytes.to_string()])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            // Ctrl-C in the server's terminal is not for the keeper: it is told by the server.
-            .process_group(0)
-            .spawn()
-            .context("can't start the keeper")
-    }
 }
 
 #[cfg(test)]

@@ -115,6 +115,9 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
     let workers = Arc::new(match with_keeper {
         true => {
             let labels = config.worker.labels.clone();
+            if config.worker.slots == 0 {
+                warn!("worker.slots is 0: on this machine no task runs");
+            }
             Workers::with_keeper(Offer { slots: config.worker.slots, queues, labels })
         }
         false => Workers::default(),
@@ -281,8 +284,7 @@ async fn standing(mut lead: watch::Receiver<Lead>, in_place: &Notify) {
 /// Who sees to it that there is a keeper.
 fn supervisor(home: &Home, config: &Config, readable: Vec<PathBuf>) -> Result<Supervisor> {
     Ok(Supervisor {
-        home: home.0.clone(),
-        lock: home.keeper_lock(),
+        home: home.clone(),
         readable,
         logs: logs_in(&config.blob.folder().unwrap_or_else(|| home.0.clone())),
         denied: config.kept_elsewhere(),

@@ -79,11 +79,11 @@ pub fn main(home: PathBuf, args: Args) -> Result<()> {
         Some(name) => name,
         None => machine()?,
     };
-    if name.is_empty() || name == Workers::KEEPER {
+    if name.is_empty() || Workers::is_keeper(&name) {
         bail!("a worker can't be called {name:?}: name it otherwise (--name)");
     }
     let own = Home::open(home.0.join("workers").join(escape(&name)))?;
-    let Some(_lock) = keeper::lock(&own.keeper_lock())? else {
+    let Some(_lock) = keeper::lock(&own.keeper_lock(Workers::KEEPER))? else {
         bail!("a worker of this name is at work here: name this one otherwise (--name)");
     };
     updraft_worker::process::harden_self().context("can't protect the worker from its tasks")?;

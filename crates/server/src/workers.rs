@@ -87,6 +87,12 @@ impl Workers {
     /// The name that the keeper joins under.
     pub const KEEPER: &'static str = "keeper";
 
+    /// Whether a keeper joins under this name: that which takes the place of one whose tasks are not over has a number.
+    pub fn is_keeper(name: &str) -> bool {
+        let number = name.strip_prefix(Self::KEEPER).and_then(|rest| rest.strip_prefix('-'));
+        name == Self::KEEPER || number.is_some_and(|number| number.parse::<u32>().is_ok())
+    }
+
     /// With a keeper, which is to offer this.
     pub fn with_keeper(offer: Offer) -> Self {
         Self { keeper: Some(offer), ..Self::default() }
@@ -94,7 +100,7 @@ impl Workers {
 
     /// What this worker is to offer, where that is this server's to say.
     fn offer(&self, worker: &WorkerId) -> Option<Offer> {
-        self.keeper.clone().filter(|_| &**worker == Self::KEEPER)
+        self.keeper.clone().filter(|_| Self::is_keeper(worker))
     }
 
     /// Sends a message to a worker, where it is connected in this life. What does not reach it is told again

@@ -35,7 +35,7 @@ mod tree;
 mod user;
 
 pub use ended::{Ended, Exit, LeftBehind, Outcome, Usage};
-pub use env::{BASE_ENV, DEFAULT_PATH, MARKER_VARIABLE, RESULT_VARIABLE};
+pub use env::{BASE_ENV, DEFAULT_PATH, MARKER_VARIABLE, RESULT_VARIABLE, base_env};
 pub use error::SpawnError;
 pub use guard::{Guard, GuardError, GuardPolicy, GuardStatus};
 pub use harden::harden_self;
@@ -51,8 +51,17 @@ pub use survivors::{Survivor, survivors};
 
 /// Asks a process, not one of a task, to end (SIGTERM). One that is gone already needs no asking.
 pub fn ask_to_end(pid: i32) -> std::io::Result<()> {
+    signal(pid, rustix::process::Signal::TERM)
+}
+
+/// Asks a keeper to go when its tasks are over (SIGUSR1). One that is gone already needs no asking.
+pub fn ask_to_finish(pid: i32) -> std::io::Result<()> {
+    signal(pid, rustix::process::Signal::USR1)
+}
+
+fn signal(pid: i32, signal: rustix::process::Signal) -> std::io::Result<()> {
     let Some(pid) = rustix::process::Pid::from_raw(pid) else { return Ok(()) };
-    match rustix::process::kill_process(pid, rustix::process::Signal::TERM) {
+    match rustix::process::kill_process(pid, signal) {
         Err(rustix::io::Errno::SRCH) | Ok(()) => Ok(()),
         Err(error) => Err(error.into()),
     }

@@ -13,6 +13,7 @@ pub fn default_home() -> PathBuf {
 }
 
 /// What is where in the home folder.
+#[derive(Clone)]
 pub struct Home(pub PathBuf);
 
 impl Home {
@@ -105,9 +106,9 @@ impl Home {
         self.run().join("worker-token")
     }
 
-    /// Held by the keeper for as long as it lives.
-    pub fn keeper_lock(&self) -> PathBuf {
-        self.run().join("keeper.lock")
+    /// Held by the keeper of this name for as long as it lives.
+    pub fn keeper_lock(&self, name: &str) -> PathBuf {
+        self.run().join(format!("{name}.lock"))
     }
 
     /// Held by the server for as long as it lives.

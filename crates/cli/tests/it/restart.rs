@@ -42,6 +42,90 @@ async fn a_keeper_that_outlived_its_server_offers_what_the_next_one_says() {
     assert_eq!(notes, "begin\nend\n".repeat(4));
 }
 
+/// Waits until so many keepers are there, other than these.
+async fn keepers_other_than(system: &System, former: &[u32], count: usize) -> Vec<u32> {
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    let others = async {
+        loop {
+            let there = system.processes("keeper");
+            if there.len() == count && !there.iter().any(|pid| former.contains(pid)) {
+                return there;
+            }
+            tick.tick().await;
+        }
+    };
+    let within = tokio::time::timeout(Duration::from_secs(20), others).await;
+    within.unwrap_or_else(|_| panic!("{:?}\n{}", system.processes("keeper"), system.said()))
+}
+
+#[tokio::test]
+async fn a_keeper_with_nothing_to_do_is_replaced_where_the_next_server_is_set_up_otherwise() {
+    let mut system = System::new(&[]);
+    system.start(1);
+    let first = keepers_other_than(&system, &[], 1).await;
+    system.kill_server();
+    system.set("UPDRAFT__WORKER__LOG_LIMIT_MB", "7");
+    system.start(1);
+    let second = keepers_other_than(&system, &first, 1).await;
+    system.kill_server();
+    system.start(1);
+    let dag = "now: {schedule: '@once', start_date: 2024-01-01, tasks: {work: {operator: bash, bash_command: 'true'}}}";
+    std::fs::write(system.home().join("dags/now.yaml"), dag).unwrap();
+    let runs = system.runs_over(1, Duration::from_secs(30)).await;
+    assert_eq!(runs[0].state, RunState::Success, "{}", system.said());
+    assert_eq!(system.processes("keeper"), second, "nothing is set otherwise");
+    let workers = system.run(&["workers", "list", "-o", "json"]).json();
+    assert_eq!(workers[0]["worker"], "keeper", "{workers}");
+}
+
+#[tokio::test]
+async fn a_keeper_with_tasks_ends_them_as_they_began_while_another_takes_its_place() {
+    let dag = "
+long:
+  schedule: '@once'
+  start_date: 2024-01-01
+  tasks:
+    work:
+      operator: bash
+      bash_command: 'echo $UPDRAFT_FILES > SHARED/began; until [ -e SHARED/go ]; do sleep 0.02; done'
+";
+    let mut system = System::new(&[]);
+    let shared = system.shared();
+    let dags = system.home().join("dags");
+    std::fs::write(dags.join("long.yaml"), dag.replace("SHARED", &shared.display().to_string())).unwrap();
+    system.start(1);
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    while !shared.join("began").exists() {
+        tick.tick().await;
+    }
+    let first = system.processes("keeper");
+    system.kill_server();
+    let files = shared.join("files");
+    system.set("UPDRAFT__WORKER__FILES", &files.display().to_string());
+    let other = "
+other:
+  schedule: '@once'
+  start_date: 2024-01-01
+  tasks: {work: {operator: bash, bash_command: 'echo $UPDRAFT_FILES'}}
+";
+    std::fs::write(dags.join("other.yaml"), other).unwrap();
+    system.start(1);
+    let runs = system.runs_over(1, Duration::from_secs(30)).await;
+    assert_eq!((&*runs[0].dag.dag_id, runs[0].state), ("other", RunState::Success), "{}", system.said());
+    let run_id = runs[0].run_id.to_string();
+    let result = system.run(&["xcoms", "get", "other", &run_id, "work"]).good();
+    assert_eq!(result.trim(), format!("\"{}\"", files.canonicalize().unwrap().display()));
+    let both = system.processes("keeper");
+    assert!(both.len() == 2 && both.contains(&first[0]), "{first:?} {both:?}");
+    std::fs::write(shared.join("go"), "").unwrap();
+    let runs = system.runs_over(2, Duration::from_secs(30)).await;
+    assert!(runs.iter().all(|run| run.state == RunState::Success), "{}", system.said());
+    let long = runs.iter().find(|run| &*run.dag.dag_id == "long").unwrap().run_id.to_string();
+    let states = system.run(&["tasks", "states", "long", &long, "-o", "json"]).json();
+    assert_eq!(states[0]["try_number"], 1, "{}", system.said());
+    keepers_other_than(&system, &first, 1).await;
+}
+
 #[tokio::test]
 async fn a_keeper_that_is_stopped_while_no_server_is_there_ends_its_tasks_and_goes() {
     let dag = "

@@ -32,6 +32,11 @@ const NEVER: &[&str] = &["UPDRAFT__", "AIRFLOW_CONN_", "AIRFLOW_VAR_"];
 /// Where programs are looked for where nothing is said.
 pub const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
+/// What every child gets of this program's environment.
+pub fn base_env() -> BTreeMap<OsString, OsString> {
+    BaseEnv::new(std::env::vars_os()).0
+}
+
 /// The part of this program's environment that every child gets.
 #[derive(Debug, Clone)]
 pub(super) struct BaseEnv(BTreeMap<OsString, OsString>);

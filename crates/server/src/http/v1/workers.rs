@@ -117,9 +117,9 @@ async fn remove_worker(call: Call, Path(worker): Path<String>) -> Result<StatusC
 
 async fn tell(call: &Call, worker: String, action: &str, what: FromServer) -> Result<StatusCode, Error> {
     let id = WorkerId::from(worker.as_str());
-    if &*id == Workers::KEEPER {
+    if Workers::is_keeper(&id) {
         return Err(Error::conflict(
-            "`keeper` is the server's own worker, and ends with it: `updraft pause` lets nothing new begin anywhere",
+            "this is the server's own worker, and ends with it: `updraft pause` lets nothing new begin anywhere",
         ));
     }
     match call.shared.workers.ask(&id, what) {
