@@ -172,6 +172,12 @@ fn lowered(source: &str) -> Result<(Body, Certain)> {
             Some(detail @ "unexpected `+`") => {
                 format!("{detail}: as a sign it is not supported, leave it out")
             }
+            Some(detail @ "unexpected end of comment") => {
+                format!(
+                    "{detail}: `{{#` begins a comment, in `${{#name}}` of a shell too; write \
+                     `{{% raw %}}${{#name}}{{% endraw %}}`, or put the script into a file that `script_file` names"
+                )
+            }
             Some(detail) => detail.to_owned(),
             None => error.kind().to_string(),
         };

@@ -420,6 +420,7 @@ fn what_pendulum_has_and_these_dates_have_not_is_refused_by_name() {
         ("{{ logical_date.is_leap_year() }}", "let a function of `user_defined_macros` do it"),
         ("{{ logical_date.nextt() }}", "has no attribute 'nextt'"),
         ("{{ 1 + +1 }}", "unexpected `+`: as a sign it is not supported, leave it out"),
+        ("echo ${#NAME}", "write `{% raw %}${#name}{% endraw %}`"),
     ] {
         assert!(error(template).contains(told), "{template}: {}", error(template));
     }

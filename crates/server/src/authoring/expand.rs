@@ -97,6 +97,16 @@ impl Reader<'_> {
                 Ok(MapSource::List(items?))
             }
             Value::Map(map) => {
+                // Nobody's argument is called so: it is one of these, misspelt or with something beside it.
+                if let Some(entry) = map.entries.iter().find(|entry| entry.key.starts_with("__")) {
+                    let message = format!(
+                        "`{}` can't stand here: `{ZIP}` and `{CONCAT}` stand alone, each with a list of what is put \
+                         together",
+                        entry.key
+                    );
+                    problems.error(entry.node.place, message);
+                    return Err(Noted);
+                }
                 let pair =
                     |entry: &Entry| Ok((entry.key.to_string(), self.value(argument, &entry.node, problems)?));
                 Ok(MapSource::Dict(map.entries.iter().map(pair).collect::<Result<_, Noted>>()?))

@@ -322,6 +322,15 @@ fn what_is_mapped_over_may_be_zipped_and_put_one_after_the_other() {
 }
 
 #[test]
+fn what_is_put_together_stands_alone() {
+    for expand in ["{__zip__: [[1], [2]], fillvalue: 0}", "{__zpi__: [[1], [2]]}"] {
+        let file = format!("d:\n  tasks:\n    t: {{operator: Anything, expand: {{a: {expand}}}}}\n");
+        let told = errors(&file);
+        assert!(told[0].contains("`__zip__` and `__concat__` stand alone"), "{told:?}");
+    }
+}
+
+#[test]
 fn params_may_say_what_they_have_to_be() {
     let dag = dag("d:\n  params:\n    plain: [1, 2]\n    size:\n      __type__: airflow.sdk.Param\n      \
                    __args__: [3]\n      type: integer\n      minimum: 1\n      description: how many\n  \
