@@ -233,6 +233,7 @@ fn run_row(number: i64, state: RunState, at: Timestamp) -> RunRow {
         clear_number: 0,
         deadlines_told: None,
         reason: None,
+        marked: None,
     }
 }
 

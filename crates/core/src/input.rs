@@ -384,6 +384,8 @@ pub struct Clear {
     pub only_running: bool,
     /// A run that is over begins anew too.
     pub reset_run: bool,
+    /// It goes on with the DAG as it is now, where it can: what runs stays on the version that it began with.
+    pub latest: bool,
     /// Only say which it would be.
     pub dry_run: bool,
 }

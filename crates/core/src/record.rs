@@ -123,6 +123,8 @@ pub struct RunRow {
     pub deadlines_told: Option<Timestamp>,
     /// Why it ended as it did, where its tasks alone don't say.
     pub reason: Option<String>,
+    /// What somebody marked it as while its teardowns had still to run: its state, once they are over.
+    pub marked: Option<RunState>,
 }
 
 /// A task instance in its latest try.

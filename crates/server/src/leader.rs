@@ -451,7 +451,11 @@ impl Leader {
                     }
                 }
                 Effect::Send { worker, incarnation, message: ToWorker::Assign(attempt) }
-                    if self.held_back.keeps(&self.engine, &(worker.clone(), incarnation, attempt), Instant::now()) => {}
+                    if self.held_back.keeps(
+                        &self.engine,
+                        &(worker.clone(), incarnation, attempt),
+                        Instant::now(),
+                    ) => {}
                 Effect::Send { worker, incarnation, message } => {
                     messages.entry((worker, incarnation)).or_default().push(message);
                 }

@@ -95,6 +95,11 @@ impl Ticks {
                     ticks.take_while(|tick| tick.run_after <= last.last).count() as u64
                 }
                 Schedule::Once => 1,
+                Schedule::DeltaTrigger { .. } if spec.schedule.holidays().is_none() => {
+                    in_step(&spec.schedule, ranges(disk, key))
+                        .map_err(|why| format!("the ledger of {key} {why}"))?;
+                    continue;
+                }
                 Schedule::Manual
                 | Schedule::AtBoot
                 | Schedule::Continuous
@@ -122,6 +127,32 @@ fn ranges<'a>(disk: &'a Disk, dag: &'a DagKey) -> impl Iterator<Item = &'a TickR
         .range((dag.clone(), jiff::Timestamp::MIN)..)
         .take_while(move |((of, _), _)| of == dag)
         .map(|(_, row)| row)
+}
+
+/// However late they are made: each tick of a schedule of steps is at least a step after the one before.
+fn in_step<'a>(schedule: &Schedule, ranges: impl Iterator<Item = &'a TickRow>) -> Check {
+    let mut before: Option<jiff::Timestamp> = None;
+    for range in ranges {
+        let count = schedule
+            .ticks_between(range.first, range.last)
+            .take_while(|tick| tick.run_after <= range.last)
+            .count() as u64;
+        if count < range.count {
+            return Err(format!("has {} ticks where {count} have room: {range:?}", range.count));
+        }
+        let too_soon = |before| {
+            schedule
+                .ticks_between(before, range.first)
+                .take_while(|tick| tick.run_after <= range.first)
+                .count()
+                < 2
+        };
+        if before.is_some_and(too_soon) {
+            return Err(format!("has a tick at {} too soon after that at {before:?}", range.first));
+        }
+        before = Some(range.last);
+    }
+    Ok(())
 }
 
 /// How many times of a cron there are from one to another, both included, but for those on holidays.

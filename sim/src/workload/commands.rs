@@ -156,6 +156,7 @@ fn clear(rng: &mut Rng, disk: &Disk) -> Option<Command> {
         only_failed: rng.chance(0.2),
         only_running: rng.chance(0.1),
         reset_run: rng.chance(0.9),
+        latest: false,
         dry_run: rng.chance(0.05),
     }))
 }

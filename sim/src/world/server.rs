@@ -15,6 +15,9 @@ use crate::{
     workload::outcome::{Order, span},
 };
 
+/// A server is woken at most so long after what is due.
+const LATE_BY_AT_MOST: Micros = 5_000;
+
 /// A server process.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -257,6 +260,8 @@ impl World {
         let Some(engine) = &self.servers[s].engine else { return };
         let Some(due) = engine.next_wakeup() else { return };
         let delay = due.duration_since(self.wall(s)).as_micros().clamp(0, 1 << 60) as i64;
+        // Nobody is woken at the very moment.
+        let delay = delay + self.rng.between(0, LATE_BY_AT_MOST);
         self.servers[s].wake_plan += 1;
         let (epoch, plan) = (self.servers[s].epoch, self.servers[s].wake_plan);
         self.after(delay, Event::Wake { server: s, epoch, plan });

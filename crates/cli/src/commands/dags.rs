@@ -202,10 +202,15 @@ impl Ask for Command {
             Self::Next { dag_id } => next(session, &dag_id).await,
             Self::Ticks { dag_id, from, to, limit } => {
                 let mut query = Vec::new();
+                let of_the_week = from.is_none();
                 query.extend(from.map(|from| ("from", from)));
                 query.extend(to.map(|to| ("to", to)));
                 let path = ["v1", "dags", &dag_id, "ticks"];
-                format.list(&client.list(&path, &query, "ticks", limit.rows()).await?, TICKS)
+                let ticks = client.list(&path, &query, "ticks", limit.rows()).await?;
+                if ticks.is_empty() && of_the_week {
+                    eprintln!("of the last week; --from TIME looks further back:");
+                }
+                format.list(&ticks, TICKS)
             }
             Self::Check(args) => check::check(&session.home, session.format, &args),
         }

@@ -6,7 +6,10 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{Ask, Limit, Session};
-use crate::output::{Columns, Format, begin_anew, confirm, tell_progress};
+use crate::{
+    client::Client,
+    output::{Columns, Format, begin_anew, confirm, tell_progress},
+};
 
 /// What can be done with runs.
 #[derive(clap::Subcommand)]
@@ -31,13 +34,17 @@ pub enum Command {
         run: Run,
     },
     /// Have a run begin anew, all of it or what failed.
-    #[command(after_help = "Example:\n  updraft runs clear etl nightly --only-failed --yes")]
+    #[command(after_help = "Examples:\n  updraft runs clear etl nightly --only-failed --yes\n  \
+                            updraft runs clear etl nightly --only-failed --latest")]
     Clear {
         #[command(flatten)]
         run: Run,
         /// Only what failed, and what could not run for that.
         #[arg(long)]
         only_failed: bool,
+        /// Go on with the DAG as it is now; without it a run goes on with that which it began with.
+        #[arg(long)]
+        latest: bool,
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
@@ -129,9 +136,12 @@ impl Ask for Command {
                 }
                 format.show(&shown, SHOWN)
             }
-            Self::Clear { run, only_failed, yes } => {
+            Self::Clear { run, only_failed, latest, yes } => {
                 let path = [&run.path()[..], &["clear"]].concat();
-                let body = |dry_run| json!({ "only_failed": only_failed, "dry_run": dry_run });
+                let body = |dry_run| json!({ "only_failed": only_failed, "run_on_latest_version": latest, "dry_run": dry_run });
+                if !latest {
+                    tell_of_later_version(client, &run).await?;
+                }
                 let concerned = client.post(&path, body(true)).await?;
                 let what = begin_anew(&concerned, &format!(" of {run}"));
                 confirm(&what, yes)?;
@@ -153,6 +163,21 @@ impl Ask for Command {
             }
         }
     }
+}
+
+/// Says that a run that begins anew goes on with a DAG that is not as it is now: who has mended it expects otherwise.
+pub async fn tell_of_later_version(client: &Client, run: &Run) -> Result<()> {
+    let shown = client.get(&run.path()).await?;
+    let of_run = shown["dag_versions"].as_array().and_then(|versions| versions.last());
+    let of_run = of_run.and_then(|version| version["version_number"].as_u64());
+    let dag = client.get(&["v2", "dags", &run.dag_id, "details"]).await?;
+    let latest = dag["latest_dag_version"]["version_number"].as_u64();
+    if let Some((of_run, latest)) = of_run.zip(latest).filter(|(of_run, latest)| of_run < latest) {
+        eprintln!(
+            "it goes on with version {of_run} of the DAG, which is at {latest}: --latest goes on with that"
+        );
+    }
+    Ok(())
 }
 
 impl Run {

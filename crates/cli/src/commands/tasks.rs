@@ -7,7 +7,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 pub use self::logs::{EMPTY, Shown, text};
-use super::{Ask, Limit, Session, runs::Run};
+use super::{
+    Ask, Limit, Session,
+    runs::{Run, tell_of_later_version},
+};
 use crate::output::{Columns, Format, begin_anew, confirm, print, tell_progress, yaml};
 
 /// What can be done with tasks.
@@ -146,6 +149,9 @@ pub struct Clear {
     /// Of all these only what failed, and what could not run for that.
     #[arg(short = 'f', long)]
     only_failed: bool,
+    /// Go on with the DAG as it is now; without it a run goes on with that which it began with.
+    #[arg(long)]
+    latest: bool,
     /// Do not ask.
     #[arg(short, long)]
     yes: bool,
@@ -299,8 +305,13 @@ async fn clear(session: &Session, args: Clear) -> Result<()> {
             "include_upstream": args.upstream,
             "include_downstream": args.downstream,
             "only_failed": args.only_failed,
+            "run_on_latest_version": args.latest,
         })
     };
+    if let (Some(run_id), false) = (&args.run_id, args.latest) {
+        let run = Run { dag_id: args.dag_id.clone(), run_id: run_id.clone() };
+        tell_of_later_version(&session.client, &run).await?;
+    }
     if !args.yes {
         let concerned = session.client.post(&path, body(true)).await?;
         session.list_in(&concerned, "task_instances", CONCERNED)?;

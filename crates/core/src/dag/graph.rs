@@ -166,6 +166,38 @@ impl Dag {
         &self.spec.tasks[ix.usize()]
     }
 
+    /// How many copies of a task are written down; 0 where it is not mapped, or over what is not known before.
+    pub fn written_copies(&self, ix: TaskIx) -> i32 {
+        let length = self.mapping(ix).and_then(|mapping| mapping.length(&mut |_| None));
+        length.and_then(|length| i32::try_from(length).ok()).unwrap_or(0)
+    }
+
+    /// Whether a run of this DAG can go on as one of another version: that has the same tasks in the same places, each mapped
+    /// as before, and whatever is new behind them. What is in the way, otherwise.
+    pub fn continued_by(&self, later: &Self) -> Result<(), String> {
+        for ix in self.tasks() {
+            let id = &self.task(ix).task_id;
+            if later.spec.tasks.get(ix.usize()).is_none_or(|task| task.task_id != *id) {
+                return Err(match later.find(id) {
+                    Some(_) => format!("`{id}` has another place among the tasks"),
+                    None => format!("`{id}` is no task any more"),
+                });
+            }
+            let mapped = |dag: &Self| {
+                (dag.mapping(ix).is_some(), dag.written_copies(ix), dag.node(ix).mapped_group.is_some())
+            };
+            if mapped(self) != mapped(later) {
+                return Err(format!("`{id}` is mapped otherwise"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the task tears down what others have set up.
+    pub fn is_teardown(&self, ix: TaskIx) -> bool {
+        matches!(self.task(ix).role, Role::Teardown { .. })
+    }
+
     /// Where the task of this name is.
     pub fn find(&self, task: &str) -> Option<TaskIx> {
         self.by_id.get(task).copied()

@@ -227,6 +227,7 @@ impl Engine {
             clear_number: 0,
             deadlines_told: None,
             reason: None,
+            marked: None,
         };
         let compiled = dag.dag.clone();
         self.last_run += 1;

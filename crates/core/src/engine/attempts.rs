@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Engine, upstream::left_out_by};
 use crate::{
-    AlertOn, AttemptId, End, MapIndex, Role, TiEvent, TiKey, TiState, TiStateName, Wait, WorkerId, XcomValue,
+    AlertOn, AttemptId, End, MapIndex, TiEvent, TiKey, TiState, TiStateName, Wait, WorkerId, XcomValue,
     input::{AttemptEnd, Outcome, Report, ToWorker},
     record::{TaskStatsRow, XcomRow},
     retry::is_tried_again,
@@ -237,7 +237,7 @@ impl Engine {
             .all()
             .filter(|ti| !ti.state.is_finished() || ti.state == TiState::UpstreamFailed)
             .filter(|ti| ti.key.task != failed.task)
-            .filter(|ti| !matches!(run.dag.task(ti.key.task).role, Role::Teardown { .. }))
+            .filter(|ti| !run.dag.is_teardown(ti.key.task))
             .map(|ti| (ti.key, has_begun(&ti.state)))
             .collect();
         for (key, runs) in rest {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{Engine, attempts::has_begun, run::Run};
 use crate::{
-    AlertOn, End, MapIndex, Role, TaskIx, TiKey, TiState, TiStateName, XcomValue,
+    AlertOn, End, MapIndex, TaskIx, TiKey, TiState, TiStateName, XcomValue,
     input::{Branch, Outcome, ToWorker},
     record::TiRow,
 };
@@ -118,10 +118,8 @@ pub(super) fn left_out_by(run: &Run, by: &TiRow, task: TaskIx) -> Arc<str> {
 /// What a task has chosen that leaves out others: another way, or none.
 fn chose(run: &Run, by: &TiRow) -> Arc<str> {
     let is_copy = by.key.map_index != MapIndex::NONE;
-    let may_be_left_out = |task: &&TaskIx| {
-        !matches!(run.dag.task(**task).role, Role::Teardown { .. })
-            && (!is_copy || run.dag.mapping(**task).is_some())
-    };
+    let may_be_left_out =
+        |task: &&TaskIx| !run.dag.is_teardown(**task) && (!is_copy || run.dag.mapping(**task).is_some());
     let mut after = run.dag.downstream(by.key.task).iter().filter(may_be_left_out);
     match after.all(|task| by.skips.contains(task)) {
         true => format!("`{}` let nothing after it run", by.task_id).into(),
@@ -139,7 +137,7 @@ fn may_be_skipped(state: &TiState) -> bool {
 fn left_out_by_branch(run: &Run, key: TiKey, branch: &Branch) -> Result<Vec<TaskIx>, String> {
     let dag = &run.dag;
     let is_copy = key.map_index != MapIndex::NONE;
-    let not_teardown = |ix: &TaskIx| !matches!(dag.task(*ix).role, Role::Teardown { .. });
+    let not_teardown = |ix: &TaskIx| !dag.is_teardown(*ix);
     let mut skipped: Vec<TaskIx> = match branch {
         Branch::SkipAllDownstream if !is_copy => {
             dag.relatives(&[key.task], false).into_iter().filter(not_teardown).collect()

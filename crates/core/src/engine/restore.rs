@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     Config, DagState, Engine, RefusedVersion, Timer, dispatch::slots_of, queued_events::QueuedEvents,
-    run::Run, run::is_active, run::takes_pool_slots, workers::Worker,
+    run::Run, run::is_active, run::takes_pool_slots, runs::Spared, workers::Worker,
 };
 use crate::{
     AttemptId, Dag, DagKey, DagSpec, End, Incarnation, InvalidDag, RunKey, RunState, TaskKind, TaskSpec,
@@ -104,7 +104,7 @@ impl Engine {
         engine.grant_leases(now);
         for (run, reason) in failed {
             let reason = format!("this program can't run its DAG's version: {reason}");
-            engine.stop_run(now, run, End::Failed, &reason);
+            engine.stop_run(now, run, End::Failed, Spared::Nothing, &reason);
             engine.finish_run(now, run, RunState::Failed, Some(reason));
         }
         let refused = refused.into_iter();

@@ -75,17 +75,28 @@ impl Run {
     /// Makes the task instances of a new run. Where it is written down what a task is mapped over, its copies
     /// are there from the beginning.
     pub fn populate(&mut self) {
+        self.populate_from(0);
+    }
+
+    /// The same for the tasks from this place on; says which were made.
+    pub fn populate_from(&mut self, first: usize) -> Vec<TiKey> {
         let all: Vec<TaskIx> = match &self.row.selection {
             Some(chosen) => chosen.to_vec(),
             None => self.dag.tasks().collect(),
         };
-        for task in all {
-            let copies = self.dag.mapping(task).and_then(|mapping| mapping.length(&mut |_| None));
-            match copies.unwrap_or(0) as i32 {
-                0 => self.insert(self.fresh(task, MapIndex::NONE)),
-                copies => (0..copies).for_each(|index| self.insert(self.fresh(task, MapIndex(index)))),
+        let mut made = Vec::new();
+        for task in all.into_iter().filter(|task| task.usize() >= first) {
+            let indexes = match self.dag.written_copies(task) {
+                0 => vec![MapIndex::NONE],
+                copies => (0..copies).map(MapIndex).collect(),
+            };
+            for map_index in indexes {
+                let fresh = self.fresh(task, map_index);
+                made.push(fresh.key);
+                self.insert(fresh);
             }
         }
+        made
     }
 
     /// A task instance before anything has happened to it.

@@ -12,8 +12,15 @@ use crate::{
     AlertOn, AssetEvent, Dag, DagKey, End, RunKey, RunState, TiKey, TiState,
     dag::{NOTHING_CAN_RUN, TIME_IS_UP},
     input::ToWorker,
-    record::{DagVersionRow, RunRow, RunSnapshot, RunType},
+    record::{DagVersionRow, RunRow, RunSnapshot, RunType, TiRow},
 };
+
+/// What goes on in a run that is stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spared {
+    Nothing,
+    Teardowns,
+}
 
 impl Engine {
     /// Makes a run, which begins as soon as it may.
@@ -115,6 +122,9 @@ impl Engine {
         }
         if run.unfinished == 0 {
             let failed = |ti: &TiState| matches!(ti, TiState::Failed | TiState::UpstreamFailed);
+            if let Some(marked) = run.row.marked {
+                return self.finish_run(now, key, marked, Some(format!("it was marked as {marked}")));
+            }
             let leaves = run.all().filter(|ti| run.dag.node(ti.key.task).leaf || is_last(run, ti.key));
             let state = match leaves.map(|ti| &ti.state).any(failed) {
                 true => RunState::Failed,
@@ -124,8 +134,7 @@ impl Engine {
         }
         let paused = self.is_paused(&run.row.dag);
         if run.moving == 0 && !paused {
-            let stuck: Vec<&crate::record::TiRow> =
-                run.all().filter(|ti| ti.state == TiState::None).collect();
+            let stuck: Vec<&TiRow> = run.all().filter(|ti| ti.state == TiState::None).collect();
             if stuck.iter().all(|ti| !self.waits_for_past(run, ti.key)) {
                 let first = stuck.first().map(|ti| ti.task_id.clone());
                 let reason = format!(
@@ -185,18 +194,26 @@ impl Engine {
             return;
         }
         // What runs as well, as Airflow does: it is the run that took too long.
-        self.stop_run(now, key, End::Skipped, "the run's time was up (dagrun_timeout)");
+        self.stop_run(now, key, End::Skipped, Spared::Nothing, "the run's time was up (dagrun_timeout)");
         self.finish_run(now, key, RunState::Failed, Some(TIME_IS_UP.into()));
     }
 
-    /// Ends everything of a run that is not over. What runs is ended by its worker, and becomes `running`; the rest is
-    /// skipped.
-    pub(super) fn stop_run(&mut self, now: Timestamp, key: RunKey, running: End, reason: &str) {
+    /// Ends everything of a run that is not over, but for what is spared. What runs, waits or looks is ended by its worker,
+    /// and becomes `running`; the rest is skipped.
+    pub(super) fn stop_run(
+        &mut self,
+        now: Timestamp,
+        key: RunKey,
+        running: End,
+        spared: Spared,
+        reason: &str,
+    ) {
         let Some(run) = self.runs.get(&key) else { return };
+        let is_spared = |ti: &TiRow| spared == Spared::Teardowns && run.dag.is_teardown(ti.key.task);
         let open: Vec<(TiKey, bool)> = run
             .all()
-            .filter(|ti| !ti.state.is_finished())
-            .map(|ti| (ti.key, ti.state.assignment().is_some()))
+            .filter(|ti| !ti.state.is_finished() && !is_spared(ti))
+            .map(|ti| (ti.key, is_at_work(&ti.state)))
             .collect();
         for (ti, runs) in open {
             self.tell_holder(ti, ToWorker::Cancel);
@@ -294,4 +311,10 @@ impl Engine {
 fn is_last(run: &Run, key: TiKey) -> bool {
     run.row.selection.as_ref().is_some_and(|chosen| chosen.len() < run.tasks.len())
         && run.dag.downstream(key.task).iter().all(|down| run.tasks[down.usize()].instances.is_empty())
+}
+
+/// Whether it has begun and is not over, be it that it waits or looks (Airflow's `running`, `deferred`,
+/// `up_for_reschedule`), or is about to begin.
+fn is_at_work(state: &TiState) -> bool {
+    state.assignment().is_some() || matches!(state, TiState::Deferred(_) | TiState::UpForReschedule(_))
 }

@@ -16,7 +16,7 @@ use crate::{
 const SHORTEST: SignedDuration = SignedDuration::from_secs(1);
 
 /// No more ticks than this are counted when many were passed over at once.
-const COUNTED: usize = 100_000;
+const COUNTED: u64 = 100_000;
 
 impl Engine {
     /// Finds out when a DAG's next tick is, and sets its timer.
@@ -70,18 +70,23 @@ impl Engine {
             }
             return None;
         }
-        let latest = next_tick(dag, now);
-        // When the run before ends is not known before: what was planned is no tick that could be missed.
-        let continuous = dag.dag.spec().schedule == Schedule::Continuous;
-        // And once is once, whenever that is.
-        let every = dag.dag.spec().catchup || dag.dag.spec().schedule == Schedule::Once;
-        let chosen = if every && !continuous { Some(first) } else { latest };
-        if !continuous && chosen.is_none_or(|chosen| chosen.run_after > first.run_after) {
-            self.pass_over(key, first, chosen.map(|tick| tick.run_after), now);
-        }
+        let due = match dag.dag.spec().schedule {
+            // When the run before ends is not known before: what was planned is no tick that could be missed.
+            Schedule::Continuous => next_tick(dag, now),
+            // Once is once, whenever that is.
+            Schedule::Once => Some(first),
+            _ if dag.dag.spec().catchup => Some(first),
+            _ => {
+                let (passed, latest) = up_to(dag, first, now);
+                if let Some(passed) = passed {
+                    self.pass_over(key, passed, now);
+                }
+                Some(latest)
+            }
+        };
         let dag = self.dags.get_mut(key)?;
         dag.held = None;
-        match chosen {
+        match due {
             Some(tick) if tick.run_after <= now => Some(tick),
             later => {
                 dag.row.next_tick = later;
@@ -128,29 +133,16 @@ impl Engine {
             clear_number: 0,
             deadlines_told: None,
             reason: None,
+            marked: None,
         };
         let compiled = dag.dag.clone();
         self.record_ticks(key, (tick.run_after, tick.run_after, 1), outcome, reason, Some(run));
         self.create_run(now, row, compiled, Arc::default());
     }
 
-    /// Writes down that the ticks from `first` on, up to `until` (not included) or `now`, have no run.
-    fn pass_over(&mut self, key: &DagKey, first: Tick, until: Option<Timestamp>, now: Timestamp) {
+    /// Writes down that ticks that are due have no run.
+    fn pass_over(&mut self, key: &DagKey, PassedOver { first, last, count }: PassedOver, now: Timestamp) {
         let Some(dag) = self.dags.get(key) else { return };
-        let end = until.map_or(now, |until| until.min(now));
-        let mut last = first;
-        let mut count = 1;
-        let restriction = TimeRestriction { catchup: true, ..restriction(dag) };
-        while count < COUNTED as u64 {
-            let next = dag.dag.spec().schedule.next_tick(Some(last.data_interval), &restriction, now);
-            match next.filter(|next| next.run_after > last.run_after) {
-                Some(next) if next.run_after < end || (until.is_none() && next.run_after == end) => {
-                    last = next
-                }
-                Some(_) | None => break,
-            }
-            count += 1;
-        }
         let (outcome, reason) = match dag.held {
             Some(Passed::Paused) => (TickOutcome::Skipped, "the DAG was paused, or all were"),
             Some(Passed::Full) => (TickOutcome::Skipped, "max_active_runs was reached, and catchup is off"),
@@ -189,6 +181,34 @@ impl Engine {
         dag.last_range = Some(range.clone());
         self.out.batch.ticks.insert((key.clone(), range.first), range);
     }
+}
+
+/// Ticks of which no run is made.
+struct PassedOver {
+    first: Tick,
+    last: Tick,
+    count: u64,
+}
+
+/// The latest tick that is due, from the first one on, and those before it. The schedule is not asked what it has to say at
+/// this time: many a schedule begins anew then, be it a moment after the tick.
+fn up_to(dag: &DagState, first: Tick, now: Timestamp) -> (Option<PassedOver>, Tick) {
+    let restriction = TimeRestriction { catchup: true, ..restriction(dag) };
+    let after = |tick: Tick| {
+        let next = dag.dag.spec().schedule.next_tick(Some(tick.data_interval), &restriction, now);
+        next.filter(|next| tick.run_after < next.run_after && next.run_after <= now)
+    };
+    let (mut passed, mut latest) = (None, first);
+    for count in 1.. {
+        let Some(next) = after(latest) else { break };
+        passed = Some(PassedOver { first, last: latest, count });
+        latest = next;
+        if count >= COUNTED {
+            latest = next_tick(dag, now).filter(|tick| tick.run_after <= now).unwrap_or(latest);
+            break;
+        }
+    }
+    (passed, latest)
 }
 
 /// Why ticks that are due wait.

@@ -3,11 +3,12 @@
 use jiff::SignedDuration;
 use serde_json::json;
 use updraft_core::{
-    GroupSpec, MapIndex, MapSource, Mapping, Role, RunKey, TaskIx, TiKey, TiStateName as S, TriggerRule,
+    GroupSpec, MapIndex, MapSource, Mapping, Role, RunKey, RunState, TaskIx, TiKey, TiStateName as S,
+    TriggerRule,
     input::{AttemptEnd, Branch, Clear, Command, Outcome, Report},
 };
 
-use crate::world::{World, dag};
+use crate::world::{World, clear as clearing, dag};
 
 fn clear(world: &mut World, run: RunKey, task: &str, copy: Option<i32>, downstream: bool) {
     let clear = Clear {
@@ -18,6 +19,7 @@ fn clear(world: &mut World, run: RunKey, task: &str, copy: Option<i32>, downstre
         only_failed: false,
         only_running: false,
         reset_run: true,
+        latest: false,
         dry_run: false,
     };
     world.command(Command::Clear(clear)).unwrap();
@@ -99,4 +101,55 @@ fn tries_after_it_are_for_another_piece_of_work_and_retries_are_not() {
     assert_eq!(before(&world), Some((4, 3)));
     world.restart();
     assert_eq!(before(&world), Some((4, 3)));
+}
+
+#[test]
+fn a_run_that_is_cleared_goes_on_with_the_dag_as_it_is_now_where_that_is_asked_for() {
+    let mut world = World::new(8);
+    let chain = || dag("d", &["a", "b"], &[("a", "b")]);
+    world.put(chain());
+    let run = world.trigger("d");
+    for end in [AttemptEnd::Success, AttemptEnd::Failed] {
+        let attempt = world.assigned()[0];
+        world.end(attempt, end);
+    }
+    assert_eq!(world.run_state(run), RunState::Failed);
+    let mut mended = dag("d", &["a", "b", "c"], &[("a", "b"), ("b", "c")]);
+    mended.tasks[1].args.insert("bash_command".into(), json!("echo mended"));
+    world.put(mended);
+    let latest = Clear { latest: true, ..clearing(run, &["b"]) };
+
+    let asked = Clear { dry_run: true, ..latest.clone() };
+    world.command(Command::Clear(asked)).unwrap();
+    assert_eq!(world.stored(run).1.run.version, 1, "it was only asked");
+    world.command(Command::Clear(latest.clone())).unwrap();
+    let (row, of_run) = world.engine.run(run).unwrap();
+    assert_eq!((row.version, &of_run.spec().tasks[1].args["bash_command"]), (2, &json!("echo mended")));
+    let refused = world.command(Command::Clear(latest.clone())).map(drop);
+    assert_eq!(refused, Ok(()), "it is on it already");
+    let b = world.assigned().pop().unwrap();
+    world.restart();
+    world.join(1, 8, vec![b]);
+    world.end(b, AttemptEnd::Success);
+    let c = world.assigned().pop().unwrap();
+    world.end(c, AttemptEnd::Success);
+    assert_eq!(["a", "b", "c"].map(|task| world.state(run, task)), [S::Success; 3]);
+    assert_eq!(world.run_state(run), RunState::Success);
+
+    world.put(dag("d", &["b", "c"], &[]));
+    let refused = world.command(Command::Clear(latest)).unwrap_err().to_string();
+    assert!(refused.contains("`a` is no task any more: trigger a new one"), "{refused}");
+}
+
+#[test]
+fn what_runs_stays_on_its_version() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a"], &[]));
+    let run = world.trigger("d");
+    let mut other = dag("d", &["a"], &[]);
+    other.description = Some("other".into());
+    world.put(other);
+    let latest = Clear { latest: true, ..clearing(run, &["a"]) };
+    let refused = world.command(Command::Clear(latest)).unwrap_err().to_string();
+    assert!(refused.contains("goes on with version 1"), "{refused}");
 }

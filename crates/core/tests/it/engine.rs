@@ -1,6 +1,6 @@
 //! What becomes of runs and task instances.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use serde_json::json;
@@ -8,10 +8,9 @@ use updraft_core::{
     AlertChannel, AlertOn, AlertSpec, DagKey, DagSpec, End, MapIndex, MapSource, Mapping, Role, RunState,
     TaskIx, TaskKind, TaskSpec, TiKey, TiStateName as S, TriggerRule, WaitRule, XcomValue,
     input::{AttemptEnd, Command, Outcome, Report, ToWorker, WorkerEvent},
-    schedule::{Holidays, Schedule, Span, Zone},
 };
 
-use crate::world::{World, at, clear, dag};
+use crate::world::{World, clear, dag};
 
 #[test]
 fn a_chain_runs_in_order_and_its_run_succeeds() {
@@ -472,45 +471,6 @@ fn a_run_that_begins_anew_looks_again_for_the_run_before() {
     assert!(world.assigned().is_empty(), "the run before has not succeeded");
     world.end(between, AttemptEnd::Success);
     assert_eq!(world.state(later, "a"), S::Queued);
-}
-
-#[test]
-fn ticks_make_runs_and_the_ledger_joins_equal_ones() {
-    let mut world = World::new(8);
-    let mut spec = dag("d", &["a"], &[]);
-    spec.schedule = Schedule::from_text("*/10 * * * *", Zone::new("UTC").unwrap()).unwrap();
-    spec.start_date = Some(at("2026-01-01T00:00:00Z"));
-    world.put(spec);
-    for _ in 0..36 {
-        world.pass(SignedDuration::from_mins(5));
-        world.succeed_all();
-    }
-    let ticks: Vec<_> = world.batches.iter().flat_map(|batch| batch.ticks.values()).collect();
-    let firsts: std::collections::BTreeSet<_> = ticks.iter().map(|tick| tick.first).collect();
-    assert_eq!(firsts.len(), 1, "one range: {ticks:?}");
-    assert_eq!(ticks.last().unwrap().count, 19, "three hours, both ends included");
-}
-
-#[test]
-fn a_tick_on_a_holiday_is_none_that_could_be_missed() {
-    let mut world = World::new(8);
-    let mut spec = dag("d", &["a"], &[]);
-    let schedule = Schedule::from_text("0 9 * * *", Zone::UTC).unwrap();
-    let days = ["2026-01-02", "2026-01-04/2026-01-05"].iter().map(|span| span.parse::<Span>().unwrap());
-    let holidays = Holidays::new(Zone::UTC, days.collect());
-    spec.schedule = Schedule::WithHolidays { schedule: Box::new(schedule), holidays };
-    world.put(spec);
-    world.pass(SignedDuration::from_hours(12));
-    // Nothing is there for four days, until the second of the long holidays.
-    world.now += SignedDuration::from_hours(96);
-    world.restart();
-    world.pass(SignedDuration::from_hours(36));
-    let ledger: BTreeMap<_, _> = world.batches.iter().flat_map(|batch| batch.ticks.clone()).collect();
-    let told: Vec<String> = ledger
-        .values()
-        .map(|tick| format!("{} {} {:?}", tick.first.strftime("%d"), tick.count, tick.outcome))
-        .collect();
-    assert_eq!(told, ["01 1 OnTime", "03 1 Late", "06 1 OnTime"]);
 }
 
 #[test]

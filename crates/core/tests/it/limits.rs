@@ -143,6 +143,7 @@ fn a_sensor_that_is_cleared_takes_no_room_while_it_ends() {
         only_failed: false,
         only_running: false,
         reset_run: true,
+        latest: false,
         dry_run: false,
     };
     world.command(Command::Clear(clear)).unwrap();

@@ -358,6 +358,7 @@ pub fn clear(run: RunKey, tasks: &[&str]) -> Clear {
         only_failed: false,
         only_running: false,
         reset_run: true,
+        latest: false,
         dry_run: false,
     }
 }

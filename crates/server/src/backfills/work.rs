@@ -159,6 +159,7 @@ impl Backfiller {
             only_failed: !backfill.tasks.is_empty() && backfill.reprocess == Reprocess::Failed,
             only_running: false,
             reset_run: true,
+            latest: false,
             dry_run: false,
         };
         match self.leader.command(&*backfill.account, Command::Clear(clear)).await {

@@ -92,7 +92,8 @@ mod tests {
         dag.tasks.push(TaskSpec::new("t", "bash", TaskKind::Run));
         let file = checkouts.all().join("1f2e/d.yaml").display().to_string();
         dag.bundle = Some(Bundle { name: git::BUNDLE.into(), version: "1f2e".into(), file });
-        let put = Command::PutDag { spec: Arc::new(dag), hash: "h".into(), source: "s".into(), paused: false };
+        let put =
+            Command::PutDag { spec: Arc::new(dag), hash: "h".into(), source: "s".into(), paused: false };
         let trigger = Command::Trigger(Trigger {
             dag: DagKey::new("default", "d"),
             run_id: None,
@@ -106,7 +107,10 @@ mod tests {
         });
         let offer = Offer { slots: 1, queues: vec!["default".into()], ..Offer::default() };
         let event = WorkerEvent::Joined { join: 1, offer, namespace: None, held: Vec::new() };
-        engine.step(Timestamp::UNIX_EPOCH, Input::Worker { worker: "w".into(), incarnation: Incarnation(1), event });
+        engine.step(
+            Timestamp::UNIX_EPOCH,
+            Input::Worker { worker: "w".into(), incarnation: Incarnation(1), event },
+        );
         for command in [put, trigger] {
             engine.step(Timestamp::UNIX_EPOCH, Input::Command { id: 1, by: "me".into(), command });
         }

@@ -230,6 +230,7 @@ async fn clear(shared: &Shared, by: String, run: &RunRow) -> Result<RunGiven, Er
         only_failed: false,
         only_running: false,
         reset_run: true,
+        latest: false,
         dry_run: false,
     };
     match shared.leader.command(by, Command::Clear(clear)).await {

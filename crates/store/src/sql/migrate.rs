@@ -39,7 +39,8 @@ const MIGRATIONS: &[Migration] = migrations![
     "0010_server",
     "0011_deployment",
     "0012_counts",
-    "0013_taken_by"
+    "0013_taken_by",
+    "0014_marked"
 ];
 
 /// The schema version that this program needs.

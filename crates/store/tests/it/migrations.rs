@@ -193,9 +193,11 @@ fn what_was_there_before_is_counted_as_what_comes_later() {
             sqlx::query(AssertSqlSafe(drop.clone())).execute(&mut one).await.unwrap();
             sqlx::query(AssertSqlSafe(drop)).execute(&mut other).await.unwrap();
         }
-        for before in
-            ["ALTER TABLE delivery DROP COLUMN taken_by", "DELETE FROM schema_migration WHERE name >= '0012'"]
-        {
+        for before in [
+            "ALTER TABLE delivery DROP COLUMN taken_by",
+            "ALTER TABLE run DROP COLUMN marked",
+            "DELETE FROM schema_migration WHERE name >= '0012'",
+        ] {
             sqlx::query(before).execute(&mut one).await.unwrap();
             sqlx::query(before).execute(&mut other).await.unwrap();
         }

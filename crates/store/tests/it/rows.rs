@@ -89,6 +89,7 @@ pub fn run(number: i64, dag: &DagKey, state: RunState) -> RunRow {
         clear_number: 0,
         deadlines_told: None,
         reason: None,
+        marked: None,
     }
 }
 

@@ -28,7 +28,9 @@ pub async fn import(session: &Session, file: &Path, overwrite: bool) -> Result<(
         }
         let was_there =
             session.client.put(&PATH, conn_id, body_of(&connection)?.into()).await.with_context(|| {
-                format!("the connection `{conn_id}`; of those before it {made} were made and {changed} changed")
+                format!(
+                    "the connection `{conn_id}`; of those before it {made} were made and {changed} changed"
+                )
             })?;
         *(if was_there { &mut changed } else { &mut made }) += 1;
     }

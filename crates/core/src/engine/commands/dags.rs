@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::super::{Engine, dispatch::Limit};
+use super::super::{Engine, dispatch::Limit, runs::Spared};
 use crate::{
     Dag, DagKey, DagSpec, End,
     input::{CommandError, Reply},
@@ -100,7 +100,7 @@ impl Engine {
 
     /// Takes a run out of mind and out of everything that is still to be written.
     pub(super) fn erase_run(&mut self, now: Timestamp, key: crate::RunKey) {
-        self.stop_run(now, key, End::Failed, "the run was deleted");
+        self.stop_run(now, key, End::Failed, Spared::Nothing, "the run was deleted");
         let Some(run) = self.runs.remove(&key) else { return };
         self.leave_no_past(&run);
         if let Some(dag) = self.dags.get_mut(&run.row.dag) {

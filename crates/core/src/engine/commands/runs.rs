@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::super::{Engine, run::Past};
+use super::super::{
+    Engine,
+    run::{Past, Run},
+    runs::Spared,
+};
 use crate::{
-    DagKey, End, RunId, RunKey, RunState, TaskIx,
-    input::{CommandError, Reply, ToWorker, Trigger},
+    Dag, DagKey, End, RunId, RunKey, RunState, TaskIx, TiKey,
+    input::{CommandError, Reply, Trigger},
     record::{RunRow, RunType},
     schedule::Tick,
 };
@@ -27,9 +31,10 @@ impl Engine {
             Some(run_id) => run_id,
             None => self.free_run_id(t.run_type, &t.dag, run_after),
         };
-        if run_id.is_empty() || run_id.contains(['/', '\\', '\0']) {
+        let is_part_of_paths = run_id.contains(['/', '\\']) || matches!(&*run_id, "." | "..");
+        if run_id.trim().is_empty() || is_part_of_paths || run_id.contains(char::is_control) {
             return Err(CommandError::Invalid(format!(
-                "`{run_id}` can't name a run: it is empty or has slashes"
+                "{run_id:?} can't name a run: it is empty, `.` or `..`, or has slashes or control characters"
             )));
         }
         if run_id.chars().count() > LONGEST_RUN_ID {
@@ -91,6 +96,7 @@ impl Engine {
             // Who runs the past knows that it is late.
             deadlines_told: Some(now),
             reason: None,
+            marked: None,
         };
         let (key, compiled) = (row.key, dag.dag.clone());
         self.last_run += 1;
@@ -132,23 +138,68 @@ impl Engine {
                 }
                 Ok(Reply::Done)
             }
-            RunState::Failed => {
-                self.stop_run(now, key, End::Failed, "the run was marked as failed");
-                if self.runs.get(&key).is_none_or(|run| run.row.state != RunState::Failed) {
-                    self.finish_run(now, key, RunState::Failed, Some("it was marked as failed".into()));
-                }
-                Ok(Reply::Done)
-            }
-            RunState::Success => {
-                let others: Vec<_> = run.all().map(|ti| ti.key).collect();
-                for ti in others {
-                    self.tell_holder(ti, ToWorker::Cancel);
-                    self.end(now, ti, End::Success, "the run was marked as success");
-                }
-                self.finish_run(now, key, RunState::Success, Some("it was marked as success".into()));
+            RunState::Failed | RunState::Success => {
+                self.decide_run(now, key, state);
                 Ok(Reply::Done)
             }
         }
+    }
+
+    /// As Airflow has it: what runs becomes what the run becomes, the rest is skipped, and what is over stays as it is.
+    /// Teardowns do their work before the run is over, unless it is marked again.
+    fn decide_run(&mut self, now: Timestamp, key: RunKey, state: RunState) {
+        let Some(run) = self.runs.get(&key) else { return };
+        let spared = if run.row.state == RunState::Running && run.row.marked.is_none() {
+            Spared::Teardowns
+        } else {
+            Spared::Nothing
+        };
+        let running = if state == RunState::Failed { End::Failed } else { End::Success };
+        self.stop_run(now, key, running, spared, &format!("the run was marked as {state}"));
+        let Some(run) = self.runs.get_mut(&key) else { return };
+        // With `fail_fast` the first that fails may have decided it.
+        if run.unfinished > 0 {
+            run.row.marked = Some(state);
+            self.changed.runs.insert(key);
+        } else if run.row.state != state {
+            self.finish_run(now, key, state, Some(format!("it was marked as {state}")));
+        }
+    }
+
+    /// The version of its DAG that a run is to go on with, where that is a later one.
+    pub(super) fn latest_for(&self, key: RunKey) -> Result<Option<(u32, Arc<Dag>)>, CommandError> {
+        let run = self.runs.get(&key).ok_or_else(|| Self::no_run(key))?;
+        let dag = self.dags.get(&run.row.dag).ok_or_else(|| Self::no_dag(&run.row.dag))?;
+        let (from, to) = (run.row.version, dag.row.version);
+        if from == to {
+            return Ok(None);
+        }
+        if !run.row.state.is_finished() {
+            let message =
+                format!("the run goes on with version {from} of its DAG until it is over: end it, or wait");
+            return Err(CommandError::Conflict(message));
+        }
+        match run.dag.continued_by(&dag.dag) {
+            Ok(()) => Ok(Some((to, dag.dag.clone()))),
+            Err(why) => Err(CommandError::Conflict(format!(
+                "the run can't go on with version {to} of its DAG, since it began with version {from}, and {why}: \
+                 trigger a new one"
+            ))),
+        }
+    }
+
+    /// Has a run that is over go on with a later version of its DAG, which continues its own.
+    pub(super) fn move_run(&mut self, key: RunKey, version: u32, dag: Arc<Dag>) {
+        let Some(run) = self.runs.get_mut(&key) else { return };
+        let row = RunRow { version, ..run.row.clone() };
+        let former = std::mem::replace(run, Run::new(row, dag, run.asset_events.clone()));
+        run.past = if run.dag.looks_at_past() { former.past } else { Past::None };
+        run.successors = former.successors;
+        let known = former.tasks.len();
+        former.tasks.into_iter().flat_map(|task| task.instances).for_each(|ti| run.insert(ti));
+        let new: Vec<TiKey> = run.populate_from(known);
+        self.changed.tis.extend(new);
+        self.changed.runs.insert(key);
     }
 
     /// A run that is over begins anew with what is not finished.
@@ -159,6 +210,7 @@ impl Engine {
         run.row.started_at = None;
         run.row.ended_at = None;
         run.row.reason = None;
+        run.row.marked = None;
         run.row.clear_number += 1;
         // Another may have come between since it looked.
         run.past = if run.dag.looks_at_past() { Past::Unknown } else { Past::None };

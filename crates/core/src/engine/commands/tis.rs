@@ -14,10 +14,14 @@ use crate::{
 impl Engine {
     pub(super) fn clear(&mut self, now: Timestamp, clear: &Clear) -> Result<Reply, CommandError> {
         let keys = self.to_clear(clear)?;
+        let latest = if clear.latest { self.latest_for(clear.run)? } else { None };
         if clear.dry_run {
             return Ok(Reply::Tis(keys));
         }
         let over = self.runs.get(&clear.run).is_some_and(|run| run.row.state.is_finished());
+        if let Some((version, dag)) = latest.filter(|_| !keys.is_empty()) {
+            self.move_run(clear.run, version, dag);
+        }
         self.begin_anew(now, &keys);
         if over && clear.reset_run && !keys.is_empty() {
             self.requeue_run(now, clear.run);

@@ -210,6 +210,7 @@ impl<'a> Replay<'a> {
             only_failed: false,
             only_running: false,
             reset_run: true,
+            latest: false,
             dry_run: false,
         };
         self.world.command(Command::Clear(clear)).unwrap();

@@ -89,7 +89,7 @@ struct ClearBody {
     /// Also in earlier runs.
     #[serde(default)]
     include_past: bool,
-    /// Runs stay on their version: only `false` is taken.
+    /// Runs go on with the DAG as it is now, where its tasks are those that they began with.
     #[serde(default)]
     run_on_latest_version: Option<bool>,
     /// Refuse where one of them runs.
@@ -129,11 +129,6 @@ async fn post_clear_task_instances(
 ) -> Result<Json<TiCollectionResponse>, Error> {
     body.check()?;
     let dag = call.dag(&dag_id).await?;
-    if body.run_on_latest_version == Some(true) {
-        return Err(Error::bad_request(
-            "a run stays on the version it began with: leave run_on_latest_version out",
-        ));
-    }
     let note = check_note(body.note.clone())?;
     let runs = match &body.dag_run_id {
         Some(run_id) => {
@@ -188,6 +183,7 @@ fn clear_of(body: &ClearBody, run: &RunRow) -> Clear {
         only_failed: body.only_failed,
         only_running: body.only_running,
         reset_run: body.reset_dag_runs,
+        latest: body.run_on_latest_version == Some(true),
         dry_run: body.dry_run,
     }
 }

@@ -37,6 +37,7 @@ async fn a_run_that_begins_anew_while_others_go_stays_whole() {
         only_failed: false,
         only_running: false,
         reset_run: true,
+        latest: false,
         dry_run: false,
     };
     // Both reach the leader before it does anything about either.

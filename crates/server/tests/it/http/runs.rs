@@ -167,14 +167,25 @@ async fn a_run_that_is_cleared_begins_anew() {
     let would = server.post(&format!("{path}/clear"), json!({})).await;
     assert_eq!(would.shape("ClearTaskInstanceCollectionResponse")["total_entries"], 2);
     assert_eq!(server.get(path).await.ok()["state"], "failed", "it was only asked");
-    let latest = json!({"dry_run": false, "run_on_latest_version": true});
-    server.post(&format!("{path}/clear"), latest).await.refused(400);
     let cleared = json!({"dry_run": false, "only_failed": true, "note": "again"});
     let run = server.post(&format!("{path}/clear"), cleared).await.shape("DAGRunResponse");
     assert_eq!(run["note"], "again");
     worker.run_one(AttemptEnd::Success).await;
     worker.run_one(AttemptEnd::Success).await;
     server.until(path, |run| run["state"] == "success").await;
+    server
+        .put_dags(&DAGS.replace(
+            "second: {operator: BashOperator, bash_command: 'true'",
+            "second: {operator: BashOperator, bash_command: 'pwd'",
+        ))
+        .await;
+    for (latest, version, command) in [(false, 1, "true"), (true, 2, "pwd")] {
+        let cleared = json!({"dry_run": false, "task_ids": ["second"], "dag_run_id": "r", "run_on_latest_version": latest});
+        server.post("/api/v2/dags/work/clearTaskInstances", cleared).await.ok();
+        assert_eq!(server.get(path).await.ok()["dag_versions"][0]["version_number"], version);
+        assert_eq!(worker.run_one(AttemptEnd::Success).await.args["bash_command"], command);
+        server.until(path, |run| run["state"] == "success").await;
+    }
     server.post("/api/v2/dags/work/dagRuns/none/clear", json!({})).await.refused(404);
 }
 

@@ -117,6 +117,14 @@ impl Fields {
         self.text()?.parse().map_err(|error| broken("reading a state", error))
     }
 
+    pub fn opt_parse<T: FromStr>(&mut self) -> Result<Option<T>, Error>
+    where
+        T::Err: fmt::Display,
+    {
+        let text = self.opt_text()?;
+        text.map(|text| text.parse()).transpose().map_err(|error| broken("reading a state", error))
+    }
+
     pub fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
         serde_json::from_str(&self.text()?).map_err(|error| broken("reading JSON", error))
     }

@@ -45,11 +45,12 @@ pub(crate) const RUN: Table = Table {
         ("clear_number", Int),
         ("deadlines_told", Int),
         ("reason", Text),
+        ("marked", Text),
     ],
     key: &["key"],
 };
 
-pub(crate) fn run_cells(row: &RunRow) -> [Arg; 22] {
+pub(crate) fn run_cells(row: &RunRow) -> [Arg; 23] {
     [
         row.key.0.into(),
         (&*row.dag.namespace).into(),
@@ -73,6 +74,7 @@ pub(crate) fn run_cells(row: &RunRow) -> [Arg; 22] {
         row.clear_number.into(),
         row.deadlines_told.into(),
         row.reason.as_ref().into(),
+        row.marked.map(|state| state.as_str()).into(),
     ]
 }
 
@@ -98,6 +100,7 @@ pub(crate) fn read_run(f: &mut Fields) -> Result<RunRow, Error> {
         clear_number: f.number()?,
         deadlines_told: f.opt_time()?,
         reason: f.opt_text()?,
+        marked: f.opt_parse()?,
     })
 }
 

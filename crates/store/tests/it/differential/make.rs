@@ -153,6 +153,7 @@ fn run(number: RunKey, pick: &mut Pick) -> RunRow {
         clear_number: pick.small(3),
         deadlines_told: pick.maybe(Pick::time),
         reason: pick.maybe(|pick| pick.text().into()),
+        marked: pick.maybe(|_| RunState::Failed),
         ..rows::run(number.0, &dag_of(number), state)
     }
 }

@@ -227,10 +227,10 @@ pub(super) struct RunClearBody {
     /// Only what failed.
     #[serde(default)]
     only_failed: bool,
-    /// Runs stay on their version: nothing is ever new in one.
+    /// Only `false` is taken: what is new in a run that goes on with a later version begins with the rest.
     #[serde(default)]
     only_new: bool,
-    /// Runs stay on their version: only `false` is taken.
+    /// It goes on with the DAG as it is now, where its tasks are those that it began with.
     #[serde(default)]
     run_on_latest_version: Option<bool>,
     #[serde(default)]
@@ -255,9 +255,9 @@ pub(super) async fn clear_dag_run(
     Body(body): Body<RunClearBody>,
 ) -> Result<Response, Error> {
     let run = call.run(&dag_id, &dag_run_id).await?;
-    if body.run_on_latest_version == Some(true) || body.only_new {
+    if body.only_new {
         return Err(Error::bad_request(
-            "a run stays on the version it began with: leave run_on_latest_version and only_new out",
+            "what is new in a run begins with the rest of it: leave only_new out, and see run_on_latest_version",
         ));
     }
     let note = check_note(body.note)?;
@@ -269,6 +269,7 @@ pub(super) async fn clear_dag_run(
         only_failed: body.only_failed,
         only_running: false,
         reset_run: true,
+        latest: body.run_on_latest_version == Some(true),
         dry_run: body.dry_run,
     };
     let Reply::Tis(keys) = call.command(Command::Clear(clear)).await? else {

@@ -199,7 +199,9 @@ async fn apply(
                 [(patch.body.include_upstream, true), (patch.body.include_downstream, false)]
             {
                 if wanted {
-                    relatives.extend(version.dag.relatives(&[here], upstream));
+                    let all = version.dag.relatives(&[here], upstream).into_iter();
+                    // A teardown has its own work to do, whatever becomes of what it tears down (as in Airflow).
+                    relatives.extend(all.filter(|ix| upstream || !version.dag.is_teardown(*ix)));
                 }
             }
             relatives.remove(&here);

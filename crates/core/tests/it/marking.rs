@@ -1,0 +1,90 @@
+//! Runs and task instances that people mark.
+
+use jiff::SignedDuration;
+use updraft_core::{
+    DagSpec, Role, RunKey, RunState, TaskKind, TiStateName as S, TriggerRule, WaitRule,
+    input::{AttemptEnd, Command},
+};
+
+use crate::world::{World, dag};
+
+/// A setup, a chain of work and the teardown, beside it work that is over before, and a wait.
+fn with_teardown() -> DagSpec {
+    let edges = [("s", "a"), ("a", "b"), ("b", "t"), ("s", "t")];
+    let mut spec = dag("d", &["s", "a", "b", "t", "before", "wait"], &edges);
+    spec.tasks[0].role = Role::Setup;
+    spec.tasks[3].role = Role::Teardown { on_failure_fail_dagrun: false };
+    spec.tasks[3].trigger_rule = TriggerRule::AllDoneSetupSuccess;
+    spec.tasks[5].kind = TaskKind::Wait(WaitRule::AfterReady(SignedDuration::from_hours(1)));
+    spec
+}
+
+/// A run of it whose work is under way.
+fn at_work(world: &mut World) -> RunKey {
+    world.put(with_teardown());
+    let run = world.trigger("d");
+    for (attempt, end) in world.assigned().into_iter().zip([AttemptEnd::Success, AttemptEnd::Failed]) {
+        world.end(attempt, end);
+    }
+    assert_eq!(["s", "before", "a"].map(|task| world.state(run, task)), [S::Success, S::Failed, S::Queued]);
+    run
+}
+
+#[test]
+fn a_run_that_is_marked_tears_down_what_it_has_set_up_and_keeps_what_was_over() {
+    for (state, of_what_ran) in [(RunState::Failed, S::Failed), (RunState::Success, S::Success)] {
+        let mut world = World::new(8);
+        let run = at_work(&mut world);
+        world.assigned();
+        world.command(Command::MarkRun { run, state }).unwrap();
+        let now = ["s", "before", "a", "wait", "b", "t"].map(|task| world.state(run, task));
+        assert_eq!(now, [S::Success, S::Failed, of_what_ran, of_what_ran, S::Skipped, S::Queued]);
+        assert_eq!(world.run_state(run), RunState::Running, "its teardown is still to run");
+        let teardown = world.assigned().pop().unwrap();
+        world.restart();
+        world.join(1, 8, vec![teardown]);
+        world.end(teardown, AttemptEnd::Success);
+        assert_eq!((world.state(run, "t"), world.run_state(run)), (S::Success, state));
+    }
+}
+
+#[test]
+fn a_run_that_is_marked_again_does_not_wait_for_its_teardowns() {
+    let mut world = World::new(8);
+    let run = at_work(&mut world);
+    for expected in [RunState::Running, RunState::Failed] {
+        world.command(Command::MarkRun { run, state: RunState::Failed }).unwrap();
+        assert_eq!(world.run_state(run), expected);
+    }
+    assert_eq!(world.state(run, "t"), S::Failed);
+}
+
+#[test]
+fn a_run_that_is_over_is_marked_and_nothing_else_is_changed() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a", "b"], &[("a", "b")]));
+    let run = world.trigger("d");
+    let a = world.assigned()[0];
+    world.end(a, AttemptEnd::Failed);
+    assert_eq!(world.run_state(run), RunState::Failed);
+    world.batches.iter_mut().for_each(|batch| batch.transitions.clear());
+    world.command(Command::MarkRun { run, state: RunState::Success }).unwrap();
+    assert_eq!(world.run_state(run), RunState::Success);
+    assert_eq!((world.state(run, "a"), world.state(run, "b")), (S::Failed, S::UpstreamFailed));
+    assert!(world.batches.iter().all(|batch| batch.transitions.is_empty()));
+}
+
+#[test]
+fn a_run_that_was_marked_goes_by_its_tasks_once_it_is_cleared() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a"], &[]));
+    let run = world.trigger("d");
+    let ended = world.assigned()[0];
+    world.command(Command::MarkRun { run, state: RunState::Failed }).unwrap();
+    assert_eq!(world.run_state(run), RunState::Failed);
+    world.end(ended, AttemptEnd::Cancelled);
+    world.command(Command::Clear(crate::world::clear(run, &["a"]))).unwrap();
+    let again = world.assigned().pop().unwrap();
+    world.end(again, AttemptEnd::Success);
+    assert_eq!(world.run_state(run), RunState::Success);
+}
