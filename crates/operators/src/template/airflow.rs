@@ -2,6 +2,7 @@
 
 mod assets;
 mod attributes;
+mod known;
 mod lookup;
 
 use std::{
@@ -10,13 +11,14 @@ use std::{
     rc::Rc,
 };
 
+use jiff::tz::TimeZone;
 use updraft_core::{MapIndex, protocol::Order};
 
 pub use self::attributes::ATTRIBUTES;
 pub(crate) use self::attributes::log_url;
 pub(super) use self::{
     assets::{AssetEvents, Event, asset_attr, of_found},
-    attributes::check_attribute,
+    known::{Chain, Step, check_chain},
 };
 use super::{
     eval::Machine,
@@ -25,7 +27,7 @@ use super::{
     macros::{Args, int, needed, size, text},
     object::{Airflow, Object},
     own,
-    time::{DateTime, Delta, Relative, parse, strftime, strptime},
+    time::{At, DateTime, Delta, Relative, parse, strftime, strptime},
     value::{Mode, Value},
 };
 use crate::{Host, prepare::folder};
@@ -68,6 +70,11 @@ pub(super) struct World<'a> {
     /// When the order's attempt began, so to say: when its templates were first looked at.
     began: jiff::Timestamp,
 }
+
+/// Airflow 3 gives what all runs before left, as a list that is in no order but that of the copies, or what the latest
+/// left where `map_indexes` is given.
+pub(super) const PRIOR_DATES: &str = "xcom_pull(include_prior_dates=True) is not supported: name the run by `run_id`, or keep what the \
+                           next run needs in a variable";
 
 /// Names that are there whatever the run.
 const ALWAYS: &[&str] = &[
@@ -316,8 +323,8 @@ pub(super) fn has_method(of: Airflow, name: &str) -> bool {
     match of {
         Airflow::TaskInstance => matches!(name, "xcom_pull" | "xcom_push"),
         Airflow::Variables { .. } | Airflow::Connections => name == "get",
-        Airflow::DateTime => matches!(name, "strptime" | "fromisoformat"),
-        Airflow::Json => matches!(name, "dumps" | "loads"),
+        Airflow::DateTime => attributes::DATE_TIME.contains(&name),
+        Airflow::Json => attributes::JSON.contains(&name),
         Airflow::Task | Airflow::Dag | Airflow::DagRun | Airflow::Macros => false,
     }
 }
@@ -402,6 +409,12 @@ impl Machine<'_> {
                     _ => return fault("fromisoformat() is supported for YYYY-MM-DD[THH:MM:SS[+HH:MM]]"),
                 }
             }
+            (Airflow::DateTime, "now" | "utcnow" | "today") => {
+                args.none(name)?;
+                let zone = if name == "utcnow" { TimeZone::UTC } else { TimeZone::system() };
+                let now = zone.to_datetime(jiff::Timestamp::now());
+                DateTime { at: At::Naive(now), pendulum: false }.into()
+            }
             (Airflow::Json, "dumps") => {
                 let names = ["obj", "indent", "sort_keys", "ensure_ascii"];
                 if args.list.len() > 1 {
@@ -441,7 +454,7 @@ impl Machine<'_> {
         }
         let [tasks, dag, key, prior, indexes, default, run] = args.take("xcom_pull", names)?;
         if prior.is_some_and(|prior| prior.truth().unwrap_or(true)) {
-            return fault("xcom_pull(include_prior_dates=True) is not supported");
+            return fault(PRIOR_DATES);
         }
         let given = |value: Option<Value>| value.filter(|value| !matches!(value, Value::None));
         let name = |what, value: Option<Value>| given(value).map(|value| text(what, &value)).transpose();

@@ -218,7 +218,7 @@ impl Machine<'_> {
 }
 
 /// Whether `value.name` is a method of Python's, supplied here or not.
-fn is_method(value: &Value, name: &str) -> bool {
+pub(super) fn is_method(value: &Value, name: &str) -> bool {
     match value {
         Value::Str(_) | Value::Markup(_) => text::METHODS.contains(&name) || text::OTHER.contains(&name),
         Value::List(_) => LIST_METHODS.contains(&name) || OTHER_METHODS.contains(&name) || name == "pop",

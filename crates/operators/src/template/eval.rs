@@ -36,6 +36,8 @@ pub(super) struct Machine<'a> {
     looked_up: RefCell<BTreeSet<String>>,
     /// How many expressions and statements are being carried out within each other.
     depth: Cell<u32>,
+    /// Whether that is within a template that is a value.
+    in_value: Cell<bool>,
     /// The scopes that macros and recursive loops see. These may be in one of them themselves, so they have to be
     /// emptied to go.
     emptied_at_the_end: RefCell<Vec<Rc<Scope>>>,
@@ -96,6 +98,7 @@ impl<'a> Machine<'a> {
             fuel: Cell::new(FUEL),
             looked_up: RefCell::default(),
             depth: Cell::new(0),
+            in_value: Cell::new(false),
             emptied_at_the_end: RefCell::default(),
         }
     }
@@ -131,6 +134,16 @@ impl<'a> Machine<'a> {
     /// Renders a template that sees these names.
     pub(super) fn render(&self, body: &Body, names: &Map<String, Json>) -> Result<Value> {
         self.block(body, &Scope::of(names))
+    }
+
+    /// Renders a template that is a value of another one, and sees none of its names.
+    pub(super) fn render_value(&self, body: &Body) -> Result<Value> {
+        if self.in_value.replace(true) {
+            return fault("a template that is a value can't have another one in it");
+        }
+        let rendered = self.render(body, &Map::new());
+        self.in_value.set(false);
+        rendered
     }
 
     /// The value of an expression that sees these names: what can only be gone through as a list.

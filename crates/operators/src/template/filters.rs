@@ -19,6 +19,7 @@ use crate::nearest::did_you_mean;
 /// All filters that are supplied.
 const FILTERS: &[&str] = &[
     "abs",
+    "as_template",
     "attr",
     "batch",
     "capitalize",
@@ -121,6 +122,10 @@ impl Machine<'_> {
                 args.none(name)?;
                 date(name, &value)
             }
+            "as_template" => {
+                args.none(name)?;
+                self.as_template(&text("what is read as a template", &value)?)
+            }
             "abs" => {
                 args.none(name)?;
                 match &value {
@@ -159,6 +164,19 @@ impl Machine<'_> {
             }
             other => no_filter(other),
         }
+    }
+
+    /// What a text comes to that is read as a template by itself, as Airflow does with the value of a variable that is an
+    /// operator's argument when the file is read: it sees the context, and nothing of the template around it.
+    fn as_template(&self, source: &str) -> Result<Value> {
+        if !crate::template::is_template(source) {
+            return Ok(Value::str(crate::template::without_last_line_end(source)));
+        }
+        let body = crate::template::syntax::read(source).map_err(|mut error| {
+            error.reason = format!("in a template that is a value here: {}", error.reason);
+            error
+        })?;
+        self.render_value(&body)
     }
 
     fn default(&self, value: Value, args: Args) -> Result<Value> {

@@ -12,7 +12,7 @@ use updraft_core::{
 };
 
 use super::{
-    airflow::{AssetEvents, Event, asset_attr, of_found},
+    airflow::{AssetEvents, Event, World, asset_attr, of_found},
     eval::{Machine, Scope},
     fault::{Result, fault},
     macros::{Args, int},
@@ -143,7 +143,7 @@ impl Machine<'_> {
     pub(super) fn object_attr(&self, object: &Object, name: &str) -> Result<Option<Value>> {
         match object {
             Object::Airflow(of) => self.world.attr(*of, name),
-            Object::Connection(connection) => self.world.connection_attr(connection, name),
+            Object::Connection(connection) => World::connection_attr(connection, name),
             Object::Member(_, value) if name == "value" => Ok(Some(Value::str(*value))),
             Object::Asset(of) => asset_attr(of, name),
             Object::AssetEvent(of) => self.world.event_attr(of, name),

@@ -1,7 +1,8 @@
 //! A template's syntax tree. minijinja reads the text; what it makes of it is taken over into a tree of our
 //! own, which a macro can keep, and in which what Jinja2 reads otherwise is refused. Everything that depends
-//! on the inner workings of minijinja, which it does not promise to keep, is in this file and in the one beside it.
+//! on the inner workings of minijinja, which it does not promise to keep, is in this file and in those beside it.
 
+mod chain;
 mod depth;
 
 use std::{
@@ -15,9 +16,10 @@ use minijinja::{
     value::ValueKind,
 };
 
+use self::chain::{chain, check_pull};
 pub(super) use self::depth::check_depth;
 use super::{
-    airflow::check_attribute,
+    airflow::{Chain, check_chain},
     fault::{Fault, Result, at, fault},
     filters::{check_filter, check_test},
     value::Value,
@@ -136,7 +138,7 @@ pub(super) fn read(source: &str) -> Result<Body> {
 /// them.
 pub(super) fn check(source: &str) -> Result<()> {
     let (_, Certain { asked, .. }) = lowered(source)?;
-    asked.iter().try_for_each(|(line, of, name)| at(*line, check_attribute(of, name)))
+    asked.iter().try_for_each(|chain| at(chain.line, check_chain(chain)))
 }
 
 /// The names that a template is certain to come to, where it fails if they are not there: those of the context.
@@ -152,13 +154,10 @@ pub(super) struct Named {
     pub(super) called: bool,
 }
 
-/// Which attribute of which name of the context is asked for, and on which line.
-type Asked = (u32, Rc<str>, Rc<str>);
-
 /// What a template is certain to ask the context for.
 #[derive(Default)]
 struct Certain {
-    asked: Vec<Asked>,
+    asked: Vec<Chain>,
     named: Vec<Named>,
 }
 
@@ -190,7 +189,7 @@ fn lowered(source: &str) -> Result<(Body, Certain)> {
     };
     let assigned = lower.assigned.into_inner();
     let mut certain = lower.certain.into_inner();
-    certain.asked.retain(|(_, of, _)| !assigned.contains(of));
+    certain.asked.retain(|chain| !assigned.contains(&chain.root));
     certain.named.retain(|Named { name, .. }| !assigned.contains(name));
     Ok((body, certain))
 }
@@ -259,6 +258,18 @@ impl Lower<'_> {
         let certain = self.branches.get() == self.conditions.get();
         if certain && self.uncertain.get() + self.harmless.get() == 0 {
             self.certain.borrow_mut().named.push(Named { line, name: name.into(), called });
+        }
+    }
+
+    /// Notes a chain of attributes that begins at a name.
+    fn asks(&self, expr: &ast::Expr<'_>, called: bool) {
+        let mut steps = Vec::new();
+        if self.branches.get() + self.uncertain.get() == 0
+            && let Some(root) = chain(expr, called, &mut steps)
+            && !steps.is_empty()
+        {
+            let (line, harmless) = (line(expr.span()), self.harmless.get() > 0);
+            self.certain.borrow_mut().asked.push(Chain { line, root: root.into(), steps, harmless });
         }
     }
 
@@ -430,17 +441,18 @@ impl Lower<'_> {
             ast::Expr::Filter(filter) => self.filter(line, filter)?,
             ast::Expr::Test(test) => self.test(line, test)?,
             ast::Expr::GetAttr(attr) => {
-                if let ast::Expr::Var(of) = &attr.expr
-                    && self.branches.get() + self.uncertain.get() == 0
-                {
-                    self.certain.borrow_mut().asked.push((line, of.id.into(), attr.name.into()));
-                }
+                self.asks(expr, false);
                 Node::Attr(self.boxed(&attr.expr)?, attr.name.into())
             }
             ast::Expr::GetItem(item) => {
                 Node::Item(self.boxed(&item.expr)?, self.boxed(&item.subscript_expr)?)
             }
-            ast::Expr::Call(call) => Node::Call(Box::new(self.callee(&call.expr)?), self.args_of(call)?),
+            ast::Expr::Call(call) => {
+                if self.branches.get() + self.uncertain.get() == 0 {
+                    at(line, check_pull(call))?;
+                }
+                Node::Call(Box::new(self.callee(&call.expr)?), self.args_of(call)?)
+            }
             ast::Expr::List(list) => Node::List(self.harmless(|lower| lower.all(&list.items))?),
             ast::Expr::Tuple(tuple) => Node::Tuple(self.harmless(|lower| lower.all(&tuple.items))?),
             ast::Expr::Map(map) => {
@@ -489,7 +501,10 @@ impl Lower<'_> {
 
     /// What is called.
     fn callee(&self, expr: &ast::Expr<'_>) -> Result<Expr> {
-        let ast::Expr::Var(var) = expr else { return self.expr(expr) };
+        let ast::Expr::Var(var) = expr else {
+            self.asks(expr, true);
+            return self.expr(expr);
+        };
         let line = line(expr.span());
         self.needs(line, var.id, true);
         Ok(Expr { line, node: Node::Var(var.id.into()) })

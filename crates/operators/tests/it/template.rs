@@ -402,6 +402,82 @@ fn an_attribute_that_there_is_not_is_found_where_it_is_certain_that_it_is_asked_
 }
 
 #[test]
+fn the_value_of_a_variable_may_be_a_template_itself() {
+    let secret = |value: &str| Variable { value: value.into(), secret: false };
+    let world = World {
+        variables: [
+            ("day", secret("{{ ds }} of {{ var.value.region }}\n")),
+            ("region", secret("north {{ ds }}\n")),
+            ("again", secret("{{ var.value.again | as_template }}")),
+            ("broken", secret("{{ ds")),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into(),
+        ..World::default()
+    };
+    let of = |name: &str| render(&world, &json!(format!("{{{{ var.value.{name} | as_template }}}}")));
+    assert_eq!(of("day").unwrap(), "2026-01-31 of north {{ ds }}\n");
+    assert!(render(&world, &json!("{% set x = 1 %}{{ '{{ x }}' | as_template }}")).is_err());
+    assert!(of("again").unwrap_err().reason.contains("can't have another one in it"));
+    assert!(of("broken").unwrap_err().reason.contains("in a template that is a value here: "));
+}
+
+#[test]
+fn what_a_value_of_the_context_has_not_is_found_before_there_is_a_run() {
+    use updraft_operators::template::check;
+    for (template, refused) in [
+        ("{{ ds.foo() }}", "'str object' has no attribute 'foo'"),
+        ("{{ ds.foo }}", "'str object' has no attribute 'foo'"),
+        ("\n{{ ti.task_id.upper().foo() }}", "line 2: 'str object' has no attribute 'foo'"),
+        ("{{ run_id.casefold() }}", "the method 'casefold' of 'str' is not supported"),
+        ("{{ macros.ds_add(ds, 1).foo() }}", "'str object' has no attribute 'foo'"),
+        ("{{ logical_date.foo() }}", "has no attribute 'foo'"),
+        ("{{ logical_date.add(days=1).strftime('%Y').foo() }}", "'str object' has no attribute 'foo'"),
+        ("{{ dag_run.logical_date.is_past() }}", "'is_past' of a datetime is not supported"),
+        ("{{ data_interval_start.year() }}", "'year' can't be called: 'int' object is not callable"),
+        ("{{ ti.task_id() }}", "'task_id' can't be called: 'str' object is not callable"),
+        ("{{ macros.datetime.utcfromtimestamp(0) }}", "macros.datetime.utcfromtimestamp is not supported"),
+        ("{{ macros.datetime.now().add(days=1) }}", "has no attribute 'add'"),
+        (
+            "{{ macros.json.dump(1) }}",
+            "macros.json.dump is not supported; did you mean `dumps`?: there are dumps, loads",
+        ),
+        ("{{ conn.shop.hostname }}", "'Connection object' has no attribute 'hostname'"),
+        ("{{ conn.shop.get_uri() }}", "`get_uri` is not supported"),
+        ("{{ var.my_name }}", "the variable of this name is var.value.my_name"),
+        ("{{ ti.xcom_push('a', 1) }}", "the method 'xcom_push'"),
+        ("{{ ti.xcom_pull('a', include_prior_dates=True) }}", "name the run by `run_id`"),
+        (
+            "{{ ti.duration }}",
+            "of a RuntimeTaskInstance is not supported: an attempt that runs has no length yet",
+        ),
+        ("{{ dag_run.execution_date }}", "Airflow 3 has none either: use dag_run.logical_date"),
+    ] {
+        let found = check("env", &json!(template)).expect_err(template).to_string();
+        assert!(found.contains(refused), "{template}: {found}");
+        // And so it is when it is rendered.
+        error(template);
+    }
+    for template in [
+        "{{ ds.upper() }}{{ ds.format }}{{ ts.split('T')[0] }}{{ run_id.nope is defined }}{{ ds.nope | default(1) }}",
+        "{{ logical_date.add(days=1).year }}{{ macros.datetime.now().year }}{{ macros.timedelta(days=1).days }}",
+        "{{ macros.datetime.utcnow().isoformat() }}{{ macros.datetime.today().date() }}",
+        "{{ ti.start_date.isoformat() }}{{ ti.end_date }}{{ ti.state }}{{ dag_run.start_date }}{{ dag_run.end_date }}",
+        "{{ ti.state.value }}{{ dag_run.run_type.value }}{{ dag_run.conf.get('a') }}{{ params.x.y.z() }}",
+        "{{ conn.shop.host.upper() }}{{ conn.shop.extra_dejson.a.b }}{{ conn.get('shop').x }}{{ var.json.a.b.c }}",
+        "{{ var.value.a.upper() }}{{ var.value.get('a') }}{{ var.get('value') }}{{ prev_start_date_success is none }}",
+        "{% set ds = namespace(foo=1) %}{{ ds.foo }}{% if ds %}{{ ds.foo() }}{% endif %}{% set x = ds.foo %}",
+        "{{ ti.xcom_pull('a', include_prior_dates=False).a.b() }}{{ ti.xcom_pull('a')[0].b }}",
+    ] {
+        assert_eq!(check("env", &json!(template)), Ok(()), "{template}");
+    }
+    let now = render(&World::default(), &json!("{{ macros.datetime.utcnow().isoformat() }}")).unwrap();
+    let now: jiff::civil::DateTime = now.as_str().unwrap().parse().unwrap();
+    let now = now.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp();
+    assert!(now.duration_until(jiff::Timestamp::now()).abs() < jiff::SignedDuration::from_mins(1), "{now}");
+}
+
+#[test]
 fn what_pendulum_has_and_these_dates_have_not_is_refused_by_name() {
     for (template, told) in [
         ("{{ logical_date.next() }}", "'next' of a datetime is not supported: count days from day_of_week"),

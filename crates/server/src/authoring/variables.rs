@@ -2,7 +2,7 @@
 //!
 //! dag-factory looks a variable up while it reads the file; where there is none, the argument stays as it is written.
 //! Here a template of the argument says the same, so that the value is that of when the task runs, and files are read
-//! without a look at anybody's variables.
+//! without a look at anybody's variables. A template that is the value is rendered as well, as there.
 
 use std::sync::Arc;
 
@@ -111,7 +111,9 @@ fn template(
     problems: &mut Problems,
 ) -> Option<String> {
     let name = Json::from(variable);
-    let Some(written) = written else { return Some(format!("{{{{ var.value.get({name}) }}}}")) };
+    let Some(written) = written else {
+        return Some(format!("{{{{ var.value.get({name}) | as_template }}}}"));
+    };
     let Some(text) = written.node.text() else {
         let message = format!(
             "`{argument}` is {} where there is no variable `{variable}`, and only text can stand in for one: put it in \
@@ -130,5 +132,5 @@ fn template(
         text.strip_suffix('\n').unwrap_or(text).to_owned()
     };
     let get = format!("var.value.get({name}, none)");
-    Some(format!("{{% if {get} is none %}}{otherwise}{{% else %}}{{{{ {get} }}}}{{% endif %}}"))
+    Some(format!("{{% if {get} is none %}}{otherwise}{{% else %}}{{{{ {get} | as_template }}}}{{% endif %}}"))
 }

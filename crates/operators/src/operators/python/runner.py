@@ -152,7 +152,10 @@ class TaskInstance:
         run_id=None,
     ):
         if include_prior_dates:
-            raise NotImplementedError("xcom_pull(include_prior_dates=True) is not supported")
+            raise NotImplementedError(
+                "xcom_pull(include_prior_dates=True) is not supported: name the run by `run_id`, or keep what the "
+                "next run needs in a variable"
+            )
         one_task = task_ids is None or isinstance(task_ids, str)
         tasks = [task_ids or self.task_id] if one_task else list(task_ids)
         indexes = [map_indexes] if map_indexes is None or isinstance(map_indexes, int) else map_indexes

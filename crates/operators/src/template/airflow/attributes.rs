@@ -105,41 +105,57 @@ const DAG_RUN: &[&str] = &[
 const MACROS: &[&str] =
     &["dateutil", "datetime", "datetime_diff_for_humans", "ds_add", "ds_format", "json", "timedelta"];
 
-/// Fails where a name of the context has no such attribute, whatever the run.
-pub(in crate::template) fn check_attribute(of: &str, name: &str) -> Result<()> {
-    let of = match of {
-        "ti" | "task_instance" => Airflow::TaskInstance,
-        "task" => Airflow::Task,
-        "dag" => Airflow::Dag,
-        "dag_run" => Airflow::DagRun,
-        "macros" => Airflow::Macros,
-        _ => return Ok(()),
-    };
-    if attributes(of).contains(&name) { Ok(()) } else { unsupported(of, name) }
-}
+/// The methods of `macros.datetime`. `now`, `utcnow` and `today` give a time without a zone, as Python's do.
+pub(super) const DATE_TIME: &[&str] = &["fromisoformat", "now", "strptime", "today", "utcnow"];
+
+/// Those of `macros.json`.
+pub(super) const JSON: &[&str] = &["dumps", "loads"];
+
+/// Attributes that there are not, though people look for them, and what to do.
+const ABSENT: &[(Airflow, &str, &str)] = &[
+    (
+        Airflow::TaskInstance,
+        "duration",
+        "an attempt that runs has no length yet. Airflow 3 has none here either",
+    ),
+    (Airflow::TaskInstance, "execution_date", "Airflow 3 has none either: use logical_date"),
+    (Airflow::TaskInstance, "hostname", "which machine runs it, is not known when templates are rendered"),
+    (Airflow::DagRun, "duration", "a run that runs has no length yet. Airflow 3 has none here either"),
+    (Airflow::DagRun, "execution_date", "Airflow 3 has none either: use dag_run.logical_date"),
+    (Airflow::DagRun, "external_trigger", "Airflow 3 has none either: use dag_run.run_type"),
+    (Airflow::Macros, "yaml", "write JSON, which YAML contains, with `| tojson`"),
+];
 
 /// The names of the context whose attributes are known whatever the run, and these.
 pub const ATTRIBUTES: [(&str, &[&str]); 5] =
     [("ti", TASK_INSTANCE), ("task", TASK), ("dag", DAG), ("dag_run", DAG_RUN), ("macros", MACROS)];
 
-fn attributes(of: Airflow) -> &'static [&'static str] {
+pub(super) fn attributes(of: Airflow) -> &'static [&'static str] {
     match of {
         Airflow::TaskInstance => TASK_INSTANCE,
         Airflow::Task => TASK,
         Airflow::Dag => DAG,
         Airflow::DagRun => DAG_RUN,
         Airflow::Macros => MACROS,
-        Airflow::Variables { .. } | Airflow::Connections | Airflow::DateTime | Airflow::Json => &[],
+        Airflow::DateTime => DATE_TIME,
+        Airflow::Json => JSON,
+        Airflow::Variables { .. } | Airflow::Connections => &[],
     }
 }
 
 /// Refuses an attribute, which Airflow may have.
 pub(super) fn unsupported<T>(of: Airflow, name: &str) -> Result<T> {
-    let near = did_you_mean(name, attributes(of).iter().copied());
+    let absent = ABSENT.iter().find(|(whose, absent, _)| *whose == of && *absent == name);
+    let near = match absent {
+        Some((_, _, mend)) => format!(": {mend}"),
+        None => did_you_mean(name, attributes(of).iter().copied()),
+    };
     match of {
         Airflow::Macros => fault(format!("macros.{name} is not supported{near}")),
         Airflow::DateTime | Airflow::Json => {
-            fault(format!("macros: the attribute '{name}' is not supported"))
+            let whose = if of == Airflow::Json { "json" } else { "datetime" };
+            let there_are = attributes(of).join(", ");
+            fault(format!("macros.{whose}.{name} is not supported{near}: there are {there_are}"))
         }
         of => {
             let what = Object::Airflow(of).type_name();

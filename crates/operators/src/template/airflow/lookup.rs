@@ -69,7 +69,7 @@ impl World<'_> {
         Ok(Some(Value::Object(Object::Connection(Rc::new(connection)))))
     }
 
-    pub(in crate::template) fn connection_attr(&self, of: &Connection, name: &str) -> Result<Option<Value>> {
+    pub(in crate::template) fn connection_attr(of: &Connection, name: &str) -> Result<Option<Value>> {
         let text = |text: &Option<String>| Value::optional(text.as_deref());
         Ok(Some(match name {
             "conn_id" => Value::str(&*of.conn_id),

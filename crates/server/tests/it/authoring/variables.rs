@@ -26,19 +26,21 @@ fn a_variable_gives_an_argument_its_value_or_leaves_what_is_written() {
     );
     let dag = dag(&text);
     assert_eq!(messages(&read(&text).dags[0].warnings), [""; 0]);
-    assert_eq!(task(&dag, "none").args["bash_command"], "{{ var.value.get(\"command\") }}");
+    assert_eq!(task(&dag, "none").args["bash_command"], "{{ var.value.get(\"command\") | as_template }}");
     let or = |name: &str, otherwise: &str| {
         let get = format!("var.value.get(\"{name}\", none)");
-        json!(format!("{{% if {get} is none %}}{otherwise}{{% else %}}{{{{ {get} }}}}{{% endif %}}"))
+        json!(format!(
+            "{{% if {get} is none %}}{otherwise}{{% else %}}{{{{ {get} | as_template }}}}{{% endif %}}"
+        ))
     };
     let text = &task(&dag, "text").args;
     assert_eq!(text["bash_command"], or("command", "echo {{ ds }}"));
     assert_eq!(text["cwd"], or("folder", "/srv"), "what the defaults say counts where there is none");
     assert_eq!(task(&dag, "file").args["bash_command"], or("command", "{% include \"load.sh\" %}"));
     let args = &task(&dag, "args").args;
-    let why = "{{ var.value.get(\"why\") }}";
+    let why = "{{ var.value.get(\"why\") | as_template }}";
     assert_eq!(args["op_kwargs"], json!({"x": or("it \\\"is\\\"", "plain"), "y": why}));
-    assert_eq!(args["templates_dict"], "{{ var.value.get(\"t\") }}");
+    assert_eq!(args["templates_dict"], "{{ var.value.get(\"t\") | as_template }}");
     assert_eq!(task(&dag, "off").args["bash_command"], "echo");
 }
 
