@@ -31,8 +31,17 @@ pub enum Fault {
     #[error("its port is no number up to 65535")]
     Port,
     /// It begins like JSON.
-    #[error("its JSON can't be read: {0}")]
-    Json(String),
+    #[error("its JSON can't be read: line {0} column {1}")]
+    Json(usize, usize),
+    /// It has a field that there is not.
+    #[error("it has no field `{0}`: there are {fields}", fields = FIELDS.join(", "))]
+    Field(String),
+    /// A field that should be a text.
+    #[error("its field `{0}` is no text")]
+    Type(&'static str),
+    /// It has a URI, and a part of it besides.
+    #[error("it has `uri` and `{0}`: write the one or the other")]
+    UriAnd(String),
     /// Its `extra`.
     #[error("its extra is no JSON object")]
     Extra,
@@ -87,31 +96,54 @@ impl Environment {
     }
 }
 
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
 struct Written {
-    #[serde(default)]
     conn_type: Option<String>,
-    #[serde(default)]
     description: Option<String>,
-    #[serde(default)]
     host: Option<String>,
-    #[serde(default)]
     login: Option<String>,
-    #[serde(default)]
     password: Option<String>,
-    #[serde(default)]
     schema: Option<String>,
-    #[serde(default)]
     port: Value,
-    #[serde(default)]
     extra: Value,
 }
 
+/// The fields of a connection in JSON.
+const FIELDS: &[&str] =
+    &["conn_type", "description", "extra", "host", "login", "password", "port", "schema", "uri"];
+
+/// As `Connection.from_json` of Airflow reads it, and its constructor: in place of its parts it may have a `uri`.
 fn from_json(conn_id: &str, text: &str) -> Result<Connection, Fault> {
-    // An error of serde names fields and types; it quotes a value only where it has the wrong type.
-    let written: Written = serde_json::from_str(text)
-        .map_err(|error| Fault::Json(format!("line {} column {}", error.line(), error.column())))?;
+    // An error of serde quotes a value where it has the wrong type; names of fields are no secrets.
+    let broken = |error: serde_json::Error| Fault::Json(error.line(), error.column());
+    let fields: Map<String, Value> = serde_json::from_str(text).map_err(broken)?;
+    if let Some(unknown) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
+        return Err(Fault::Field(unknown.clone()));
+    }
+    match fields.get("uri") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(uri)) if uri.is_empty() => {}
+        Some(Value::String(uri)) => {
+            let is_part = |(name, value): &(&String, &Value)| {
+                !matches!(name.as_str(), "uri" | "description") && !matches!(value, Value::Null)
+            };
+            if let Some((part, _)) = fields.iter().find(is_part) {
+                return Err(Fault::UriAnd(part.clone()));
+            }
+            let description = fields.get("description").and_then(Value::as_str).map(str::to_owned);
+            return Ok(Connection { description, ..from_uri(conn_id, uri)? });
+        }
+        Some(_) => return Err(Fault::Type("uri")),
+    }
+    let is_text = |name: &&&str| {
+        matches!(**name, "port" | "extra")
+            || fields.get(**name).is_none_or(|value| value.is_string() || value.is_null())
+    };
+    if let Some(wrong) = FIELDS.iter().find(|name| !is_text(name)) {
+        return Err(Fault::Type(wrong));
+    }
+    let written: Written = serde_json::from_value(fields.into()).map_err(broken)?;
     let port = match &written.port {
         Value::Null => None,
         Value::Number(port) => Some(port.to_string()),
@@ -290,6 +322,27 @@ mod tests {
         let connection = found(text);
         assert_eq!((connection.port, connection.password.as_deref()), (Some(80), Some("p")));
         assert_eq!(Value::Object(connection.extra), json!({"a": 1}));
+    }
+
+    #[test]
+    fn json_may_have_a_uri_in_place_of_its_parts() {
+        let connection = found(r#"{"uri": "http://me:p@h:80?a=1", "description": "the shop", "host": null}"#);
+        assert_eq!((connection.host.as_deref(), connection.login.as_deref()), (Some("h"), Some("me")));
+        assert_eq!((connection.port, connection.description.as_deref()), (Some(80), Some("the shop")));
+        let error = |text: &str| read(text).unwrap_err().to_string();
+        let both = error(r#"{"uri": "http://h", "password": "s3cret"}"#);
+        assert!(both.ends_with("it has `uri` and `password`: write the one or the other"), "{both}");
+        assert!(error(r#"{"uri": 1}"#).ends_with("its field `uri` is no text"));
+    }
+
+    #[test]
+    fn an_unknown_field_is_named_with_those_that_there_are() {
+        let error = |text: &str| read(text).unwrap_err().to_string();
+        let unknown = error(r#"{"conn_type": "http", "pass": "s3cret"}"#);
+        let fields = "conn_type, description, extra, host, login, password, port, schema, uri";
+        assert!(unknown.ends_with(&format!("it has no field `pass`: there are {fields}")), "{unknown}");
+        assert!(error(r#"{"host": 5}"#).ends_with("its field `host` is no text"));
+        assert!(error("{\"host\":\n 5 6}").ends_with("its JSON can't be read: line 2 column 4"));
     }
 
     #[test]

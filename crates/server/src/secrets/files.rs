@@ -179,7 +179,7 @@ fn all(path: &Path, text: &str) -> Result<Map<String, Value>, BackendError> {
     }
 }
 
-/// `NAME=value` on each line; `#` begins a line that is none.
+/// `NAME=value` on each line, or `export NAME=value` as shells read it; `#` begins a line that is none.
 fn lines(path: &Path, text: &str) -> Result<Map<String, Value>, BackendError> {
     let mut all = Map::new();
     for (number, line) in (1..).zip(text.lines()) {
@@ -190,7 +190,9 @@ fn lines(path: &Path, text: &str) -> Result<Map<String, Value>, BackendError> {
             .split_once('=')
             .filter(|(name, _)| !name.trim().is_empty())
             .ok_or_else(|| fault(path, format!("line {number} is not `NAME=value`")))?;
-        all.insert(name.trim().into(), value.trim().into());
+        let name = name.trim();
+        let name = name.strip_prefix("export ").map_or(name, str::trim_start);
+        all.insert(name.into(), value.trim().into());
     }
     Ok(all)
 }
@@ -210,7 +212,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let object = r#"{"shop": {"conn_type": "http", "host": "h", "password": "p", "port": 80, "extra_dejson": {"a": 1}}, "list": ["smtp://l"]}"#;
         let yaml = "shop:\n  conn_type: http\n  host: h\n  password: p\n  port: 80\n  extra: '{\"a\": 1}'\nlist: ['smtp://l']\n";
-        let env = "# a comment\nshop=http://:p@h:80?a=1\n\nlist=smtp://l\n";
+        let env = "# a comment\nexport shop=http://:p@h:80?a=1\n\nlist=smtp://l\n";
         for (name, text) in [("a.json", object), ("a.yaml", yaml), ("a.yml", yaml), ("a.env", env)] {
             let files = in_file(folder.path(), name, text);
             let shop = files.connection("shop").await.unwrap().unwrap();
