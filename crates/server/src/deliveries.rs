@@ -142,7 +142,9 @@ impl Deliverer {
         let id = delivery.row.id;
         match &end {
             DeliveryEnd::Sent => info!(%id, "told what had to be told"),
-            DeliveryEnd::SentInPart(error) => warn!(%id, error, "told some of those who had to be told"),
+            DeliveryEnd::SentInPart { error, .. } => {
+                warn!(%id, error, "told some of those who had to be told")
+            }
             DeliveryEnd::Partly { at, error, .. } => {
                 warn!(%id, %at, error, "told some of those who had to be told; trying again for the others");
             }

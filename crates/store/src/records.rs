@@ -183,8 +183,8 @@ pub trait Records: Send + Sync {
         now: Timestamp,
     ) -> Result<u64, Error>;
 
-    /// Sends anew what failed, was undeliverable or held: a digest with all that it tells of, one that a digest
-    /// told of by itself. `false` where it is in another state.
+    /// Sends anew what failed, was undeliverable or held, and what was sent in part to those who have it not: a digest with
+    /// all that it tells of, one that a digest told of by itself. `false` where it is in another state.
     async fn resend_delivery(&self, id: DeliveryId, now: Timestamp, audit: &AuditRow) -> Result<bool, Error>;
 
     /// Sends what waits or is held no more: it has failed, and why is kept as its error. A digest goes with all that it

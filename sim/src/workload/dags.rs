@@ -75,7 +75,7 @@ fn limits(rng: &mut Rng, spec: &mut DagSpec) {
     if rng.chance(0.2) {
         const ON: [AlertOn; 4] = [AlertOn::Failure, AlertOn::Success, AlertOn::Deadline, AlertOn::Missed];
         let on = *rng.pick(&ON).unwrap_or(&AlertOn::Failure);
-        let channel = AlertChannel::Email { to: vec!["robin@example.com".into()] };
+        let channel = AlertChannel::email(vec!["robin@example.com".into()]);
         let from = *rng
             .pick(&[DeadlineFrom::LogicalDate, DeadlineFrom::QueuedAt, DeadlineFrom::StartedAt])
             .unwrap_or(&DeadlineFrom::QueuedAt);

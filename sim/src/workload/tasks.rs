@@ -95,7 +95,7 @@ pub(super) fn task(rng: &mut Rng, name: String, taste: &Taste) -> TaskSpec {
     if rng.chance(taste.alerts) {
         let on =
             *rng.pick(&[AlertOn::Failure, AlertOn::Retry, AlertOn::Success]).unwrap_or(&AlertOn::Failure);
-        task.alerts = vec![AlertSpec::new(on, AlertChannel::Email { to: vec!["nami@example.com".into()] })];
+        task.alerts = vec![AlertSpec::new(on, AlertChannel::email(vec!["nami@example.com".into()]))];
     }
     task
 }

@@ -34,7 +34,8 @@ pub enum Command {
         /// Its number in `deliveries list`.
         id: i64,
     },
-    /// Send anew what failed, could not be delivered, or is held since nobody knows whether it went out.
+    /// Send anew what failed, could not be delivered, or is held since nobody knows whether it went out; what did not go to
+    /// all, to the others alone.
     #[command(after_help = "Example:\n  updraft deliveries resend 12")]
     Resend {
         /// Its number in `deliveries list`.

@@ -224,7 +224,9 @@ async fn sensors_wait_and_then_a_task_sends_mail() {
 #[tokio::test]
 async fn whom_the_mail_server_refused_is_told_where_the_others_have_the_mail() {
     let mail_server = MailServer::start(0);
-    let dag = failing("[chef@example.com, nobody@example.com]");
+    let dag = failing(
+        "null, alerts: [{on: failure, email: [chef@example.com, nobody@example.com], bcc: hidden@example.com}]",
+    );
     let mut system = System::new(&[("failing.yaml", &dag)]);
     system.set("UPDRAFT__SMTP__URL", MailServer::url(mail_server.port));
     system.start(2);
@@ -233,8 +235,10 @@ async fn whom_the_mail_server_refused_is_told_where_the_others_have_the_mail() {
         row["last_error"].as_str().unwrap().contains("nobody@example.com (permanent error (550)"),
         "{row}"
     );
-    let mail = mail_server.mail();
-    assert!(mail.contains("task fail of failing failed"), "{mail}");
+    let mail: Value = serde_json::from_str(&mail_server.line()).unwrap();
+    assert_eq!(mail["to"], json!(["chef@example.com", "hidden@example.com"]));
+    let mail = mail["content"].as_str().unwrap();
+    assert!(mail.contains("task fail of failing failed") && !mail.contains("hidden@"), "{mail}");
     let test = system.run(&["alerts", "test", "failing", "--task", "fail"]);
     assert!(test.code == 1 && test.err.contains("1 of 1 did not go out, or not to all"), "{test:?}");
     assert!(test.out.contains("nobody@example.com"), "{test:?}");
@@ -260,4 +264,11 @@ async fn whom_the_mail_server_puts_off_has_the_mail_later_and_nobody_has_it_twic
     assert_eq!(taken_for(), json!(["grey@example.com"]));
     let error = row["last_error"].as_str().unwrap();
     assert!(error.contains("nobody@example.com") && !error.contains("grey@"), "{row}");
+    // It can be sent to the one who has it not, alone.
+    assert_eq!(row["taken_by"], json!(["chef@example.com", "grey@example.com"]));
+    let resent = system.run(&["deliveries", "resend", &row["id"].to_string()]);
+    assert_eq!(resent.code, 0, "{resent:?}");
+    let row = delivery(&system, |row| row["attempts"] == 3 && row["state"] == "sent").await;
+    assert!(row["last_error"].as_str().unwrap().contains("nobody@example.com"), "{row}");
+    assert_eq!(row["taken_by"], json!(["chef@example.com", "grey@example.com"]));
 }

@@ -79,6 +79,12 @@ pub enum AlertChannel {
     Email {
         /// To whom.
         to: Vec<String>,
+        /// Who gets a copy.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        cc: Vec<String>,
+        /// Who gets a copy that the others don't see.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        bcc: Vec<String>,
     },
     /// A message to a chat by an incoming webhook as Slack has it, or by Slack's API.
     Slack {
@@ -100,6 +106,13 @@ pub enum AlertChannel {
     /// Nobody is told, but a function of a DAG's author is called, by a worker: Airflow's `on_failure_callback` and
     /// `on_success_callback` of a DAG.
     Callback(Callback),
+}
+
+impl AlertChannel {
+    /// A mail to these, without copies.
+    pub fn email(to: Vec<String>) -> Self {
+        Self::Email { to, cc: Vec::new(), bcc: Vec::new() }
+    }
 }
 
 /// Where a webhook is.

@@ -15,7 +15,7 @@ use updraft_core::{
 use crate::world::{World, at, clear, dag};
 
 fn alert(on: AlertOn) -> AlertSpec {
-    AlertSpec::new(on, AlertChannel::Email { to: vec!["luffy@example.com".into()] })
+    AlertSpec::new(on, AlertChannel::email(vec!["luffy@example.com".into()]))
 }
 
 /// A DAG whose runs have so many minutes.

@@ -43,7 +43,7 @@ fn a_failed_task_is_tried_again_after_its_delay_and_then_fails_for_good() {
     let mut world = World::new(8);
     let mut spec = dag("d", &["a", "b"], &[("a", "b")]);
     spec.tasks[0].retry.retries = 1;
-    let mail = |on| AlertSpec::new(on, AlertChannel::Email { to: vec!["luffy@example.com".into()] });
+    let mail = |on| AlertSpec::new(on, AlertChannel::email(vec!["luffy@example.com".into()]));
     spec.tasks[0].alerts = vec![mail(AlertOn::Failure), mail(AlertOn::Retry)];
     world.put(spec);
     let run = world.trigger("d");

@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn many_alerts_are_told_with_a_line_each_and_the_rest_in_a_number() {
-        let Words { subject, text, .. } = said(&AlertChannel::Email { to: Vec::new() }, 100, 995);
+        let Words { subject, text, .. } = said(&AlertChannel::email(Vec::new()), 100, 995);
         assert_eq!(subject, "[Updraft] 995 alerts: etl 90, load 10");
         assert!(text.contains(
             "\n2026-01-02 03:04:05Z run r1 of etl failed: a task failed\nhttp://here/dags/etl/runs/r1\n"

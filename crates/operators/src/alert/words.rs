@@ -238,7 +238,7 @@ mod tests {
              http://here/dags/etl/runs/r/tasks/load?try_number=3";
         assert_eq!(said.text, expected);
         assert_eq!(said.subject, "[Updraft] task load of etl failed");
-        let mail = row(AlertChannel::Email { to: Vec::new() }, None, None);
+        let mail = row(AlertChannel::email(Vec::new()), None, None);
         let said = words(&mail, BASE).0.text;
         assert!(
             said.contains("\nlog: updraft tasks logs etl r load\n") && !said.contains("map_index"),
@@ -253,7 +253,7 @@ mod tests {
             said.text.contains("map_index: 3\n") && said.text.contains(" load --map-index 3\n"),
             "{said:?}"
         );
-        let mail = row(AlertChannel::Email { to: Vec::new() }, Some("{{ dag_id }}\nBcc: x"), None);
+        let mail = row(AlertChannel::email(Vec::new()), Some("{{ dag_id }}\nBcc: x"), None);
         let said = words(&mail, BASE).0;
         assert_eq!(said.subject, "etl Bcc: x");
         assert!(

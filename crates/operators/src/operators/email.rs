@@ -1,6 +1,6 @@
 //! `EmailOperator`, as Airflow's SMTP provider documents it.
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use updraft_core::{
     TaskKind,
     input::{AttemptEnd, Outcome},
@@ -12,7 +12,8 @@ use crate::{
         Entry,
         argument::{OneOrMore, Strings, arguments},
     },
-    mail::{Body, FileAttached, Mail, MailError, MailServer, addresses, message_id, send},
+    mail::{self, Body, FileAttached, Mail, MailError, MailServer, addresses, message_id, send},
+    outcome::with_result,
     prepare::{Job, no_connection},
     work::{NativeTask, TaskContext, TaskFuture},
 };
@@ -60,7 +61,8 @@ pub(super) const ENTRY: Entry = Entry {
         "airflow.operators.email.EmailOperator",
         "airflow.operators.email_operator.EmailOperator",
     ],
-    doc: "Sends a mail.",
+    doc: "Sends a mail. Where its server takes it for some of those that it is to and refuses others, the task succeeds, and its \
+          result is who has it and who was refused: `{\"sent\": [\"a@x.org\"], \"refused\": {\"b@x.org\": \"why\"}}`.",
     takes_results: None,
     arguments: &[EmailArgs::LIST],
     template_ext: &[".html"],
@@ -104,7 +106,7 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
         return Err(job.bad((Some("to"), "names nobody".into())));
     }
     mail.check().map_err(|error| job.bad((None, error.to_string())))?;
-    Ok(Work::Native(Box::new(SendMail { server, mail, hold: task.hold_doubts })))
+    Ok(Work::Native(Box::new(SendMail { server, mail, hold: task.hold_doubts, keep: task.do_xcom_push })))
 }
 
 fn server(job: &Job<'_>, conn_id: &str) -> Result<MailServer, Refused> {
@@ -154,6 +156,8 @@ struct SendMail {
     mail: Mail,
     /// One that may have gone out is not sent again.
     hold: bool,
+    /// Whether there is a result.
+    keep: bool,
 }
 
 impl NativeTask for SendMail {
@@ -165,14 +169,20 @@ impl NativeTask for SendMail {
                         context.log.line(&format!("refused: {refused}"));
                     }
                     let has_it = |to: &&String| !refused.iter().any(|refused| refused.is(to));
-                    let to = self.mail.to.iter().chain(&self.mail.cc).filter(has_it);
-                    let to: Vec<_> = to.map(String::as_str).collect();
+                    let Mail { to, cc, bcc, .. } = &self.mail;
+                    let seen = [to, cc].into_iter().flatten().filter(has_it);
+                    let seen: Vec<_> = seen.map(String::as_str).collect();
+                    let sent: Vec<_> = [to, cc, bcc].into_iter().flatten().filter(has_it).collect();
                     context.log.line(&format!(
                         "sent to {}, Message-ID <{}>",
-                        to.join(", "),
+                        seen.join(", "),
                         self.mail.message_id
                     ));
-                    return Outcome::new(AttemptEnd::Success);
+                    let why = |refused: &mail::Refused| (refused.to.clone(), Value::from(&*refused.why));
+                    let in_part = (self.keep && !refused.is_empty()).then(
+                        || json!({"sent": sent, "refused": refused.iter().map(why).collect::<Map<_, _>>()}),
+                    );
+                    return with_result(Outcome::new(AttemptEnd::Success), in_part);
                 }
                 Err(error) => error,
             };

@@ -236,6 +236,11 @@ fn who_is_refused_keeps_nobody_else_from_getting_it() {
     assert!(log.contains("refused: nobody@example.org (permanent error (550): 5.1.1 no such user)"), "{log}");
     assert!(log.contains("later@example.org (transient error (451)"), "{log}");
     assert!(log.contains("sent to ann@example.org, Message-ID"), "{log}");
+    let result = serde_json::to_value(&ran.outcome.xcoms).unwrap().to_string();
+    assert!(
+        result.contains(r#""sent":["ann@example.org"]"#) && result.contains("5.1.1 no such user"),
+        "{result}"
+    );
     // With nobody left there is no mail; of whom one was refused for now, another try may do.
     let to = json!(["nobody@example.org", "later@example.org"]);
     let ran = run_native(prepare(&order("EmailOperator", arguments(to)), &world).unwrap());

@@ -2,7 +2,7 @@
 //!
 //! It is a list. Each alert has `on`, one word or several, and one way to go:
 //!
-//! - `email: who@example.com`, one address or several;
+//! - `email: who@example.com`, one address or several, with copies to those of `cc` and `bcc`;
 //! - `slack: CONN_ID`, a connection of type `slackwebhook`, or of type `slack` and a `channel`;
 //! - `webhook: https://example.com/hook`, or `webhook: CONN_ID`, a connection of type `http`, which keeps secret
 //!   what an address can't;
@@ -51,8 +51,8 @@ pub(super) enum Of {
 const WAYS: [&str; 4] = ["email", "slack", "webhook", "sms"];
 
 /// The other keys.
-const OTHERS: [&str; 9] =
-    ["on", "after", "from", "conn_id", "channel", "subject", "text", "html", "on_doubt"];
+const OTHERS: [&str; 11] =
+    ["on", "after", "from", "cc", "bcc", "conn_id", "channel", "subject", "text", "html", "on_doubt"];
 
 const EXPECTED: &str = "`{on: failure, email: who@example.com}`";
 
@@ -186,11 +186,19 @@ fn channels(item: &Node, map: &Mapping, problems: &mut Problems) -> Result<Vec<A
         problems.error(entry.key_place, "`channel` is for `slack`");
         return Err(Noted);
     }
+    for key in ["cc", "bcc"] {
+        if let Some(entry) = map.entry(key).filter(|_| way != "email") {
+            problems.error(entry.key_place, format!("`{key}` is for `email`"));
+            return Err(Noted);
+        }
+    }
     let Some(node) = map.get(way) else { return Err(Noted) };
     Ok(match way {
         "email" => {
             let to = field::addresses(node, problems)?.unwrap_or_default();
-            vec![AlertChannel::Email { to: some(to, node, "a mail address", problems)? }]
+            let to = some(to, node, "a mail address", problems)?;
+            let (cc, bcc) = (copies(map, "cc", problems)?, copies(map, "bcc", problems)?);
+            vec![AlertChannel::Email { to, cc, bcc }]
         }
         "slack" => {
             let channel = map.get("channel").map(|node| needed(node, "a channel, such as `#ops`", problems));
@@ -210,6 +218,12 @@ fn channels(item: &Node, map: &Mapping, problems: &mut Problems) -> Result<Vec<A
             numbers.into_iter().map(|to| AlertChannel::Sms { to, conn_id: conn_id.clone() }).collect()
         }
     })
+}
+
+/// Who gets a copy of a mail.
+pub(super) fn copies(map: &Mapping, key: &str, problems: &mut Problems) -> Result<Vec<String>, Noted> {
+    let given = map.get(key).map(|node| field::addresses(node, problems)).transpose()?;
+    Ok(given.flatten().unwrap_or_default())
 }
 
 /// An address of a web server, or else a connection's name.

@@ -11,7 +11,7 @@ use serde_json::Map;
 use updraft_core::{AlertChannel, AlertOn, AlertSpec, AlertWords, Callback, CallbackOn};
 
 use super::{
-    alert::template_of,
+    alert::{copies, template_of},
     field::{self, Noted},
     node::{Entry, Mapping, Node, Value},
     problem::Problems,
@@ -112,9 +112,10 @@ fn called(on: CallbackOn, entry: &Entry, problems: &mut Problems) -> Result<Call
             _ => (None, None),
         };
         let Some(name) = name else {
+            let found = node.kind();
             problems.error(
                 node.place,
-                "expected a callback's name, or a mapping with `callback` and its arguments",
+                format!("expected a callback's name, or a mapping with `callback` and its arguments; found {found}"),
             );
             return Err(Noted);
         };
@@ -241,18 +242,16 @@ fn mail(given: &Mapping, node: &Node, problems: &mut Problems) -> Result<(AlertC
         ("custom_headers", "a mail has those that it needs"),
         ("auth_type", SENDER),
     ];
-    pass_over(given, &["to", "cc", "subject", "html_content"], OURS, problems)?;
-    let mut addresses = |key| given.get(key).map(|node| field::addresses(node, problems)).transpose();
-    let (to, cc) = (addresses("to")?.flatten(), addresses("cc")?.flatten());
-    let Some(mut to) = to.filter(|to| !to.is_empty()) else {
+    pass_over(given, &["to", "cc", "bcc", "subject", "html_content"], OURS, problems)?;
+    let to = given.get("to").map(|node| field::addresses(node, problems)).transpose()?.flatten();
+    let Some(to) = to.filter(|to| !to.is_empty()) else {
         problems.error(node.place, "this names nobody: write `to`");
         return Err(Noted);
     };
-    // Each sees who else has it, as with Airflow's.
-    to.extend(cc.unwrap_or_default());
     let (subject, text) = (text(given, "subject", problems)?, text(given, "html_content", problems)?);
     let html = text.is_some();
-    Ok((AlertChannel::Email { to }, AlertWords { subject, text, html }))
+    let (cc, bcc) = (copies(given, "cc", problems)?, copies(given, "bcc", problems)?);
+    Ok((AlertChannel::Email { to, cc, bcc }, AlertWords { subject, text, html }))
 }
 
 const ONLY_TEXT: &str = "an alert is text: write all of it as `text`";

@@ -20,6 +20,8 @@ enum Kind {
     Text,
     Flag,
     Count,
+    /// A whole number from 1 on.
+    Positive,
     Whole,
     Number,
     Duration,
@@ -32,7 +34,9 @@ enum Kind {
     Any,
 }
 
-use Kind::{Any, Count, Defined, Duration, Flag, Mapping, Number, OneOf, Text, TextOrTexts, Time, Whole};
+use Kind::{
+    Any, Count, Defined, Duration, Flag, Mapping, Number, OneOf, Positive, Text, TextOrTexts, Time, Whole,
+};
 
 /// The keys of a DAG.
 const DAG: &[Key] = &[
@@ -46,7 +50,7 @@ const DAG: &[Key] = &[
         Flag,
         "Whether runs are made for the times that have passed since `start_date`. No, by default.",
     ),
-    ("concurrency", Count, "An older name of `max_active_tasks`."),
+    ("concurrency", Positive, "An older name of `max_active_tasks`."),
     ("dag_display_name", Text, "A name for people, in place of the DAG's id."),
     ("dag_id", Text, "The DAG's id. It is the name of its entry, and another has no effect."),
     ("dagrun_timeout", Duration, "A run that takes longer fails."),
@@ -83,8 +87,8 @@ const DAG: &[Key] = &[
     ("on_failure_callback_name", Text, "A function in `on_failure_callback_file` for `on_failure_callback`."),
     ("on_success_callback_file", Text, "The Python file of the function `on_success_callback_name`."),
     ("on_success_callback_name", Text, "A function in `on_success_callback_file` for `on_success_callback`."),
-    ("max_active_runs", Count, "How many of its runs are at work at once. 16, by default."),
-    ("max_active_tasks", Count, "How many of its tasks run at once, over all its runs. 16, by default."),
+    ("max_active_runs", Positive, "How many of its runs are at work at once. 16, by default."),
+    ("max_active_tasks", Positive, "How many of its tasks run at once, over all its runs. 16, by default."),
     (
         "max_consecutive_failed_dag_runs",
         Count,
@@ -137,8 +141,8 @@ const TASK: &[Key] = &[
     ("ignore_first_depends_on_past", Flag, "Whether the first run needs none before it. Yes, by default."),
     ("inlets", Any, "The assets that it reads: URIs, or `airflow.sdk.Asset`."),
     ("map_index_template", Text, "What a copy of a mapped task is called."),
-    ("max_active_tis_per_dag", Count, "How many of it run at once, over all runs."),
-    ("max_active_tis_per_dagrun", Count, "How many of its copies run at once in a run."),
+    ("max_active_tis_per_dag", Positive, "How many of it run at once, over all runs."),
+    ("max_active_tis_per_dagrun", Positive, "How many of its copies run at once in a run."),
     (
         "max_lost",
         Count,
@@ -180,7 +184,7 @@ const TASK: &[Key] = &[
     ("owner", Text, "Who answers for it."),
     ("params", Mapping, "Parameters of its own, over those of the DAG."),
     ("pool", Text, "The pool whose slots it takes."),
-    ("pool_slots", Count, "How many slots of its pool it takes. 1, by default."),
+    ("pool_slots", Positive, "How many slots of its pool it takes. 1, by default."),
     ("priority_weight", Whole, "Of two that could run, the one with more does."),
     ("queue", Text, "The queue, and so the workers, it goes to."),
     ("retries", Count, "How often it is tried again when it fails."),
@@ -192,12 +196,12 @@ const TASK: &[Key] = &[
     ),
     ("retry_on_exit_codes", Any, "It is tried again only when it ends with one of these exit codes."),
     ("run_as_user", Text, "The user of the worker's machine that its process becomes."),
-    ("task_concurrency", Count, "An older name of `max_active_tis_per_dag`."),
+    ("task_concurrency", Positive, "An older name of `max_active_tis_per_dag`."),
     ("trigger_rule", OneOf(&TRIGGER_RULES), "What must have become of the tasks before it."),
     ("wait_for_downstream", Flag, "Whether it waits for what followed it in the run before."),
     ("weight_rule", OneOf(&WEIGHT_RULES), "Whose weights count besides its own."),
     ("worker_labels", Mapping, "Its worker must have each of these labels, with this value: `gpu: a100`."),
-    ("worker_slots", Count, "How many slots of its worker it takes. 1, by default."),
+    ("worker_slots", Positive, "How many slots of its worker it takes. 1, by default."),
 ];
 
 /// The keys that only a task itself can have.
@@ -317,6 +321,7 @@ fn of_kind(kind: Kind) -> Value {
         Text => json!({"type": ["string", "number", "boolean", "null"]}),
         Flag => json!({"type": ["boolean", "string", "null"]}),
         Count => json!({"type": ["integer", "string", "null"], "minimum": 0}),
+        Positive => json!({"type": ["integer", "string", "null"], "minimum": 1}),
         Whole => json!({"type": ["integer", "string", "null"]}),
         Number => json!({"type": ["number", "string", "null"]}),
         Duration => json!({"type": ["number", "string", "object", "null"]}),
@@ -398,6 +403,8 @@ fn alert() -> Value {
             "after": doc(json!(["number", "string", "object"]), "Of a deadline: the time that a run has."),
             "from": {"enum": alert::FROM, "description": "What a deadline is counted from. `queued_at`, by default."},
             "email": doc(texts(), "Goes as mail to these addresses."),
+            "cc": doc(texts(), "Who gets a copy of the mail."),
+            "bcc": doc(texts(), "Who gets a copy of the mail that the others don't see."),
             "slack": doc("string".into(), "Goes to a chat by the webhook of this connection, of type `slackwebhook`."),
             "webhook": doc("string".into(), "Goes as JSON to this address, or where this connection of type `http` leads."),
             "sms": doc(texts(), "Goes as a short message to these numbers."),

@@ -273,7 +273,7 @@ impl Settings {
         if !self.email.is_empty() {
             let told = [(self.email_on_failure, AlertOn::Failure), (self.email_on_retry, AlertOn::Retry)];
             for (_, on) in told.into_iter().filter(|(wanted, _)| *wanted) {
-                spec.alerts.push(AlertSpec::new(on, AlertChannel::Email { to: self.email.clone() }));
+                spec.alerts.push(AlertSpec::new(on, AlertChannel::email(self.email.clone())));
             }
         }
         spec.alerts.extend(self.alerts);

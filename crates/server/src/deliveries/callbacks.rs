@@ -150,7 +150,7 @@ impl Caller {
             Err(error) => (again(delivery.attempts, format!("the run can't be read: {error}"), None), None),
         };
         match &end {
-            DeliveryEnd::Sent | DeliveryEnd::SentInPart(_) => info!(%id, "a DAG's callback was called"),
+            DeliveryEnd::Sent | DeliveryEnd::SentInPart { .. } => info!(%id, "a DAG's callback was called"),
             DeliveryEnd::Partly { at, error, .. } | DeliveryEnd::Retry { at, error } => {
                 warn!(%id, %at, error, "a DAG's callback was not called; trying again");
             }

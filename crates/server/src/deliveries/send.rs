@@ -54,7 +54,9 @@ impl Deliverer {
             },
         };
         let way = match &row.channel {
-            AlertChannel::Email { to } => return self.mail(delivery, to, words, installation).await,
+            AlertChannel::Email { to, cc, bcc } => {
+                return self.mail(delivery, [to, cc, bcc], words, installation).await;
+            }
             AlertChannel::Slack { channel, .. } => Way::Slack(&connection, channel.as_deref()),
             AlertChannel::Webhook(WebhookTarget::Url(url)) => Way::Url(url),
             AlertChannel::Webhook(WebhookTarget::ConnId(_)) => Way::Webhook(&connection),
@@ -95,7 +97,7 @@ impl Deliverer {
     async fn mail(
         &self,
         delivery: &DeliveryListing,
-        to: &[String],
+        lists: [&Vec<String>; 3],
         words: Words,
         installation: &str,
     ) -> DeliveryEnd {
@@ -103,10 +105,15 @@ impl Deliverer {
             let mend = "no mail server is set: set UPDRAFT__SMTP__URL=smtp://user:password@host:587";
             return DeliveryEnd::Undeliverable(mend.into());
         };
-        let left = to.iter().filter(|to| !delivery.taken_by.contains(to));
+        let has_it_not = |to: &&String| !delivery.taken_by.contains(to);
+        let left = lists.map(|list| list.iter().filter(has_it_not).cloned().collect::<Vec<_>>());
+        let all = left.concat();
+        let [to, cc, bcc] = left;
         let mail = Mail {
             from: from.clone(),
-            to: left.cloned().collect(),
+            to,
+            cc,
+            bcc,
             subject: words.subject,
             body: if words.html { Body::Html(words.text) } else { Body::Text(words.text) },
             message_id: message_id(&key_of(delivery, installation), from),
@@ -114,9 +121,11 @@ impl Deliverer {
         };
         match mail::send(server, &mail).await {
             Ok(refused) if refused.is_empty() => DeliveryEnd::Sent,
-            Ok(refused) => some_refused(delivery, &mail.to, &refused),
-            Err(MailError::Permanent(error)) => sent_before(delivery, DeliveryEnd::Failed(error)),
-            Err(MailError::Temporary(error)) => sent_before(delivery, again(delivery.attempts, error, None)),
+            Ok(refused) => some_refused(delivery, &all, &refused),
+            Err(MailError::Permanent(error)) => sent_before(delivery, &all, DeliveryEnd::Failed(error)),
+            Err(MailError::Temporary(error)) => {
+                sent_before(delivery, &all, again(delivery.attempts, error, None))
+            }
             Err(MailError::Doubt(error)) => in_doubt(delivery, error),
         }
     }
@@ -140,22 +149,25 @@ impl Deliverer {
 fn some_refused(delivery: &DeliveryListing, to: &[String], refused: &[mail::Refused]) -> DeliveryEnd {
     let told: Vec<String> = refused.iter().map(ToString::to_string).collect();
     let error = format!("refused: {}", told.join(", "));
-    if refused.iter().all(|refused| refused.is_for_good) {
-        return DeliveryEnd::SentInPart(error);
-    }
     let has_it = |to: &&String| !refused.iter().any(|refused| refused.is(to));
     let taken_by = delivery.taken_by.iter().chain(to.iter().filter(has_it)).cloned().collect();
+    if refused.iter().all(|refused| refused.is_for_good) {
+        return DeliveryEnd::SentInPart { taken_by, error };
+    }
     match again(delivery.attempts, error, None) {
         DeliveryEnd::Retry { at, error } => DeliveryEnd::Partly { taken_by, at, error },
-        DeliveryEnd::Failed(error) => DeliveryEnd::SentInPart(error),
+        DeliveryEnd::Failed(error) => DeliveryEnd::SentInPart { taken_by, error },
         end => end,
     }
 }
 
 /// The end of an attempt by which nobody has a mail, as some have that of an earlier one, perhaps.
-fn sent_before(delivery: &DeliveryListing, end: DeliveryEnd) -> DeliveryEnd {
+fn sent_before(delivery: &DeliveryListing, to: &[String], end: DeliveryEnd) -> DeliveryEnd {
     match end {
-        DeliveryEnd::Failed(error) if !delivery.taken_by.is_empty() => DeliveryEnd::SentInPart(error),
+        DeliveryEnd::Failed(error) if !delivery.taken_by.is_empty() => {
+            let error = format!("not to {}: {error}", to.join(", "));
+            DeliveryEnd::SentInPart { taken_by: delivery.taken_by.clone(), error }
+        }
         end => end,
     }
 }

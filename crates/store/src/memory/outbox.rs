@@ -104,7 +104,10 @@ impl Tables {
         row.changed_at = now;
         (row.state, row.last_error) = match end.clone() {
             DeliveryEnd::Sent => (DeliveryState::Sent, None),
-            DeliveryEnd::SentInPart(error) => (DeliveryState::Sent, Some(error)),
+            DeliveryEnd::SentInPart { taken_by, error } => {
+                row.taken_by = taken_by;
+                (DeliveryState::Sent, Some(error))
+            }
             DeliveryEnd::Partly { taken_by, at, error } => {
                 (row.taken_by, row.next_at) = (taken_by, at);
                 (DeliveryState::Pending, Some(error))
@@ -151,30 +154,34 @@ impl Tables {
     }
 
     pub(super) fn resend_delivery(&mut self, id: DeliveryId, now: Timestamp) -> bool {
-        use DeliveryState::{Failed, Held, Undeliverable};
-        self.change_delivery(id, now, &[Failed, Undeliverable, Held], |row| {
-            (row.state, row.next_at) = (DeliveryState::Pending, now);
-        })
+        use DeliveryState::{Failed, Held, Sent, Undeliverable};
+        let ended = |row: &DeliveryListing| match row.state {
+            Failed | Undeliverable | Held => true,
+            Sent => row.last_error.is_some() && !row.taken_by.is_empty(),
+            _ => false,
+        };
+        self.change_delivery(id, now, ended, |row| (row.state, row.next_at) = (DeliveryState::Pending, now))
     }
 
     pub(super) fn drop_delivery(&mut self, id: DeliveryId, why: &str, now: Timestamp) -> bool {
         use DeliveryState::{Failed, Held, Pending};
-        self.change_delivery(id, now, &[Pending, Held], |row| {
+        let waits = |row: &DeliveryListing| matches!(row.state, Pending | Held);
+        self.change_delivery(id, now, waits, |row| {
             (row.state, row.last_error) = (Failed, Some(why.to_owned()));
         })
     }
 
-    /// Changes a delivery in one of these states, and all that it tells of; what another tells of is by itself from now on.
+    /// Changes a delivery where it may be, and all that it tells of; what another tells of is by itself from now on.
     fn change_delivery(
         &mut self,
         id: DeliveryId,
         now: Timestamp,
-        states: &[DeliveryState],
+        may_be: impl Fn(&DeliveryListing) -> bool,
         change: impl Fn(&mut DeliveryListing),
     ) -> bool {
         let mut changed = false;
         for row in self.deliveries.values_mut().filter(|row| row.row.id == id || row.digest == Some(id)) {
-            if states.contains(&row.state) {
+            if may_be(row) {
                 if row.row.id == id && row.digest != Some(id) {
                     row.digest = None;
                 }

@@ -207,7 +207,7 @@ pub struct DeliveryListing {
     /// The delivery that tells of this one as well, which may be itself: of many by one way in a short time
     /// most are gathered into one. What becomes of that one becomes of this one.
     pub digest: Option<DeliveryId>,
-    /// Who has it already, of those that it is to, where others are yet to have it.
+    /// Who has it already, of those that it is to, where others have it not yet, or had it not at first.
     pub taken_by: Vec<String>,
 }
 

@@ -214,8 +214,13 @@ pub struct Claimed {
 pub enum DeliveryEnd {
     /// Who carries it on has it.
     Sent,
-    /// The same, but not for all that it is to; for whom not, and why.
-    SentInPart(String),
+    /// The same, but not for all that it is to. It is not tried again unless somebody resends it, to the others.
+    SentInPart {
+        /// Who has it by now, of all attempts.
+        taken_by: Vec<String>,
+        /// Who has it not, and why.
+        error: String,
+    },
     /// Some of those that it is to have it; again for the others at this time.
     Partly {
         /// Who has it by now, of all attempts.

@@ -162,7 +162,7 @@ pub fn delivery(id: i64, dag: &DagKey, ti: Option<TiKey>) -> DeliveryRow {
         run: Some(RunKey(1)),
         ti,
         on: AlertOn::Failure,
-        channel: AlertChannel::Email { to: vec!["ada@example.com".into()] },
+        channel: AlertChannel::email(vec!["ada@example.com".into()]),
         words: AlertWords { subject: None, text: Some("{{ dag_id }} of {{ ds }}".into()), html: false },
         on_doubt: OnDoubt::Resend,
         at: at(id),

@@ -205,6 +205,7 @@ fn a_run_is_shown_as_it_goes_and_nothing_of_it_is_left() {
         (&run["state"], &fails["state"], &fails["tries"]),
         (&"failed".into(), &"failed".into(), &1.into())
     );
+    assert!(fails["took"].as_f64().is_some_and(|seconds| (0.0..60.0).contains(&seconds)), "{fails}");
     assert!(done.err.contains("fails     | too bad\n"), "{}", done.err);
     assert!(done.err.contains("not sent, as this is a test: a mail to ops@example.org that fails failed"));
     assert!(done.err.contains("the run of shop failed"), "{}", done.err);
@@ -349,6 +350,11 @@ fn the_schema_takes_what_is_read_and_refuses_what_editors_should_mark() {
         "d: {tasks: {a: {operator: bash, bash_command: [ls]}}}",
         "d: {tasks: {a: {operator: bash, bash_command: ls, retrys: 1}}}",
         "d: {tasks: {a: {operator: bash, bash_command: ls, trigger_rule: all_good}}}",
+        "d: {tasks: {a: {operator: empty, pool_slots: 0}}}",
+        "d: {tasks: {a: {operator: empty, max_active_tis_per_dag: 0}}}",
+        "d: {tasks: {a: {operator: empty, weight_rule: heavy}}}",
+        "d: {max_active_runs: 0, tasks: {a: {operator: empty}}}",
+        "d: {tasks: {a: {operator: empty, alerts: [{on: failure, email: x@y.z, bccc: x@y.z}]}}}",
         "d: {catch_up: true, tasks: {a: {operator: empty}}}",
         "d: {tasks: {a: {operator: empty, dependencies: [{task: b, if: c}]}}}",
         "d: {tasks: {a: {operator: empty, alerts: [{on: nonsense, email: x@y.z}]}}}",
@@ -359,6 +365,7 @@ fn the_schema_takes_what_is_read_and_refuses_what_editors_should_mark() {
     }
     for yaml in [
         "settings: {just: yaml}",
+        "d: {tasks: {a: {operator: empty, retries: 0, pool_slots: '2', alerts: [{on: failure, email: x@y.z, bcc: x@y.z}]}}}",
         "d: {tasks: [{task_id: a, operator: airflow.operators.bash.BashOperator}]}",
     ] {
         assert!(schema.is_valid(&of(yaml)), "{yaml}");

@@ -55,7 +55,7 @@ struct DeliveryResponse {
     changed_at: Time,
     /// The delivery that tells of this one as well, which may be itself: what becomes of that becomes of this.
     digest: Option<i64>,
-    /// Who has it already, of those that it is to, where others are yet to have it.
+    /// Who has it already, of those that it is to, where others have it not yet, or had it not at first.
     taken_by: Vec<String>,
 }
 
@@ -194,7 +194,8 @@ async fn find(call: &Call, id: i64) -> Result<DeliveryListing, Error> {
     found.ok_or_else(|| Error::not_found(format!("there is no delivery number {id}")))
 }
 
-/// Sends anew what failed, could not be delivered, or is held because nobody knows whether it went out.
+/// Sends anew what failed, could not be delivered, or is held because nobody knows whether it went out; and what some were
+/// refused, to those alone.
 #[utoipa::path(
     post, path = "/api/v1/deliveries/{id}/resend", tag = "Deliveries", responses((status = 204), Writes),
 )]
@@ -205,7 +206,7 @@ async fn resend_delivery(call: Call, Path(id): Path<i64>) -> Result<StatusCode, 
     match call.store().resend_delivery(DeliveryId(id), now(), &audit).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Error::conflict(format!(
-            "delivery {id} is {}: only what failed, was undeliverable or is held can be sent anew",
+            "delivery {id} is {}: only what failed, was undeliverable, is held, or did not go to all can be sent anew",
             listing.state
         ))),
     }

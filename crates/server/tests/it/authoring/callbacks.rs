@@ -23,8 +23,9 @@ fn notifiers_tell_by_the_ways_of_alerts() {
       channel: '#ops'
   on_success_callback:
     __type__: airflow.providers.smtp.notifications.smtp.SmtpNotifier
-    to: a@x.org
-    cc: [b@x.org]
+    to: [a@x.org, b@x.org]
+    cc: c@x.org
+    bcc: d@x.org
     subject: '{{ run_id }}'
     html_content: <b>done</b>
   tasks:
@@ -36,10 +37,12 @@ fn notifiers_tell_by_the_ways_of_alerts() {
       - {callback: airflow.providers.smtp.notifications.smtp.send_smtp_notification, to: c@x.org}
       - {callback: airflow.providers.slack.notifications.slack.SlackNotifier, slack_conn_id: chat, text: 'no'}
 ");
-    let mail = |to: &[&str]| AlertChannel::Email { to: to.iter().map(|&to| to.to_owned()).collect() };
+    let mail = |to: &[&str]| AlertChannel::email(to.iter().map(|&to| to.to_owned()).collect());
     let words =
         AlertWords { subject: Some("{{ run_id }}".into()), text: Some("<b>done</b>".into()), html: true };
-    let done = AlertSpec { words, ..AlertSpec::new(AlertOn::Success, mail(&["a@x.org", "b@x.org"])) };
+    let all = |all: &[&str]| all.iter().map(|&to| to.to_owned()).collect();
+    let (to, cc, bcc) = (all(&["a@x.org", "b@x.org"]), all(&["c@x.org"]), all(&["d@x.org"]));
+    let done = AlertSpec { words, ..AlertSpec::new(AlertOn::Success, AlertChannel::Email { to, cc, bcc }) };
     assert_eq!(dag.alerts, [done]);
     let failed = slack(AlertOn::Failure, "{{ ti.task_id }}: {{ exception }}", Some("#ops"));
     assert_eq!(task(&dag, "plain").alerts, [failed, slack(AlertOn::Retry, "again", None)]);
@@ -186,8 +189,8 @@ fn what_is_no_function_or_can_not_be_said_is_refused() {
             "this names nobody: write `to`",
         ),
         (
-            "{callback: airflow.providers.smtp.notifications.smtp.SmtpNotifier, to: a@x.org, bcc: b@x.org}",
-            "`bcc` can't be had here",
+            "{callback: airflow.providers.smtp.notifications.smtp.SmtpNotifier, to: a@x.org, sender: b@x.org}",
+            "`sender` can't be had here",
         ),
         (
             "{callback: airflow.providers.slack.notifications.slack.SlackNotifier, block: [x]}",

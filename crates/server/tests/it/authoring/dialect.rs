@@ -33,7 +33,7 @@ fn email_becomes_alerts() {
                    both: {operator: empty, email: [d@x.org], email_on_retry: true}\n    \
                    none: {operator: empty, email: null}\n");
     let mail = |on, to: &[&str]| {
-        AlertSpec::new(on, AlertChannel::Email { to: to.iter().map(|&to| to.to_owned()).collect() })
+        AlertSpec::new(on, AlertChannel::email(to.iter().map(|&to| to.to_owned()).collect()))
     };
     assert_eq!(task(&dag, "told").alerts, [mail(AlertOn::Failure, &["a@x.org", "b@x.org", "c@x.org"])]);
     assert_eq!(

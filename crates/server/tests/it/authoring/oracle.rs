@@ -141,7 +141,7 @@ fn told(spec: &DagSpec, answer: &Value) -> Value {
 /// The address that is told of a failure. The fixtures have one at most.
 fn email(task: &updraft_core::TaskSpec) -> Option<String> {
     task.alerts.iter().find_map(|alert| match &alert.channel {
-        updraft_core::AlertChannel::Email { to } => to.first().cloned(),
+        updraft_core::AlertChannel::Email { to, .. } => to.first().cloned(),
         other => panic!("dag-factory knows nothing of {other:?}"),
     })
 }

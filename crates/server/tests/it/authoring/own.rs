@@ -83,6 +83,24 @@ fn alerts_go_by_several_ways_with_their_own_words() {
 }
 
 #[test]
+fn mail_may_have_copies_which_no_other_way_has() {
+    let dag =
+        dag("d:\n  alerts: [{on: failure, email: a@x.org, cc: 'b@x.org, c@x.org', bcc: [d@x.org]}]\n  \
+                   tasks: {t: {operator: empty}}\n");
+    let all = |all: &[&str]| all.iter().map(|&to| to.to_owned()).collect();
+    let (to, cc, bcc) = (all(&["a@x.org"]), all(&["b@x.org", "c@x.org"]), all(&["d@x.org"]));
+    assert_eq!(dag.alerts, [AlertSpec::new(AlertOn::Failure, AlertChannel::Email { to, cc, bcc })]);
+    let found = errors(
+        "d:\n  alerts: [{on: failure, slack: a, bcc: d@x.org}, {on: failure, email: a@x.org, cc: nobody}]\n  \
+         tasks: {t: {operator: empty}}\n",
+    );
+    assert!(
+        found[0].contains("`bcc` is for `email`") && found[1].contains("`nobody` is no mail address"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn runs_may_have_deadlines_and_ticks_may_be_missed() {
     let dag = dag("d:\n  alerts:\n    \
                    - {on: [deadline, missed], after: 2 hours, slack: a}\n    \

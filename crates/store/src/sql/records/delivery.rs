@@ -130,7 +130,7 @@ pub(super) async fn finish(
 ) -> Result<bool, Error> {
     let (state, error, next_at) = match end {
         DeliveryEnd::Sent => (DeliveryState::Sent, None, None),
-        DeliveryEnd::SentInPart(error) => (DeliveryState::Sent, Some(error), None),
+        DeliveryEnd::SentInPart { error, .. } => (DeliveryState::Sent, Some(error), None),
         DeliveryEnd::Partly { at, error, .. } | DeliveryEnd::Retry { at, error } => {
             (DeliveryState::Pending, Some(error), Some(*at))
         }
@@ -147,7 +147,7 @@ pub(super) async fn finish(
     if let Some(at) = next_at {
         sql.push(", next_at = ").arg(at);
     }
-    if let DeliveryEnd::Partly { taken_by, .. } = end {
+    if let DeliveryEnd::Partly { taken_by, .. } | DeliveryEnd::SentInPart { taken_by, .. } = end {
         sql.push(", taken_by = ").arg(json(taken_by));
     }
     sql.push(" WHERE id = ").arg(id.0).push(" AND state = 'sending' AND attempts = ").arg(attempt);
@@ -188,11 +188,13 @@ pub(super) async fn end_doubt(
     tx.run(sql).await
 }
 
-/// What a digest told of leaves it when it is sent by itself.
+/// What a digest told of leaves it when it is sent by itself. What was sent in part knows who has it, and why others have
+/// it not.
 pub(super) fn resend(id: DeliveryId, now: Timestamp) -> Sql {
     let mut sql = Sql::new("UPDATE delivery SET state = 'pending', next_at = ").with(now);
     singly(&mut sql, id, now);
-    sql.push(" AND state IN ('failed', 'undeliverable', 'held')");
+    sql.push(" AND (state IN ('failed', 'undeliverable', 'held')");
+    sql.push(" OR state = 'sent' AND last_error IS NOT NULL AND taken_by IS NOT NULL)");
     sql
 }
 

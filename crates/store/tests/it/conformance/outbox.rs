@@ -58,12 +58,20 @@ pub async fn a_delivery_is_claimed_once_and_ends(on: TestStore) {
     assert_eq!(ids(&claim(&on, at(70), 1).await), [2]);
     assert_eq!(ids(&claim(&on, at(70), 1).await), [3]);
     // Sent, though not to everybody: for whom not is kept.
-    let in_part = DeliveryEnd::SentInPart("refused: a@example.com".into());
+    let (has_it, error) = (vec!["b@example.com".to_owned()], "refused: a@example.com".to_owned());
+    let in_part = DeliveryEnd::SentInPart { taken_by: has_it.clone(), error };
     assert!(store.finish_delivery(third, 2, &in_part, at(71)).await.unwrap());
     let sent = DeliveryQuery { states: vec![DeliveryState::Sent], ..DeliveryQuery::default() };
     let sent = store.deliveries(&sent).await.unwrap().rows;
     let of_third = sent.iter().find(|listing| listing.row.id == third).unwrap();
     assert_eq!(of_third.last_error.as_deref(), Some("refused: a@example.com"));
+    assert_eq!(of_third.taken_by, has_it);
+    // It can be sent to the others, until all have it.
+    assert!(store.resend_delivery(third, at(71), &rows::audit("resend")).await.unwrap());
+    let again = claim(&on, at(71), 1).await;
+    assert_eq!((ids(&again), &again[0].taken_by), (vec![3], &has_it));
+    assert!(store.finish_delivery(third, 3, &DeliveryEnd::Sent, at(71)).await.unwrap());
+    assert!(!store.resend_delivery(third, at(71), &rows::audit("resend")).await.unwrap());
     // Who has it already is kept where others are yet to have it, over attempts that say nothing of it.
     let part = DeliveryId(4);
     on.commit(&Batch { deliveries: vec![rows::delivery(4, &key("sales"), None)], ..Batch::default() }).await;

@@ -35,7 +35,7 @@ const PAGE: usize = 256 * 1024;
 const WIDEST: usize = 24;
 
 const TASKS: Columns =
-    &[("TASK", "/task"), ("STATE", "/state"), ("TRIES", "/tries"), ("TOOK", "/took"), ("WHY", "/reason")];
+    &[("TASK", "/task"), ("STATE", "/state"), ("TRIES", "/tries"), ("SECONDS", "/took"), ("WHY", "/reason")];
 
 /// Who follows a run.
 pub struct Following<'a> {
@@ -201,7 +201,7 @@ impl<'a> Following<'a> {
             S::None | S::Scheduled | S::Queued => return,
             S::Success | S::Failed => format!(
                 "{state}{}{because}",
-                took(ti).map(|took| format!(" after {took}")).unwrap_or_default()
+                took(ti).map(|took| format!(" after {took:.1} s")).unwrap_or_default()
             ),
             S::Deferred | S::UpForRetry | S::UpForReschedule => match ti.state.wakes_at() {
                 Some(at) => format!("{state} until {}{because}", clock(at)),
@@ -257,7 +257,10 @@ impl<'a> Following<'a> {
 /// How a server would have told of it; `None` for what is called.
 fn way(channel: &AlertChannel) -> Option<String> {
     Some(match channel {
-        AlertChannel::Email { to } => format!("a mail to {}", to.join(", ")),
+        AlertChannel::Email { to, cc, bcc } => {
+            let all: Vec<&str> = [to, cc, bcc].into_iter().flatten().map(String::as_str).collect();
+            format!("a mail to {}", all.join(", "))
+        }
         AlertChannel::Slack { conn_id, channel: None } => format!("a message by the connection `{conn_id}`"),
         AlertChannel::Slack { conn_id, channel: Some(channel) } => {
             format!("a message to {channel} by the connection `{conn_id}`")
@@ -288,9 +291,9 @@ fn name(ti: &TiRow) -> String {
     }
 }
 
-fn took(ti: &TiRow) -> Option<String> {
-    let took = ti.ended_at?.duration_since(ti.started_at?);
-    Some(format!("{:.1} s", took.as_secs_f64()))
+/// In seconds.
+fn took(ti: &TiRow) -> Option<f64> {
+    Some(ti.ended_at?.duration_since(ti.started_at?).as_secs_f64())
 }
 
 /// A time as the clock here shows it.
