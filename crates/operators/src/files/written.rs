@@ -5,12 +5,15 @@ use std::{
     ffi::{OsStr, OsString},
     fs::File,
     io::{self, Write},
-    os::fd::{AsRawFd, OwnedFd},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Component, Path, PathBuf},
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, FileType, Mode, OFlags},
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags},
     io::Errno,
 };
 
@@ -45,7 +48,8 @@ pub(crate) struct NewFile {
 }
 
 impl Files {
-    /// Begins a file that takes the place of what is at this path; `mark` is in the name that it has until then.
+    /// Begins a file that takes the place of what is at this path; `mark` is in the name that it has until then. What an
+    /// attempt of the same task instance has left of it that was killed goes.
     pub(crate) fn write(&self, path: &Path, mark: &str) -> Result<(NewFile, File), Unwritable> {
         let failed = |source: io::Error| Unwritable::Io { path: path.to_owned(), source };
         let place = self.folder_of(path).map_err(|error| match error.kind() {
@@ -54,6 +58,7 @@ impl Files {
         })?;
         let (folder, name) = place.ok_or_else(|| Unwritable::Denied(path.to_owned()))?;
         let half = half_name(name, mark);
+        forget_halves(&folder, name, mark);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&folder, &half, flags, FILE).map_err(|error| failed(error.into()))?;
         Ok((NewFile { folder, half: Some(half), path: path.to_owned() }, file.into()))
@@ -165,6 +170,28 @@ fn half_name(name: &OsStr, mark: &str) -> OsString {
     half
 }
 
+/// Deletes what earlier attempts began here: the mark of an attempt is that of its task instance, and two numbers. What
+/// can't be deleted stays: it harms nobody.
+fn forget_halves(folder: &OwnedFd, name: &OsStr, mark: &str) {
+    let Some(instance) = mark.rsplitn(3, '-').nth(2) else { return };
+    let mut begins = OsString::from(".");
+    begins.push(name);
+    begins.push(format!(".{instance}-"));
+    let is_half = |found: &[u8]| {
+        let rest = found.strip_prefix(begins.as_bytes()).and_then(|rest| rest.strip_suffix(b".half"));
+        let mut numbers = rest.into_iter().flat_map(|rest| rest.split(|byte| *byte == b'-'));
+        let is_number = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+        numbers.next().is_some_and(is_number)
+            && numbers.next().is_some_and(is_number)
+            && numbers.next().is_none()
+    };
+    for entry in Dir::read_from(folder).into_iter().flatten().flatten() {
+        if is_half(entry.file_name().to_bytes()) {
+            let _ = rustix::fs::unlinkat(folder, entry.file_name(), AtFlags::empty());
+        }
+    }
+}
+
 impl NewFile {
     /// Puts the file into its place, once it is on the disk. Blocks.
     pub(crate) fn finish(mut self, file: &File) -> Result<(), Unwritable> {
@@ -209,6 +236,36 @@ mod tests {
         file.write_all(b"new").unwrap();
         half.finish(&file).unwrap();
         assert_eq!((names(), std::fs::read(&path).unwrap()), (1, b"new".to_vec()));
+    }
+
+    #[test]
+    fn what_a_killed_attempt_began_goes_when_the_next_one_of_it_begins() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [
+            ".a.csv.5-0--1-1-1.half",
+            ".a.csv.5-0--1-12-3.half",
+            ".a.csv.5-0-1-1-1.half",
+            ".b.csv.5-0--1-1-1.half",
+            ".a.csv.5-0--1-1.half",
+            ".a.csv.5-0--1-1-1.half.x",
+            ".a.csv.15-0--1-1-1.half",
+        ] {
+            std::fs::write(folder.path().join(name), "half").unwrap();
+        }
+        let (half, file) = Files::default().write(&folder.path().join("a.csv"), "5-0--1-2-1").unwrap();
+        half.finish(&file).unwrap();
+        let all = std::fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> = all.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        let others = [
+            ".a.csv.15-0--1-1-1.half",
+            ".a.csv.5-0--1-1-1.half.x",
+            ".a.csv.5-0--1-1.half",
+            ".a.csv.5-0-1-1-1.half",
+            ".b.csv.5-0--1-1-1.half",
+            "a.csv",
+        ];
+        assert_eq!(names, others);
     }
 
     #[test]

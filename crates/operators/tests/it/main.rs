@@ -9,6 +9,7 @@ mod email;
 mod files;
 mod ftp;
 mod http;
+mod http_file;
 mod http_operator;
 mod local_files;
 mod mapped;

@@ -8,11 +8,14 @@ use std::{
 };
 
 use reqwest::{
-    Response, StatusCode,
-    header::{CONTENT_TYPE, HeaderMap},
+    Body, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue},
     redirect::Policy,
 };
-use tokio::sync::Semaphore;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+};
 use updraft_core::input::AttemptEnd;
 
 use super::request::Request;
@@ -42,12 +45,23 @@ pub(crate) struct Answer {
 impl Answer {
     /// Its body as text: what it says itself to be in ISO 8859-1 is read so, all else as UTF-8.
     pub(crate) fn text(&self) -> Cow<'_, str> {
+        match self.is_latin() {
+            true => self.body.iter().copied().map(char::from).collect(),
+            false => String::from_utf8_lossy(&self.body),
+        }
+    }
+
+    fn is_latin(&self) -> bool {
         let kind = self.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let kind = kind.to_lowercase().replace(['"', ' '], "");
-        match kind.split_once("charset=").map(|(_, charset)| charset.split(';').next().unwrap_or_default()) {
-            Some("iso-8859-1" | "latin-1" | "latin1") => self.body.iter().copied().map(char::from).collect(),
-            _ => String::from_utf8_lossy(&self.body),
-        }
+        let charset =
+            kind.split_once("charset=").map(|(_, charset)| charset.split(';').next().unwrap_or_default());
+        matches!(charset, Some("iso-8859-1" | "latin-1" | "latin1"))
+    }
+
+    /// Whether its text is all of it, and has nothing put in the place of what is no text.
+    pub(super) fn is_text(&self) -> bool {
+        self.is_latin() || std::str::from_utf8(&self.body).is_ok()
     }
 
     /// Its status as Airflow tells it: `404:Not Found`.
@@ -76,6 +90,25 @@ pub(crate) struct Unanswered {
 }
 
 impl Unanswered {
+    /// It will not pass, and the server was told nothing.
+    pub(super) fn lasting(why: String) -> Self {
+        Self { why, passing: false, in_doubt: false }
+    }
+
+    fn late(request: &Request) -> Self {
+        let why = format!("{} failed: no answer within {:?}", request.shown, request.timeout);
+        Self { why, passing: true, in_doubt: true }
+    }
+
+    fn of(request: &Request, error: reqwest::Error) -> Self {
+        if error.is_timeout() {
+            return Self::late(request);
+        }
+        let passing = !error.is_builder() && !error.is_redirect();
+        let in_doubt = passing && !error.is_connect();
+        Self { why: format!("{} failed: {}", request.shown, causes(&error.without_url())), passing, in_doubt }
+    }
+
     /// The end of an attempt whose request this was. Where `hold` says that what may have been done is not to be done
     /// again (`max_lost: 0`), no other follows one that was not safe to be asked twice.
     pub(crate) fn end(&self, request: &Request, hold: bool) -> AttemptEnd {
@@ -86,44 +119,73 @@ impl Unanswered {
     }
 }
 
+/// What a request may take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Patience {
+    /// Its time-out, in all.
+    Whole,
+    /// So long for each part that goes or comes, since nobody knows how long it is.
+    EachPart,
+}
+
+/// A file that is sent as the body, and how long it is.
+pub(super) type Upload = (tokio::fs::File, u64);
+
+/// An answer that begins to come. While it does, it has one of its server's turns.
+pub(super) struct Coming<'a> {
+    request: &'a Request,
+    response: Response,
+    _turn: OwnedSemaphorePermit,
+}
+
 impl Client {
     /// Asks.
     pub(crate) async fn ask(&self, request: &Request, longest: Longest) -> Result<Answer, Unanswered> {
-        let lasting = |why: String| Unanswered { why, passing: false, in_doubt: false };
-        let turns = self.turns_of(request);
-        let _turn = turns.acquire().await.map_err(|error| lasting(error.to_string()))?;
+        self.begin(request, None, Patience::Whole).await?.read(longest).await
+    }
+
+    /// Asks, until the answer begins to come.
+    pub(super) async fn begin<'a>(
+        &self,
+        request: &'a Request,
+        upload: Option<Upload>,
+        patience: Patience,
+    ) -> Result<Coming<'a>, Unanswered> {
+        let lasting = Unanswered::lasting;
+        let turn =
+            self.turns_of(request).acquire_owned().await.map_err(|error| lasting(error.to_string()))?;
         let follow = request.follow;
         let client =
             self.clients[usize::from(follow)].get_or_init(|| build(follow)).clone().map_err(lasting)?;
-        let mut builder = client
-            .request(request.method.clone(), request.url.clone())
-            .headers(request.headers.clone())
-            .timeout(request.timeout);
+        let mut builder =
+            client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
+        if patience == Patience::Whole {
+            builder = builder.timeout(request.timeout);
+        }
         if let Some((login, password)) = &request.account {
             builder = builder.basic_auth(login, password.as_ref());
         }
         if let Some(body) = &request.body {
             builder = builder.body(body.to_vec());
         }
-        let told = |error: reqwest::Error| {
-            let passing = !error.is_builder() && !error.is_redirect();
-            let in_doubt = passing && !error.is_connect();
-            let why = if error.is_timeout() {
-                format!("no answer within {:?}", request.timeout)
-            } else {
-                causes(&error.without_url())
-            };
-            Unanswered { why: format!("{} failed: {why}", request.shown), passing, in_doubt }
-        };
-        let response = builder.send().await.map_err(told)?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        match read(response, longest).await.map_err(told)? {
-            Some(body) => Ok(Answer { status, headers, body }),
-            None => Err(lasting(format!(
-                "{} failed: its answer is too long to be kept; have a script write it to a file",
-                request.shown
-            ))),
+        let progress = Arc::new(Notify::new());
+        if let Some(upload) = upload {
+            if !request.headers.contains_key(CONTENT_TYPE) {
+                builder = builder.header(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+            }
+            builder = builder.header(CONTENT_LENGTH, upload.1).body(streamed(upload, Arc::clone(&progress)));
         }
+        let mut sending = std::pin::pin!(builder.send());
+        let response = loop {
+            tokio::select! {
+                sent = &mut sending => break sent.map_err(|error| Unanswered::of(request, error))?,
+                () = progress.notified() => {}
+                () = tokio::time::sleep(request.timeout), if patience == Patience::EachPart => {
+                    return Err(Unanswered::late(request));
+                }
+            }
+        };
+        Ok(Coming { request, response, _turn: turn })
     }
 
     fn turns_of(&self, request: &Request) -> Arc<Semaphore> {
@@ -135,6 +197,53 @@ impl Client {
         }
         Arc::clone(turns.entry(server).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE))))
     }
+}
+
+impl Coming<'_> {
+    pub(super) fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    /// All of it.
+    pub(super) async fn read(self, longest: Longest) -> Result<Answer, Unanswered> {
+        let (status, headers) = (self.response.status(), self.response.headers().clone());
+        match read(self.response, longest).await.map_err(|error| Unanswered::of(self.request, error))? {
+            Some(body) => Ok(Answer { status, headers, body }),
+            None => Err(Unanswered::lasting(format!(
+                "{} failed: its answer is too long to be kept; take it into a file with `response_file`",
+                self.request.shown
+            ))),
+        }
+    }
+
+    /// Writes all of it to a file, and gives what there is of it besides, and how many bytes it was.
+    pub(super) async fn write(mut self, file: &mut tokio::fs::File) -> Result<(Answer, u64), Unanswered> {
+        let (status, headers) = (self.response.status(), self.response.headers().clone());
+        let mut bytes = 0;
+        loop {
+            let chunk = tokio::time::timeout(self.request.timeout, self.response.chunk()).await;
+            let chunk = chunk.map_err(|_| Unanswered::late(self.request))?;
+            let Some(chunk) = chunk.map_err(|error| Unanswered::of(self.request, error))? else {
+                return Ok((Answer { status, headers, body: Vec::new() }, bytes));
+            };
+            let written = file.write_all(&chunk).await;
+            written.map_err(|error| Unanswered::lasting(format!("the answer can't be written: {error}")))?;
+            bytes += chunk.len() as u64;
+        }
+    }
+}
+
+/// A file as a body; each part of it that goes is told of.
+fn streamed((file, length): Upload, progress: Arc<Notify>) -> Body {
+    let parts =
+        futures_util::stream::try_unfold((file.take(length), progress), |(mut file, progress)| async {
+            let mut part = vec![0; 64 * 1024];
+            let read = file.read(&mut part).await?;
+            part.truncate(read);
+            progress.notify_one();
+            Ok::<_, std::io::Error>((read > 0).then_some((part, (file, progress))))
+        });
+    Body::wrap_stream(parts)
 }
 
 /// The body; `None` where it is too long.

@@ -21,11 +21,7 @@ pub(in crate::operators) fn read(text: &str) -> Result<(), String> {
 /// An answer as expressions see it.
 pub(in crate::operators) fn seen(answer: &Answer) -> Seen {
     let text = answer.text();
-    let headers: Map<String, Value> = answer
-        .headers
-        .iter()
-        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into()))
-        .collect();
+    let headers = headers(answer);
     let json = serde_json::from_str::<Value>(&text).ok();
     context! {
         status_code => answer.status.as_u16(),
@@ -33,6 +29,17 @@ pub(in crate::operators) fn seen(answer: &Answer) -> Seen {
         json => json.as_ref().map(Serde),
         headers => Serde(&headers),
     }
+}
+
+/// An answer that is in a file.
+pub(in crate::operators) fn seen_of_saved(answer: &Answer) -> Seen {
+    let headers = headers(answer);
+    context! { status_code => answer.status.as_u16(), headers => Serde(&headers) }
+}
+
+fn headers(answer: &Answer) -> Map<String, Value> {
+    let text = |bytes| String::from_utf8_lossy(bytes).into();
+    answer.headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect()
 }
 
 /// Whether the expression of the argument `name` holds for what it sees as `response`.

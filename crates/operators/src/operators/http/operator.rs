@@ -1,18 +1,23 @@
 //! `HttpOperator`, as Airflow's HTTP provider documents it: asks a web server, page by page where it answers so.
 
+mod file;
 mod next;
 mod retries;
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use minijinja::value::Value as Seen;
+use reqwest::StatusCode;
 use serde_json::{Map, Value};
 use updraft_core::{
     TaskKind,
     input::{AttemptEnd, Outcome},
 };
 
-use self::retries::Retries;
+use self::{file::ByFile, retries::Retries};
 use super::{
     client::{Answer, Longest},
     expression,
@@ -62,6 +67,13 @@ arguments! {
         /// `timeout`: how many seconds one answer may take (60). `check_response`: whether a status from 400 on
         /// is an error. `allow_redirects`: whether redirections are followed.
         plain extra_options: Map<String, Value>,
+        /// A file for the answer, of any size: it is written beside its place and put there when it is whole, and its
+        /// path is the result. A relative path starts at the folder for what tasks write (`UPDRAFT_FILES`).
+        /// Expressions then see no text of it, and `timeout` is for each part that comes. Airflow has no such argument.
+        templated response_file: Option<String>,
+        /// A file that is sent as the body, in place of `data`. A relative path starts at the DAG file's folder or, where
+        /// there is none, at the folder for what tasks write. Airflow has no such argument.
+        templated body_file: Option<String>,
         /// How it is asked again within one try, where there is no answer: `attempts` (how often in all), `wait`
         /// (how long between two) and `statuses` (those that count as no answer). What is not safe to do twice
         /// may then be done twice: the server may have acted on what it did not answer.
@@ -105,7 +117,8 @@ pub(in crate::operators) const ENTRY: Entry = Entry {
         "airflow.providers.http.operators.http.SimpleHttpOperator",
         "airflow.operators.http_operator.SimpleHttpOperator",
     ],
-    doc: "Asks a web server. The text of its answer is the result.",
+    doc: "Asks a web server. The text of its answer is the result; or the path of the file that the answer is in, where \
+          `response_file` names one.",
     takes_results: None,
     arguments: &[HttpArgs::LIST],
     template_ext: &[],
@@ -150,11 +163,23 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
         filter: args.response_filter,
         next: args.pagination_function,
     };
+    let by_file = ByFile::of(job, args.body_file.as_deref(), args.response_file.as_deref())?;
+    if args.body_file.is_some() && first.body.is_some() {
+        return Err(job.bad((
+            Some("body_file"),
+            "is the body, and so is another argument: leave one of them out".into(),
+        )));
+    }
+    if args.response_file.is_some() && expressions.next.is_some() {
+        let why = "takes one answer: with `pagination_function` there may be several";
+        return Err(job.bad((Some("response_file"), why.into())));
+    }
     Ok(Work::Native(Box::new(Asking {
         site,
         call,
         first,
         expressions: Arc::new(expressions),
+        by_file,
         retries: args.retry_args.unwrap_or_default(),
         checks_status,
         log_response: args.log_response,
@@ -190,6 +215,7 @@ struct Asking {
     call: Call,
     first: Request,
     expressions: Arc<Expressions>,
+    by_file: Option<ByFile>,
     retries: Retries,
     checks_status: bool,
     log_response: bool,
@@ -226,11 +252,25 @@ impl Asking {
     /// The result.
     async fn asked(&self, context: &TaskContext) -> Result<Value, Failure> {
         let pages = self.pages(context).await?;
-        if self.log_response {
+        if self.log_response && self.saved().is_none() {
             pages.iter().for_each(|page| show(&page.text, context));
         }
         let expressions = Arc::clone(&self.expressions);
         Ok(apart(move || result_of(pages, &expressions)).await??)
+    }
+
+    /// Where the answer is written to.
+    fn saved(&self) -> Option<&Path> {
+        self.by_file.as_ref()?.to.as_deref()
+    }
+
+    /// Whether an answer of this status is the last word, and as it should be.
+    fn is_good(&self, status: StatusCode) -> bool {
+        !self.retries.statuses.contains(&status.as_u16()) && self.may_be(status)
+    }
+
+    fn may_be(&self, status: StatusCode) -> bool {
+        !self.checks_status || status.as_u16() < 400
     }
 
     /// All answers.
@@ -242,8 +282,14 @@ impl Asking {
             let request = next.as_ref().unwrap_or(&self.first);
             let answer = self.answer(request, left, context).await?;
             left -= answer.body.len();
-            let expressions = Arc::clone(&self.expressions);
-            let (page, params) = apart(move || page_of(&answer, &expressions)).await??;
+            if !answer.is_text() {
+                context.log.line(
+                    "the answer is no text in UTF-8: the result has U+FFFD where it is none. `response_file` takes it as \
+                     it is",
+                );
+            }
+            let (expressions, saved) = (Arc::clone(&self.expressions), self.saved().map(Path::to_owned));
+            let (page, params) = apart(move || page_of(&answer, saved, &expressions)).await??;
             pages.push(page);
             let Some(call) = next::call(&self.call, params)? else { return Ok(pages) };
             if pages.len() == MOST_PAGES {
@@ -264,13 +310,20 @@ impl Asking {
     async fn answer(&self, request: &Request, left: usize, context: &TaskContext) -> Result<Answer, Failure> {
         let mut asked = 1;
         loop {
-            let why = match context.shared.http.ask(request, Longest::AtMost(left)).await {
+            let (http, longest) = (&context.shared.http, Longest::AtMost(left));
+            let answered = match &self.by_file {
+                None => http.ask(request, longest).await,
+                Some(by_file) => {
+                    by_file.ask(http, request, longest, |status| self.is_good(status), context).await
+                }
+            };
+            let why = match answered {
                 Ok(answer) => {
                     let gave = format!("{} gave {}", request.shown, answer.reason());
                     context.log.line(&format!("{gave}, {} bytes", answer.body.len()));
                     let again = self.retries.statuses.contains(&answer.status.as_u16());
                     if !(again && asked < self.retries.attempts) {
-                        if !self.checks_status || answer.status.as_u16() < 400 {
+                        if self.may_be(answer.status) {
                             return Ok(answer);
                         }
                         show(&answer.text(), context);
@@ -301,13 +354,22 @@ async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 }
 
 /// The page that an answer is, and what the expression says of the next one.
-fn page_of(answer: &Answer, expressions: &Expressions) -> Result<(Page, Value), String> {
-    let seen = if expressions.any() { expression::seen(answer) } else { Seen::UNDEFINED };
+fn page_of(
+    answer: &Answer,
+    saved: Option<PathBuf>,
+    expressions: &Expressions,
+) -> Result<(Page, Value), String> {
+    let seen = match (expressions.any(), &saved) {
+        (false, _) => Seen::UNDEFINED,
+        (true, None) => expression::seen(answer),
+        (true, Some(_)) => expression::seen_of_saved(answer),
+    };
     let params = match &expressions.next {
         Some(next) => expression::value("pagination_function", next, seen.clone())?,
         None => Value::Null,
     };
-    Ok((Page { text: answer.text().into_owned(), seen }, params))
+    let text = saved.map_or_else(|| answer.text().into_owned(), |path| path.to_string_lossy().into_owned());
+    Ok((Page { text, seen }, params))
 }
 
 fn result_of(mut pages: Vec<Page>, expressions: &Expressions) -> Result<Value, String> {
