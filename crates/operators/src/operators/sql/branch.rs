@@ -89,7 +89,7 @@ impl Branching {
     async fn decide(&self, context: &TaskContext) -> Result<bool, Fault> {
         let BranchArgs { sql, parameters, .. } = &self.args;
         context.log.line(&format!("running at {}: {sql}", self.server.shown));
-        let mut session = Session::open(&self.server).await?;
+        let mut session = Session::open(&self.server).await?.telling(&context.log);
         let row = session.first(sql, parameters).await?;
         session.close().await;
         let Some(value) = row.and_then(|row| row.into_iter().next()) else {

@@ -179,7 +179,7 @@ impl Checking {
     async fn check(&self, context: &TaskContext) -> Result<Option<String>, Fault> {
         let CheckArgs { sql, parameters, .. } = &self.args;
         context.log.line(&format!("running at {}: {sql}", self.server.shown));
-        let mut session = Session::open(&self.server).await?;
+        let mut session = Session::open(&self.server).await?.telling(&context.log);
         let Some(row) = session.first(sql, parameters).await? else {
             return Ok(Some("the statement gives no row".into()));
         };

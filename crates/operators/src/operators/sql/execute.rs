@@ -238,7 +238,7 @@ impl NativeTask for Executing {
 
 impl Executing {
     async fn execute(&self, context: &TaskContext) -> Result<Value, Fault> {
-        let mut session = Session::open(&self.server).await?;
+        let mut session = Session::open(&self.server).await?.telling(&context.log);
         context.log.line(&format!("connected to {}", self.server.shown));
         if !self.autocommit {
             session.begin().await?;

@@ -181,7 +181,7 @@ impl Exporting {
         }
         let (new, file) =
             self.files.write(&self.path, &self.mark).map_err(|error| Fault(error.to_string()))?;
-        let mut session = Session::open(&self.server).await?;
+        let mut session = Session::open(&self.server).await?.telling(&context.log);
         context.log.line(&format!("running at {}: {}", self.server.shown, self.args.query));
         let (file, count) = match &self.form {
             Form::Csv(form) => self.csv(form, &mut session, file).await?,

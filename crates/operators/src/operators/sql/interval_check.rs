@@ -171,7 +171,7 @@ impl NativeTask for Comparing {
 impl Comparing {
     /// What does not hold; an error where that can't be told.
     async fn compare(&self, context: &TaskContext) -> Result<Vec<String>, Fault> {
-        let mut session = Session::open(&self.server).await?;
+        let mut session = Session::open(&self.server).await?.telling(&context.log);
         let mut rows = Vec::with_capacity(2);
         for sql in [&self.then, &self.now] {
             context.log.line(&format!("running at {}: {sql}", self.server.shown));

@@ -130,7 +130,7 @@ impl Look for SqlLook {
         Box::pin(async {
             let row = {
                 let _turn = context.shared.turns.of(&self.server.shown).await;
-                self.first().await.map_err(|fault| fault.to_string())?
+                self.first(context).await.map_err(|fault| fault.to_string())?
             };
             match row {
                 Some(row) => self.judged(context, row).await.map(Seen::from),
@@ -142,8 +142,8 @@ impl Look for SqlLook {
 }
 
 impl SqlLook {
-    async fn first(&self) -> Result<Option<Vec<Cell>>, Fault> {
-        let mut session = Session::open(&self.server).await?;
+    async fn first(&self, context: &TaskContext) -> Result<Option<Vec<Cell>>, Fault> {
+        let mut session = Session::open(&self.server).await?.telling(&context.log);
         let row = session.first(&self.args.sql, &self.args.parameters).await?;
         session.close().await;
         Ok(row)

@@ -1,6 +1,7 @@
 //! An open connection to a database, which takes what it was doing with it when it is dropped.
 
 pub(super) mod mysql;
+mod notices;
 pub(super) mod postgres;
 pub(super) mod sqlite;
 
@@ -26,6 +27,7 @@ use super::{
     server::{Server, Way},
     text::{Dialect, Parameters, place},
 };
+use crate::work::TaskLog;
 
 /// How long a server may take to be told that a statement is not wanted any more.
 const PATIENCE_AT_AN_END: Duration = Duration::from_secs(20);
@@ -41,6 +43,8 @@ pub(super) struct Session {
     pub(super) server: Server,
     link: Link,
     end: End,
+    /// Where what the server says beside its answers goes.
+    log: Option<Arc<dyn TaskLog>>,
 }
 
 /// Stops what is at work when it is dropped.
@@ -89,7 +93,13 @@ impl Session {
                 .fault(format!("no answer within {patience:?} (`connect_timeout` of the connection's extra)"))
         })??;
         let end = End { server: server.clone(), stop, working: Arc::default() };
-        Ok(Self { server: server.clone(), link, end })
+        Ok(Self { server: server.clone(), link, end, log: None })
+    }
+
+    /// Writes what the server says beside its answers to this log: PostgreSQL's notices.
+    pub(super) fn telling(mut self, log: &Arc<dyn TaskLog>) -> Self {
+        self.log = Some(Arc::clone(log));
+        self
     }
 
     pub(super) fn dialect(&self) -> Dialect {
@@ -160,6 +170,7 @@ impl Session {
             }};
         }
         let ended = Arc::clone(&working.flag);
+        let log = self.log.clone().filter(|_| matches!(self.link, Link::Postgres(_)));
         let items = match (&mut self.link, bound) {
             (Link::Postgres(connection), bound) => {
                 stream!(connection, sqlx::raw_sql(AssertSqlSafe(bound.text())), postgres::cells)
@@ -178,6 +189,10 @@ impl Session {
             (Link::Sqlite(connection), bound) => {
                 stream!(connection, sqlx::raw_sql(AssertSqlSafe(bound.text())), sqlite::cells)
             }
+        };
+        let items = match log {
+            Some(log) => notices::heard(items, log),
+            None => items,
         };
         let end = futures_util::stream::poll_fn(move |_| {
             ended.store(false, Ordering::Relaxed);

@@ -162,8 +162,8 @@ impl NativeTask for Transferring {
 impl Transferring {
     async fn transfer(&self, context: &TaskContext) -> Result<(), Fault> {
         let args = &self.args;
-        let mut source = Session::open(&self.source).await?;
-        let mut destination = Session::open(&self.destination).await?;
+        let mut source = Session::open(&self.source).await?.telling(&context.log);
+        let mut destination = Session::open(&self.destination).await?.telling(&context.log);
         destination.begin().await?;
         for text in args.preoperator.iter().flat_map(|texts| &texts.0) {
             context.log.line(&format!("running at {}: {text}", self.destination.shown));

@@ -34,6 +34,19 @@ fn values_of_postgresql_are_json_with_and_without_parameters() {
     assert_eq!(ended.result(), wanted, "{:?}", ended.outcome.message);
 }
 
+#[test]
+fn what_postgresql_says_besides_is_in_the_log() {
+    let server = Postgres::start();
+    let world = world([server.connection()]);
+    let text =
+        "do $$ begin raise notice 'two of % are done', 3; raise warning 'slow'; raise info 'i'; end $$";
+    let ended = execute(&world, "warehouse", json!({"sql": text}));
+    assert_eq!(ended.outcome.end, AttemptEnd::Success, "{:?}", ended.outcome.message);
+    let said: Vec<_> =
+        ended.log.iter().filter(|line| line.contains("NOTICE") || line.contains("WARNING")).collect();
+    assert_eq!(said, ["NOTICE: two of 3 are done", "WARNING: slow"], "{:?}", ended.log);
+}
+
 /// Types that have no counterpart in JSON are what PostgreSQL prints.
 #[test]
 fn any_type_of_postgresql_is_read_with_and_without_parameters() {
