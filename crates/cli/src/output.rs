@@ -172,12 +172,18 @@ pub fn length(seconds: f64) -> String {
     }
 }
 
+/// So many of something, in the words for one of it and for several.
+pub fn count(number: impl TryInto<u64>, one: &str, several: &str) -> String {
+    match number.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {one}"),
+        number => format!("{number} {several}"),
+    }
+}
+
 /// What an answer with so many task instances leads to, with ` of …` where that is to be said.
 pub fn begin_anew(answer: &Value, of: &str) -> String {
-    match answer["total_entries"].as_u64().unwrap_or(0) {
-        1 => format!("1 task instance{of} begins anew"),
-        count => format!("{count} task instances{of} begin anew"),
-    }
+    let (one, several) = (format!("task instance{of} begins anew"), format!("task instances{of} begin anew"));
+    count(answer["total_entries"].as_u64().unwrap_or(0), &one, &several)
 }
 
 /// Puts into an answer about progress how far something is, and how long it will take, as people read it.
@@ -233,7 +239,7 @@ pub fn read(path: &Path) -> Result<String> {
     }
 }
 
-/// Writes all of one kind, by name, into a JSON file, or prints them where its name is `-`; `secret` names what is left out.
+/// Writes all of one kind (`pool`), by name, into a JSON file, or prints them where its name is `-`; `secret` names what is left out.
 pub fn export_all(path: &Path, kind: &str, all: &Map<String, Value>, secret: &[String]) -> Result<()> {
     let text = serde_json::to_string_pretty(all)?;
     match path.as_os_str() == "-" {
@@ -241,7 +247,7 @@ pub fn export_all(path: &Path, kind: &str, all: &Map<String, Value>, secret: &[S
         false => std::fs::write(path, format!("{text}\n"))
             .with_context(|| format!("can't write {}", path.display()))?,
     }
-    eprintln!("{} {kind} are exported", all.len());
+    eprintln!("{}", count(all.len(), &format!("{kind} is exported"), &format!("{kind}s are exported")));
     if !secret.is_empty() {
         eprintln!("the server shows these to nobody, so that they are left out: {}", secret.join(", "));
     }

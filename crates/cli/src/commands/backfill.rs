@@ -18,7 +18,7 @@ use super::{
 use crate::{
     client::patiently,
     failure::{Exit, Failure},
-    output::{Columns, confirm},
+    output::{self, Columns, confirm},
 };
 
 /// Between two looks at a backfill.
@@ -197,7 +197,12 @@ impl Create {
         let dates = preview["dates"].as_array().map(Vec::as_slice).unwrap_or_default();
         let count = |action: &str| dates.iter().filter(|date| date["action"] == action).count();
         let (new, again, over) = (count("make"), count("clear"), count("pass_over"));
-        let counts = format!("{new} new runs, {again} runs that begin anew, {over} dates passed over");
+        let counts = [
+            output::count(new, "new run", "new runs"),
+            output::count(again, "run that begins anew", "runs that begin anew"),
+            output::count(over, "date passed over", "dates passed over"),
+        ];
+        let counts = counts.join(", ");
         if self.dry_run {
             session.format.list(dates, PLANNED)?;
             eprintln!("{counts}");
@@ -255,8 +260,8 @@ async fn until_over(session: &Session, id: i64) -> Result<()> {
             return match count("failed") {
                 0 => Ok(()),
                 failed => {
-                    let message =
-                        format!("{failed} runs of backfill {id} failed: updraft backfill show {id}");
+                    let failed = output::count(failed, "run", "runs");
+                    let message = format!("{failed} of backfill {id} failed: updraft backfill show {id}");
                     Err(Failure::new(Exit::Failed, message).into())
                 }
             };

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Ask, Limit, Session};
 use crate::{
     failure::{Exit, Failure},
-    output::{Columns, export_all, read},
+    output::{Columns, count, export_all, read},
 };
 
 const PATH: [&str; 2] = ["v2", "pools"];
@@ -108,7 +108,7 @@ impl Ask for Command {
             Self::Export { file } => {
                 let pools = client.list(&PATH, &[], "pools", None).await?.into_iter();
                 let pools: Map<String, Value> = pools.filter_map(exported).collect();
-                export_all(&file, "pools", &pools, &[])
+                export_all(&file, "pool", &pools, &[])
             }
             Self::Delete { name } => {
                 client.delete(&[PATH[0], PATH[1], &name]).await?;
@@ -145,6 +145,6 @@ async fn import(session: &Session, file: &Path) -> Result<()> {
         }
         session.client.put(&PATH, name, body).await.with_context(|| format!("the pool `{name}`"))?;
     }
-    eprintln!("{} pools are set", pools.len());
+    eprintln!("{}", count(pools.len(), "pool is set", "pools are set"));
     Ok(())
 }

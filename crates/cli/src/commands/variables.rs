@@ -9,7 +9,7 @@ use updraft_server::secrets::variables_in;
 use super::{Ask, Limit, Session};
 use crate::{
     failure::{Exit, Failure},
-    output::{Columns, MASK, export_all, print, read},
+    output::{Columns, MASK, count, export_all, print, read},
 };
 
 /// What can be done with variables.
@@ -163,7 +163,7 @@ async fn import(session: &Session, file: &Path, on_existing: OnExisting) -> Resu
         };
         done.with_context(|| format!("the variable `{key}`"))?;
     }
-    eprintln!("{} variables are set", variables.len());
+    eprintln!("{}", count(variables.len(), "variable is set", "variables are set"));
     Ok(())
 }
 
@@ -188,5 +188,5 @@ async fn export(session: &Session, file: &Path) -> Result<()> {
         };
         exported.insert(key, value);
     }
-    export_all(file, "variables", &exported, &secret)
+    export_all(file, "variable", &exported, &secret)
 }

@@ -11,7 +11,7 @@ use updraft_store::{Expired, Ledger as _, SqlStore, Upkeep};
 
 use crate::{
     config::{Age, Home, Kept},
-    output::{Columns, Printing, confirm},
+    output::{Columns, Printing, confirm, count},
 };
 
 /// What is to go.
@@ -138,7 +138,11 @@ pub async fn clean(home: &Home, kept: &Kept, url: &str, args: Clean) -> Result<(
     }
     let Removed { runs, rows, logs, blobs } = removed;
     eprintln!(
-        "deleted {rows} rows, those of {runs} runs among them; logs of {logs} runs, and {blobs} large values"
+        "deleted {}, those of {} among them; logs of {}, and {}",
+        count(rows, "row", "rows"),
+        count(runs, "run", "runs"),
+        count(logs, "run", "runs"),
+        count(blobs, "large value", "large values"),
     );
     Ok(())
 }

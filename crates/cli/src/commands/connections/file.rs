@@ -62,5 +62,5 @@ pub async fn export(session: &Session, file: &Path) -> Result<()> {
         let fields = FIELDS.into_iter().map(|field| (field.to_owned(), connection[field].take()));
         exported.insert(conn_id, Value::Object(fields.collect()));
     }
-    export_all(file, "connections", &exported, &secret)
+    export_all(file, "connection", &exported, &secret)
 }

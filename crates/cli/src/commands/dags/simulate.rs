@@ -14,7 +14,7 @@ use super::{find, time};
 use crate::{
     config::Config,
     dag_files,
-    output::{Columns, Format},
+    output::{Columns, Format, count},
 };
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -122,7 +122,7 @@ fn tell(all: &[(Tick, &DagSpec)], is_cut: bool) {
         let at = Timestamp::from_second(minute * 60).ok()?;
         Some(format!(", {runs} of them in the minute of {at}"))
     });
-    eprintln!("{} runs{}", all.len(), most.unwrap_or_default());
+    eprintln!("{}{}", count(all.len(), "run", "runs"), most.unwrap_or_default());
     if is_cut {
         eprintln!("there are more with a higher --limit");
     }

@@ -38,7 +38,7 @@ async fn a_backfill_is_previewed_made_and_what_failed_begins_anew() {
     assert!(asked.code == 2 && asked.err.contains("--yes"), "{asked:?}");
     let failed = system.run(&create("2021-01-04", &["--yes", "--wait", "--backwards"]));
     assert_eq!(failed.code, 1, "{failed:?}");
-    assert!(failed.err.contains("1 runs of backfill 1 failed"), "{failed:?}");
+    assert!(failed.err.contains("1 run of backfill 1 failed"), "{failed:?}");
     let listed = both(&system, &["backfill", "list", "--dag", "etl"]);
     assert_eq!((&listed[0]["success"], &listed[0]["failed"]), (&json!(3), &json!(1)));
     assert_eq!(both(&system, &["backfill", "list", "--open"]), json!([]));

@@ -56,7 +56,7 @@ async fn variables_are_set_and_carried_to_another_installation() {
         "{fails:?}"
     );
     let skips = system.run(&[&import[..], &["skip"]].concat());
-    assert!(skips.code == 0 && skips.err.contains("1 variables are set"), "{skips:?}");
+    assert!(skips.code == 0 && skips.err.contains("1 variable is set"), "{skips:?}");
     assert_eq!(system.run(&["variables", "get", "size"]).json(), json!({"rows": 5}));
     assert_eq!(system.run(&["variables", "get", "region"]).good(), "us\n");
     system.run(&["variables", "delete", "size"]).good();
