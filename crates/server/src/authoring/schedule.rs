@@ -242,6 +242,11 @@ fn timetable(
         "OnceTimetable" => Ok(When::Once),
         "NullTimetable" => Ok(When::Manual),
         "relativedelta" => Ok(When::Every { step: step(node, problems)?, interval: None }),
+        "CronPartitionTimetable" | "PartitionedAssetTimetable" => {
+            let message =
+                "assets have no partitions here: write a CronTriggerTimetable, or the assets by themselves";
+            refuse(node, message, problems)
+        }
         _ => {
             let message = format!(
                 "the timetable `{}` is not known: write a cron, a timedelta or one of Airflow's timetables",

@@ -232,6 +232,7 @@ fn unknown(tag: &Tag) -> Arc<str> {
         "and" => "write `__and__:` with a list",
         "or" => "write `__or__:` with a list",
         name if name.starts_with("python/name:") => "write the function's dotted path as text",
+        "set" => "write a list",
         _ => "write the value without it",
     };
     format!("the tag `{tag}`, which is not read here: {mend}").into()

@@ -336,6 +336,37 @@ fn what_is_not_there_yet_is_refused_by_name() {
 }
 
 #[test]
+fn what_only_python_could_make_of_a_file_is_refused_at_its_line() {
+    for (dag, told) in [
+        (
+            "\n  schedule: {__type__: airflow.sdk.CronPartitionTimetable, cron: '@daily'}",
+            "dags.yml:2:13: d.schedule: assets have no partitions here: write a CronTriggerTimetable",
+        ),
+        (
+            "\n  schedule:\n    - {__type__: airflow.sdk.AssetAlias, name: a}",
+            "dags.yml:3:7: d.schedule[0]: only Python says what an alias stands for",
+        ),
+        (
+            "\n  schedule:\n    - {__type__: airflow.sdk.Asset, uri: a, watchers: [x]}",
+            "dags.yml:3:55: d.schedule[0].watchers: assets are not watched",
+        ),
+        (
+            "\n  access_control: {team: [can_read]}",
+            "dags.yml:2:3: d.access_control: `access_control` can't be had here",
+        ),
+        ("\n  on_failure_callback: !!python/name:my.module.tell", "dags.yml:2:"),
+        ("\n  tags: !!set {a, b}", "dags.yml:2:"),
+    ] {
+        let found = errors(&format!("d:{dag}\n  tasks: {{t: {{operator: empty}}}}\n"));
+        assert!(found.len() == 1 && found[0].starts_with(told), "{dag}: {found:?}");
+    }
+    let tags = "d: {tags: !!set {a, b}, tasks: {t: {operator: empty}}}";
+    assert!(errors(tags)[0].contains("write a list"), "{:?}", errors(tags));
+    let name = "d: {on_failure_callback: !!python/name:m.tell , tasks: {t: {operator: empty}}}";
+    assert!(errors(name)[0].contains("write the function's dotted path as text"), "{:?}", errors(name));
+}
+
+#[test]
 fn an_error_of_the_default_block_is_told_of_each_dag_at_its_own_place() {
     let text = "default:\n  default_args:\n    retries: many\na: {tasks: {t: {operator: empty}}}\nb: {tasks: {t: {operator: empty}}}\n";
     let reading = super::read(text);
