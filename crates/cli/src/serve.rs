@@ -111,17 +111,7 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
     let mail = mail_server(&config)?;
     let socket = listen_for_workers(&home.socket())?;
 
-    let queues = config.worker.queues.iter().map(|queue| queue.as_str().into()).collect();
-    let workers = Arc::new(match with_keeper {
-        true => {
-            let labels = config.worker.labels.clone();
-            if config.worker.slots == 0 {
-                warn!("worker.slots is 0: on this machine no task runs");
-            }
-            Workers::with_keeper(Offer { slots: config.worker.slots, queues, labels })
-        }
-        false => Workers::default(),
-    });
+    let workers = Arc::new(if with_keeper { workers_with_keeper(&config) } else { Workers::default() });
     let (handle, inbox) = leader::channel();
     let (lead, who_leads) = watch::channel(Lead::Nobody);
     let logs = kept.logs(&home, with_keeper);
@@ -279,6 +269,16 @@ async fn standing(mut lead: watch::Receiver<Lead>, in_place: &Notify) {
         () = in_place.notified() => {}
         () = stands_by => {}
     }
+}
+
+/// The connections of workers, of which one is the keeper's.
+fn workers_with_keeper(config: &Config) -> Workers {
+    let slots = config.worker.slots;
+    if slots == 0 {
+        warn!("worker.slots is 0: on this machine no task runs");
+    }
+    let queues = config.worker.queues.iter().map(|queue| queue.as_str().into()).collect();
+    Workers::with_keeper(Offer { slots, queues, labels: config.worker.labels.clone() })
 }
 
 /// Who sees to it that there is a keeper.

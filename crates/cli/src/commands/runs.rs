@@ -151,7 +151,11 @@ impl Ask for Command {
             }
             Self::Mark { run, state } => {
                 let marked = client.patch(&run.path(), json!({ "state": state })).await?;
-                eprintln!("{run} is marked as {state}");
+                let open = state != "queued" && marked["state"] != *state;
+                eprintln!(
+                    "{run} is marked as {state}{}",
+                    if open { "; its teardowns are still to run" } else { "" }
+                );
                 session.echo(&marked)
             }
             Self::Diff(args) => diff::diff(session, args).await,

@@ -54,10 +54,17 @@ pub struct Supervisor {
 #[derive(Default)]
 struct Known {
     /// Those that it has started, by name.
-    children: BTreeMap<String, Child>,
+    children: BTreeMap<String, Started>,
     /// Those that it has asked to go, and since when they could have.
     asked: BTreeSet<i32>,
     asked_at: Option<Instant>,
+}
+
+/// A keeper that this server has started.
+struct Started {
+    child: Child,
+    /// Only to end what another has left.
+    finishes: bool,
 }
 
 impl Supervisor {
@@ -74,7 +81,7 @@ impl Supervisor {
     }
 
     fn look(&self, made_for: &str, known: &mut Known) -> Result<()> {
-        known.children.retain(|name, child| match child.try_wait() {
+        known.children.retain(|name, started| match started.child.try_wait() {
             Ok(Some(ended)) => {
                 if !ended.success() {
                     warn!(%ended, name, "the keeper has ended");
@@ -89,16 +96,18 @@ impl Supervisor {
             Found::Held { made_for: of, .. } => of.as_deref().is_none_or(|of| of == made_for),
             Found::Free | Found::Deserted => false,
         };
-        let mut there = places.iter().any(|(_, found)| is_right(found)) || !known.children.is_empty();
+        let mut there = places.iter().any(|(_, found)| is_right(found))
+            || known.children.values().any(|started| !started.finishes);
         let mut others = false;
         for (name, found) in &places {
             match found {
                 Found::Deserted if !known.children.contains_key(name) => {
-                    let child = self.start(name, made_for, there)?;
-                    known.children.insert(name.clone(), child);
+                    known.children.insert(name.clone(), self.start(name, made_for, there)?);
                     there = true;
                 }
-                Found::Held { pid: Some(pid), made_for: Some(_) } if !is_right(found) => {
+                Found::Held { pid: Some(pid), made_for: Some(_) }
+                    if !is_right(found) && !known.children.contains_key(name) =>
+                {
                     others = true;
                     self.ask_to_go(name, *pid, known)?;
                 }
@@ -173,7 +182,7 @@ impl Supervisor {
         settings
     }
 
-    fn start(&self, name: &str, made_for: &str, finish: bool) -> Result<Child> {
+    fn start(&self, name: &str, made_for: &str, finishes: bool) -> Result<Started> {
         let program = std::env::current_exe().context("can't find this program's own file")?;
         let log = File::options()
             .create(true)
@@ -182,17 +191,18 @@ impl Supervisor {
             .context("can't open the keeper's log")?;
         let mut command = Command::new(program);
         command.arg("--home").arg(&self.home.0).args(["keeper", "--name", name]);
-        command.args(["--made-for", if finish { "its end" } else { made_for }]).args(self.settings());
-        if finish {
+        command.args(["--made-for", if finishes { "its end" } else { made_for }]).args(self.settings());
+        if finishes {
             command.arg("--finish");
         }
-        command
+        let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             // Ctrl-C in the server's terminal is not for the keeper: it is told by the server.
             .process_group(0)
             .spawn()
-            .context("can't start the keeper")
+            .context("can't start the keeper")?;
+        Ok(Started { child, finishes })
     }
 }

@@ -78,8 +78,8 @@ async fn a_keeper_with_nothing_to_do_is_replaced_where_the_next_server_is_set_up
     assert_eq!(workers[0]["worker"], "keeper", "{workers}");
 }
 
-#[tokio::test]
-async fn a_keeper_with_tasks_ends_them_as_they_began_while_another_takes_its_place() {
+/// A task runs in one keeper, and another with other settings has taken its place: the first one's process.
+async fn one_after_another() -> (System, u32) {
     let dag = "
 long:
   schedule: '@once'
@@ -87,7 +87,7 @@ long:
   tasks:
     work:
       operator: bash
-      bash_command: 'echo $UPDRAFT_FILES > SHARED/began; until [ -e SHARED/go ]; do sleep 0.02; done'
+      bash_command: 'echo $$ >> SHARED/began; until [ -e SHARED/go ]; do sleep 0.02; done'
 ";
     let mut system = System::new(&[]);
     let shared = system.shared();
@@ -101,7 +101,7 @@ long:
     let first = system.processes("keeper");
     system.kill_server();
     let files = shared.join("files");
-    system.set("UPDRAFT__WORKER__FILES", &files.display().to_string());
+    system.set("UPDRAFT__WORKER__FILES", files.display().to_string());
     let other = "
 other:
   schedule: '@once'
@@ -117,13 +117,38 @@ other:
     assert_eq!(result.trim(), format!("\"{}\"", files.canonicalize().unwrap().display()));
     let both = system.processes("keeper");
     assert!(both.len() == 2 && both.contains(&first[0]), "{first:?} {both:?}");
-    std::fs::write(shared.join("go"), "").unwrap();
+    (system, first[0])
+}
+
+#[tokio::test]
+async fn a_keeper_with_tasks_ends_them_as_they_began_while_another_takes_its_place() {
+    let (system, first) = one_after_another().await;
+    std::fs::write(system.shared().join("go"), "").unwrap();
     let runs = system.runs_over(2, Duration::from_secs(30)).await;
     assert!(runs.iter().all(|run| run.state == RunState::Success), "{}", system.said());
-    let long = runs.iter().find(|run| &*run.dag.dag_id == "long").unwrap().run_id.to_string();
-    let states = system.run(&["tasks", "states", "long", &long, "-o", "json"]).json();
-    assert_eq!(states[0]["try_number"], 1, "{}", system.said());
-    keepers_other_than(&system, &first, 1).await;
+    assert_eq!(std::fs::read_to_string(system.shared().join("began")).unwrap().lines().count(), 1);
+    keepers_other_than(&system, &[first], 1).await;
+}
+
+#[tokio::test]
+async fn what_a_keeper_that_was_replaced_leaves_when_it_is_killed_is_ended_and_begins_anew() {
+    let (system, first) = one_after_another().await;
+    let began = system.shared().join("began");
+    let task: u32 = std::fs::read_to_string(&began).unwrap().trim().parse().unwrap();
+    signal(first, "-KILL");
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    let again = async {
+        while std::fs::read_to_string(&began).unwrap().lines().count() < 2 {
+            tick.tick().await;
+        }
+    };
+    let within = tokio::time::timeout(Duration::from_secs(20), again).await;
+    assert!(within.is_ok(), "{}", system.said());
+    assert!(!tasks_of(&system.home()).contains(&task), "its process runs on");
+    std::fs::write(system.shared().join("go"), "").unwrap();
+    let runs = system.runs_over(2, Duration::from_secs(30)).await;
+    assert!(runs.iter().all(|run| run.state == RunState::Success), "{}", system.said());
+    keepers_other_than(&system, &[first], 1).await;
 }
 
 #[tokio::test]

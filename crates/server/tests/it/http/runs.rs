@@ -180,7 +180,7 @@ async fn a_run_that_is_cleared_begins_anew() {
         ))
         .await;
     for (latest, version, command) in [(false, 1, "true"), (true, 2, "pwd")] {
-        let cleared = json!({"dry_run": false, "task_ids": ["second"], "dag_run_id": "r", "run_on_latest_version": latest});
+        let cleared = json!({"dry_run": false, "task_ids": ["second"], "dag_run_id": "r", "only_failed": false, "run_on_latest_version": latest});
         server.post("/api/v2/dags/work/clearTaskInstances", cleared).await.ok();
         assert_eq!(server.get(path).await.ok()["dag_versions"][0]["version_number"], version);
         assert_eq!(worker.run_one(AttemptEnd::Success).await.args["bash_command"], command);
