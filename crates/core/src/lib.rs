@@ -13,6 +13,7 @@ pub mod engine;
 mod id;
 pub mod input;
 pub mod log;
+pub mod numbers;
 pub mod protocol;
 mod rate;
 pub mod record;

@@ -1,12 +1,13 @@
 //! How the end of a process becomes the end of an attempt.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt::Display, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use updraft_core::{
     TaskId, XcomValue,
     input::{AttemptEnd, Branch, Outcome},
+    numbers::{self, TooLarge},
 };
 
 use crate::{
@@ -122,7 +123,10 @@ impl ProcessPlan {
                 with_result(by_code, end.output.map(|line| Value::String(line.trim_end().into())))
             }
             ResultRule::Output => with_result(by_code, end.output.map(Value::String)),
-            ResultRule::File => with_result(by_code, end.result_file.map(|file| json_or_text(&file))),
+            ResultRule::File => match end.result_file.as_deref().map(json_or_text).transpose() {
+                Ok(result) => with_result(by_code, result),
+                Err(large) => unreadable(by_code, &large),
+            },
         }
     }
 }
@@ -131,9 +135,19 @@ fn said(end: AttemptEnd, message: String) -> Outcome {
     Outcome { message: Some(message), ..Outcome::new(end) }
 }
 
-fn json_or_text(bytes: &[u8]) -> Value {
-    serde_json::from_slice(bytes)
-        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).trim_end().into()))
+fn json_or_text(bytes: &[u8]) -> Result<Value, TooLarge> {
+    let json = serde_json::from_slice::<Value>(bytes);
+    // Not every text is JSON: in one that is none, a number is a part of the text.
+    json.map_or_else(
+        |_| Ok(Value::String(String::from_utf8_lossy(bytes).trim_end().into())),
+        |json| numbers::fit_64_bits(bytes).map(|()| json),
+    )
+}
+
+/// A result that can't be taken over: the attempt fails, so that nobody goes on with another.
+fn unreadable(by_code: Outcome, why: &dyn Display) -> Outcome {
+    let message = format!("the file that $UPDRAFT_RESULT names can't be read: {why}");
+    Outcome { message: Some(message), end: AttemptEnd::Failed, ..by_code }
 }
 
 /// Adds the result. As in Airflow, no value (null) is no result.
@@ -152,14 +166,11 @@ pub(crate) fn with_result(mut outcome: Outcome, result: Option<Value>) -> Outcom
 fn with_envelope(by_code: Outcome, file: &[u8]) -> Outcome {
     let envelope: Envelope = match serde_json::from_slice(file) {
         Ok(envelope) => envelope,
-        Err(error) => {
-            return Outcome {
-                message: Some(format!("the file that $UPDRAFT_RESULT names can't be read: {error}")),
-                end: AttemptEnd::Failed,
-                ..by_code
-            };
-        }
+        Err(error) => return unreadable(by_code, &error),
     };
+    if let Err(large) = numbers::fit_64_bits(file) {
+        return unreadable(by_code, &large);
+    }
     let by_code_alone = match by_code.end {
         AttemptEnd::Skipped => true,
         AttemptEnd::Failed => envelope.end == EnvelopeEnd::Success,
@@ -258,5 +269,21 @@ mod tests {
         assert_eq!(envelope(r#"{"end": "failed_for_good"}"#, 1).end, AttemptEnd::FailedForGood);
         assert_eq!(envelope(r#"{"end": "success"}"#, 139).end, AttemptEnd::Failed);
         assert_eq!(envelope("{", 0).end, AttemptEnd::Failed);
+    }
+
+    #[test]
+    fn a_result_that_would_become_another_is_none() {
+        let of = |rule, text: &str| {
+            let result_file = Some(text.into());
+            plan(rule).outcome(ProcessEnd { exit_code: Some(0), result_file, ..ProcessEnd::default() })
+        };
+        let id = "12345678901234567890123";
+        let large = of(ResultRule::File, &format!("{{\"id\": {id}}}"));
+        assert_eq!((result(&large), large.end), (None, AttemptEnd::Failed));
+        assert!(large.message.unwrap().contains(id));
+        let envelope = format!("{{\"end\": \"success\", \"return_value\": {id}}}");
+        assert_eq!(of(ResultRule::Envelope, &envelope).end, AttemptEnd::Failed);
+        let text = of(ResultRule::File, &format!("order {id}"));
+        assert_eq!(result(&text), Some(json!(format!("order {id}"))));
     }
 }

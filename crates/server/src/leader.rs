@@ -36,7 +36,7 @@ use self::{
     handle::Message,
     held_back::HeldBack,
     order::Orders,
-    times::{Times, observe},
+    times::{Refused, Times, observe},
 };
 pub(crate) use self::{
     order::{order_run, order_task},
@@ -359,7 +359,7 @@ impl Leader {
 
     /// Writes a batch, for as long as this server leads. `false` where it can't be written at all.
     async fn commit(&mut self, batch: Batch) -> Result<bool, Ended> {
-        let mut told = false;
+        let mut refused: Option<Refused> = None;
         loop {
             let began = Instant::now();
             let written = tokio::time::timeout(COMMITS_WITHIN, self.store.commit(&batch, self.fence));
@@ -367,16 +367,16 @@ impl Leader {
             match written {
                 Ok(()) => {
                     observe(&self.inbox.times.commits, began);
-                    if told {
+                    if refused.is_some() {
                         info!("the store takes writes again");
                     }
                     return Ok(true);
                 }
                 Err(CommitError::Fenced(_)) => return Err(Ended::Fenced),
                 Err(error) if error.is_retryable() => {
-                    if !told {
+                    if refused.is_none() {
                         warn!(%error, "the store can't be written; nothing is lost, trying again until it can");
-                        told = true;
+                        refused = Some(Refused::by(&self.inbox.times));
                     }
                     tokio::time::sleep(RETRY_EVERY).await;
                     if *self.certain_until.borrow() <= Instant::now() {

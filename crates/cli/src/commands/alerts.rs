@@ -6,7 +6,7 @@ use anyhow::Result;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Ask, Session, deliveries::LISTED};
+use super::{Ask, Session, deliveries};
 use crate::failure::{Exit, Failure};
 
 /// Between two looks at what becomes of a test.
@@ -42,21 +42,21 @@ impl Ask for Command {
             return Err(Failure::new(Exit::NotFound, format!("{whose} has no alerts")).into());
         }
         let mut left = Duration::from_secs(timeout);
-        let deliveries = loop {
-            let mut deliveries = Vec::new();
+        let made = loop {
+            let mut made = Vec::new();
             for id in &ids {
-                deliveries.push(client.call(Method::GET, &["v1", "deliveries", id], &[], None).await?);
+                made.push(client.call(Method::GET, &["v1", "deliveries", id], &[], None).await?);
             }
-            if left.is_zero() || deliveries.iter().all(is_settled) {
-                break deliveries;
+            if left.is_zero() || made.iter().all(is_settled) {
+                break made;
             }
             tokio::time::sleep(LOOK_EVERY).await;
             left = left.saturating_sub(LOOK_EVERY);
         };
         // What was sent in part says so as its error.
         let went_out = |delivery: &Value| delivery["state"] == "sent" && delivery["last_error"].is_null();
-        let failed = deliveries.iter().filter(|delivery| !went_out(delivery)).count();
-        format.list(&deliveries, LISTED)?;
+        let failed = made.iter().filter(|delivery| !went_out(delivery)).count();
+        deliveries::list(*format, made)?;
         match failed {
             0 => Ok(()),
             _ => Err(Failure::new(

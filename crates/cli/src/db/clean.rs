@@ -26,7 +26,8 @@ pub struct Clean {
     /// What ended, or was written, longer ago than this.
     #[arg(long, value_name = "AGE")]
     older_than: Option<Age>,
-    /// Only these kinds, with commas between.
+    /// Only these kinds, with commas between [default: all but transitions and history: what runs that stay have of them
+    /// stays with them].
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KINDS")]
     tables: Vec<Kind>,
     /// Only say how many it would be.
@@ -63,6 +64,17 @@ enum Kind {
 }
 
 impl Kind {
+    /// What a server removes by itself.
+    const BY_ITSELF: &[Self] = &[
+        Self::Runs,
+        Self::Audit,
+        Self::Ticks,
+        Self::Deliveries,
+        Self::Backfills,
+        Self::AssetEvents,
+        Self::Tokens,
+    ];
+
     fn expired(self) -> Expired {
         match self {
             Self::Runs => Expired::Runs,
@@ -94,7 +106,7 @@ pub async fn clean(home: &Home, kept: &Kept, url: &str, args: Clean) -> Result<(
         (None, _) => bail!("say with --before or --older-than how long ago"),
     };
     let kinds = match args.tables.is_empty() {
-        true => <Kind as clap::ValueEnum>::value_variants().to_vec(),
+        true => Kind::BY_ITSELF.to_vec(),
         false => args.tables,
     };
     let store = SqlStore::open(url).await?;

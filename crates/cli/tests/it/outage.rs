@@ -99,10 +99,13 @@ async fn a_full_disk_stops_the_work_until_there_is_room() {
     while !system.said().contains("full") {
         tick.tick().await;
     }
+    let health = system.run(&["health", "-o", "json"]);
+    assert!(health.code == 1 && health.out.contains("unhealthy"), "{health:?}");
     let begun = notes().matches("begin").count();
     // tidy: sleep because what must not happen has no event
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(notes().matches("begin").count(), begun, "{}", system.said());
     std::fs::remove_file(ballast).unwrap();
     all_ends_well(&system).await;
+    assert_eq!(system.run(&["health"]).code, 0);
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 use serde_path_to_error::Segment;
+use updraft_core::numbers;
 
 use super::error::{Error, Invalid};
 
@@ -45,6 +46,10 @@ pub(super) async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result
 }
 
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    numbers::fit_64_bits(bytes).map_err(|large| {
+        let loc = vec!["body".into()];
+        Invalid { r#type: "int_parsing_size", loc, msg: large.to_string(), input: Box::default() }
+    })?;
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let segments = error.path().iter().map(|segment| match segment {
@@ -121,5 +126,6 @@ mod tests {
         assert_eq!(fault(r#"{"pools": [{"slots": 1, "slot": 1}]}"#).r#type, "extra_forbidden");
         assert_eq!(fault("{").r#type, "json_invalid");
         assert_eq!(fault(r#"{"pools": []} x"#).r#type, "json_invalid");
+        assert_eq!(fault(r#"{"pools": [18446744073709551616]}"#).r#type, "int_parsing_size");
     }
 }

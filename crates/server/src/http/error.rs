@@ -100,6 +100,17 @@ impl Error {
         Self::Status(StatusCode::UNPROCESSABLE_ENTITY, detail.into())
     }
 
+    /// The same error of one of several things, which it names.
+    pub fn of(self, thing: &impl std::fmt::Display) -> Self {
+        match self {
+            Self::Status(status, detail) => Self::Status(status, format!("{thing}: {detail}")),
+            Self::Later(status, detail, seconds) => {
+                Self::Later(status, format!("{thing}: {detail}"), seconds)
+            }
+            other => other,
+        }
+    }
+
     /// The sentence of an error, for lists of what became of several things.
     pub fn parts(&self) -> (StatusCode, Value) {
         match self {

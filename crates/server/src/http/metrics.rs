@@ -132,6 +132,11 @@ impl Snapshot {
             "Time of one turn of the leader's loop, its commit included",
             times.turns.clone(),
         );
+        snapshot.registry.register(
+            "store_refuses_writes",
+            "1 while the store refuses what the leader writes, as a full disk does, and it is tried again",
+            times.refused.clone(),
+        );
         snapshot.gauge(
             "uptime_seconds",
             "Since this server began",

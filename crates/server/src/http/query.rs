@@ -1,6 +1,9 @@
 //! What a route takes from its query: each parameter is declared once, and read, checked and described from
 //! that.
 
+mod elsewhere;
+
+use axum::extract::MatchedPath;
 use jiff::{SignedDuration, Timestamp};
 use updraft_store::{Bounds, TextFilter, Window};
 use utoipa::{
@@ -33,6 +36,18 @@ impl Pairs {
     /// The value under this name; the last, where it is there more than once.
     fn last(&self, name: &str) -> Option<&str> {
         self.all(name).last()
+    }
+
+    /// Airflow's parameters of this route that it does not take. Passing over them, as over what nobody knows, would answer
+    /// with more than was asked for.
+    pub fn refused(&self, route: Option<&MatchedPath>) -> Vec<Invalid> {
+        let not_here = route.map(|route| elsewhere::not_here(route.as_str())).unwrap_or_default();
+        let refused = self.0.iter().filter(|(key, _)| not_here.contains(&key.as_str()));
+        let fault = |(key, value): &(String, String)| {
+            let msg = format!("Updraft has no `{key}` here: leave it out");
+            Invalid::query(key, "extra_forbidden", msg, value)
+        };
+        refused.map(fault).collect()
     }
 
     fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
@@ -188,16 +203,18 @@ impl<T: FromText> Param for Needed<T> {
     }
 }
 
+const ENDS: [&str; 4] = ["_gte", "_gt", "_lte", "_lt"];
+
 /// `<name>_gte`, `<name>_gt`, `<name>_lte`, `<name>_lt`.
 impl<T: FromText> Param for Bounds<T> {
     fn read(pairs: &Pairs, name: &str) -> Result<Self, Invalid> {
-        let bound = |end: &str| Option::<T>::read(pairs, &format!("{name}_{end}"));
-        Ok(Self { gte: bound("gte")?, gt: bound("gt")?, lte: bound("lte")?, lt: bound("lt")? })
+        let bound = |end: &str| Option::<T>::read(pairs, &format!("{name}{end}"));
+        let [gte, gt, lte, lt] = ENDS;
+        Ok(Self { gte: bound(gte)?, gt: bound(gt)?, lte: bound(lte)?, lt: bound(lt)? })
     }
 
     fn describe(name: &str, text: &str) -> Vec<Parameter> {
-        let ends = ["gte", "gt", "lte", "lt"];
-        ends.map(|end| parameter(format!("{name}_{end}"), text, T::schema())).into()
+        ENDS.map(|end| parameter(format!("{name}{end}"), text, T::schema())).into()
     }
 }
 
@@ -332,8 +349,9 @@ macro_rules! query {
                     let read = <$type as $crate::http::query::Param>::read(&pairs, stringify!($field));
                     let $field = read.map_err(|fault| faults.push(fault)).ok();
                 )*
+                faults.extend(pairs.refused(parts.extensions.get::<axum::extract::MatchedPath>()));
                 match ($($field,)*) {
-                    ($(Some($field),)*) => Ok(Self { $($field,)* }),
+                    ($(Some($field),)*) if faults.is_empty() => Ok(Self { $($field,)* }),
                     _ => Err($crate::http::Error::Invalid(faults)),
                 }
             }

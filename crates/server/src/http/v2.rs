@@ -6,6 +6,7 @@
 
 mod assets;
 pub(super) mod backfills;
+mod bulk;
 mod clear;
 mod connections;
 mod dags;

@@ -1,8 +1,11 @@
-//! How long the loop takes.
+//! How long the loop takes, and whether it can write.
 
 use std::time::Instant;
 
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::{
+    gauge::Gauge,
+    histogram::{Histogram, exponential_buckets},
+};
 
 /// What the loop measures of itself. It comes with the channel, so that whoever has the way to the leader can
 /// show it, on whichever side each of the two was made.
@@ -12,11 +15,29 @@ pub(crate) struct Times {
     pub commits: Histogram,
     /// Each turn of the loop, its commit included.
     pub turns: Histogram,
+    /// 1 while the store refuses what is to be written, as a full disk does, and it is tried again.
+    pub refused: Gauge,
 }
 
 impl Default for Times {
     fn default() -> Self {
-        Self { commits: histogram(), turns: histogram() }
+        Self { commits: histogram(), turns: histogram(), refused: Gauge::default() }
+    }
+}
+
+/// Tells that the store refuses what is to be written, until it is dropped.
+pub(super) struct Refused(Gauge);
+
+impl Refused {
+    pub fn by(times: &Times) -> Self {
+        times.refused.set(1);
+        Self(times.refused.clone())
+    }
+}
+
+impl Drop for Refused {
+    fn drop(&mut self) {
+        self.0.set(0);
     }
 }
 

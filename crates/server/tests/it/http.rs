@@ -4,6 +4,7 @@
 mod airflow_client;
 mod auth;
 mod backfills;
+mod bulk;
 mod callbacks;
 mod control;
 mod dags;

@@ -9,6 +9,7 @@ use std::{
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
+use updraft_core::numbers;
 
 use super::super::{Session, runs};
 use crate::{
@@ -18,6 +19,9 @@ use crate::{
 
 /// Between two looks at a run: short at first, so that a short run is over here as soon as it is there.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// Of a mapped task with more copies than this, their number is told, and not each.
+const MOST_COPIES: usize = 10;
 
 /// The run that is wanted.
 #[derive(clap::Args)]
@@ -45,6 +49,7 @@ pub struct Trigger {
 }
 
 pub fn object(text: &str) -> Result<Map<String, Value>, String> {
+    numbers::fit_64_bits(text.as_bytes()).map_err(|large| large.to_string())?;
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err("write a JSON object, like '{\"day\": 1}'".into()),
@@ -129,14 +134,46 @@ impl Shown {
             bar.set_message(at_work.join(", "));
             return;
         }
-        for task in tasks {
-            let state = task["state"].as_str().unwrap_or_default();
-            let before = self.states.insert(name(task), state.to_owned());
-            if before.as_deref() != Some(state) && (before.is_some() || state != "none") {
-                let reason = task["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
-                eprintln!("{:7.1}s {} {state}{reason}", self.began.elapsed().as_secs_f64(), name(task));
-            }
+        let mut copies: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for task in tasks.iter().filter(|task| task["map_index"].as_i64().is_some_and(|copy| copy >= 0)) {
+            let states = copies.entry(task["task_id"].as_str().unwrap_or_default()).or_default();
+            states.push(task["state"].as_str().unwrap_or_default());
         }
+        copies.retain(|_, states| states.len() > MOST_COPIES);
+        for task in tasks {
+            if copies.contains_key(task["task_id"].as_str().unwrap_or_default()) {
+                continue;
+            }
+            let state = task["state"].as_str().unwrap_or_default();
+            let reason = task["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
+            self.tell(name(task), state.to_owned(), &reason);
+        }
+        for (task_id, states) in copies {
+            self.tell(task_id.to_owned(), counted(&states), "");
+        }
+    }
+
+    /// Prints a state that is another than before; one that nothing has happened in yet is not worth a line.
+    fn tell(&mut self, name: String, state: String, reason: &str) {
+        let before = self.states.get(&name);
+        if before != Some(&state) && (before.is_some() || state != "none") {
+            eprintln!("{:7.1}s {name} {state}{reason}", self.began.elapsed().as_secs_f64());
+        }
+        self.states.insert(name, state);
+    }
+}
+
+/// How many copies of a mapped task are in which state: `60 copies: 12 running, 40 success`. Those that wait for their turn
+/// are the rest.
+fn counted(states: &[&str]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for state in states.iter().filter(|state| !matches!(**state, "none" | "scheduled")) {
+        *counts.entry(state).or_default() += 1;
+    }
+    let counts: Vec<String> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    match counts.is_empty() {
+        true => "none".into(),
+        false => format!("{} copies: {}", states.len(), counts.join(", ")),
     }
 }
 
@@ -153,5 +190,24 @@ fn name(task: &Value) -> String {
     match task["map_index"].as_i64() {
         None | Some(-1) => task_id.to_owned(),
         Some(copy) => format!("{task_id}[{copy}]"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_are_counted_by_their_states() {
+        assert_eq!(counted(&["none", "scheduled"]), "none");
+        assert_eq!(counted(&["success", "running", "success", "none"]), "4 copies: 1 running, 2 success");
+    }
+
+    #[test]
+    fn a_number_that_would_become_another_is_no_parameter() {
+        assert!(
+            object(r#"{"id": 12345678901234567890123}"#).unwrap_err().contains("12345678901234567890123")
+        );
+        assert!(object(r#"{"id": "12345678901234567890123"}"#).is_ok());
     }
 }

@@ -264,3 +264,48 @@ async fn runs_are_compared_with_the_last_good_one_or_with_any() {
     let table = system.run(&["runs", "diff", "fails", "good", "bad"]).good();
     assert!(table.contains("STATE BEFORE") && table.contains("upstream_failed"), "{table}");
 }
+
+#[tokio::test]
+async fn a_run_whose_dag_was_mended_goes_on_with_it_where_that_is_said() {
+    let system = started().await;
+    let put = async |command: &str, version: u64| {
+        let dag = format!(
+            "late: {{default_args: {{start_date: 2024-01-01, retries: 0}}, \
+             tasks: {{a: {{operator: bash, bash_command: \"{command}\"}}}}}}"
+        );
+        std::fs::write(system.home().join("dags/late.yaml"), dag).unwrap();
+        let there = format!("\"version_number\": {version}");
+        let shown = ["dags", "show", "late", "-o", "json"];
+        system.until(&shown, |done| done.code == 0 && done.out.contains(&there)).await;
+    };
+    put("exit 1", 1).await;
+    for run in ["one", "two"] {
+        assert_eq!(system.run(&["dags", "trigger", "late", "--run-id", run, "--wait"]).code, 1);
+    }
+    put("echo mended", 2).await;
+    let over = |run: &'static str| ["runs", "show", "late", run, "-o", "json"];
+    let hint = "goes on with version 1 of the DAG, which is at 2: --latest";
+    let cleared = system.run(&["runs", "clear", "late", "one", "--yes"]);
+    assert!(cleared.code == 0 && cleared.err.contains(hint), "{cleared:?}");
+    system.until(&over("one"), |done| done.out.contains("\"failed\"")).await;
+    let cleared = system.run(&["runs", "clear", "late", "one", "--latest", "--yes"]);
+    assert!(cleared.code == 0 && !cleared.err.contains(hint), "{cleared:?}");
+    system.until(&over("one"), |done| done.out.contains("\"success\"")).await;
+    let cleared = system.run(&["tasks", "clear", "late", "two", "--yes"]);
+    assert!(cleared.err.contains(hint), "{cleared:?}");
+    system.until(&over("two"), |done| done.out.contains("\"failed\"")).await;
+    system.run(&["tasks", "clear", "late", "two", "--latest", "--yes"]).good();
+    system.until(&over("two"), |done| done.out.contains("\"success\"")).await;
+}
+
+#[tokio::test]
+async fn of_many_copies_it_is_told_how_many_are_where() {
+    let system = started().await;
+    let dag = "many: {default_args: {start_date: 2024-01-01, retries: 0}, tasks: {a: {operator: bash, \
+               partial: {}, expand: {bash_command: ['true', 'true', 'true', 'true', 'true', 'true', 'true', 'true', \
+               'true', 'true', 'true', 'true']}}}}";
+    std::fs::write(system.home().join("dags/many.yaml"), dag).unwrap();
+    system.until(&["dags", "show", "many"], |done| done.code == 0).await;
+    let done = system.run(&["dags", "trigger", "many", "--run-id", "one", "--wait"]);
+    assert!(done.err.contains("a 12 copies: 12 success") && !done.err.contains("a[3]"), "{done:?}");
+}

@@ -148,16 +148,11 @@ async fn post_clear_task_instances(
     if body.prevent_running_task && !body.dry_run {
         refuse_running(&call, &dag_id, &runs).await?;
     }
-    let mut keys: Vec<TiKey> = Vec::new();
-    for run in &runs {
-        match call.command(Command::Clear(clear_of(&body, run))).await {
-            Ok(Reply::Tis(found)) => keys.extend(found),
-            Ok(_) => return Err(Error::Internal("clearing was answered without task instances".into())),
-            // A task that this run's version does not have.
-            Err(Error::Status(axum::http::StatusCode::NOT_FOUND, _)) if runs.len() > 1 => {}
-            Err(error) => return Err(error),
-        }
+    if runs.len() > 1 && !body.dry_run {
+        // Where one of them can't begin anew, none does.
+        clear(&call, &body, &runs, true).await?;
     }
+    let keys = clear(&call, &body, &runs, body.dry_run).await?;
     if let (Some(note), false) = (note, body.dry_run) {
         for key in &keys {
             if let Some(listing) = call.store().ti(*key).await? {
@@ -166,6 +161,21 @@ async fn post_clear_task_instances(
         }
     }
     Ok(Json(TiCollectionResponse::all(TiResponse::of_keys(&call, &keys).await?)))
+}
+
+async fn clear(call: &Call, body: &ClearBody, runs: &[RunRow], dry_run: bool) -> Result<Vec<TiKey>, Error> {
+    let mut keys: Vec<TiKey> = Vec::new();
+    for run in runs {
+        match call.command(Command::Clear(Clear { dry_run, ..clear_of(body, run) })).await {
+            Ok(Reply::Tis(found)) => keys.extend(found),
+            Ok(_) => return Err(Error::Internal("clearing was answered without task instances".into())),
+            // A task that this run's version does not have.
+            Err(Error::Status(axum::http::StatusCode::NOT_FOUND, _)) if runs.len() > 1 => {}
+            Err(error) if runs.len() > 1 => return Err(error.of(&run.run_id)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(keys)
 }
 
 fn clear_of(body: &ClearBody, run: &RunRow) -> Clear {

@@ -17,6 +17,7 @@ use super::{
         error::Invalid,
         query::{Pattern, order, query},
     },
+    bulk::{self, BulkBody, BulkResponse, InBulk, Unnamed, name_or_text},
     pools::refuse_team,
 };
 use crate::secrets::{MASK, mask, mask_address, unmask, unmask_address};
@@ -25,7 +26,7 @@ const LONGEST_ID: usize = 200;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new()
-        .routes(routes!(get_connections, post_connection))
+        .routes(routes!(get_connections, post_connection, bulk_connections))
         .routes(routes!(test_connection))
         .routes(routes!(get_connection, patch_connection, delete_connection))
 }
@@ -267,8 +268,13 @@ fn apply(call: &Call, row: &mut ConnectionRow, body: ConnectionBody, mask: &[Str
 )]
 async fn post_connection(
     call: Call,
-    Body(mut body): Body<ConnectionBody>,
+    Body(body): Body<ConnectionBody>,
 ) -> Result<(StatusCode, Json<ConnectionResponse>), Error> {
+    let row = create(&call, body).await?;
+    Ok((StatusCode::CREATED, Json(ConnectionResponse::of(&call, row)?)))
+}
+
+async fn create(call: &Call, mut body: ConnectionBody) -> Result<ConnectionRow, Error> {
     body.check()?;
     let mut row = ConnectionRow {
         namespace: call.namespace.clone(),
@@ -283,13 +289,13 @@ async fn post_connection(
         extra: None,
         is_encrypted: true,
     };
-    apply(&call, &mut row, body, &[])?;
+    apply(call, &mut row, body, &[])?;
     let audit = call.audit("create_connection", json!({ "conn_id": &row.conn_id }));
     if !call.store().put_connection(&row, Put::Create, &audit).await? {
         let detail = format!("The Connection with connection_id: `{}` already exists", row.conn_id);
         return Err(Error::conflict(detail));
     }
-    Ok((StatusCode::CREATED, Json(ConnectionResponse::of(&call, row)?)))
+    Ok(row)
 }
 
 query! {
@@ -310,20 +316,30 @@ async fn patch_connection(
     call: Call,
     Path(id): Path<String>,
     mask: Mask,
-    Body(mut body): Body<ConnectionBody>,
+    Body(body): Body<ConnectionBody>,
 ) -> Result<Json<ConnectionResponse>, Error> {
     if body.connection_id != id {
         return Err(Error::bad_request(
             "The connection_id in the request body does not match the URL parameter",
         ));
     }
+    let row = change(&call, &id, body, &mask.update_mask).await?;
+    Ok(Json(ConnectionResponse::of(&call, row)?))
+}
+
+async fn change(
+    call: &Call,
+    id: &str,
+    mut body: ConnectionBody,
+    mask: &[String],
+) -> Result<ConnectionRow, Error> {
     body.check()?;
-    let mut row = call.store().connection(&call.namespace, &id).await?.ok_or_else(|| missing(&id))?;
-    apply(&call, &mut row, body, &mask.update_mask)?;
-    let audit = call.audit("update_connection", json!({ "conn_id": &id }));
+    let mut row = call.store().connection(&call.namespace, id).await?.ok_or_else(|| missing(id))?;
+    apply(call, &mut row, body, mask)?;
+    let audit = call.audit("update_connection", json!({ "conn_id": id }));
     match call.store().put_connection(&row, Put::Replace, &audit).await? {
-        true => Ok(Json(ConnectionResponse::of(&call, row)?)),
-        false => Err(missing(&id)),
+        true => Ok(row),
+        false => Err(missing(id)),
     }
 }
 
@@ -333,11 +349,60 @@ async fn patch_connection(
     responses((status = 204), Writes),
 )]
 async fn delete_connection(call: Call, Path(id): Path<String>) -> Result<StatusCode, Error> {
-    let audit = call.audit("delete_connection", json!({ "conn_id": &id }));
-    match call.store().delete_connection(&call.namespace, &id, &audit).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(missing(&id)),
+    delete(&call, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn delete(call: &Call, id: &str) -> Result<(), Error> {
+    let audit = call.audit("delete_connection", json!({ "conn_id": id }));
+    match call.store().delete_connection(&call.namespace, id, &audit).await? {
+        true => Ok(()),
+        false => Err(missing(id)),
     }
+}
+
+struct Connections;
+
+impl InBulk for Connections {
+    const MANY: &'static str = "connections";
+    type Name = String;
+    type New = ConnectionBody;
+    type Change = ConnectionBody;
+
+    fn name(&self, entity: &Value) -> Result<String, Unnamed> {
+        name_or_text(entity, "connection_id")
+    }
+
+    async fn is_there(&self, call: &Call, id: &String) -> Result<bool, Error> {
+        Ok(call.store().connection(&call.namespace, id).await?.is_some())
+    }
+
+    async fn create(&self, call: &Call, new: ConnectionBody) -> Result<(), Error> {
+        create(call, new).await.map(drop)
+    }
+
+    async fn change(
+        &self,
+        call: &Call,
+        id: &String,
+        body: ConnectionBody,
+        mask: &[String],
+    ) -> Result<(), Error> {
+        change(call, id, body, mask).await.map(drop)
+    }
+
+    async fn delete(&self, call: &Call, id: &String) -> Result<(), Error> {
+        delete(call, id).await
+    }
+}
+
+/// Makes, changes and deletes connections.
+#[utoipa::path(
+    patch, path = "/api/v2/connections", tag = "Connection", request_body = BulkBody,
+    responses((status = 200, body = BulkResponse), Writes),
+)]
+async fn bulk_connections(call: Call, Body(body): Body<BulkBody>) -> Result<Json<BulkResponse>, Error> {
+    Ok(Json(bulk::obey(&Connections, &call, body).await?))
 }
 
 /// What a test of a connection came to.

@@ -29,7 +29,7 @@ struct HealthInfoResponse {
 /// How the database is.
 #[derive(Serialize, ToSchema)]
 struct BaseInfoResponse {
-    /// `healthy` or `unhealthy`.
+    /// `healthy` or `unhealthy`: it does not answer, or refuses what is written, as a full disk does.
     status: Option<&'static str>,
 }
 
@@ -82,6 +82,7 @@ async fn get_health(State(shared): State<Arc<Shared>>) -> Json<HealthInfoRespons
     let loop_of_leader = tokio::time::timeout(ANSWERS_WITHIN, shared.leader.ask(|_| now()));
     let (database, beat) = tokio::join!(database, loop_of_leader);
     let beat = beat.ok().and_then(Result::ok);
+    let is_written = shared.leader.times().refused.get() == 0;
     let led = match beat {
         Some(_) => true,
         // Another server may lead: its lease says.
@@ -91,7 +92,7 @@ async fn get_health(State(shared): State<Arc<Shared>>) -> Json<HealthInfoRespons
         },
     };
     Json(HealthInfoResponse {
-        metadatabase: BaseInfoResponse { status: word(matches!(database, Ok(Ok(())))) },
+        metadatabase: BaseInfoResponse { status: word(matches!(database, Ok(Ok(()))) && is_written) },
         scheduler: SchedulerInfoResponse { status: word(led), latest_scheduler_heartbeat: beat.map(Time) },
         triggerer: TriggererInfoResponse { status: None, latest_triggerer_heartbeat: None },
         dag_processor: match &shared.git {

@@ -10,18 +10,21 @@ use updraft_store::{PoolListing, Window};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::super::{
-    Body, Error, Path, Reads, Shared, Writes,
-    body::given,
-    call::Call,
-    error::Invalid,
-    query::{Pattern, order, query},
+use super::{
+    super::{
+        Body, Error, Path, Reads, Shared, Writes,
+        body::given,
+        call::Call,
+        error::Invalid,
+        query::{Pattern, order, query},
+    },
+    bulk::{self, BulkBody, BulkResponse, InBulk, Unnamed, name_or_text},
 };
 
 const LONGEST_NAME: usize = 256;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
-    OpenApiRouter::new().routes(routes!(get_pools, post_pool)).routes(routes!(
+    OpenApiRouter::new().routes(routes!(get_pools, post_pool, bulk_pools)).routes(routes!(
         get_pool,
         patch_pool,
         delete_pool
@@ -202,6 +205,12 @@ async fn post_pool(
     call: Call,
     Body(body): Body<PoolBody>,
 ) -> Result<(StatusCode, Json<PoolResponse>), Error> {
+    let name = body.name.clone();
+    create(&call, body).await?;
+    Ok((StatusCode::CREATED, Json(find(&call, &name).await?.into())))
+}
+
+async fn create(call: &Call, body: PoolBody) -> Result<(), Error> {
     refuse_team(body.team_name)?;
     if body.name.is_empty() || body.name.chars().count() > LONGEST_NAME {
         let msg = format!("String should have at least 1 and at most {LONGEST_NAME} characters");
@@ -221,7 +230,7 @@ async fn post_pool(
         include_deferred: body.include_deferred,
     };
     call.command(Command::PutPool(row)).await?;
-    Ok((StatusCode::CREATED, Json(find(&call, &body.name).await?.into())))
+    Ok(())
 }
 
 /// What of a pool can be changed.
@@ -272,9 +281,14 @@ async fn patch_pool(
             "Invalid body, pool name from request body doesn't match uri parameter",
         ));
     }
+    change(&call, &name, body, &mask.update_mask).await?;
+    Ok(Json(find(&call, &name).await?.into()))
+}
+
+async fn change(call: &Call, name: &str, body: PoolPatchBody, mask: &[String]) -> Result<(), Error> {
     refuse_team(body.team_name)?;
-    let mut row = find(&call, &name).await?.row;
-    let counts = |field: &str| mask.update_mask.is_empty() || mask.update_mask.iter().any(|it| it == field);
+    let mut row = find(call, name).await?.row;
+    let counts = |field: &str| mask.is_empty() || mask.iter().any(|it| it == field);
     if let Some(given) = body.slots.filter(|_| counts("slots")) {
         let given = given.ok_or_else(|| {
             Invalid::body("slots", "int_type", "Input should be a valid integer", Value::Null)
@@ -291,16 +305,65 @@ async fn patch_pool(
         row.include_deferred = given.unwrap_or(false);
     }
     call.command(Command::PutPool(row)).await?;
-    Ok(Json(find(&call, &name).await?.into()))
+    Ok(())
 }
 
 /// Deletes a pool. What waits in it goes on waiting until there is one of this name again.
 #[utoipa::path(delete, path = "/api/v2/pools/{*pool_name}", tag = "Pool", responses((status = 204), Writes))]
 async fn delete_pool(call: Call, Path(name): Path<String>) -> Result<StatusCode, Error> {
+    delete(&call, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn delete(call: &Call, name: &str) -> Result<(), Error> {
     if name == "default_pool" {
         return Err(Error::bad_request("Default Pool can't be deleted"));
     }
-    find(&call, &name).await?;
+    find(call, name).await?;
     call.command(Command::DeletePool(call.namespace.clone(), name.into())).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(())
+}
+
+struct Pools;
+
+impl InBulk for Pools {
+    const MANY: &'static str = "pools";
+    type Name = String;
+    type New = PoolBody;
+    type Change = PoolPatchBody;
+
+    fn name(&self, entity: &Value) -> Result<String, Unnamed> {
+        name_or_text(entity, "name")
+    }
+
+    async fn is_there(&self, call: &Call, name: &String) -> Result<bool, Error> {
+        Ok(call.store().pool(&call.namespace, &PoolName::from(name.as_str())).await?.is_some())
+    }
+
+    async fn create(&self, call: &Call, new: PoolBody) -> Result<(), Error> {
+        create(call, new).await
+    }
+
+    async fn change(
+        &self,
+        call: &Call,
+        name: &String,
+        body: PoolPatchBody,
+        mask: &[String],
+    ) -> Result<(), Error> {
+        change(call, name, body, mask).await
+    }
+
+    async fn delete(&self, call: &Call, name: &String) -> Result<(), Error> {
+        delete(call, name).await
+    }
+}
+
+/// Makes, changes and deletes pools.
+#[utoipa::path(
+    patch, path = "/api/v2/pools", tag = "Pool", request_body = BulkBody,
+    responses((status = 200, body = BulkResponse), Writes),
+)]
+async fn bulk_pools(call: Call, Body(body): Body<BulkBody>) -> Result<Json<BulkResponse>, Error> {
+    Ok(Json(bulk::obey(&Pools, &call, body).await?))
 }

@@ -1,5 +1,6 @@
 //! Runs: `/dags/{dag_id}/dagRuns`.
 
+mod bulk;
 mod change;
 mod list;
 mod shape;
@@ -19,10 +20,11 @@ use super::super::{Error, Path, Reads, Shared, call::Call};
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new()
-        .routes(routes!(list::get_dag_runs, change::trigger_dag_run))
+        .routes(routes!(list::get_dag_runs, change::trigger_dag_run, bulk::bulk_dag_runs))
         .routes(routes!(list::get_list_dag_runs_batch))
         .routes(routes!(get_dag_run, change::patch_dag_run, change::delete_dag_run))
         .routes(routes!(change::clear_dag_run))
+        .routes(routes!(bulk::clear_dag_runs))
         .routes(routes!(wait::wait_dag_run_until_finished))
 }
 

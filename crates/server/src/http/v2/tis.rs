@@ -1,5 +1,6 @@
 //! Task instances: `/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances`.
 
+mod bulk;
 mod dependencies;
 mod list;
 mod patch;
@@ -20,7 +21,7 @@ use super::super::{Error, Path, Reads, Shared, call::Call};
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new()
-        .routes(routes!(list::get_task_instances))
+        .routes(routes!(list::get_task_instances, bulk::bulk_task_instances))
         .routes(routes!(list::get_task_instances_batch))
         .routes(routes!(list::get_mapped_task_instances))
         .routes(routes!(get_task_instance, patch::patch_task_instance))

@@ -17,6 +17,7 @@ use super::{
         error::Invalid,
         query::{Pattern, order, query},
     },
+    bulk::{self, BulkBody, BulkResponse, InBulk, Unnamed, name_or_text},
     pools::refuse_team,
 };
 use crate::secrets::{MASK, is_sensitive, mask, unmask};
@@ -24,7 +25,7 @@ use crate::secrets::{MASK, is_sensitive, mask, unmask};
 const LONGEST_KEY: usize = 250;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
-    OpenApiRouter::new().routes(routes!(get_variables, post_variable)).routes(routes!(
+    OpenApiRouter::new().routes(routes!(get_variables, post_variable, bulk_variables)).routes(routes!(
         get_variable,
         patch_variable,
         delete_variable
@@ -112,9 +113,12 @@ async fn get_variables(call: Call, query: VariablesQuery) -> Result<Json<Variabl
     Ok(Json(VariableCollectionResponse { variables, total_entries: page.total }))
 }
 
+fn missing(key: &str) -> Error {
+    Error::not_found(format!("The Variable with key: `{key}` was not found"))
+}
+
 async fn find(call: &Call, key: &str) -> Result<VariableRow, Error> {
-    let found = call.store().variable(&call.namespace, key).await?;
-    found.ok_or_else(|| Error::not_found(format!("The Variable with key: `{key}` was not found")))
+    call.store().variable(&call.namespace, key).await?.ok_or_else(|| missing(key))
 }
 
 /// One variable.
@@ -163,6 +167,11 @@ async fn post_variable(
     call: Call,
     Body(body): Body<VariableBody>,
 ) -> Result<(StatusCode, Json<VariableResponse>), Error> {
+    let row = create(&call, body).await?;
+    Ok((StatusCode::CREATED, Json(VariableResponse::of(&call, row)?)))
+}
+
+async fn create(call: &Call, body: VariableBody) -> Result<VariableRow, Error> {
     refuse_team(body.team_name)?;
     if body.key.is_empty() || body.key.chars().count() > LONGEST_KEY {
         let msg = format!("String should have at least 1 and at most {LONGEST_KEY} characters");
@@ -180,7 +189,7 @@ async fn post_variable(
     if !call.store().put_variable(&row, Put::Create, &audit).await? {
         return Err(Error::conflict(format!("The Variable with key: `{}` already exists", row.key)));
     }
-    Ok((StatusCode::CREATED, Json(VariableResponse::of(&call, row)?)))
+    Ok(row)
 }
 
 query! {
@@ -205,10 +214,15 @@ async fn patch_variable(
     if body.key != key {
         return Err(Error::bad_request("Invalid body, key from request body doesn't match uri parameter"));
     }
+    let row = change(&call, &key, body, &mask.update_mask).await?;
+    Ok(Json(VariableResponse::of(&call, row)?))
+}
+
+async fn change(call: &Call, key: &str, body: VariableBody, mask: &[String]) -> Result<VariableRow, Error> {
     refuse_team(body.team_name)?;
-    let mut row = find(&call, &key).await?;
-    let counts = |field: &str| mask.update_mask.is_empty() || mask.update_mask.iter().any(|it| it == field);
-    let id = SecretId::Variable(row.namespace.clone(), key.clone());
+    let mut row = find(call, key).await?;
+    let counts = |field: &str| mask.is_empty() || mask.iter().any(|it| it == field);
+    let id = SecretId::Variable(row.namespace.clone(), key.into());
     if counts("value") {
         let given = text_of(body.value)?;
         let old = call.shared.secrets.open(&id, &row.value, row.is_encrypted)?;
@@ -218,11 +232,11 @@ async fn patch_variable(
     if let Some(description) = body.description.filter(|_| counts("description")) {
         row.description = description;
     }
-    let audit = call.audit("update_variable", json!({ "key": &key }));
+    let audit = call.audit("update_variable", json!({ "key": key }));
     if !call.store().put_variable(&row, Put::Replace, &audit).await? {
-        return Err(Error::not_found(format!("The Variable with key: `{key}` was not found")));
+        return Err(missing(key));
     }
-    Ok(Json(VariableResponse::of(&call, row)?))
+    Ok(row)
 }
 
 /// Deletes a variable.
@@ -230,9 +244,58 @@ async fn patch_variable(
     delete, path = "/api/v2/variables/{*variable_key}", tag = "Variable", responses((status = 204), Writes),
 )]
 async fn delete_variable(call: Call, Path(key): Path<String>) -> Result<StatusCode, Error> {
-    let audit = call.audit("delete_variable", json!({ "key": &key }));
-    match call.store().delete_variable(&call.namespace, &key, &audit).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(Error::not_found(format!("The Variable with key: `{key}` was not found"))),
+    delete(&call, &key).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn delete(call: &Call, key: &str) -> Result<(), Error> {
+    let audit = call.audit("delete_variable", json!({ "key": key }));
+    match call.store().delete_variable(&call.namespace, key, &audit).await? {
+        true => Ok(()),
+        false => Err(missing(key)),
     }
+}
+
+struct Variables;
+
+impl InBulk for Variables {
+    const MANY: &'static str = "variables";
+    type Name = String;
+    type New = VariableBody;
+    type Change = VariableBody;
+
+    fn name(&self, entity: &Value) -> Result<String, Unnamed> {
+        name_or_text(entity, "key")
+    }
+
+    async fn is_there(&self, call: &Call, key: &String) -> Result<bool, Error> {
+        Ok(call.store().variable(&call.namespace, key).await?.is_some())
+    }
+
+    async fn create(&self, call: &Call, new: VariableBody) -> Result<(), Error> {
+        create(call, new).await.map(drop)
+    }
+
+    async fn change(
+        &self,
+        call: &Call,
+        key: &String,
+        body: VariableBody,
+        mask: &[String],
+    ) -> Result<(), Error> {
+        change(call, key, body, mask).await.map(drop)
+    }
+
+    async fn delete(&self, call: &Call, key: &String) -> Result<(), Error> {
+        delete(call, key).await
+    }
+}
+
+/// Makes, changes and deletes variables.
+#[utoipa::path(
+    patch, path = "/api/v2/variables", tag = "Variable", request_body = BulkBody,
+    responses((status = 200, body = BulkResponse), Writes),
+)]
+async fn bulk_variables(call: Call, Body(body): Body<BulkBody>) -> Result<Json<BulkResponse>, Error> {
+    Ok(Json(bulk::obey(&Variables, &call, body).await?))
 }

@@ -20,7 +20,7 @@ TaskDependencyCollectionResponse TaskInstancesLogResponse XComResponseNative XCo
 ImportErrorResponse ImportErrorCollectionResponse PoolResponse PoolCollectionResponse VariableResponse
 VariableCollectionResponse ConnectionResponse ConnectionCollectionResponse ConnectionTestResponse
 EventLogResponse EventLogCollectionResponse JobCollectionResponse HealthInfoResponse VersionInfo
-HTTPExceptionResponse HTTPValidationError
+HTTPExceptionResponse HTTPValidationError BulkResponse
 """.split()
 
 

@@ -169,3 +169,21 @@ async fn the_copies_of_a_mapped_task_are_listed_and_looked_at_one_by_one() {
     server.get(&format!("{run}/each/1/tries")).await.shape("TaskInstanceHistoryCollectionResponse");
     server.get(&format!("{run}/each/0/dependencies")).await.shape("TaskDependencyCollectionResponse");
 }
+
+#[tokio::test]
+async fn a_mark_with_what_is_after_it_leaves_the_teardown_its_work() {
+    let server = Server::with_dags(
+        "d:\n  tasks:\n    make: {operator: bash, bash_command: 'true', is_setup: true}\n    \
+         use: {operator: bash, bash_command: 'true', dependencies: [make]}\n    \
+         clear: {operator: bash, bash_command: 'true', is_teardown: true, dependencies: [make, use]}\n",
+    )
+    .await;
+    server.patch("/api/v2/dags?dag_id_pattern=~", json!({"is_paused": false})).await.ok();
+    server.trigger("d", "r").await;
+    let tis = "/api/v2/dags/d/dagRuns/r/taskInstances";
+    let body = json!({"new_state": "success", "include_downstream": true});
+    let marked = server.patch(&format!("{tis}/make"), body).await.shape("TaskInstanceCollectionResponse");
+    assert_eq!(ids(&marked), ["make", "use"]);
+    let teardown = server.until(&format!("{tis}/clear"), |ti| ti["state"] == "scheduled").await;
+    assert_eq!(teardown["end_date"], Value::Null);
+}

@@ -10,7 +10,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use updraft_core::{
-    RunState,
+    RunState, TiKey,
     input::{Clear, Command, Reply, Trigger},
     record::RunType,
 };
@@ -154,11 +154,11 @@ pub(super) struct RunPatchBody {
     /// `queued`, `success` or `failed`.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    state: Option<RunState>,
+    pub state: Option<RunState>,
     /// Up to 1000 letters.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
-    note: Option<Option<String>>,
+    pub note: Option<Option<String>>,
 }
 
 query! {
@@ -180,21 +180,32 @@ pub(super) async fn patch_dag_run(
     mask: Mask,
     Body(body): Body<RunPatchBody>,
 ) -> Result<Json<RunResponse>, Error> {
-    let mut run = call.run(&dag_id, &dag_run_id).await?;
-    let counts = |field: &str| mask.update_mask.is_empty() || mask.update_mask.iter().any(|it| it == field);
+    change(&call, (&dag_id, &dag_run_id), body, &mask.update_mask).await?;
+    let run = call.run(&dag_id, &dag_run_id).await?;
+    Ok(Json(RunResponse::of(&call, &run).await?))
+}
+
+pub(super) async fn change(
+    call: &Call,
+    (dag_id, run_id): (&str, &str),
+    body: RunPatchBody,
+    mask: &[String],
+) -> Result<(), Error> {
+    let run = call.run(dag_id, run_id).await?;
+    let key = run.row.key;
+    let counts = |field: &str| mask.is_empty() || mask.iter().any(|it| it == field);
     if body.state == Some(RunState::Running) {
         let msg = "Input should be 'queued', 'success' or 'failed'";
         return Err(Invalid::body("state", "enum", msg, "running".into()).into());
     }
     // The note first, so that whoever hears of the state finds it.
     if let Some(note) = body.note.filter(|_| counts("note")) {
-        run = put_note(&call, run, check_note(note)?).await?;
+        put_note(call, run, check_note(note)?).await?;
     }
     if let Some(state) = body.state.filter(|_| counts("state")) {
-        call.command(Command::MarkRun { run: run.row.key, state }).await?;
+        call.command(Command::MarkRun { run: key, state }).await?;
     }
-    let run = call.run(&dag_id, &dag_run_id).await?;
-    Ok(Json(RunResponse::of(&call, &run).await?))
+    Ok(())
 }
 
 /// Deletes a run with all that is its. One that is running has to be marked first.
@@ -206,35 +217,40 @@ pub(super) async fn delete_dag_run(
     call: Call,
     Path((dag_id, dag_run_id)): Path<(String, String)>,
 ) -> Result<StatusCode, Error> {
-    let run = call.run(&dag_id, &dag_run_id).await?;
-    if run.row.state == RunState::Running {
-        return Err(Error::conflict(format!(
-            "The DagRun with dag_id: `{dag_id}` and run_id: `{dag_run_id}` cannot be deleted in running state"
-        )));
-    }
-    call.command(Command::DeleteRun(run.row.key)).await?;
+    delete(&call, &dag_id, &dag_run_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+pub(super) async fn delete(call: &Call, dag_id: &str, run_id: &str) -> Result<(), Error> {
+    let run = call.run(dag_id, run_id).await?;
+    if run.row.state == RunState::Running {
+        return Err(Error::conflict(format!(
+            "The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` cannot be deleted in running state"
+        )));
+    }
+    call.command(Command::DeleteRun(run.row.key)).await?;
+    Ok(())
+}
+
 /// How a run is to begin anew.
-#[derive(Deserialize, ToSchema)]
+#[derive(Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = DAGRunClearBody)]
 pub(super) struct RunClearBody {
     /// Only say which task instances it would be; the default.
     #[serde(default = "yes")]
-    dry_run: bool,
+    pub dry_run: bool,
     /// Only what failed.
     #[serde(default)]
-    only_failed: bool,
+    pub only_failed: bool,
     /// Only `false` is taken: what is new in a run that goes on with a later version begins with the rest.
     #[serde(default)]
-    only_new: bool,
+    pub only_new: bool,
     /// It goes on with the DAG as it is now, where its tasks are those that it began with.
     #[serde(default)]
-    run_on_latest_version: Option<bool>,
+    pub run_on_latest_version: Option<bool>,
     #[serde(default)]
-    note: Option<String>,
+    pub note: Option<String>,
 }
 
 pub(in super::super) fn yes() -> bool {
@@ -254,13 +270,28 @@ pub(super) async fn clear_dag_run(
     Path((dag_id, dag_run_id)): Path<(String, String)>,
     Body(body): Body<RunClearBody>,
 ) -> Result<Response, Error> {
+    let keys = clear(&call, (&dag_id, &dag_run_id), &body).await?;
+    if body.dry_run {
+        let task_instances = TiResponse::of_keys(&call, &keys).await?;
+        return Ok(Json(ClearedResponse::of(task_instances)).into_response());
+    }
     let run = call.run(&dag_id, &dag_run_id).await?;
+    Ok(Json(RunResponse::of(&call, &run).await?).into_response())
+}
+
+/// Has a run begin anew, or says which task instances it would be; returns these.
+pub(super) async fn clear(
+    call: &Call,
+    (dag_id, run_id): (&str, &str),
+    body: &RunClearBody,
+) -> Result<Vec<TiKey>, Error> {
+    let run = call.run(dag_id, run_id).await?;
     if body.only_new {
         return Err(Error::bad_request(
             "what is new in a run begins with the rest of it: leave only_new out, and see run_on_latest_version",
         ));
     }
-    let note = check_note(body.note)?;
+    let note = check_note(body.note.clone())?;
     let clear = Clear {
         run: run.row.key,
         tasks: Vec::new(),
@@ -275,13 +306,8 @@ pub(super) async fn clear_dag_run(
     let Reply::Tis(keys) = call.command(Command::Clear(clear)).await? else {
         return Err(Error::Internal("clearing was answered without task instances".into()));
     };
-    if body.dry_run {
-        let task_instances = TiResponse::of_keys(&call, &keys).await?;
-        return Ok(Json(ClearedResponse::of(task_instances)).into_response());
+    if note.is_some() && !body.dry_run {
+        put_note(call, run, note).await?;
     }
-    if note.is_some() {
-        put_note(&call, run, note).await?;
-    }
-    let run = call.run(&dag_id, &dag_run_id).await?;
-    Ok(Json(RunResponse::of(&call, &run).await?).into_response())
+    Ok(keys)
 }

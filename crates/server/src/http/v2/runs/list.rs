@@ -27,6 +27,14 @@ pub(super) struct RunCollectionResponse {
     pub previous_cursor: Option<String>,
 }
 
+impl RunCollectionResponse {
+    /// All there are.
+    pub fn all(dag_runs: Vec<RunResponse>) -> Self {
+        let total_entries = dag_runs.len() as u64;
+        Self { dag_runs, total_entries, total_entries_limit: None, next_cursor: None, previous_cursor: None }
+    }
+}
+
 query! {
     /// What a list of runs is asked with.
     RunsQuery {

@@ -9,7 +9,7 @@ use updraft_core::{
     End, MapIndex, TaskIx, TiKey,
     input::{Command, Reply},
 };
-use updraft_store::{Note, TextFilter, TiField, TiListing, TiQuery, Window};
+use updraft_store::{Note, RunListing, TextFilter, TiField, TiListing, TiQuery, Window};
 use utoipa::ToSchema;
 
 use super::super::super::{Body, Error, Path, Writes, body::given, call::Call, error::Invalid, query::query};
@@ -66,14 +66,14 @@ query! {
 }
 
 /// What a patch asks for, checked.
-struct Patch {
+pub(super) struct Patch {
     state: Option<End>,
     note: Option<Option<String>>,
     body: TiPatchBody,
 }
 
 impl Patch {
-    fn of(mut body: TiPatchBody, mask: &[String]) -> Result<Self, Error> {
+    pub fn of(mut body: TiPatchBody, mask: &[String]) -> Result<Self, Error> {
         let counts = |field: &str| mask.is_empty() || mask.iter().any(|it| it == field);
         let state = match body.new_state.take() {
             None => None,
@@ -162,26 +162,15 @@ pub(super) async fn patch_task_instance_dry_run_by_map_index(
     apply(&call, &(dag_id, dag_run_id, task_id), Some(map_index), patch, true).await
 }
 
-async fn apply(
+pub(super) async fn apply(
     call: &Call,
-    (dag_id, run_id, task_id): &(String, String, String),
+    name: &(String, String, String),
     map_index: Option<i32>,
     patch: Patch,
     dry_run: bool,
 ) -> Result<Json<TiCollectionResponse>, Error> {
-    let run = call.run(dag_id, run_id).await?;
-    let version = call.version(&run.row.dag, run.row.version).await?;
-    if version.dag.find(task_id).is_none() {
-        return Err(Error::not_found(format!("Task '{task_id}' not found in Dag '{dag_id}'")));
-    }
-    let named = instances(call, run.row.key, std::slice::from_ref(task_id), map_index).await?;
-    if named.is_empty() {
-        let copy = map_index.map_or("None".to_owned(), |index| index.to_string());
-        return Err(Error::not_found(format!(
-            "The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and \
-             map_index: `{copy}` was not found"
-        )));
-    }
+    let (_, _, task_id) = name;
+    let (run, named) = named(call, name, map_index).await?;
     let mut shown: Vec<TiKey> = named.iter().map(|listing| listing.row.key).collect();
     if let (Some(note), false) = (&patch.note, dry_run) {
         for listing in &named {
@@ -222,6 +211,28 @@ async fn apply(
         shown = marked;
     }
     Ok(Json(TiCollectionResponse::all(TiResponse::of_keys(call, &shown).await?)))
+}
+
+/// The run, and of it the instances of a task, or the copy that is meant.
+pub(super) async fn named(
+    call: &Call,
+    (dag_id, run_id, task_id): &(String, String, String),
+    map_index: Option<i32>,
+) -> Result<(RunListing, Vec<TiListing>), Error> {
+    let run = call.run(dag_id, run_id).await?;
+    let version = call.version(&run.row.dag, run.row.version).await?;
+    if version.dag.find(task_id).is_none() {
+        return Err(Error::not_found(format!("Task '{task_id}' not found in Dag '{dag_id}'")));
+    }
+    let named = instances(call, run.row.key, std::slice::from_ref(task_id), map_index).await?;
+    if named.is_empty() {
+        let copy = map_index.map_or("None".to_owned(), |index| index.to_string());
+        return Err(Error::not_found(format!(
+            "The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and \
+             map_index: `{copy}` was not found"
+        )));
+    }
+    Ok((run, named))
 }
 
 /// Marks task instances of one run; returns those that were in another state before.
