@@ -21,6 +21,8 @@ use updraft_core::{
     protocol::{Call, CallOutcome, FromServer},
 };
 
+use crate::accounts::JoinToken;
+
 pub(crate) use self::socket::serve;
 
 /// The workers that are connected now.
@@ -44,11 +46,22 @@ struct Connection {
     number: u64,
     sender: mpsc::UnboundedSender<FromServer>,
     about: About,
-    /// The only namespace that it works for; all where none is named.
-    namespace: Option<Namespace>,
+    /// The token that it joined with, where that can be revoked.
+    token: Option<JoinToken>,
     /// Who waits for what becomes of the calls that it was given. They hear of it when the connection is gone.
     calls: HashMap<DeliveryId, oneshot::Sender<CallOutcome>>,
 }
+
+impl Connection {
+    /// Whether it works for this namespace.
+    fn is_for(&self, namespace: &Namespace) -> bool {
+        self.token.as_ref().and_then(|token| token.namespace.as_ref()).is_none_or(|own| own == namespace)
+    }
+}
+
+/// What a worker is told whose token was revoked.
+pub(crate) const TOKEN_REVOKED: &str = "the token that it joined with was revoked. To let it join again, make it another \
+     with `updraft tokens create NAME --join`, and start it with that";
 
 /// What a worker says of itself, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,6 +157,17 @@ impl Workers {
         certain_until.as_ref().is_none_or(|until| *until.borrow() > Instant::now())
     }
 
+    /// Ends the connections of workers that have joined with the token of this hash, which was revoked. They are told, and
+    /// end what they run; their leases go on until they pass, since nobody knows when that is over.
+    pub(crate) fn turn_out(&self, hash: &str) {
+        let connections = self.lock();
+        let joined_with =
+            |connection: &&Connection| connection.token.as_ref().is_some_and(|token| token.hash == hash);
+        for connection in connections.values().filter(joined_with) {
+            let _ = connection.sender.send(FromServer::Refused(TOKEN_REVOKED.into()));
+        }
+    }
+
     /// Has every worker join again: the engine has forgotten who is there.
     pub fn rejoin_all(&self) {
         for connection in self.lock().values() {
@@ -171,9 +195,8 @@ impl Workers {
     pub(crate) fn call(&self, call: Call) -> Option<(WorkerId, oneshot::Receiver<CallOutcome>)> {
         let mut connections = self.lock();
         let of = &call.order.run.namespace;
-        let able = connections.iter_mut().filter(|(_, connection)| {
-            connection.about.calls && connection.namespace.as_ref().is_none_or(|own| own == of)
-        });
+        let able =
+            connections.iter_mut().filter(|(_, connection)| connection.about.calls && connection.is_for(of));
         let (worker, connection) =
             able.min_by(|(a, one), (b, other)| (one.calls.len(), a).cmp(&(other.calls.len(), b)))?;
         let (sender, outcome) = oneshot::channel();
@@ -204,7 +227,7 @@ impl Workers {
         worker: WorkerId,
         incarnation: Incarnation,
         about: About,
-        namespace: Option<Namespace>,
+        token: Option<JoinToken>,
     ) -> Result<(u64, mpsc::UnboundedReceiver<FromServer>), NotAdded> {
         let mut connections = self.lock();
         if self.closed.load(Ordering::Relaxed) {
@@ -220,7 +243,7 @@ impl Workers {
             self.came.notify_one();
         }
         let calls = HashMap::new();
-        connections.insert(worker, Connection { incarnation, number, sender, about, namespace, calls });
+        connections.insert(worker, Connection { incarnation, number, sender, about, token, calls });
         Ok((number, receiver))
     }
 

@@ -56,8 +56,7 @@ pub(crate) async fn serve(mut socket: WebSocket, shared: Arc<Shared>, joining: J
         None => worker,
     };
     let about = About { version, hostname, pid, calls, drains };
-    let (number, outbox) = match workers.add(worker.clone(), incarnation, about, joining.namespace().cloned())
-    {
+    let (number, outbox) = match workers.add(worker.clone(), incarnation, about, joining.token().cloned()) {
         Ok(added) => added,
         // It looks for the leader again.
         Err(NotAdded::Closed) => return,
@@ -68,6 +67,12 @@ pub(crate) async fn serve(mut socket: WebSocket, shared: Arc<Shared>, joining: J
         }
     };
     info!(%worker, pid, "a worker connected");
+    // From here on it hears of it when its token is revoked.
+    if let Some(token) = joining.token()
+        && matches!(shared.accounts.is_revoked(token).await, Ok(true))
+    {
+        workers.turn_out(&token.hash);
+    }
     let lease_ms = shared.config.lease.as_millis() as u64;
     let welcome = FromServer::Welcome { lease_ms, offer: workers.offer(&worker), pieces: true };
     if send(&mut socket, &welcome).await {
@@ -124,6 +129,11 @@ impl Conversation<'_> {
         while connected {
             connected = tokio::select! {
                 message = outbox.recv(), if self.left.is_empty() => match message {
+                    // It is turned out.
+                    Some(FromServer::Refused(why)) => {
+                        refuse(&mut self.socket, why).await;
+                        false
+                    }
                     Some(message) => {
                         self.note(&message);
                         self.left = cut(&message, self.in_pieces);
