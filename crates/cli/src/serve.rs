@@ -1,5 +1,7 @@
 //! A server at work, with a keeper or without: what `standalone` and `server` start.
 
+mod database;
+
 use std::{
     convert::Infallible,
     io::IsTerminal as _,
@@ -40,7 +42,7 @@ use updraft_server::{
     secrets::{Environment, Keys, Secrets},
     workers::Workers,
 };
-use updraft_store::{Burst, SqlStore, Store, Upkeep};
+use updraft_store::{Burst, Store, Upkeep};
 
 use crate::{
     client::Published,
@@ -155,10 +157,11 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
     let in_place = leading.in_place.clone();
     let mut leading = tokio::spawn(leading.run(inbox));
 
+    let watched = state.workers.clone();
     let routes = http::router(state).context("can't prepare to ask other servers")?;
     answer(routes, socket, listener, tls);
     let supervising = match with_keeper {
-        true => Some(tokio::spawn(supervisor(&home, &config, readable)?.run())),
+        true => Some(tokio::spawn(supervisor(&home, &config, readable, watched)?.run())),
         false => None,
     };
     let serving = async {
@@ -224,7 +227,7 @@ async fn open(url: &str, home: &Home, config: &Config, alone: bool) -> Result<Ar
              say that there are none (--alone)"
         );
     }
-    let store = SqlStore::open(url).await.context("can't open the database")?;
+    let store = database::reach(url).await.context("can't open the database")?;
     store.migrate().await.context("can't bring the database up to date")?;
     let store: Arc<dyn Store> = Arc::new(store);
     expect_key(&config.key_file(home), &*store).await?;
@@ -282,9 +285,16 @@ fn workers_with_keeper(config: &Config) -> Workers {
 }
 
 /// Who sees to it that there is a keeper.
-fn supervisor(home: &Home, config: &Config, readable: Vec<PathBuf>) -> Result<Supervisor> {
+fn supervisor(
+    home: &Home,
+    config: &Config,
+    readable: Vec<PathBuf>,
+    workers: Arc<Workers>,
+) -> Result<Supervisor> {
     Ok(Supervisor {
         home: home.clone(),
+        workers,
+        lease: Duration::from_secs(config.server.lease_s),
         readable,
         logs: logs_in(&config.blob.folder().unwrap_or_else(|| home.0.clone())),
         denied: config.kept_elsewhere(),

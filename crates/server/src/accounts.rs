@@ -94,6 +94,15 @@ pub struct Who {
     pub namespace: Option<Namespace>,
 }
 
+/// A token with which workers join.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinToken {
+    /// What it is kept as.
+    pub hash: String,
+    /// The only namespace that it is for; all where none is named.
+    pub namespace: Option<Namespace>,
+}
+
 /// Why somebody is not let in.
 #[derive(Debug, thiserror::Error)]
 pub enum Denied {
@@ -200,18 +209,22 @@ impl Accounts {
         })
     }
 
-    /// For which namespace one may join as a worker with this token, or for all; `None` where it is no such token, or one
-    /// that has run out.
-    pub async fn may_join(&self, token: &str) -> Result<Option<Option<Namespace>>, Denied> {
+    /// What one may join as a worker with; `None` where this is no such token, or one that has run out.
+    pub async fn may_join(&self, token: &str) -> Result<Option<JoinToken>, Denied> {
         if !token.starts_with(JOIN) {
             return Ok(None);
         }
         let found = self.store.find_token(&digest(token)).await?;
         let valid = found.filter(|row| row.token.expires_at.is_none_or(|at| at > now()));
         Ok(valid.and_then(|row| match row.token.kind {
-            TokenKind::Join(namespace) => Some(namespace),
+            TokenKind::Join(namespace) => Some(JoinToken { hash: row.token.hash, namespace }),
             TokenKind::Api(_) => None,
         }))
+    }
+
+    /// Whether such a token was revoked since.
+    pub(crate) async fn is_revoked(&self, token: &JoinToken) -> Result<bool, Denied> {
+        Ok(self.store.find_token(&token.hash).await?.is_none())
     }
 
     /// Makes a token that is shown once and kept as a hash. `None` where the account is gone.

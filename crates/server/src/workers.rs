@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 mod ends;
+mod hung;
 mod runs;
 mod socket;
 
@@ -21,6 +22,9 @@ use updraft_core::{
     protocol::{Call, CallOutcome, FromServer},
 };
 
+use crate::accounts::JoinToken;
+
+pub use self::hung::Silence;
 pub(crate) use self::socket::serve;
 
 /// The workers that are connected now.
@@ -34,6 +38,10 @@ pub struct Workers {
     /// The number of the next connection.
     number: AtomicU64,
     keeper: Option<Offer>,
+    /// Since when this server takes workers.
+    opened_at: Mutex<Option<Instant>>,
+    /// The keepers that are there and do nothing, as who watches over them has found.
+    hung: Mutex<Vec<String>>,
     /// Told when one that calls functions has come.
     came: Notify,
 }
@@ -44,11 +52,24 @@ struct Connection {
     number: u64,
     sender: mpsc::UnboundedSender<FromServer>,
     about: About,
-    /// The only namespace that it works for; all where none is named.
-    namespace: Option<Namespace>,
+    /// When it was last heard of; `None` while what it has said is being passed on, and nobody listens.
+    heard: Option<Instant>,
+    /// The token that it joined with, where that can be revoked.
+    token: Option<JoinToken>,
     /// Who waits for what becomes of the calls that it was given. They hear of it when the connection is gone.
     calls: HashMap<DeliveryId, oneshot::Sender<CallOutcome>>,
 }
+
+impl Connection {
+    /// Whether it works for this namespace.
+    fn is_for(&self, namespace: &Namespace) -> bool {
+        self.token.as_ref().and_then(|token| token.namespace.as_ref()).is_none_or(|own| own == namespace)
+    }
+}
+
+/// What a worker is told whose token was revoked.
+pub(crate) const TOKEN_REVOKED: &str = "the token that it joined with was revoked. To let it join again, make it another \
+     with `updraft tokens create NAME --join`, and start it with that";
 
 /// What a worker says of itself, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +148,7 @@ impl Workers {
     pub fn open(&self, certain_until: watch::Receiver<Instant>) {
         let _connections = self.lock();
         *self.certain_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(certain_until);
+        *self.opened_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.closed.store(false, Ordering::Relaxed);
     }
 
@@ -135,6 +157,7 @@ impl Workers {
     pub fn close(&self) {
         let mut connections = self.lock();
         self.closed.store(true, Ordering::Relaxed);
+        *self.opened_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
         connections.clear();
     }
 
@@ -142,6 +165,17 @@ impl Workers {
     fn is_certain(&self) -> bool {
         let certain_until = self.certain_until.lock().unwrap_or_else(PoisonError::into_inner);
         certain_until.as_ref().is_none_or(|until| *until.borrow() > Instant::now())
+    }
+
+    /// Ends the connections of workers that have joined with the token of this hash, which was revoked. They are told, and
+    /// end what they run; their leases go on until they pass, since nobody knows when that is over.
+    pub(crate) fn turn_out(&self, hash: &str) {
+        let connections = self.lock();
+        let joined_with =
+            |connection: &&Connection| connection.token.as_ref().is_some_and(|token| token.hash == hash);
+        for connection in connections.values().filter(joined_with) {
+            let _ = connection.sender.send(FromServer::Refused(TOKEN_REVOKED.into()));
+        }
     }
 
     /// Has every worker join again: the engine has forgotten who is there.
@@ -171,9 +205,8 @@ impl Workers {
     pub(crate) fn call(&self, call: Call) -> Option<(WorkerId, oneshot::Receiver<CallOutcome>)> {
         let mut connections = self.lock();
         let of = &call.order.run.namespace;
-        let able = connections.iter_mut().filter(|(_, connection)| {
-            connection.about.calls && connection.namespace.as_ref().is_none_or(|own| own == of)
-        });
+        let able =
+            connections.iter_mut().filter(|(_, connection)| connection.about.calls && connection.is_for(of));
         let (worker, connection) =
             able.min_by(|(a, one), (b, other)| (one.calls.len(), a).cmp(&(other.calls.len(), b)))?;
         let (sender, outcome) = oneshot::channel();
@@ -204,7 +237,7 @@ impl Workers {
         worker: WorkerId,
         incarnation: Incarnation,
         about: About,
-        namespace: Option<Namespace>,
+        token: Option<JoinToken>,
     ) -> Result<(u64, mpsc::UnboundedReceiver<FromServer>), NotAdded> {
         let mut connections = self.lock();
         if self.closed.load(Ordering::Relaxed) {
@@ -220,7 +253,8 @@ impl Workers {
             self.came.notify_one();
         }
         let calls = HashMap::new();
-        connections.insert(worker, Connection { incarnation, number, sender, about, namespace, calls });
+        let heard = Some(Instant::now());
+        connections.insert(worker, Connection { incarnation, number, sender, about, heard, token, calls });
         Ok((number, receiver))
     }
 

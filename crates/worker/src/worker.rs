@@ -18,6 +18,7 @@ mod logs;
 mod macros;
 mod remarks;
 mod runs;
+mod shortage;
 mod templates;
 mod wanted;
 
@@ -50,7 +51,7 @@ pub use self::{
     config::{Config, Error, Guarding},
     host::Endpoint,
 };
-use crate::process::{Guard, GuardPolicy, Spawner, survivors};
+use crate::process::{DEFAULT_KILL_GRACE, Guard, GuardPolicy, Spawner, survivors};
 
 /// How often a worker says that it is there.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
@@ -160,7 +161,8 @@ pub async fn run(config: Config, mut asked: watch::Receiver<Asked>) -> Result<()
     };
     worker.take_over_survivors().await?;
     let served = worker.serve(&mut asked).await;
-    if served.is_err() {
+    if let Err(error) = &served {
+        warn!(%error, "ending what runs, and going");
         worker.abandon_all().await;
     }
     worker.end_orphans().await;
@@ -276,10 +278,8 @@ impl Worker {
                         }
                     }
                 }
-                // One that a server has taken before may be taken again by the next.
-                Err(NoConnection::Refused(why)) if self.joins == 0 && self.tools.remote => {
-                    return Err(Error::Refused(why));
-                }
+                // The keeper's token is its server's own: where that is refused, the next server may take it.
+                Err(NoConnection::Refused(why)) if self.tools.remote => return Err(Error::Refused(why)),
                 Err(NoConnection::Elsewhere) => {}
                 Err(error) => {
                     client.go_on();
@@ -557,7 +557,7 @@ impl Worker {
         self.heard = asked;
         if asked == Asked::ToStop {
             self.end_all();
-            self.calls.end_all();
+            self.calls.end_all(DEFAULT_KILL_GRACE);
         }
     }
 

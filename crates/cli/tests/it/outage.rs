@@ -1,11 +1,16 @@
-//! The database is gone for a while, or its disk is full, while tasks run.
+//! The database is gone for a while, its disk is full, or a worker is short of something, while tasks run.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::{Duration, Instant},
+};
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use updraft_core::RunState;
 use updraft_store::test_postgres::TestPostgres;
 
-use crate::system::System;
+use crate::system::{Done, System};
 
 const COPIES: usize = 60;
 
@@ -80,6 +85,30 @@ async fn a_postgres_that_is_gone_for_longer_than_any_lease_costs_no_attempt() {
 }
 
 #[tokio::test]
+async fn a_start_waits_for_a_postgres_that_is_not_there_yet_and_for_no_other_reason() {
+    let mut postgres = TestPostgres::start();
+    let mut system = System::new(&[]);
+    system.set("UPDRAFT__DATABASE__URL", postgres.database());
+    postgres.crash();
+    system.start(1);
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    while !system.said().contains("waiting for the database") {
+        tick.tick().await;
+    }
+    postgres.restart();
+    system.until(&["health"], |done| done.code == 0).await;
+
+    let mut system = System::new(&[]);
+    system.set("UPDRAFT__DATABASE__URL", postgres.database().replace("/test_", "/no_test_"));
+    let since = Instant::now();
+    system.start(1);
+    assert_eq!(system.server_ended().await, Some(1));
+    assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
+    let said = system.said();
+    assert!(said.contains("no_test_") && !said.contains("waiting for the database"), "{said}");
+}
+
+#[tokio::test]
 async fn a_full_disk_stops_the_work_until_there_is_room() {
     let Some(system) = System::on_disk_of("24m") else {
         eprintln!("skipped: only root can mount a small disk");
@@ -108,4 +137,60 @@ async fn a_full_disk_stops_the_work_until_there_is_room() {
     std::fs::remove_file(ballast).unwrap();
     all_ends_well(&system).await;
     assert_eq!(system.run(&["health"]).code, 0);
+}
+
+/// Lets a process have no more than this many further open files; what its limit was. `None` where this user does not see
+/// which it has.
+fn leave_files(pid: u32, free: usize) -> Option<Rlimit> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+    let taken: BTreeSet<usize> =
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    // The lowest numbers that are free are taken first.
+    let most = (0..).filter(|number| !taken.contains(number)).nth(free).unwrap();
+    let before = limit_files(pid, |before| Rlimit { current: Some(most as u64), ..before });
+    assert!(before.current.is_none_or(|before| before > most as u64));
+    Some(before)
+}
+
+/// Sets a process's limit of open files; what it was.
+fn limit_files(pid: u32, new: impl FnOnce(Rlimit) -> Rlimit) -> Rlimit {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
+    let text = std::fs::read_to_string(format!("/proc/{}/limits", pid.unwrap().as_raw_nonzero())).unwrap();
+    let line = text.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let mut words = line.split_whitespace().skip(3).map(|word| word.parse().ok());
+    let before = Rlimit { current: words.next().unwrap(), maximum: words.next().unwrap() };
+    prlimit(pid, Resource::Nofile, new(before.clone())).unwrap()
+}
+
+const ECHOES: &str = r#"
+echoes:
+  schedule: null
+  default_args: {retries: 0, max_lost: 0}
+  tasks:
+    work: {operator: bash, bash_command: "echo done"}
+"#;
+
+#[tokio::test]
+async fn an_attempt_waits_for_what_its_worker_is_short_of() {
+    let mut system = System::new(&[("echoes.yaml", ECHOES)]);
+    system.start(1);
+    let trigger = async |run: &str| {
+        system.until(&["dags", "trigger", "echoes", "--run-id", run], |done| done.code == 0).await
+    };
+    trigger("before").await;
+    system.runs_over(1, Duration::from_secs(60)).await;
+    let [keeper] = system.processes("keeper")[..] else { panic!("there is one keeper") };
+    // Enough to write a line of a log, and too few to start a process.
+    let Some(before) = leave_files(keeper, 1) else {
+        eprintln!("skipped: only root sees the open files of who protects itself");
+        return;
+    };
+    trigger("short").await;
+    let told = |done: &Done| done.out.matches("trying again in").count() >= 2;
+    let log = system.until(&["tasks", "logs", "echoes", "short", "work"], told).await.out;
+    assert!(log.contains("is short of open files"), "{log}");
+    limit_files(keeper, |_| before);
+    let runs = system.runs_over(2, Duration::from_secs(60)).await;
+    assert!(runs.iter().all(|run| run.state == RunState::Success), "{runs:?}\n{}", system.said());
+    assert!(system.tis().await.iter().all(|ti| ti.row.try_number == 1));
 }

@@ -2,9 +2,9 @@
 
 use std::{
     fs::File,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -21,17 +21,22 @@ pub struct Remote {
 
 impl Remote {
     pub fn start(system: &System, token: &str) -> Self {
+        Self::start_as("far", system, token)
+    }
+
+    /// The same under this name.
+    fn start_as(name: &str, system: &System, token: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let process = Self::process(&folder, &system.address(), token);
+        let process = Self::process(&folder, name, &system.address(), token);
         Self { folder, process }
     }
 
-    fn process(folder: &TempDir, address: &str, token: &str) -> Child {
+    fn process(folder: &TempDir, name: &str, address: &str, token: &str) -> Child {
         let log = File::options().create(true).append(true).open(folder.path().join("log")).unwrap();
         Command::new(env!("CARGO_BIN_EXE_updraft"))
             .arg("--home")
             .arg(folder.path().join("home"))
-            .args(["worker", "--server", address, "--name", "far", "--queues", "far", "--slots", "4"])
+            .args(["worker", "--server", address, "--name", name, "--queues", "far", "--slots", "4"])
             .args(["--label", "zone=west", "--label", "gpu=a100"])
             .env("UPDRAFT_WORKER_TOKEN", token)
             .stdin(Stdio::null())
@@ -101,38 +106,81 @@ def main(ti, var):
     return var["value"].colour
 "#;
 
+/// A DAG with one task, which writes who it is into a file each time it begins, and goes on for ever.
+fn endless(system: &System, before: &str, task: &str) -> PathBuf {
+    let pids = system.shared().join("pids");
+    let dag = format!(
+        "long: {{schedule: '@once', default_args: {{start_date: 2024-01-01, retries: 0, queue: far}}, tasks: \
+         {{t: {{operator: bash, bash_command: '{before}echo $$ >> {}; while :; do sleep 0.1; done'{task}}}}}}}",
+        pids.display()
+    );
+    std::fs::write(system.home().join("dags/long.yaml"), dag).unwrap();
+    pids
+}
+
+/// Waits until such a task has begun so often, and gives what it wrote.
+async fn begun(pids: &Path, count: usize) -> String {
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    for _ in 0..1200 {
+        tick.tick().await;
+        let text = std::fs::read_to_string(pids).unwrap_or_default();
+        if text.lines().count() == count {
+            return text;
+        }
+    }
+    panic!("not begun {count} times");
+}
+
+fn lives(pid: &str) -> bool {
+    Path::new("/proc").join(pid.trim()).exists()
+}
+
 #[tokio::test]
 async fn of_two_workers_of_one_name_the_first_ends_with_what_it_runs() {
     let mut system = System::new(&[]);
     system.start(4);
     system.until(&["health"], |done| done.code == 0).await;
-    let pids = system.shared().join("pids");
-    let dag = format!(
-        "long: {{schedule: '@once', default_args: {{start_date: 2024-01-01, retries: 0, queue: far}}, tasks: \
-         {{t: {{operator: bash, bash_command: 'echo $$ >> {}; sleep 600'}}}}}}",
-        pids.display()
-    );
-    std::fs::write(system.home().join("dags/long.yaml"), dag).unwrap();
-    let begun = async |count: usize| {
-        let mut tick = tokio::time::interval(Duration::from_millis(50));
-        for _ in 0..1200 {
-            tick.tick().await;
-            let text = std::fs::read_to_string(&pids).unwrap_or_default();
-            if text.lines().count() == count {
-                return text;
-            }
-        }
-        panic!("not begun {count} times");
-    };
+    let pids = endless(&system, "", "");
     let token = token(&system);
     let mut first = Remote::start(&system, &token);
-    let pid = begun(1).await;
+    let pid = begun(&pids, 1).await;
     let second = Remote::start(&system, &token);
-    begun(2).await;
+    begun(&pids, 2).await;
     assert_ne!(first.gone().await, Some(0));
     assert!(first.said().contains("a later life of "), "{}", first.said());
-    assert!(!std::path::Path::new("/proc").join(pid.trim()).exists(), "{} lives on", pid.trim());
+    assert!(!lives(&pid), "{} lives on", pid.trim());
     drop(second);
+}
+
+#[tokio::test]
+async fn whose_token_is_revoked_ends_what_it_runs_and_goes() {
+    let mut system = System::new(&[]);
+    system.set("UPDRAFT__SERVER__LEASE_S", "15");
+    system.start(4);
+    system.until(&["health"], |done| done.code == 0).await;
+    // It does not go at SIGTERM, and would go on where a lease passes.
+    let pids = endless(&system, "trap \"\" TERM; ", ", on_lease_loss: continue");
+    let mut remote = Remote::start(&system, &token(&system));
+    let pid = begun(&pids, 1).await;
+    let listed = system.run(&["tokens", "list", "--all", "-o", "json"]).json();
+    let id = listed[0]["id"].to_string();
+    // Another's token stays good.
+    let other = Remote::start_as("farther", &system, &token(&system));
+    let joined = |done: &Done| done.out.contains("farther");
+    system.until(&["workers", "list"], joined).await;
+    let revoked = Instant::now();
+    system.run(&["tokens", "revoke", &id]).good();
+    assert_eq!(remote.gone().await, Some(1));
+    assert!(revoked.elapsed() < Duration::from_secs(10), "{:?}", revoked.elapsed());
+    let said = remote.said();
+    assert!(said.contains("revoked") && said.contains("updraft tokens create NAME --join"), "{said}");
+    assert!(!lives(&pid), "{} lives on", pid.trim());
+    // Nobody knew that at the server: it was lost when the lease was over, and no sooner.
+    begun(&pids, 2).await;
+    assert!(revoked.elapsed() > Duration::from_secs(5), "{:?}", revoked.elapsed());
+    let tries = system.run(&["tasks", "explain", "long", RUN, "t"]).good();
+    assert!(tries.contains("farther"), "{tries}");
+    drop(other);
 }
 
 #[tokio::test]

@@ -13,7 +13,10 @@ use updraft_core::Namespace;
 use updraft_store::TiListing;
 
 use super::{Error, Shared, error};
-use crate::accounts::Role::{self, Admin, Op, User, Viewer};
+use crate::accounts::{
+    JoinToken,
+    Role::{self, Admin, Op, User, Viewer},
+};
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +36,8 @@ use Access::{From, Open, Worker};
 pub(crate) enum Joining {
     /// The installation's own, which the keeper has.
     Own,
-    /// One that was made for it: for this namespace alone, or for all.
-    Other(Option<Namespace>),
+    /// One that was made for it.
+    Other(JoinToken),
 }
 
 impl Joining {
@@ -42,7 +45,15 @@ impl Joining {
     pub(crate) fn namespace(&self) -> Option<&Namespace> {
         match self {
             Self::Own => None,
-            Self::Other(namespace) => namespace.as_ref(),
+            Self::Other(token) => token.namespace.as_ref(),
+        }
+    }
+
+    /// The token that was made for it.
+    pub(crate) fn token(&self) -> Option<&JoinToken> {
+        match self {
+            Self::Own => None,
+            Self::Other(token) => Some(token),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::extract::ws::{Message, WebSocket};
@@ -56,8 +56,7 @@ pub(crate) async fn serve(mut socket: WebSocket, shared: Arc<Shared>, joining: J
         None => worker,
     };
     let about = About { version, hostname, pid, calls, drains };
-    let (number, outbox) = match workers.add(worker.clone(), incarnation, about, joining.namespace().cloned())
-    {
+    let (number, outbox) = match workers.add(worker.clone(), incarnation, about, joining.token().cloned()) {
         Ok(added) => added,
         // It looks for the leader again.
         Err(NotAdded::Closed) => return,
@@ -68,6 +67,12 @@ pub(crate) async fn serve(mut socket: WebSocket, shared: Arc<Shared>, joining: J
         }
     };
     info!(%worker, pid, "a worker connected");
+    // From here on it hears of it when its token is revoked.
+    if let Some(token) = joining.token()
+        && matches!(shared.accounts.is_revoked(token).await, Ok(true))
+    {
+        workers.turn_out(&token.hash);
+    }
     let lease_ms = shared.config.lease.as_millis() as u64;
     let welcome = FromServer::Welcome { lease_ms, offer: workers.offer(&worker), pieces: true };
     if send(&mut socket, &welcome).await {
@@ -124,6 +129,11 @@ impl Conversation<'_> {
         while connected {
             connected = tokio::select! {
                 message = outbox.recv(), if self.left.is_empty() => match message {
+                    // It is turned out.
+                    Some(FromServer::Refused(why)) => {
+                        refuse(&mut self.socket, why).await;
+                        false
+                    }
                     Some(message) => {
                         self.note(&message);
                         self.left = cut(&message, self.in_pieces);
@@ -183,8 +193,11 @@ impl Conversation<'_> {
             }
         }
         let beats = events.contains(&WorkerEvent::Heartbeat) && self.shared.workers.is_certain();
+        // While the leader waits for the database, nobody listens here: that is no silence of the worker's.
+        self.shared.workers.heard(&self.worker, self.number, None);
         let passed_on =
             self.shared.leader.worker(self.worker.clone(), self.incarnation, events).await.is_ok();
+        self.shared.workers.heard(&self.worker, self.number, Some(Instant::now()));
         passed_on && (!beats || send(&mut self.socket, &FromServer::Heartbeat).await)
     }
 

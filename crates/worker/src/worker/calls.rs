@@ -15,7 +15,6 @@ use updraft_core::{
 };
 
 use super::{attempt::Tools, callbacks::call_about_run, wanted::Wanted};
-use crate::process::DEFAULT_KILL_GRACE;
 
 /// What no server has asked for again for so long, none will.
 const KEPT: Duration = Duration::from_secs(3600);
@@ -103,11 +102,11 @@ impl Calls {
         self.known.values().any(untold)
     }
 
-    /// Ends those that are being called.
-    pub fn end_all(&self) {
+    /// Ends those that are being called; what goes on for so long after SIGTERM is killed.
+    pub fn end_all(&self, grace: Duration) {
         for phase in self.known.values() {
             if let Phase::Running(wanted) = phase {
-                wanted.send_replace(Wanted::End(DEFAULT_KILL_GRACE));
+                wanted.send_replace(Wanted::End(grace));
             }
         }
     }

@@ -23,7 +23,7 @@ use updraft_core::{
 
 use super::{
     Happened,
-    host::{Client, innermost, told_by},
+    host::{Client, innermost, said_by, told_by},
 };
 
 /// A server that is there answers within this; one that stands by waits up to ten seconds for a leader.
@@ -95,8 +95,10 @@ impl Connection {
         let response = answer.map_err(|_| NoConnection::Silent)??;
         match response.status() {
             StatusCode::SWITCHING_PROTOCOLS => {}
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                return Err(NoConnection::Refused(told_by(response).await));
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                // A proxy between may refuse for reasons of its own, and for a moment.
+                let why = said_by(response).await.map(NoConnection::Refused);
+                return Err(why.unwrap_or(NoConnection::Stranger(status)));
             }
             StatusCode::TEMPORARY_REDIRECT => {
                 let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());

@@ -2,7 +2,11 @@
 
 use tracing::warn;
 
-use super::{SURVIVOR_GRACE, Worker, lease::Passed, wanted::Running};
+use super::{
+    SURVIVOR_GRACE, Worker,
+    lease::Passed,
+    wanted::{ABANDON_GRACE, Running},
+};
 
 impl Worker {
     /// Ends what tasks have left behind unseen.
@@ -14,13 +18,18 @@ impl Worker {
         }
     }
 
-    /// Ends what runs, of which nobody is told any more: others are given what a worker had that is refused.
+    /// Ends what runs, of which nobody is told any more: others are given what a worker had that is refused. Also what
+    /// would outlive its lease, as this worker goes.
     pub(super) async fn abandon_all(&mut self) {
-        self.each_running(&self.held.ids(), Running::abandon);
+        self.each_running(&self.held.ids(), Running::end_soon);
+        self.calls.end_all(ABANDON_GRACE);
         let over = async {
-            while self.held.any_runs() {
-                let Some(happened) = self.happened.recv().await else { return };
-                self.note(happened);
+            while self.held.any_runs() || self.calls.any_runs() {
+                tokio::select! {
+                    Some(happened) = self.happened.recv() => self.note(happened),
+                    Some(called) = self.called.recv() => self.calls.end(&called),
+                    else => return,
+                }
             }
         };
         if tokio::time::timeout(SURVIVOR_GRACE, over).await.is_err() {

@@ -287,8 +287,13 @@ pub(super) fn innermost(error: &reqwest::Error) -> String {
 /// Why a server says no: in its own words, or else by the status.
 pub(super) async fn told_by(response: Response) -> String {
     let status = response.status();
+    said_by(response).await.unwrap_or_else(|| status.to_string())
+}
+
+/// Why a server says no, in its own words; `None` where it is no server of Updraft's that does.
+pub(super) async fn said_by(response: Response) -> Option<String> {
     let answer: Value = response.json().await.unwrap_or_default();
-    answer["detail"].as_str().map_or_else(|| status.to_string(), str::to_owned)
+    answer["detail"].as_str().map(str::to_owned)
 }
 
 impl Server for Client {

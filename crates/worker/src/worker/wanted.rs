@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use crate::process::{Control, DEFAULT_KILL_GRACE};
 
 /// What a worker's lease is about to pass for may go on for so long after SIGTERM.
-const ABANDON_GRACE: Duration = Duration::from_secs(2);
+pub(super) const ABANDON_GRACE: Duration = Duration::from_secs(2);
 
 /// An attempt at work.
 pub(super) struct Running {
@@ -39,9 +39,13 @@ impl Running {
 
     /// Ends it soon, since others are given it, unless it is to go on all the same.
     pub fn abandon(&self) {
-        if self.outlives_lease {
-            return;
+        if !self.outlives_lease {
+            self.end_soon();
         }
+    }
+
+    /// Ends it soon, whatever it is.
+    pub fn end_soon(&self) {
         self.wanted.send_replace(Wanted::End(ABANDON_GRACE));
     }
 

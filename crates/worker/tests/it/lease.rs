@@ -9,6 +9,7 @@ use std::{
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::watch,
 };
@@ -17,7 +18,7 @@ use updraft_core::{
     input::{AttemptEnd, Report, WorkerEvent},
     protocol::{FromServer, FromWorker},
 };
-use updraft_worker::worker::{Asked, Endpoint, run};
+use updraft_worker::worker::{Asked, Endpoint, Error, run};
 
 use crate::conversation::{attempt, config, order};
 
@@ -131,4 +132,59 @@ async fn what_runs_is_ended_before_others_are_given_it_when_no_server_answers() 
     ask.send_replace(Asked::ToStop);
     say(&mut socket, FromServer::Acknowledge(vec![attempt(2)])).await;
     tokio::time::timeout(WITHIN, worker).await.unwrap().unwrap().unwrap();
+}
+
+/// Answers whoever comes next with 403, in these words.
+async fn forbid(listener: &TcpListener, content_type: &str, body: &str) {
+    let next = tokio::time::timeout(WITHIN, listener.accept());
+    let mut stream = next.await.expect("the worker comes").unwrap().0;
+    let mut asked = Vec::new();
+    while !asked.ends_with(b"\r\n\r\n") {
+        asked.push(stream.read_u8().await.unwrap());
+    }
+    let length = body.len();
+    let answer = format!(
+        "HTTP/1.1 403 Forbidden\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n{body}"
+    );
+    stream.write_all(answer.as_bytes()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_that_is_refused_when_it_comes_again_ends_what_it_runs_and_goes() {
+    let home = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = config(&home, "nowhere".into());
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    config.endpoint = Endpoint::Network(vec![address.parse().unwrap()]);
+    let (_ask, asked) = watch::channel(Asked::ToWork);
+    let worker = tokio::spawn(run(config, asked));
+    let mut socket = accept(&listener).await;
+    let welcome = || FromServer::Welcome { lease_ms: 600_000, offer: None, pieces: true };
+    say(&mut socket, welcome()).await;
+    let joined = |event: &WorkerEvent| match event {
+        WorkerEvent::Joined { join, .. } => Some(*join),
+        _ => None,
+    };
+    let join = hears(&mut socket, joined).await;
+    say(&mut socket, FromServer::Joined(join)).await;
+    let mut order = order(&home, attempt(1));
+    let pid = home.path().join("pid");
+    order.args["bash_command"] = format!("echo $$ > {}; while :; do sleep 0.1; done", pid.display()).into();
+    say(&mut socket, FromServer::Assign(vec![Arc::new(order)])).await;
+    let begun = || std::fs::read_to_string(&pid).is_ok_and(|pid| pid.ends_with('\n'));
+    crate::process::eventually("the command begins", begun).await;
+    let process = format!("/proc/{}", std::fs::read_to_string(&pid).unwrap().trim());
+    drop(socket);
+    // What is between them may say no for a moment.
+    forbid(&listener, "text/html", "<h1>Forbidden</h1>").await;
+    let mut socket = accept(&listener).await;
+    say(&mut socket, welcome()).await;
+    hears(&mut socket, joined).await;
+    assert!(Path::new(&process).exists());
+    drop(socket);
+    forbid(&listener, "application/json", r#"{"status": 403, "detail": "none of ours: make another"}"#).await;
+    let ended = tokio::time::timeout(WITHIN, worker).await.expect("it goes").unwrap();
+    assert!(matches!(&ended, Err(Error::Refused(why)) if why == "none of ours: make another"), "{ended:?}");
+    assert!(!Path::new(&process).exists());
 }

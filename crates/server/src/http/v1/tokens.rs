@@ -174,7 +174,8 @@ async fn create_token(
     Ok((StatusCode::CREATED, Json(NewTokenResponse { id: id.0, token })))
 }
 
-/// Revokes a token of who asks; an administrator, any.
+/// Revokes a token of who asks; an administrator, any. Workers that have joined with it are turned out: they end what they
+/// run, and others are given that when their leases are over.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "Tokens", responses((status = 204), Writes))]
 async fn revoke_token(call: Call, Path(id): Path<i64>) -> Result<StatusCode, Error> {
     let owner = (call.who.role < Role::Admin).then_some(call.who.id);
@@ -188,8 +189,9 @@ async fn revoke_token(call: Call, Path(id): Path<i64>) -> Result<StatusCode, Err
     let row =
         mine.rows.into_iter().find(|row| row.id == TokenId(id) && is_theirs(row)).ok_or_else(missing)?;
     let audit = accounts::audit(&call.who.name, "delete_token", json!({ "name": row.token.name }));
-    match call.store().delete_token(row.id, &audit).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(missing()),
+    if !call.store().delete_token(row.id, &audit).await? {
+        return Err(missing());
     }
+    call.shared.workers.turn_out(&row.token.hash);
+    Ok(StatusCode::NO_CONTENT)
 }
