@@ -4,7 +4,10 @@ pub(crate) mod argument;
 mod files;
 
 use serde_json::{Map, Value};
-use updraft_core::{MapSource, Mapping, TaskKind, WaitRule};
+use updraft_core::{
+    MapSource, Mapping, TaskKind, WaitRule,
+    nearest::{did_you_mean, nearest},
+};
 
 use self::argument::BadArgument;
 pub use self::{
@@ -12,8 +15,8 @@ pub use self::{
     files::{NamedFile, files},
 };
 use crate::{
-    Refused, Work, nearest::did_you_mean, nearest::nearest, operators, operators::python::class,
-    prepare::Job, template, template::BadTemplate,
+    Refused, Work, operators, operators::python::class, prepare::Job, template,
+    template::BadTemplate,
 };
 
 /// An operator as a DAG file names it, checked.
