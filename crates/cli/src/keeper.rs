@@ -15,7 +15,10 @@ use tokio::{signal::unix::SignalKind, sync::watch};
 use tracing::info;
 use updraft_core::input::Offer;
 use updraft_server::workers::Workers;
-use updraft_worker::worker::{Asked, Config, Endpoint, Guarding, run};
+use updraft_worker::{
+    process::Spawner,
+    worker::{Asked, Config, Endpoint, Guarding, run},
+};
 
 pub use self::supervisor::Supervisor;
 use self::{
@@ -112,6 +115,7 @@ pub fn main(home: &Path, args: Args) -> Result<()> {
         log_limit_bytes: args.log_limit,
         alone_for: Some(ALONE_FOR),
     };
+    home.check_sockets(&[Spawner::api_socket_in(&config.scratch)])?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let (ask, asked) = watch::channel(if args.finish { Asked::ToFinish } else { Asked::ToWork });

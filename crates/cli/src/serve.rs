@@ -70,6 +70,11 @@ pub fn trace() {
 
 /// Runs a server until it is asked to stop; with a keeper, where tasks are to run on this machine.
 pub fn main(home: Home, config: Config, with_keeper: bool) -> Result<()> {
+    let scratch = config.worker.scratch.clone().unwrap_or_else(|| home.scratch());
+    home.check_sockets(&[home.socket()])?;
+    if with_keeper {
+        home.check_sockets(&[updraft_worker::process::Spawner::api_socket_in(&scratch)])?;
+    }
     if !home.has_served() {
         // At the first start alone: a folder that was there and is not, an empty one must not stand in for.
         let dags = Home::dags_in(&home.0);

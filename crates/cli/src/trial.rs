@@ -31,7 +31,10 @@ use updraft_server::{
     workers::Workers,
 };
 use updraft_store::{MemoryStore, SqlStore, Store, Upkeep as _};
-use updraft_worker::worker::{self, Asked, Endpoint};
+use updraft_worker::{
+    process::Spawner,
+    worker::{self, Asked, Endpoint},
+};
 
 use crate::{
     config::{Config, Home, random_file},
@@ -63,6 +66,7 @@ impl Trial {
         updraft_worker::process::harden_self().context("can't protect this process from its tasks")?;
         let folder = Folder::make(home)?;
         let inner = Home::open(folder.path.clone())?;
+        home.check_sockets(&[inner.socket(), Spawner::api_socket_in(&inner.scratch())])?;
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let logs = Arc::new(LogFolder::new(inner.logs()));
         let workers =

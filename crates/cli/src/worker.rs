@@ -10,7 +10,10 @@ use tokio::{signal::unix::SignalKind, sync::watch};
 use tracing::info;
 use updraft_core::{input::Offer, protocol::escape};
 use updraft_server::workers::Workers;
-use updraft_worker::worker::{self, Asked, Endpoint, run};
+use updraft_worker::{
+    process::Spawner,
+    worker::{self, Asked, Endpoint, run},
+};
 
 use crate::{
     config::{Config, Home},
@@ -115,6 +118,7 @@ pub fn main(home: PathBuf, args: Args) -> Result<()> {
         log_limit_bytes: config.worker.log_limit_bytes(),
         alone_for: None,
     };
+    home.check_sockets(&[Spawner::api_socket_in(&config.scratch)])?;
     // One is enough for few tasks, and wakes no other.
     let threads = if config.offer.slots <= 16 { 1 } else { 2 };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;

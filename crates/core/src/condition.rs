@@ -1,21 +1,23 @@
 //! Conditions on edges: a Jinja expression over the result of the task before.
 
-use minijinja::{Environment, context};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::TiStateName;
+use crate::{TiStateName, jinja};
 
 /// A condition on an edge, as written: `result | int > 5`, `state == 'failed'`, `exit_code == 3`.
 ///
-/// It is a Jinja expression. It sees `result` (the upstream task's result, JSON), `text` (the same as text),
+/// It is an expression in the Jinja of templates, with Python's values and their methods. It sees `result` (the upstream task's result, JSON), `text` (the same as text),
 /// `state` and `exit_code` (null where there was none). What a script prints is text; where that reads as JSON
 /// (`5`, `true`, `{"rows": 0}`), `result` is what it says, so that `result > 3` compares numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition(String);
 
-/// What a condition sees, and the functions that it may call.
-const NAMES: [&str; 5] = ["exit_code", "range", "result", "state", "text"];
+/// What a condition sees, beside Jinja's functions.
+const NAMES: [&str; 4] = ["exit_code", "result", "state", "text"];
+
+/// How much a condition may do beside going through what it sees: one that does not end would stop every DAG of everybody.
+const FUEL: u64 = 100_000;
 
 /// A condition that can't be read, or that could not be told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,12 +33,9 @@ impl Condition {
     /// Reads a condition; what is no expression is refused here and not when it is needed.
     pub fn parse(text: impl Into<String>) -> Result<Self, BadCondition> {
         let text = text.into();
-        let unknown = match Environment::new().compile_expression(&text) {
-            Ok(expression) => {
-                let names = expression.undeclared_variables(false);
-                names.into_iter().filter(|name| !NAMES.contains(&&**name)).min()
-            }
-            Err(error) => return Err(BadCondition { reason: error.to_string(), text }),
+        let unknown = match jinja::read_expression(&text, &NAMES) {
+            Ok(unknown) => unknown,
+            Err(reason) => return Err(BadCondition { reason, text }),
         };
         match unknown {
             None => Ok(Self(text)),
@@ -59,28 +58,25 @@ impl Condition {
             Some(value) => value.clone(),
             None => Value::Null,
         };
-        let bad = |error: minijinja::Error| {
-            let of = match &read {
-                Value::Null => "; there is no result",
-                Value::String(_) => "; the result is text that is no JSON",
-                _ => "",
-            };
-            BadCondition { text: self.0.clone(), reason: format!("{error}{of}") }
+        let of = match &read {
+            Value::Null => "; there is no result",
+            Value::String(_) => "; the result is text that is no JSON",
+            _ => "",
         };
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
-        // A condition that does not end would stop every DAG of everybody.
-        environment.set_fuel(Some(100_000));
-        let expression = environment.compile_expression(&self.0).map_err(bad)?;
         let text = match result {
             Some(Value::String(text)) => text.clone(),
             Some(value) => value.to_string(),
             None => String::new(),
         };
-        let result = minijinja::value::Serde(&read);
-        let names =
-            context! { result => result, text => text, state => state.as_str(), exit_code => exit_code };
-        Ok(expression.eval(names).map_err(bad)?.is_true())
+        let names = [
+            ("result", read),
+            ("text", text.into()),
+            ("state", state.as_str().into()),
+            ("exit_code", exit_code.into()),
+        ];
+        let names = Map::from_iter(names.map(|(name, value)| (name.to_owned(), value)));
+        let holds = jinja::holds(&self.0, &names, FUEL);
+        holds.map_err(|reason| BadCondition { text: self.0.clone(), reason: format!("{reason}{of}") })
     }
 
     /// As it was written.
@@ -153,9 +149,39 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_on_what_is_not_there_is_an_error_and_not_false() {
-        let condition = Condition::parse("result.rows > 0").unwrap();
-        assert!(condition.holds(None, TiStateName::Success, None).is_err());
+    fn a_condition_on_what_is_not_there_is_an_error_that_says_what_to_write() {
+        let result = json!({"rows": 3});
+        for condition in
+            ["result.row > 0", "result['row'] == 3", "result.row", "not result.row", "result.row.n == 1"]
+        {
+            let condition = Condition::parse(condition).unwrap();
+            let error = condition.holds(Some(&result), TiStateName::Success, None).unwrap_err();
+            assert!(
+                error.reason.contains("has no attribute 'row'") && error.reason.contains("| default("),
+                "{error}"
+            );
+        }
+        let none = Condition::parse("result.rows > 0").unwrap().holds(None, TiStateName::Success, None);
+        assert!(none.unwrap_err().reason.contains("there is no result"));
+        let with_default =
+            Condition::parse("result.row | default(7) == 7 and result.row is undefined").unwrap();
+        assert!(with_default.holds(Some(&result), TiStateName::Success, None).unwrap());
+    }
+
+    #[test]
+    fn a_condition_has_the_methods_of_pythons_values_as_a_template_does() {
+        let holds = |condition: &str, result: Value| {
+            let condition = Condition::parse(condition).unwrap();
+            condition.holds(Some(&result), TiStateName::Success, Some(0)).unwrap()
+        };
+        assert!(holds("result.items() | length == 2", json!({"a": 1, "b": 2})));
+        // As in Jinja2, an attribute comes before an item of its name.
+        assert!(holds("result.items is callable and result['items'] == 3", json!({"items": 3})));
+        assert!(holds("result.get('n', 4) == 4 and text.startswith('{')", json!({})));
+        assert!(holds("'%05.1f' % result == '002.5'", json!(2.5)));
+        assert!(holds("result / 2 == 2.5 and result // 2 == 2 and -result // 2 == -3", json!(5)));
+        assert!(!holds("result == '5'", json!(5)));
+        assert!(holds("result is mapping and dict(a=1) == result", json!({"a": 1})));
     }
 
     #[test]

@@ -4,16 +4,18 @@ pub(crate) mod argument;
 mod files;
 
 use serde_json::{Map, Value};
-use updraft_core::{MapSource, Mapping, TaskKind, WaitRule};
+use updraft_core::{
+    MapSource, Mapping, TaskKind, WaitRule,
+    nearest::{did_you_mean, nearest},
+};
 
-use self::argument::BadArgument;
+use self::argument::{BadArgument, FromArgument, Interval};
 pub use self::{
     argument::Argument,
     files::{NamedFile, files},
 };
 use crate::{
-    Refused, Work, nearest::did_you_mean, nearest::nearest, operators, operators::python::class,
-    prepare::Job, template, template::BadTemplate,
+    Refused, Work, operators, operators::python::class, prepare::Job, template, template::BadTemplate,
 };
 
 /// An operator as a DAG file names it, checked.
@@ -311,6 +313,16 @@ pub fn unknown_names<'a>(
         unknown.into_iter().map(move |bad| (&**name, bad))
     });
     unknown.collect()
+}
+
+/// What is likely not meant of how often it looks (`poke_interval`), which is as it says all the same.
+#[must_use]
+pub fn too_often(args: &Map<String, Value>) -> Option<String> {
+    let Interval(interval) = Interval::from_argument(args.get("poke_interval")?).ok()?;
+    (interval < jiff::SignedDuration::from_secs(1)).then(|| {
+        "looks more than once a second, which is much for whoever is asked: write `1 second` or more"
+            .to_owned()
+    })
 }
 
 /// The argument that a name is of: that of `op_kwargs.number` is `op_kwargs`.

@@ -11,7 +11,6 @@ mod files;
 mod host;
 #[cfg(feature = "email")]
 pub mod mail;
-mod nearest;
 mod operators;
 pub mod outcome;
 mod prepare;

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Map, Value};
 use updraft_core::{
-    MapIndex, ResultArg, TaskId,
+    MapIndex, Mapping, ResultArg, TaskId,
     input::{AttemptEnd, Outcome},
     protocol::{Connection, Order, XcomFound, XcomQuery},
     put_arguments,
@@ -380,7 +380,38 @@ fn mapped_arguments(order: &Order, host: &dyn Host) -> Result<(Arguments, Argume
         }),
     };
     let chosen = mapping.arguments(at, &mut length, &mut item);
-    refused.map_or_else(|| chosen.map(split).ok_or_else(no_copy), Err)
+    let no_set = match (&chosen, mapping) {
+        (None, Mapping::Kwargs(source)) => source.item(at, &mut length, &mut item),
+        _ => None,
+    };
+    match (refused, no_set) {
+        (Some(why), _) => Err(why),
+        (None, Some(found)) => Err(Refused::Missing(no_arguments(&found))),
+        (None, None) => chosen.map(split).ok_or_else(no_copy),
+    }
+}
+
+/// Why a copy that `expand_kwargs` makes has no arguments.
+fn no_arguments(found: &Value) -> String {
+    let mut piece = found.to_string();
+    if let Some((end, _)) = piece.char_indices().nth(60) {
+        piece.truncate(end);
+        piece.push('…');
+    }
+    let (what, mend) = match found {
+        Value::Array(_) => (
+            "the list",
+            ". Of a mapping, which is no list, copies get its pairs of key and value: leave a list of mappings",
+        ),
+        Value::String(_) => ("the text", ""),
+        Value::Number(_) => ("the number", ""),
+        _ => ("", ""),
+    };
+    let space = if what.is_empty() { "" } else { " " };
+    format!(
+        "`expand_kwargs` is mapped over a list of mappings from arguments to values; what this copy gets is no mapping: \
+         found {what}{space}{piece}{mend}"
+    )
 }
 
 /// What is at a place of a result that is mapped over.

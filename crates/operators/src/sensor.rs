@@ -18,7 +18,7 @@ use updraft_core::{
 };
 
 use crate::{
-    catalog::argument::{Duration, arguments},
+    catalog::argument::{Duration, Interval, arguments},
     prepare::Job,
     work::{NativeTask, TaskContext, TaskFuture},
 };
@@ -27,7 +27,7 @@ arguments! {
     /// What all sensors take, as Airflow's `BaseSensorOperator` documents it.
     pub(crate) struct SensorArgs {
         /// How long between two looks.
-        plain poke_interval: Duration = Duration(SignedDuration::from_secs(60)),
+        plain poke_interval: Interval = Interval(SignedDuration::from_secs(60)),
         /// It fails, and is not tried again, when it has waited for so long; amid a look, too, where that is no
         /// process. 7 days, where nothing is said. A wait whose end is known when it begins has no use for it.
         plain timeout: Duration = Duration(SignedDuration::from_hours(7 * 24)),

@@ -1,37 +1,34 @@
 //! Airflow's Jinja: the variables, macros and filters of Airflow 3, and nothing that reads like Jinja2 and
 //! means something else.
 //!
-//! minijinja reads templates; they are carried out here, with Python's values and operators, since what a
-//! template makes of `+`, of a date or of a list that it prints is Python's in Airflow. What is not supplied
-//! is refused with an error that names it. `tests/it/oracle` compares both.
+//! They are read and carried out by `updraft_core::jinja`; what they see is here. What is not supplied is refused with
+//! an error that names it. `tests/it/oracle` compares both.
 
 mod airflow;
-mod call;
-mod eval;
-mod fault;
-mod filters;
-mod format;
-mod json;
-mod macros;
-mod native;
 mod object;
-mod ops;
 mod own;
-mod show;
-mod syntax;
-mod text;
-mod time;
-mod value;
+mod world;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
-use updraft_core::protocol::Order;
+pub(crate) use updraft_core::jinja::is_template;
+use updraft_core::{
+    jinja::{
+        Fault, Machine, Named, Result as Rendered, Value, certain, concat, fault, names_of_expression,
+        time::DateTime, without_last_line_end,
+    },
+    nearest::did_you_mean,
+    protocol::Order,
+};
 
 /// The names of Airflow's context whose attributes are known whatever the run, and these.
 pub use self::airflow::ATTRIBUTES;
+use self::airflow::World;
 pub(crate) use self::airflow::log_url;
-use self::{airflow::World, eval::Machine, fault::Fault, syntax::Named, time::DateTime, value::Value};
-use crate::{Host, HostError, nearest::did_you_mean};
+use crate::{Host, HostError};
+
+/// How much one argument's templates may do: each expression counts one, and so does each byte or item made.
+const FUEL: u64 = 5_000_000;
 
 /// A template that can't be rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +46,14 @@ pub struct BadTemplate {
 
 impl BadTemplate {
     fn at(field: &str, fault: Fault) -> Self {
-        Self { field: field.into(), line: fault.line, reason: fault.reason, host: fault.host }
+        let host = fault.cause.and_then(|cause| cause.downcast().ok()).map(|host| *host);
+        Self { field: field.into(), line: fault.line, reason: fault.reason, host }
+    }
+}
+
+impl From<HostError> for Box<Fault> {
+    fn from(error: HostError) -> Self {
+        Self::new(Fault { line: None, reason: error.to_string(), cause: Some(Box::new(error)) })
     }
 }
 
@@ -123,12 +127,12 @@ impl<'a> Renderer<'a> {
         })
     }
 
-    fn render_text(&self, text: &str, files: &[&str]) -> fault::Result<Json> {
+    fn render_text(&self, text: &str, files: &[&str]) -> Rendered<Json> {
         let file;
         let source = if files.iter().any(|end| text.ends_with(end)) {
-            file = self.world.read_file(text)?.map_or_else(
+            file = self.world.file(text)?.map_or_else(
                 || {
-                    fault::fault(format!(
+                    fault(format!(
                         "there is no file {text} in the DAG's folder; to run it as it is, put a space behind it"
                     ))
                 },
@@ -140,14 +144,13 @@ impl<'a> Renderer<'a> {
         };
         if !is_template(source) {
             let plain = without_last_line_end(source);
-            return if self.world.native() {
-                native::concat(nonempty(plain))?.to_json()
+            return if self.world.is_native() {
+                concat(nonempty(plain))?.to_json()
             } else {
                 Ok(plain.into())
             };
         }
-        let body = syntax::read(source)?;
-        Machine::new(&self.world).render(&body, &self.names)?.to_json()
+        Machine::new(&self.world, FUEL).render(source, &self.names)?.to_json()
     }
 
     /// The value of an expression, as it stands within `{{ }}`.
@@ -156,10 +159,7 @@ impl<'a> Renderer<'a> {
     ///
     /// Where it can't be read or told, takes too long, or is nothing that JSON knows.
     pub(crate) fn evaluate(&self, field: &str, expression: &str) -> Result<Json, BadTemplate> {
-        let value = || {
-            let expression = syntax::read_expression(expression)?;
-            Machine::new(&self.world).value(&expression, &self.names)?.to_json()
-        };
+        let value = || Machine::new(&self.world, FUEL).value(expression, &self.names)?.to_json();
         value().map_err(|fault| BadTemplate::at(field, *fault))
     }
 
@@ -169,19 +169,8 @@ impl<'a> Renderer<'a> {
     }
 }
 
-/// What Jinja2 makes of a text in which it has nothing to do: one kind of line end, and none at the end.
-fn without_last_line_end(text: &str) -> String {
-    let text = if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text.into() };
-    text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)
-}
-
 fn nonempty(text: String) -> Vec<Value> {
     if text.is_empty() { Vec::new() } else { vec![Value::str(text)] }
-}
-
-/// Whether a text has anything in it for Jinja.
-pub(crate) fn is_template(text: &str) -> bool {
-    text.contains("{{") || text.contains("{%") || text.contains("{#")
 }
 
 /// Checks that the templates in a value can be read: their syntax, their filters and tests, and attributes of Airflow's
@@ -193,9 +182,9 @@ pub(crate) fn is_template(text: &str) -> bool {
 /// The first that can't, with the way to it.
 pub fn check(field: &str, value: &Json) -> Result<(), BadTemplate> {
     match value {
-        Json::String(text) if is_template(text) => {
-            syntax::check(text).map_err(|fault| BadTemplate::at(field, *fault))
-        }
+        Json::String(text) if is_template(text) => certain(text)
+            .and_then(|certain| airflow::check(&certain))
+            .map_err(|fault| BadTemplate::at(field, *fault)),
         Json::Array(items) => {
             items.iter().enumerate().try_for_each(|(place, item)| check(&format!("{field}[{place}]"), item))
         }
@@ -222,7 +211,7 @@ pub(crate) fn unknown_names(field: &str, value: &Json, names: &Names<'_>) -> Vec
     let mut all = Vec::new();
     each(field, value, &mut |field, text| {
         let mut told = Vec::new();
-        for Named { line, name, called } in syntax::names(text).unwrap_or_default() {
+        for Named { line, name, called } in certain(text).map(|certain| certain.named).unwrap_or_default() {
             let known = || airflow::names().chain(own.iter().copied());
             let refused = airflow::refused(&name).or_else(|| closed(&name));
             let is_there = refused.is_none() && known().any(|known| known == &*name);
@@ -258,16 +247,10 @@ fn each(field: &str, value: &Json, does: &mut impl FnMut(&str, &str)) {
 
 /// Checks that an expression can be read: its syntax, not its names. The error goes on after the argument's name.
 pub(crate) fn read_expression(text: &str) -> Result<(), String> {
-    match syntax::read_expression(text) {
+    match names_of_expression(text) {
         Ok(_) => Ok(()),
         Err(fault) => Err(format!("is no expression: {}", fault.reason)),
     }
-}
-
-/// Refuses an expression that would fill the stack of whoever reads it.
-#[cfg(any(feature = "http", feature = "sql"))]
-pub(crate) fn check_expression(text: &str) -> Result<(), String> {
-    syntax::check_depth(&format!("{{{{{text}}}}}")).map_err(|fault| fault.reason)
 }
 
 /// A time as Python's `isoformat` writes it in UTC: `2026-01-01T00:00:00+00:00`.

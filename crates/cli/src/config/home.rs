@@ -5,12 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// `~/.updraft`.
 pub fn default_home() -> PathBuf {
     std::env::home_dir().unwrap_or_else(|| PathBuf::from(".")).join(".updraft")
 }
+
+/// How many bytes the path of a Unix socket may have: Linux keeps 108, one of which ends it.
+const LONGEST_SOCKET: usize = 107;
 
 /// What is where in the home folder.
 #[derive(Clone)]
@@ -116,6 +119,33 @@ impl Home {
         self.run().join("server.lock")
     }
 
+    /// Refuses a home folder in which the paths of these sockets are too long for the system.
+    pub fn check_sockets(&self, sockets: &[PathBuf]) -> Result<()> {
+        for socket in sockets {
+            let bytes = socket.as_os_str().len();
+            if bytes <= LONGEST_SOCKET {
+                continue;
+            }
+            let Ok(within) = socket.strip_prefix(&self.0) else {
+                let folder = socket.parent().unwrap_or(socket);
+                bail!(
+                    "the path of the scratch folder {} is too long: that of a socket in it has {bytes} bytes, and the \
+                     system allows {LONGEST_SOCKET}. Name a folder with a shorter one (`worker.scratch`)",
+                    folder.display()
+                );
+            };
+            let most = LONGEST_SOCKET.saturating_sub(within.as_os_str().len() + 1);
+            bail!(
+                "the path of the home folder {} is too long: that of a socket in it ({}) has {bytes} bytes, and the \
+                 system allows {LONGEST_SOCKET}. Name a folder whose path has at most {most} bytes, by --home or \
+                 UPDRAFT_HOME",
+                self.0.display(),
+                within.display()
+            );
+        }
+        Ok(())
+    }
+
     /// The logs of attempts.
     pub fn logs(&self) -> PathBuf {
         logs_in(&self.0)
@@ -202,5 +232,24 @@ mod tests {
         // As on another machine.
         std::fs::rename(folder.path().join("home"), folder.path().join("elsewhere")).unwrap();
         assert_ne!(name(), first);
+    }
+
+    #[test]
+    fn the_longest_home_that_is_allowed_has_room_for_its_sockets() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = folder.path().canonicalize().unwrap().join("x".repeat(200));
+        let checked = |bytes: usize| {
+            let home = Home(long.to_str().unwrap()[..bytes].into());
+            home.check_sockets(&[home.socket()])
+        };
+        let said = checked(150).unwrap_err().to_string();
+        assert!(said.contains("has 166 bytes") && said.contains("at most 91 bytes, by --home"), "{said}");
+        checked(91).unwrap();
+        checked(92).unwrap_err();
+        std::fs::create_dir_all(&long.to_str().unwrap()[..91]).unwrap();
+        let home = Home::open(long.to_str().unwrap()[..91].into()).unwrap();
+        std::os::unix::net::UnixListener::bind(home.socket()).unwrap();
+        let elsewhere = home.check_sockets(&[PathBuf::from("/y").join("y".repeat(120))]).unwrap_err();
+        assert!(elsewhere.to_string().contains("`worker.scratch`"), "{elsewhere}");
     }
 }

@@ -1,6 +1,10 @@
 //! Bad input, at work beside good: it fails by itself, says what to mend, and takes nothing else down.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{
+    fmt::Write as _,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use updraft_core::{RunState, TiStateName};
 
@@ -125,4 +129,24 @@ async fn a_dag_of_a_hundred_thousand_tasks_is_read_and_run_beside_another() {
     system.start(4);
     let runs = system.runs_over(2, Duration::from_secs(300)).await;
     assert!(runs.iter().all(|run| run.state == RunState::Success), "{runs:?}");
+}
+
+#[test]
+fn a_home_whose_path_is_too_long_for_sockets_is_refused_with_the_mend() {
+    let system = System::new(&[("a.yaml", "a: {tasks: {t: {operator: empty}}}\n")]);
+    let file = system.home().join("dags/a.yaml");
+    let long = system.shared().join("x".repeat(100));
+    let long = long.to_str().unwrap();
+    for command in [
+        &["standalone", "--port", "0"][..],
+        &["server", "--port", "0"],
+        &["dags", "test", file.to_str().unwrap()],
+    ] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_updraft"));
+        let done = program.args(["--home", long]).args(command).stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(1), "{command:?}: {said}");
+        assert!(said.contains("the path of the home folder"), "{command:?}: {said}");
+        assert!(said.contains("Name a folder whose path has at most"), "{command:?}: {said}");
+    }
 }

@@ -156,7 +156,8 @@ impl MapSource {
         }
     }
 
-    fn item(
+    /// The value at a place; `None` where the results are not there, or there is no such place.
+    pub fn item(
         &self,
         index: usize,
         length: &mut dyn FnMut(&TaskId) -> Option<usize>,

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use super::{Engine, upstream::left_out_by};
 use crate::{
-    AlertOn, AttemptId, End, MapIndex, TiEvent, TiKey, TiState, TiStateName, Wait, WorkerId, XcomValue,
+    AlertOn, AttemptId, End, MapIndex, Mapping, TiEvent, TiKey, TiState, TiStateName, Wait, WorkerId,
+    XcomValue,
     input::{AttemptEnd, Outcome, Report, ToWorker},
     record::{TaskStatsRow, XcomRow},
     retry::is_tried_again,
@@ -266,13 +268,20 @@ impl Engine {
         if run.dag.mapping(key.task).is_some() {
             return None;
         }
+        let of_kwargs = matches!(run.dag.mapping(*by), Some(Mapping::Kwargs(_)));
         let by = &run.dag.task(*by).task_id;
         match outcome.result_length {
             None => Some(
                 format!(
-                    "task `{by}` is mapped over the result of `{}`, which is neither a list nor an object. What a script \
-                     prints is text: to leave JSON, let it write that to the file $UPDRAFT_RESULT, with `result: file`",
-                    spec.task_id
+                    "task `{by}` is mapped over the result of `{}`, which is {}{}. What a script prints is text: to leave \
+                     JSON, let it write that to the file $UPDRAFT_RESULT, with `result: file`",
+                    spec.task_id,
+                    if of_kwargs {
+                        "no list of mappings, as `expand_kwargs` takes"
+                    } else {
+                        "neither a list nor an object"
+                    },
+                    found(outcome)
                 )
                 .into(),
             ),
@@ -400,4 +409,24 @@ fn xcoms_of<'a>(
 /// Whether an attempt is under way.
 pub(super) fn has_begun(state: &TiState) -> bool {
     matches!(state, TiState::Running(_) | TiState::Paused(_) | TiState::Restarting(_))
+}
+
+/// What a result is that is no list and no object: its type, and how it begins.
+fn found(outcome: &Outcome) -> String {
+    let result = outcome.xcoms.iter().find(|(name, _)| name == "return_value").map(|(_, value)| value);
+    let (kind, value) = match result {
+        None => return ": it left none".into(),
+        Some(XcomValue::Blob { bytes, .. }) => return format!(": it is one of {bytes} bytes"),
+        Some(XcomValue::Inline(value)) => match &**value {
+            Value::String(_) => ("the text ", value),
+            Value::Number(_) => ("the number ", value),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => ("", value),
+        },
+    };
+    let mut piece = value.to_string();
+    if let Some((end, _)) = piece.char_indices().nth(60) {
+        piece.truncate(end);
+        piece.push('…');
+    }
+    format!(": it is {kind}{piece}")
 }

@@ -164,8 +164,27 @@ fn mapped_over_an_empty_list_is_skipped_and_over_no_list_fails() {
             let (_, stored) = world.stored(run);
             let reason = stored.tis.iter().find(|ti| &*ti.task_id == "list").unwrap().reason.clone().unwrap();
             assert!(reason.contains("mapped over the result of `list`") && reason.contains("`result: file`"));
+            assert!(reason.contains("neither a list nor an object: it is the text \"x\""), "{reason}");
         }
     }
+}
+
+#[test]
+fn expand_kwargs_over_no_list_says_what_it_found() {
+    let mut spec = dag("d", &["list", "each"], &[]);
+    spec.tasks[1].map = Some(Mapping::Kwargs(MapSource::Result("list".into())));
+    let mut world = World::new(8);
+    world.put(spec);
+    let run = world.trigger("d");
+    let attempt = world.assigned()[0];
+    world.end_with(attempt, json!("y".repeat(300)));
+    let (_, stored) = world.stored(run);
+    let reason = stored.tis.iter().find(|ti| &*ti.task_id == "list").unwrap().reason.clone().unwrap();
+    assert!(
+        reason.contains("no list of mappings, as `expand_kwargs` takes: it is the text \"yyy"),
+        "{reason}"
+    );
+    assert!(reason.len() < 400, "{reason}");
 }
 
 #[test]

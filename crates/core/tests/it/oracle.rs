@@ -1,5 +1,6 @@
-//! Decisions about runs against those of Airflow.
+//! Decisions about runs, and what conditions come to, against those of Airflow.
 
+mod conditions;
 mod dag;
 mod retries;
 mod runs;

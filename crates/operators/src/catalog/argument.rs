@@ -284,6 +284,10 @@ impl FromArgument for ExitCodes {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Duration(pub(crate) SignedDuration);
 
+/// How long between two looks: some time, since nothing would be no pause at all.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Interval(pub(crate) SignedDuration);
+
 /// A duration; a bare number counts minutes, as Airflow's time sensors have it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Minutes(pub(crate) SignedDuration);
@@ -301,6 +305,20 @@ impl FromArgument for Duration {
     const TYPES: &'static [&'static str] = DURATION;
     fn from_argument(value: &Value) -> Result<Self, String> {
         duration(value, 1.0).map(Self).ok_or_else(|| wrong::<Self>(value))
+    }
+}
+
+impl FromArgument for Interval {
+    const EXPECTS: &'static str = Duration::EXPECTS;
+    const TYPES: &'static [&'static str] = DURATION;
+    fn from_argument(value: &Value) -> Result<Self, String> {
+        match Duration::from_argument(value)? {
+            Duration(SignedDuration::ZERO) => Err(format!(
+                "must be longer than 0: it would look without a pause; write `1 second` or more; {}",
+                found(value)
+            )),
+            Duration(length) => Ok(Self(length)),
+        }
     }
 }
 

@@ -176,3 +176,29 @@ fn what_a_task_is_mapped_over_is_not_missed_and_is_checked_where_it_is_written()
     let seconds = Mapping::Product(vec![("seconds".into(), MapSource::List(vec![json!(1)]))]);
     assert_eq!(check_mapped("wait", &Map::new(), &seconds).unwrap().kind, TaskKind::Watch);
 }
+
+#[test]
+fn a_sensor_that_would_look_without_a_pause_is_refused_with_the_mend() {
+    for none in [json!(0), json!("0 seconds"), json!("00:00:00"), json!({"__type__": "datetime.timedelta"})] {
+        for (name, mut given) in [
+            ("FileSensor", json!({"filepath": "a"})),
+            ("TriggerDagRunOperator", json!({"trigger_dag_id": "d"})),
+        ] {
+            given["poke_interval"] = none.clone();
+            let error = error(name, given);
+            assert!(
+                error.contains("`poke_interval` must be longer than 0") && error.contains("1 second"),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn looking_more_than_once_a_second_is_warned_of() {
+    let warning = |interval: Value| too_often(&args(json!({"poke_interval": interval})));
+    assert!(warning(json!(0.5)).unwrap().contains("write `1 second` or more"));
+    assert!(warning(json!("20 ms")).is_some());
+    assert_eq!(warning(json!(1)), None);
+    assert_eq!(too_often(&Map::new()), None);
+}

@@ -20,7 +20,7 @@ use crate::{
     HostError, Refused, Work,
     catalog::{
         Entry, Written,
-        argument::{BadArgument, Duration, MapOrJson, OneOrMore, Shift, arguments},
+        argument::{BadArgument, Interval, MapOrJson, OneOrMore, Shift, arguments},
     },
     prepare::Job,
     sensor::{Look, Looking, Seen, Sensor, SensorArgs},
@@ -48,7 +48,7 @@ arguments! {
         /// Stays until the run is over. Holds no slot.
         templated wait_for_completion: bool = false,
         /// How long between two looks at the run.
-        plain poke_interval: Duration = Duration(jiff::SignedDuration::from_secs(60)),
+        plain poke_interval: Interval = Interval(jiff::SignedDuration::from_secs(60)),
         /// The run is well in one of these states; `success`, where nothing is said.
         plain allowed_states: OneOrMore = OneOrMore(vec!["success".into()]),
         /// The task fails where the run is in one of these states; `failed`, where nothing is said.

@@ -139,7 +139,9 @@ impl Sending {
 pub(crate) fn is_taken(answer: &Answer, check: Option<&str>) -> Result<bool, String> {
     Ok(answer.status.is_success()
         && match check {
-            Some(check) => expression::holds("response_check", check, expression::seen(answer))?,
+            Some(check) => {
+                expression::holds("response_check", check, &expression::sees(expression::seen(answer)))?
+            }
             None => true,
         })
 }

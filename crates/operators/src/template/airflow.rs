@@ -12,23 +12,24 @@ use std::{
 };
 
 use jiff::tz::TimeZone;
-use updraft_core::{MapIndex, protocol::Order};
+use updraft_core::{
+    MapIndex,
+    jinja::{
+        self, Args, GLOBALS, Machine, Mode, Result, Value, fault, int, json, needed, size, text,
+        time::{At, DateTime, Delta, Relative, parse, strftime, strptime},
+    },
+    protocol::Order,
+};
 
 pub use self::attributes::ATTRIBUTES;
 pub(crate) use self::attributes::log_url;
 pub(super) use self::{
     assets::{AssetEvents, Event, asset_attr, of_found},
-    known::{Chain, Step, check_chain},
+    known::check,
 };
 use super::{
-    eval::Machine,
-    fault::{Result, fault},
-    json,
-    macros::{Args, int, needed, size, text},
     object::{Airflow, Object},
     own,
-    time::{At, DateTime, Delta, Relative, parse, strftime, strptime},
-    value::{Mode, Value},
 };
 use crate::{Host, prepare::folder};
 
@@ -113,8 +114,6 @@ const DATED: &[&str] = &[
     "ts_nodash_with_tz",
 ];
 
-const GLOBALS: &[&str] = &["cycler", "dict", "joiner", "namespace", "range"];
-
 impl<'a> World<'a> {
     /// What this order's templates see. The DAG's options for templates are Airflow's: `template_undefined`,
     /// `render_template_as_native_obj`, `template_searchpath`, `user_defined_macros`.
@@ -166,16 +165,16 @@ impl<'a> World<'a> {
         self.native = false;
     }
 
-    pub(super) fn mode(&self) -> Mode {
+    pub(super) fn undefined(&self) -> Mode {
         self.mode
     }
 
-    pub(super) fn native(&self) -> bool {
+    pub(super) fn is_native(&self) -> bool {
         self.native
     }
 
     /// All names, for an error to say which is near.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn all_names(&self) -> impl Iterator<Item = &str> {
         let dated = if self.order.run.logical_date.is_some() { DATED } else { &[] };
         let own = self.own.into_iter().flatten().map(|(name, _)| &**name);
         ALWAYS.iter().chain(dated).chain(GLOBALS).copied().chain(own)
@@ -187,9 +186,9 @@ impl<'a> World<'a> {
     }
 
     /// A variable of the context, or a function of Jinja's.
-    pub(super) fn variable(&self, name: &str) -> Result<Option<Value>> {
+    pub(super) fn named(&self, name: &str) -> Result<Option<Value>> {
         let run = &self.order.run;
-        let airflow = |of| Value::Object(Object::Airflow(of));
+        let airflow = |of| Value::from(Object::Airflow(of));
         let found = match name {
             "dag" => airflow(Airflow::Dag),
             "dag_run" => airflow(Airflow::DagRun),
@@ -207,7 +206,7 @@ impl<'a> World<'a> {
                 let pairs = || params.into_iter().map(|(key, value)| (Value::str(key), value.into()));
                 self.params.get_or_init(|| Value::dict(pairs().collect())).clone()
             }
-            "inlets" | "outlets" => return self.attr(Airflow::Task, name),
+            "inlets" | "outlets" => return self.attr_of(Airflow::Task, name),
             "map_index_template" | "partition_key" | "partition_date" => Value::None,
             "triggering_asset_events" => self.events.get_or_init(|| self.asset_events()).clone(),
             "task_instance_key_str" => {
@@ -231,8 +230,7 @@ impl<'a> World<'a> {
     /// What is seen where the context has nothing of this name: the DAG's own macros, and Jinja's functions.
     fn global(&self, name: &str) -> Option<Value> {
         let own = self.own.and_then(|own| own.get(name)).map(own::named);
-        let jinja = || GLOBALS.iter().find(|global| **global == name);
-        own.or_else(|| jinja().map(|global| Value::Object(Object::Function(global))))
+        own.or_else(|| jinja::global(name))
     }
 
     /// A variable that is there only where the run has a logical date.
@@ -264,11 +262,12 @@ impl<'a> World<'a> {
         Ok(moment(self.host.previous_success()?.as_ref().and_then(part)))
     }
 
-    pub(super) fn show(&self, of: Airflow) -> Result<String> {
+    /// How some of them are shown.
+    pub(super) fn shown(&self, of: Airflow) -> Option<String> {
         match of {
-            Airflow::Dag => Ok(format!("<DAG: {}>", self.order.run.dag_id)),
-            Airflow::Task => Ok(format!("<Task({}): {}>", self.order.operator, self.order.task.task_id)),
-            other => Object::Airflow(other).show(),
+            Airflow::Dag => Some(format!("<DAG: {}>", self.order.run.dag_id)),
+            Airflow::Task => Some(format!("<Task({}): {}>", self.order.operator, self.order.task.task_id)),
+            _ => None,
         }
     }
 }
@@ -291,10 +290,10 @@ fn macro_named(name: &str) -> Result<Value> {
             known
                 .into_iter()
                 .find(|own| *own == name)
-                .map_or(Value::None, |own| Value::Object(Object::Function(own)))
+                .map_or(Value::None, |own| Value::Object(jinja::Object::Function(own)))
         }
-        "datetime" => Value::Object(Object::Airflow(Airflow::DateTime)),
-        "json" => Value::Object(Object::Airflow(Airflow::Json)),
+        "datetime" => Value::from(Object::Airflow(Airflow::DateTime)),
+        "json" => Value::from(Object::Airflow(Airflow::Json)),
         "dateutil" => dateutil(),
         "random" | "uuid" | "time" => {
             return fault(format!(
@@ -309,7 +308,7 @@ fn macro_named(name: &str) -> Result<Value> {
 /// `macros.dateutil`, as much of it as is supplied.
 fn dateutil() -> Value {
     let module = |names: &[&'static str]| {
-        let named = |name: &&'static str| (Value::str(*name), Value::Object(Object::Function(name)));
+        let named = |name: &&'static str| (Value::str(*name), Value::Object(jinja::Object::Function(name)));
         Value::dict(names.iter().map(named).collect())
     };
     Value::dict(vec![
@@ -329,9 +328,9 @@ pub(super) fn has_method(of: Airflow, name: &str) -> bool {
     }
 }
 
-impl Machine<'_> {
+impl World<'_> {
     /// Calls one of Airflow's macros that are plain functions.
-    pub(super) fn call_macro_of_airflow(&self, name: &str, args: Args) -> Result<Value> {
+    pub(super) fn call_macro(&self, machine: &Machine<'_>, name: &str, args: Args) -> Result<Value> {
         match name {
             "timedelta" => Delta::new(args).map(Value::Delta),
             "datetime_diff_for_humans" => {
@@ -344,7 +343,7 @@ impl Machine<'_> {
                 let time = moment("the time", Some(needed("the time", time)?))?;
                 let since = moment("since", since)?;
                 match time {
-                    Some(time) => time.human(since.as_deref()).map(Value::str),
+                    Some(time) => time.human(since.as_deref(), jiff::Timestamp::now()).map(Value::str),
                     None => fault("the time must be a datetime, not NoneType"),
                 }
             }
@@ -352,10 +351,12 @@ impl Machine<'_> {
                 let [time] = args.take("dateutil.parser.parse", ["timestr"])?;
                 parse(&text("the time", &needed("the time", time)?)?).map(Value::from)
             }
-            "relativedelta" => Relative::new(args).map(|of| Value::Object(Object::Relative(Rc::new(of)))),
+            "relativedelta" => {
+                Relative::new(args).map(|of| Value::Object(jinja::Object::Relative(Rc::new(of))))
+            }
             "ds_add" => {
                 let [ds, days] = args.take(name, ["ds", "days"])?;
-                let ds = self.text(&needed("ds_add()'s date", ds)?)?;
+                let ds = machine.text(&needed("ds_add()'s date", ds)?)?;
                 let days = int("days", &needed("ds_add()'s days", days)?)?;
                 if days == 0 {
                     return Ok(Value::str(ds));
@@ -366,7 +367,7 @@ impl Machine<'_> {
             }
             "ds_format" => {
                 let [ds, from, to] = args.take(name, ["ds", "input_format", "output_format"])?;
-                let ds = self.text(&needed("ds_format()'s date", ds)?)?;
+                let ds = machine.text(&needed("ds_format()'s date", ds)?)?;
                 let from = text("input_format", &needed("input_format", from)?)?;
                 let to = text("output_format", &needed("output_format", to)?)?;
                 strftime(&strptime(&ds, &from)?.into(), &to).map(Value::str)
@@ -376,20 +377,26 @@ impl Machine<'_> {
     }
 
     /// Calls a method of something in Airflow's context.
-    pub(super) fn airflow_method(&self, of: Airflow, name: &str, args: Args) -> Result<Option<Value>> {
+    pub(super) fn airflow_method(
+        &self,
+        machine: &Machine<'_>,
+        of: Airflow,
+        name: &str,
+        args: Args,
+    ) -> Result<Option<Value>> {
         // A look-up goes over the network.
-        self.charge(1000)?;
+        machine.charge(1000)?;
         Ok(Some(match (of, name) {
-            (Airflow::TaskInstance, "xcom_pull") => self.xcom_pull(args)?,
+            (Airflow::TaskInstance, "xcom_pull") => self.xcom_pull(machine, args)?,
             (Airflow::Variables { json }, "get") => {
                 let [key, default] = args.take(name, ["key", "default"])?;
                 let key = text("the variable's name", &needed("the variable's name", key)?)?;
-                self.world.airflow_variable(&key, json, default)?
+                self.airflow_variable(&key, json, default)?
             }
             (Airflow::Connections, "get") => {
                 let [conn_id, default] = args.take(name, ["conn_id", "default_conn"])?;
                 let conn_id = text("the connection's name", &needed("the connection's name", conn_id)?)?;
-                self.world.connection(&conn_id)?.or(default).unwrap_or(Value::None)
+                self.connection(&conn_id)?.or(default).unwrap_or(Value::None)
             }
             (Airflow::DateTime, "strptime") => {
                 let [time, format] = args.take(name, ["date_string", "format"])?;
@@ -429,13 +436,13 @@ impl Machine<'_> {
                     ascii: flag(ascii, true)?,
                 };
                 let json = json::dumps(&needed("dumps()'s argument", value)?, &style)?;
-                self.charge(json.len())?;
+                machine.charge(json.len())?;
                 Value::str(json)
             }
             (Airflow::Json, "loads") => {
                 let [text_] = args.take(name, ["s"])?;
                 let text_ = text("loads()'s argument", &needed("loads()'s argument", text_)?)?;
-                self.charge(text_.len())?;
+                machine.charge(text_.len())?;
                 match serde_json::from_str::<serde_json::Value>(&text_) {
                     Ok(value) => Value::from(&value),
                     Err(error) => return fault(format!("this is no JSON: {error}")),
@@ -447,7 +454,7 @@ impl Machine<'_> {
 
     /// `ti.xcom_pull(…)`, as Airflow 3 has it: all copies of a task, unless `map_indexes` says which; one
     /// value alone where one task was named.
-    fn xcom_pull(&self, args: Args) -> Result<Value> {
+    fn xcom_pull(&self, machine: &Machine<'_>, args: Args) -> Result<Value> {
         let names = ["task_ids", "dag_id", "key", "include_prior_dates", "map_indexes", "default", "run_id"];
         if args.list.len() > 4 {
             return fault("xcom_pull() takes at most 4 positional arguments");
@@ -461,16 +468,16 @@ impl Machine<'_> {
         let (dag, run) = (name("dag_id", dag)?, name("run_id", run)?);
         let key = name("key", key)?.unwrap_or_else(|| "return_value".into());
         let (tasks, one_task) = match given(tasks) {
-            None => (vec![Value::str(&*self.world.order.task.task_id)], true),
+            None => (vec![Value::str(&*self.order.task.task_id)], true),
             Some(task @ Value::Str(_)) => (vec![task], true),
-            Some(tasks) => (self.iterate(&tasks)?, false),
+            Some(tasks) => (machine.iterate(&tasks)?, false),
         };
         let (indexes, one_index) = match indexes {
             None => (None, true),
             Some(Value::None) => (Some(vec![MapIndex::NONE]), true),
             Some(Value::Int(index)) => (Some(vec![map_index(index)?]), true),
             Some(indexes) => {
-                let all = self.iterate(&indexes)?;
+                let all = machine.iterate(&indexes)?;
                 let all = all.iter().map(|index| map_index(int("a map index", index)?));
                 (Some(all.collect::<Result<_>>()?), false)
             }
@@ -478,9 +485,9 @@ impl Machine<'_> {
         let mut values = Vec::new();
         for task in tasks {
             let task = text("a task's id", &task)?;
-            let (found, bytes) = self.world.xcoms(&task, &key, dag.as_deref(), run.as_deref())?;
-            self.refuel(format!("{dag:?} {run:?} {task} {key}"), bytes);
-            self.charge(found.len())?;
+            let (found, bytes) = self.xcoms(&task, &key, dag.as_deref(), run.as_deref())?;
+            machine.refuel(format!("{dag:?} {run:?} {task} {key}"), bytes);
+            machine.charge(found.len())?;
             match &indexes {
                 None if found.is_empty() => values.push(Value::None),
                 None => values.extend(found.into_iter().map(|(_, value)| value)),

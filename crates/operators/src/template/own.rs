@@ -7,14 +7,14 @@ use std::rc::Rc;
 
 use jiff::{Zoned, civil, fmt::temporal::Pieces, tz::TimeZone};
 use serde_json::{Value as Json, json};
+use updraft_core::jinja::{
+    Args, Machine, Result, Value, Within, fault,
+    time::{At, DateTime, Delta},
+};
 
 use super::{
-    eval::Machine,
-    fault::{Result, fault},
-    macros::Args,
+    airflow::World,
     object::{Airflow, Object},
-    time::{At, DateTime, Delta},
-    value::{Value, Within},
 };
 use crate::operators::python::macro_call;
 
@@ -22,7 +22,7 @@ use crate::operators::python::macro_call;
 /// function, a mapping has names within it, and anything else is a value.
 pub(super) fn named(of: &Json) -> Value {
     match of {
-        Json::String(path) => Value::Object(Object::Own(Rc::from(&**path))),
+        Json::String(path) => Value::from(Object::Own(Rc::from(&**path))),
         Json::Object(map) => {
             Value::dict(map.iter().map(|(name, of)| (Value::str(&**name), named(of))).collect())
         }
@@ -30,19 +30,18 @@ pub(super) fn named(of: &Json) -> Value {
     }
 }
 
-impl Machine<'_> {
+impl World<'_> {
     /// Calls the function at this dotted path.
-    pub(super) fn call_own(&self, path: &str, args: Args) -> Result<Value> {
+    pub(super) fn call_own(&self, machine: &Machine<'_>, path: &str, args: Args) -> Result<Value> {
         // A process takes tens of milliseconds.
-        self.charge(10_000)?;
+        machine.charge(10_000)?;
         let within = &mut Within::default();
         let list = args.list.iter().map(|value| sent(value, within)).collect::<Result<Vec<_>>>()?;
         let named = args.named.iter().map(|(name, value)| Ok((name.to_string(), sent(value, within)?)));
         let named = named.collect::<Result<serde_json::Map<_, _>>>()?;
-        let world = self.world;
-        let plan = macro_call(world.order, world.host.files()?, path, list, named);
-        let answer = world.host.call(&plan)?;
-        self.charge(answer.to_string().len())?;
+        let plan = macro_call(self.order, self.host.files()?, path, list, named);
+        let answer = self.host.call(&plan)?;
+        machine.charge(answer.to_string().len())?;
         match got(&answer) {
             Some(value) => Ok(value),
             None => fault(format!("what {path}() returned is not understood: {answer}")),
@@ -73,11 +72,13 @@ fn sent(value: &Value, within: &mut Within) -> Result<Json> {
                 Ok(micros) => json!({"microseconds": micros}),
                 Err(_) => return fault("a duration of so many years can't be passed"),
             },
-            Value::Object(Object::Airflow(of)) => match in_context(*of) {
-                Some(way) => json!({"context": way}),
-                None => return fault(format!("a {} can't be passed", value.type_name())),
+            other => match Object::of(other) {
+                Some(Object::Airflow(of)) => match in_context(*of) {
+                    Some(way) => json!({"context": way}),
+                    None => return fault(format!("a {} can't be passed", value.type_name())),
+                },
+                _ => other.to_json_within(within)?,
             },
-            other => other.to_json_within(within)?,
         })
     })
 }

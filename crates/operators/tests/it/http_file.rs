@@ -76,7 +76,7 @@ fn an_answer_of_any_size_is_kept_in_a_file_as_it_is() {
     // Of what is in the file an expression sees nothing.
     let (world, _) = answers(whole("200 OK", b"new"), false);
     let ended = ask(&world, json!({"response_file": path, "response_filter": "response.text"}));
-    assert!(ended.failure().contains("is not there"), "{:?}", ended.outcome.message);
+    assert!(ended.failure().contains("has no attribute 'text'"), "{:?}", ended.outcome.message);
 }
 
 #[test]

@@ -32,6 +32,37 @@ fn a_copy_of_a_mapped_task_gets_its_own_arguments() {
 }
 
 #[test]
+fn a_copy_without_a_mapping_of_arguments_says_what_it_found() {
+    let long = "x".repeat(500);
+    let world = World {
+        xcoms: [
+            ("words.return_value".to_owned(), vec![(-1, json!(["a", 5, [1], null, long]))]),
+            ("pairs.return_value".to_owned(), vec![(-1, json!({"bash_command": "true"}))]),
+        ]
+        .into(),
+        ..World::default()
+    };
+    let refused = |over: &str, index| {
+        let mut order = order("BashOperator", json!({}));
+        order.task.mapping = Some(Mapping::Kwargs(MapSource::Result(over.into())));
+        order.attempt.ti.map_index = MapIndex(index);
+        prepare(&order, &world).unwrap_err().to_string()
+    };
+    for (index, found) in
+        [(0, "found the text \"a\""), (1, "found the number 5"), (2, "found the list [1]"), (3, "found null")]
+    {
+        let error = refused("words", index);
+        assert!(error.contains("`expand_kwargs`") && error.contains(found), "{error}");
+    }
+    assert!(refused("words", 4).len() < 300);
+    let pairs = refused("pairs", 0);
+    assert!(
+        pairs.contains(r#"["bash_command","true"]"#) && pairs.contains("leave a list of mappings"),
+        "{pairs}"
+    );
+}
+
+#[test]
 fn a_copy_asks_for_no_more_of_long_results_than_it_takes() {
     let mut world = World {
         xcoms: [

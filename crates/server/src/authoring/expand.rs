@@ -6,7 +6,7 @@ use updraft_core::{MapSource, Mapping as TaskMapping, TaskId};
 use super::{
     field::{self, Noted},
     names::{Names, Target},
-    node::{Entry, Mapping, Node, Value},
+    node::{Entry, Mapping, Node, Place, Value},
     problem::Problems,
 };
 
@@ -39,13 +39,28 @@ pub(super) fn read(
         );
         return Err(Noted);
     }
-    let objects = |list: &[Node]| list.iter().all(|item| item.map().is_some());
-    let is_set = kwargs.map().is_some_and(|map| several(map).is_none());
-    if is_set || kwargs.list().is_some_and(|list| !objects(list)) {
-        problems.error(kwargs.place, "expand_kwargs is a list of mappings, or `task.output`");
+    if let Some((place, found)) = no_sets(kwargs) {
+        let message = format!(
+            "expected `expand_kwargs` as a list of mappings, one for each copy, or as `task.output`, found {found}"
+        );
+        problems.error(place, message);
         return Err(Noted);
     }
     reader.source(None, kwargs, problems).map(|source| Some(TaskMapping::Kwargs(source)))
+}
+
+/// What stands where sets of arguments should, and where that is.
+fn no_sets(kwargs: &Node) -> Option<(Place, String)> {
+    let wrong = match &kwargs.value {
+        Value::List(list) => {
+            let (at, item) = list.items.iter().enumerate().find(|(_, item)| item.map().is_none())?;
+            return Some((item.place, format!("a list with {} at place {}", item.kind(), at + 1)));
+        }
+        Value::Map(map) => several(map).is_none(),
+        Value::Text(text) => upstream(text).is_none(),
+        _ => true,
+    };
+    wrong.then(|| (kwargs.place, kwargs.kind()))
 }
 
 struct Reader<'a> {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value as Json};
 use updraft_core::{Callback, EdgeSpec, GroupSpec, Mapping as TaskMapping, TaskId, TaskKind, TaskSpec};
 use updraft_operators::catalog::{
-    BadOperator, CLASS_DEFAULTS, Checked, is_class, needs_airflow, unknown_names,
+    BadOperator, CLASS_DEFAULTS, Checked, is_class, needs_airflow, too_often, unknown_names,
 };
 
 use super::{
@@ -229,6 +229,10 @@ impl Reader<'_> {
             Ok(checked) => {
                 let checked = checked.in_zone(self.zone);
                 self.warn_of_names(&checked, entry, &own, problems);
+                if let Some(warning) = too_often(&checked.args) {
+                    let given = own.iter().find(|entry| &*entry.key == "poke_interval");
+                    problems.warn(given.map_or(place, |given| given.node.place), warning);
+                }
                 spec.operator = checked.operator;
                 spec.args = checked.args;
                 spec.kind = with_callbacks(checked.kind, &spec.callbacks);

@@ -1,8 +1,9 @@
 //! `updraft dags test`: one run of a DAG in this terminal, with no server.
 
 mod follow;
+mod signals;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{io::Write as _, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use glob::Pattern;
@@ -14,7 +15,7 @@ use updraft_server::{
     params,
 };
 
-use self::follow::Following;
+use self::{follow::Following, signals::Signals};
 use super::{super::Session, find, time, trigger::object};
 use crate::{
     config::{Config, Home},
@@ -135,8 +136,9 @@ async fn once(
     let mut queues: Vec<_> = spec.tasks.iter().map(|task| task.queue.clone()).collect();
     queues.sort();
     queues.dedup();
+    let mut signals = Signals::listen()?;
     let trial = Trial::begin(home, config, readable, queues).await?;
-    let done = run(session, &trial, spec, source, trigger, timeout).await;
+    let done = run(session, &trial, (spec, source), trigger, timeout, &mut signals).await;
     let ended = trial.end().await;
     done.and(ended)
 }
@@ -144,10 +146,10 @@ async fn once(
 async fn run(
     session: &Session,
     trial: &Trial,
-    spec: DagSpec,
-    source: &str,
+    (spec, source): (DagSpec, &str),
     trigger: Trigger,
     timeout: Option<u64>,
+    signals: &mut Signals,
 ) -> Result<()> {
     let dag_id = spec.dag_id.clone();
     trial.put(spec, source).await?;
@@ -161,9 +163,9 @@ async fn run(
             let message = format!("the run of {dag_id} is not over after {longest:?}; what runs is ended");
             Err(failed(Exit::TimedOut, message))
         }
-        pressed = tokio::signal::ctrl_c() => {
-            pressed.context("can't listen for Ctrl-C")?;
-            eprintln!("ending what runs: a task has a minute to end by itself");
+        () = signals.come() => {
+            // The terminal may be gone.
+            let _ = writeln!(std::io::stderr(), "ending what runs: a task has a minute to end by itself");
             Err(failed(Exit::Failed, format!("the run of {dag_id} was interrupted")))
         }
     };

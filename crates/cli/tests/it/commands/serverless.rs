@@ -281,12 +281,14 @@ fn who_is_interrupted_ends_its_tasks_and_who_is_killed_is_cleaned_up_after() {
         assert_eq!(line, "sleeps | asleep\n");
         (child, out)
     };
-    let (mut child, _out) = asleep();
-    assert!(!tasks_of(&system.home()).is_empty());
-    signal(child.id(), "-INT");
-    assert_eq!(child.wait().unwrap().code(), Some(1));
-    assert!(tasks_of(&system.home()).is_empty());
-    assert!(left(&system).is_empty());
+    for which in ["-INT", "-TERM", "-HUP"] {
+        let (mut child, _out) = asleep();
+        assert!(!tasks_of(&system.home()).is_empty());
+        signal(child.id(), which);
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{which}");
+        assert!(tasks_of(&system.home()).is_empty(), "{which}");
+        assert!(left(&system).is_empty(), "{which}");
+    }
 
     let (mut child, _out) = asleep();
     child.kill().unwrap();
@@ -295,6 +297,45 @@ fn who_is_interrupted_ends_its_tasks_and_who_is_killed_is_cleaned_up_after() {
     tasks_of(&system.home()).into_iter().for_each(|pid| signal(pid, "-KILL"));
     let done = system.run(&["dags", "test", "slow", "--mark-success", "*"]);
     assert!(done.code == 0 && left(&system).is_empty(), "{done:?}");
+}
+
+#[test]
+fn a_run_whose_terminal_is_gone_ends_its_tasks_and_one_with_nohup_goes_on() {
+    let dag = "slow: {tasks: {sleeps: {operator: bash, bash_command: \"echo asleep; read line < FIFO; echo $line\"}}}\n";
+    let system = System::new(&[]);
+    let fifo = system.shared().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let dag = dag.replace("FIFO", fifo.to_str().unwrap());
+    std::fs::write(system.home().join("dags/slow.yaml"), dag).unwrap();
+    let asleep = |program: &str| -> (Child, BufReader<ChildStdout>) {
+        let updraft = system.command(&["dags", "test", "slow"]);
+        let mut command = Command::new(program);
+        command.arg(updraft.get_program()).args(updraft.get_args()).stdin(Stdio::null());
+        for (name, _) in updraft.get_envs() {
+            command.env_remove(name);
+        }
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (mut line, mut out) = (String::new(), BufReader::new(child.stdout.take().unwrap()));
+        out.read_line(&mut line).unwrap();
+        assert_eq!(line, "sleeps | asleep\n");
+        (child, out)
+    };
+    let (mut child, out) = asleep("env");
+    // Nobody reads what it says any more.
+    drop((out, child.stderr.take()));
+    signal(child.id(), "-HUP");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(tasks_of(&system.home()).is_empty() && left(&system).is_empty());
+
+    let (mut child, mut out) = asleep("nohup");
+    let _said = child.stderr.take();
+    signal(child.id(), "-HUP");
+    std::fs::write(&fifo, "awake\n").unwrap();
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "sleeps | awake\n");
+    std::io::copy(&mut out, &mut std::io::sink()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -65,12 +65,12 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     let inherit_env = args.env.is_none() || args.append_env;
     let mut env = args.env.unwrap_or_default();
     env.extend(job.airflow_variables());
-    let milliseconds = |Duration(length): Duration| length.as_millis().to_string();
+    let milliseconds = |length: SignedDuration| length.as_millis().to_string();
     let arguments = vec![
         not_yet.unwrap_or_default(),
-        milliseconds(sensor.poke_interval),
-        milliseconds(sensor.max_wait.unwrap_or(Duration(SignedDuration::ZERO))),
-        milliseconds(sensor.timeout),
+        milliseconds(sensor.poke_interval.0),
+        milliseconds(sensor.max_wait.map_or(SignedDuration::ZERO, |Duration(longest)| longest)),
+        milliseconds(sensor.timeout.0),
         sensor.exponential_backoff.to_string(),
         // As in Airflow, an exit code that is a failure is one for good, as is the timeout.
         if sensor.soft_fail || sensor.never_fail { "skipped" } else { "failed_for_good" }.to_owned(),

@@ -1,10 +1,6 @@
 //! Jinja expressions over answers.
 
-use minijinja::{
-    context,
-    value::{Serde, Value as Seen},
-};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::client::Answer;
 use crate::operators::expression;
@@ -19,22 +15,20 @@ pub(in crate::operators) fn read(text: &str) -> Result<(), String> {
 }
 
 /// An answer as expressions see it.
-pub(in crate::operators) fn seen(answer: &Answer) -> Seen {
+pub(in crate::operators) fn seen(answer: &Answer) -> Value {
     let text = answer.text();
-    let headers = headers(answer);
-    let json = serde_json::from_str::<Value>(&text).ok();
-    context! {
-        status_code => answer.status.as_u16(),
-        text => &*text,
-        json => json.as_ref().map(Serde),
-        headers => Serde(&headers),
-    }
+    let json = serde_json::from_str::<Value>(&text).unwrap_or_default();
+    json!({
+        "status_code": answer.status.as_u16(),
+        "text": text,
+        "json": json,
+        "headers": headers(answer),
+    })
 }
 
 /// An answer that is in a file.
-pub(in crate::operators) fn seen_of_saved(answer: &Answer) -> Seen {
-    let headers = headers(answer);
-    context! { status_code => answer.status.as_u16(), headers => Serde(&headers) }
+pub(in crate::operators) fn seen_of_saved(answer: &Answer) -> Value {
+    json!({"status_code": answer.status.as_u16(), "headers": headers(answer)})
 }
 
 fn headers(answer: &Answer) -> Map<String, Value> {
@@ -42,28 +36,12 @@ fn headers(answer: &Answer) -> Map<String, Value> {
     answer.headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect()
 }
 
-/// Whether the expression of the argument `name` holds for what it sees as `response`.
-pub(in crate::operators) fn holds(name: &str, expression: &str, response: Seen) -> Result<bool, String> {
-    let value = evaluated(name, expression, response)?;
-    Ok(value.is_true())
+/// What an expression sees, which is this as `response`.
+pub(in crate::operators) fn sees(response: Value) -> Map<String, Value> {
+    expression::sees([("response", response)])
 }
 
-/// What the expression of the argument `name` makes of what it sees as `response`. A value that is not there is an
-/// error: a slip in a name would otherwise pass for nothing.
-pub(in crate::operators) fn value(name: &str, expression: &str, response: Seen) -> Result<Value, String> {
-    let value = evaluated(name, expression, response)?;
-    if value.is_undefined() {
-        return Err(format!(
-            "{name} `{expression}`: what it looks at is not there; where it need not be, write \
-             `… | default(none)`"
-        ));
-    }
-    serde_json::to_value(&value).map_err(|error| format!("{name} `{expression}` gives no JSON: {error}"))
-}
-
-fn evaluated(name: &str, expression: &str, response: Seen) -> Result<Seen, String> {
-    expression::evaluated(name, expression, context! { response })
-}
+pub(in crate::operators) use expression::{holds, value};
 
 #[cfg(test)]
 mod tests {
@@ -80,12 +58,17 @@ mod tests {
 
     #[test]
     fn a_check_sees_status_text_json_and_headers() {
-        let seen = seen(&answer(br#"{"state": "done", "items": [1, 2]}"#));
-        let holds = |expression| holds("response_check", expression, seen.clone());
+        let sees = sees(seen(&answer(br#"{"state": "done", "items": [1, 2]}"#)));
+        let holds = |expression| holds("response_check", expression, &sees);
         assert_eq!(holds("response.json.state == 'done' and response.json['items'] | length == 2"), Ok(true));
         assert_eq!(holds("'done' in response.text and response.status_code == 200"), Ok(true));
         assert_eq!(holds("response.headers['x-state'] == 'gone'"), Ok(false));
-        assert!(holds("response.json.nothing.at_all").is_err());
+        assert_eq!(holds("response.text.startswith('{') and response.json.get('n') is none"), Ok(true));
+        for absent in ["response.json.nothing", "response.json.nothing.at_all", "response.json.nothing == 1"]
+        {
+            let error = holds(absent).unwrap_err();
+            assert!(error.contains("has no attribute 'nothing'") && error.contains("| default("), "{error}");
+        }
         assert!(holds("range(100000) | map('string') | join | length > 0 and range(9999999)|list").is_err());
         assert!(read("response.").is_err());
         assert!(read(&"not ".repeat(100_000)).is_err());
@@ -93,20 +76,21 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_no_json_has_none() {
-        assert_eq!(holds("response_check", "response.json is none", seen(&answer(b"<html>"))), Ok(true));
+        assert_eq!(
+            holds("response_check", "response.json is none", &sees(seen(&answer(b"<html>")))),
+            Ok(true)
+        );
     }
 
     #[test]
     fn a_value_is_any_json_and_one_that_is_not_there_is_an_error() {
-        let pages: Seen = [&b"{\"rows\": [1, 2]}"[..], b"{\"rows\": [3]}"]
-            .map(|body| seen(&answer(body)))
-            .into_iter()
-            .collect();
-        let value = |expression| value("response_filter", expression, pages.clone());
+        let pages = [&b"{\"rows\": [1, 2]}"[..], b"{\"rows\": [3]}"].map(|body| seen(&answer(body)));
+        let pages = sees(pages.into_iter().collect());
+        let value = |expression| value("response_filter", expression, &pages);
         assert_eq!(value("response | sum(attribute='json.rows', start=[])"), Ok(json!([1, 2, 3])));
         assert_eq!(value("response[0].json"), Ok(json!({"rows": [1, 2]})));
         assert_eq!(value("response[0].json.next | default(none)"), Ok(json!(null)));
-        assert!(value("response[0].json.next").unwrap_err().contains("default(none)"));
+        assert!(value("response[0].json.next").unwrap_err().contains("| default("));
         assert!(value("response[0].next.next").is_err());
     }
 

@@ -9,7 +9,6 @@ use std::{
     sync::Arc,
 };
 
-use minijinja::value::Value as Seen;
 use reqwest::StatusCode;
 use serde_json::{Map, Value};
 use updraft_core::{
@@ -206,7 +205,7 @@ impl Expressions {
 struct Page {
     text: String,
     /// As expressions see it, where there are any.
-    seen: Seen,
+    seen: Value,
 }
 
 #[derive(Debug)]
@@ -360,12 +359,12 @@ fn page_of(
     expressions: &Expressions,
 ) -> Result<(Page, Value), String> {
     let seen = match (expressions.any(), &saved) {
-        (false, _) => Seen::UNDEFINED,
+        (false, _) => Value::Null,
         (true, None) => expression::seen(answer),
         (true, Some(_)) => expression::seen_of_saved(answer),
     };
     let params = match &expressions.next {
-        Some(next) => expression::value("pagination_function", next, seen.clone())?,
+        Some(next) => expression::value("pagination_function", next, &expression::sees(seen.clone()))?,
         None => Value::Null,
     };
     let text = saved.map_or_else(|| answer.text().into_owned(), |path| path.to_string_lossy().into_owned());
@@ -373,17 +372,19 @@ fn page_of(
 }
 
 fn result_of(mut pages: Vec<Page>, expressions: &Expressions) -> Result<Value, String> {
-    let response = || match (&expressions.next, &pages[..]) {
-        (None, [page]) => page.seen.clone(),
-        (_, pages) => pages.iter().map(|page| page.seen.clone()).collect(),
+    let seen = pages.iter_mut().map(|page| std::mem::take(&mut page.seen));
+    let response = match (&expressions.next, seen.len()) {
+        (None, 1) => seen.collect::<Vec<_>>().remove(0),
+        _ => seen.collect(),
     };
+    let sees = expression::sees(response);
     if let Some(check) = &expressions.check
-        && !expression::holds("response_check", check, response())?
+        && !expression::holds("response_check", check, &sees)?
     {
         return Err(format!("the answer is not as wished: response_check `{check}` does not hold"));
     }
     if let Some(filter) = &expressions.filter {
-        return expression::value("response_filter", filter, response());
+        return expression::value("response_filter", filter, &sees);
     }
     Ok(match (&expressions.next, pages.len()) {
         (None, 1) => pages.remove(0).text.into(),

@@ -149,7 +149,11 @@ impl Look for HttpLook {
             }
             match &self.check {
                 Some(check) => {
-                    let holds = expression::holds("response_check", check, expression::seen(&answer));
+                    let holds = expression::holds(
+                        "response_check",
+                        check,
+                        &expression::sees(expression::seen(&answer)),
+                    );
                     holds.map(Seen::from)
                 }
                 None => Ok(Seen::There),

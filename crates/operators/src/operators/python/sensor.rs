@@ -32,7 +32,7 @@ fn plan(job: &Job<'_>) -> Result<Work, Refused> {
     let args = job.read(SensorArgs::read)?;
     let seconds = |Duration(length): Duration| length.as_secs_f64();
     let sensor = json!({
-        "poke_interval": seconds(args.poke_interval),
+        "poke_interval": args.poke_interval.0.as_secs_f64(),
         "timeout": seconds(args.timeout),
         "soft_fail": args.soft_fail,
         "never_fail": args.never_fail,

@@ -1,11 +1,7 @@
 //! `SqlSensor`, as Airflow's common SQL provider documents it: asks a database until its answer is as wished.
 
-use minijinja::{
-    context,
-    value::{Serde, Value as Told},
-};
 use serde_json::{Map, Value};
-use updraft_core::TaskKind;
+use updraft_core::{TaskKind, jinja};
 
 use super::{DEFAULT, Parameters, cell::Cell, database, fault::Fault, server::Server, session::Session};
 use crate::{
@@ -152,29 +148,30 @@ impl SqlLook {
     async fn judged(&self, context: &TaskContext, row: Vec<Cell>) -> Result<bool, String> {
         let row: Vec<Value> = row.into_iter().map(Cell::into_json).collect();
         let value = match &self.args.selector {
-            Some(selector) => expression::evaluated("selector", selector, context! { row => Serde(&row) })?,
-            None => Told::from(Serde(row.first())),
+            Some(selector) => {
+                expression::value("selector", selector, &expression::sees([("row", row.clone().into())]))?
+            }
+            None => row.first().cloned().unwrap_or_default(),
         };
-        context.log.line(&format!("found {value}"));
-        let sees = || context! { value => value.clone(), row => Serde(&row) };
-        let as_json =
-            || serde_json::to_value(&value).map_err(|error| format!("the value {value} is no JSON: {error}"));
+        let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        context.log.line(&format!("found {shown}"));
         if let Some(failure) = &self.failure
-            && failure.holds("value", as_json()?, context).await?
+            && failure.holds("value", value.clone(), context).await?
         {
-            return Err(format!("the value {value} means failure, as the function of `failure_check` says"));
+            return Err(format!("the value {shown} means failure, as the function of `failure_check` says"));
         }
         if let Some(success) = &self.success {
-            return success.holds("value", as_json()?, context).await;
+            return success.holds("value", value, context).await;
         }
+        let sees = expression::sees([("value", value.clone()), ("row", row.into())]);
         if let Some(failure) = &self.args.failure
-            && expression::evaluated("failure", failure, sees())?.is_true()
+            && expression::holds("failure", failure, &sees)?
         {
-            return Err(format!("the value {value} means failure (`failure`: {failure})"));
+            return Err(format!("the value {shown} means failure (`failure`: {failure})"));
         }
         match &self.args.success {
-            Some(success) => Ok(expression::evaluated("success", success, sees())?.is_true()),
-            None => Ok(value.is_true() && value.as_str() != Some("0")),
+            Some(success) => expression::holds("success", success, &sees),
+            None => Ok(value != "0" && jinja::Value::from(&value).truth().is_ok_and(|truth| truth)),
         }
     }
 }

@@ -3,14 +3,12 @@
 
 use std::rc::Rc;
 
-use updraft_core::{Asset, AssetEvent, AssetEventSource};
+use updraft_core::{
+    Asset, AssetEvent, AssetEventSource,
+    jinja::{Args, Machine, Result, fault, needed, text},
+};
 
 use super::{Object, Value, World, attributes, moment};
-use crate::template::{
-    eval::Machine,
-    fault::{Result, fault},
-    macros::{Args, needed, text},
-};
 
 /// What happened: of each asset the events.
 pub(in crate::template) struct AssetEvents(Vec<(Rc<Asset>, Vec<Value>)>);
@@ -23,7 +21,7 @@ pub(in crate::template) struct Event {
 
 /// An asset as templates see it.
 pub(super) fn asset(of: &Asset) -> Value {
-    Value::Object(Object::Asset(Rc::new(of.clone())))
+    Value::from(Object::Asset(Rc::new(of.clone())))
 }
 
 /// An attribute of an asset.
@@ -53,9 +51,9 @@ impl World<'_> {
             });
             let (asset, events) = &mut by_asset[place];
             let event = Event { of: event.clone(), asset: Rc::clone(asset) };
-            events.push(Value::Object(Object::AssetEvent(Rc::new(event))));
+            events.push(Value::from(Object::AssetEvent(Rc::new(event))));
         }
-        Value::Object(Object::AssetEvents(Rc::new(AssetEvents(by_asset))))
+        Value::from(Object::AssetEvents(Rc::new(AssetEvents(by_asset))))
     }
 
     /// An attribute of an event; its source is looked up when it is asked for.
@@ -64,7 +62,7 @@ impl World<'_> {
         let of_source =
             |of: fn(&AssetEventSource) -> &str| source.map_or(Value::None, |it| Value::str(of(it)));
         Ok(Some(match name {
-            "asset" => Value::Object(Object::Asset(Rc::clone(&event.asset))),
+            "asset" => Value::from(Object::Asset(Rc::clone(&event.asset))),
             "extra" => Value::from(&*event.of.extra),
             "timestamp" => moment(Some(event.of.at)),
             "id" => Value::Int(event.of.id.0.into()),
@@ -76,7 +74,7 @@ impl World<'_> {
             "source_aliases" => Value::list(Vec::new()),
             "partition_key" => Value::None,
             "source_task_instance" => match source {
-                Some(source) => Value::Object(Object::SourceTask(Rc::new(source.clone()))),
+                Some(source) => Value::from(Object::SourceTask(Rc::new(source.clone()))),
                 None => Value::None,
             },
             "source_dag_run" => match source {
@@ -89,7 +87,7 @@ impl World<'_> {
 
     fn source_run(&self, source: &AssetEventSource) -> Result<Value> {
         match self.host.run(&source.dag_id, &source.run_id)? {
-            Some(run) => Ok(Value::Object(Object::Run(Rc::new(run)))),
+            Some(run) => Ok(Value::from(Object::Run(Rc::new(run)))),
             None => {
                 let AssetEventSource { dag_id, run_id, .. } = source;
                 fault(format!("the run {run_id} of {dag_id}, which made the asset, is no longer there"))
@@ -115,18 +113,14 @@ impl World<'_> {
 }
 
 impl AssetEvents {
-    pub(in crate::template) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// The assets.
     pub(in crate::template) fn assets(&self) -> Vec<Value> {
-        self.0.iter().map(|(asset, _)| Value::Object(Object::Asset(Rc::clone(asset)))).collect()
+        self.0.iter().map(|(asset, _)| Value::from(Object::Asset(Rc::clone(asset)))).collect()
     }
 
     /// The events of an asset.
     pub(in crate::template) fn of(&self, asset: &Value) -> Option<Value> {
-        let Value::Object(Object::Asset(wanted)) = asset else { return None };
+        let Some(Object::Asset(wanted)) = Object::of(asset) else { return None };
         self.find(|asset| asset.uri == wanted.uri)
     }
 
@@ -178,14 +172,19 @@ impl AssetEvents {
     }
 }
 
-impl Machine<'_> {
+impl World<'_> {
     /// `source_task_instance.xcom_pull(…)`.
-    pub(in crate::template) fn pull_of_source(&self, source: &AssetEventSource, args: Args) -> Result<Value> {
+    pub(in crate::template) fn pull_of_source(
+        &self,
+        machine: &Machine<'_>,
+        source: &AssetEventSource,
+        args: Args,
+    ) -> Result<Value> {
         let [key, default] = args.take("xcom_pull", ["key", "default"])?;
         let key = key.map_or(Ok("return_value".into()), |key| text("key", &key))?;
         let (dag, run) = (Some(&*source.dag_id), Some(&*source.run_id));
-        let (found, bytes) = self.world.xcoms(&source.task_id, &key, dag, run)?;
-        self.refuel(format!("{dag:?} {run:?} {} {key}", source.task_id), bytes);
+        let (found, bytes) = self.xcoms(&source.task_id, &key, dag, run)?;
+        machine.refuel(format!("{dag:?} {run:?} {} {key}", source.task_id), bytes);
         let own = found.into_iter().find(|(index, _)| *index == source.map_index).map(|(_, value)| value);
         Ok(own.filter(|own| !matches!(own, Value::None)).or(default).unwrap_or(Value::None))
     }

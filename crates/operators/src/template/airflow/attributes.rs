@@ -2,19 +2,13 @@
 
 use updraft_core::{
     MapIndex,
+    jinja::{Result, Thing, View, fault, quote, time::Delta},
+    nearest::did_you_mean,
     protocol::{Order, RunFound},
 };
 
 use super::{Airflow, Object, Value, World, assets, macro_named, moment};
-use crate::{
-    nearest::did_you_mean,
-    prepare::folder,
-    template::{
-        fault::{Result, fault},
-        time::Delta,
-        value::View,
-    },
-};
+use crate::prepare::folder;
 
 /// The attributes of a task instance (`ti`).
 const TASK_INSTANCE: &[&str] = &[
@@ -166,7 +160,7 @@ pub(super) fn unsupported<T>(of: Airflow, name: &str) -> Result<T> {
 
 impl World<'_> {
     /// An attribute of something in the context; an error where Airflow has one that is not supplied.
-    pub(in crate::template) fn attr(&self, of: Airflow, name: &str) -> Result<Option<Value>> {
+    pub(in crate::template) fn attr_of(&self, of: Airflow, name: &str) -> Result<Option<Value>> {
         Ok(Some(match of {
             Airflow::Macros => macro_named(name)?,
             Airflow::Variables { json } => self.airflow_variable(name, json, None)?,
@@ -192,10 +186,10 @@ impl World<'_> {
             "max_tries" => Value::Int(task.max_tries.into()),
             "map_index" => Value::Int(attempt.ti.map_index.0.into()),
             "queue" => Value::str(&*task.shown.queue),
-            "state" => Value::Object(Object::Member("TaskInstanceState", "running")),
+            "state" => Value::from(Object::Member("TaskInstanceState", "running")),
             "start_date" => moment(Some(self.began)),
             "end_date" => Value::None,
-            "task" => Value::Object(Object::Airflow(Airflow::Task)),
+            "task" => Value::from(Object::Airflow(Airflow::Task)),
             "log_url" | "mark_success_url" => match log_url(self.order) {
                 Some(url) => Value::str(url),
                 None => {
@@ -218,7 +212,7 @@ impl World<'_> {
         Ok(match name {
             "task_id" | "task_display_name" => Value::str(&*task.task_id),
             "dag_id" => Value::str(&*run.dag_id),
-            "dag" => Value::Object(Object::Airflow(Airflow::Dag)),
+            "dag" => Value::from(Object::Airflow(Airflow::Dag)),
             "retries" => Value::Int(task.max_tries.into()),
             "owner" => Value::str(&*task.owner),
             "task_type" | "operator_name" => Value::str(&**operator),
@@ -226,7 +220,7 @@ impl World<'_> {
             "pool" => Value::str(&*shown.pool),
             "pool_slots" => Value::Int(shown.pool_slots.into()),
             "priority_weight" => Value::Int(shown.priority_weight.into()),
-            "trigger_rule" => Value::Object(Object::Member("TriggerRule", shown.trigger_rule.as_str())),
+            "trigger_rule" => Value::from(Object::Member("TriggerRule", shown.trigger_rule.as_str())),
             "depends_on_past" => Value::Bool(shown.depends_on_past),
             "wait_for_downstream" => Value::Bool(shown.wait_for_downstream),
             "retry_delay" => delta(shown.retry_delay),
@@ -235,7 +229,7 @@ impl World<'_> {
             "doc_md" => Value::optional(shown.doc_md.as_deref()),
             "run_as_user" => Value::optional(task.run_as_user.as_deref()),
             "map_index_template" => Value::optional(task.map_index_template.as_deref()),
-            "params" => return self.variable("params").map(Option::unwrap_or_default),
+            "params" => return self.named("params").map(Option::unwrap_or_default),
             "inlets" => Value::list(shown.inlets.iter().map(assets::asset).collect()),
             "outlets" => Value::list(shown.outlets.iter().map(assets::asset).collect()),
             "upstream_task_ids" => set(task.upstream.iter().map(|id| &**id)),
@@ -259,7 +253,7 @@ impl World<'_> {
             "catchup" => Value::Bool(shown.catchup),
             "max_active_runs" => Value::Int(shown.max_active_runs.into()),
             "max_active_tasks" => Value::Int(shown.max_active_tasks.into()),
-            "params" => return self.variable("params").map(Option::unwrap_or_default),
+            "params" => return self.named("params").map(Option::unwrap_or_default),
             _ => return unsupported(Airflow::Dag, name),
         })
     }
@@ -274,8 +268,8 @@ impl World<'_> {
             "start_date" => moment(run.started_at),
             "dag_id" => Value::str(&*run.dag_id),
             "run_id" => Value::str(&*run.run_id),
-            "run_type" => Value::Object(Object::Member("DagRunType", run.run_type.as_str())),
-            "state" => Value::Object(Object::Member("DagRunState", "running")),
+            "run_type" => Value::from(Object::Member("DagRunType", run.run_type.as_str())),
+            "state" => Value::from(Object::Member("DagRunState", "running")),
             "clear_number" => Value::Int(run.shown.clear_number.into()),
             "triggering_user_name" => Value::optional(run.shown.triggering_user.as_deref()),
             "end_date" | "partition_date" | "partition_key" => Value::None,
@@ -305,8 +299,8 @@ pub(in crate::template) fn of_found(run: &RunFound, name: &str) -> Result<Option
         "run_after" => moment(Some(run.run_after)),
         "start_date" => moment(run.started_at),
         "end_date" => moment(run.ended_at),
-        "run_type" => Value::Object(Object::Member("DagRunType", run.run_type.as_str())),
-        "state" => Value::Object(Object::Member("DagRunState", run.state.as_str())),
+        "run_type" => Value::from(Object::Member("DagRunType", run.run_type.as_str())),
+        "state" => Value::from(Object::Member("DagRunState", run.state.as_str())),
         "clear_number" => Value::Int(run.clear_number.into()),
         "triggering_user_name" => Value::optional(run.triggering_user.as_deref()),
         "note" => Value::optional(run.note.as_deref()),
@@ -328,7 +322,7 @@ fn set<'a>(names: impl Iterator<Item = &'a str>) -> Value {
 pub(crate) fn log_url(order: &Order) -> Option<String> {
     let Order { run, task, attempt, .. } = order;
     let base = Some(run.shown.base_url.trim_end_matches('/')).filter(|base| !base.is_empty())?;
-    let quote = |text| crate::template::filters::quote(text, "/");
+    let quote = |text| quote(text, "/");
     let copy = match attempt.ti.map_index {
         MapIndex::NONE => String::new(),
         MapIndex(index) => format!("/mapped/{index}"),

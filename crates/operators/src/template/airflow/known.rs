@@ -1,40 +1,19 @@
 //! What is known of a chain of attributes and calls (`ti.task_id.upper()`) before there is a run.
 
-use std::rc::Rc;
-
 use jiff::Timestamp;
-use updraft_core::protocol::Connection;
+use updraft_core::{
+    jinja::{
+        Certain, Chain, OTHER, Result, Step, Value, at, fault, is_method,
+        time::{self, DateTime},
+    },
+    protocol::Connection,
+};
 
 use super::{
-    Airflow, World,
+    Airflow, PRIOR_DATES, World,
     attributes::{attributes, unsupported},
     has_method,
 };
-use crate::template::{
-    call::is_method,
-    fault::{Result, fault},
-    text,
-    time::{self, DateTime},
-    value::Value,
-};
-
-/// A chain of attributes that begins at a name of the context.
-pub(in crate::template) struct Chain {
-    pub(in crate::template) line: u32,
-    /// The name that it begins at.
-    pub(in crate::template) root: Rc<str>,
-    pub(in crate::template) steps: Vec<Step>,
-    /// Whether its end may be missing: it is passed on as it is, or looked at with care.
-    pub(in crate::template) harmless: bool,
-}
-
-/// An attribute of what stands before it.
-#[derive(Clone)]
-pub(in crate::template) struct Step {
-    pub(in crate::template) name: Rc<str>,
-    /// It is called, as a method is.
-    pub(in crate::template) called: bool,
-}
 
 /// What a part of a chain is, whatever the run.
 enum Known {
@@ -46,8 +25,18 @@ enum Known {
     Variables,
 }
 
+/// Refuses what a template is certain to ask for, whatever the run, and not to get.
+pub(in crate::template) fn check(certain: &Certain) -> Result<()> {
+    for called in &certain.called {
+        if &*called.method == "xcom_pull" && called.set.iter().any(|name| &**name == "include_prior_dates") {
+            return at(called.line, fault(PRIOR_DATES));
+        }
+    }
+    certain.asked.iter().try_for_each(|chain| at(chain.line, check_chain(chain)))
+}
+
 /// Fails where a chain is certain to fail by one of its attributes, whatever the run.
-pub(in crate::template) fn check_chain(chain: &Chain) -> Result<()> {
+fn check_chain(chain: &Chain) -> Result<()> {
     let mut known = root(&chain.root);
     for (place, step) in chain.steps.iter().enumerate() {
         let Some(of) = known else { return Ok(()) };
@@ -125,7 +114,7 @@ fn after(of: &Known, step: &Step, may_be_missing: bool) -> Result<Option<Known>>
         },
         Known::Connection => World::connection_attr(&Connection::default(), name)?.map(Known::Like),
         Known::Like(value) if is_method(value, name) => {
-            if matches!(value, Value::Str(_)) && text::OTHER.contains(&name) {
+            if matches!(value, Value::Str(_)) && OTHER.contains(&name) {
                 return fault(format!("the method '{name}' of 'str' is not supported"));
             }
             return Ok(if called { given_by_value(value, name) } else { None });

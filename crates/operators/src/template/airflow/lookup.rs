@@ -4,19 +4,12 @@ use std::{path::Path, rc::Rc};
 
 use updraft_core::{
     MapIndex,
+    jinja::{Result, Value, bytes_of, fault},
     protocol::{Connection, XcomQuery},
 };
 
 use super::World;
-use crate::{
-    files::MOST_OF_A_TEMPLATE,
-    secrets,
-    template::{
-        fault::{Result, fault},
-        object::Object,
-        value::Value,
-    },
-};
+use crate::{files::MOST_OF_A_TEMPLATE, secrets, template::object::Object};
 
 impl World<'_> {
     /// The values that a task's copies left, in their order, and about how many bytes they are.
@@ -36,7 +29,7 @@ impl World<'_> {
             map_index: None,
             key: key.into(),
         })?;
-        let bytes = found.iter().map(|found| bytes_of(&found.value)).sum();
+        let bytes = found.iter().map(|found| bytes_of(&found.value) as usize).sum();
         Ok((found.iter().map(|found| (found.map_index, Value::from(&found.value))).collect(), bytes))
     }
 
@@ -66,7 +59,7 @@ impl World<'_> {
     pub(super) fn connection(&self, conn_id: &str) -> Result<Option<Value>> {
         let Some(connection) = self.host.connection(conn_id)? else { return Ok(None) };
         self.secrets.borrow_mut().extend(secrets::of_connection(&connection));
-        Ok(Some(Value::Object(Object::Connection(Rc::new(connection)))))
+        Ok(Some(Value::from(Object::Connection(Rc::new(connection)))))
     }
 
     pub(in crate::template) fn connection_attr(of: &Connection, name: &str) -> Result<Option<Value>> {
@@ -90,7 +83,7 @@ impl World<'_> {
     /// The text of a template's file, looked for as Airflow does: in the DAG file's folder, then along the
     /// search path, never above them. An absolute path that leads nowhere there is taken as it is, where tasks
     /// may look there.
-    pub(in crate::template) fn read_file(&self, name: &str) -> Result<Option<String>> {
+    pub(in crate::template) fn file(&self, name: &str) -> Result<Option<String>> {
         if Path::new(name).components().any(|part| part == std::path::Component::ParentDir) {
             return fault(format!("the file {name} is outside of the DAG's folder"));
         }
@@ -104,15 +97,5 @@ impl World<'_> {
             }
         }
         Ok(None)
-    }
-}
-
-/// About how many bytes a value is.
-fn bytes_of(value: &serde_json::Value) -> usize {
-    match value {
-        serde_json::Value::String(text) => text.len(),
-        serde_json::Value::Array(items) => items.iter().map(|item| 1 + bytes_of(item)).sum(),
-        serde_json::Value::Object(map) => map.iter().map(|(key, item)| key.len() + bytes_of(item)).sum(),
-        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => 1,
     }
 }

@@ -1,6 +1,6 @@
 //! Each kind of error: what it says, and where.
 
-use super::{dag, errors};
+use super::{dag, errors, messages, read};
 
 /// The errors of a DAG with this one task.
 fn of_task(fields: &str) -> Vec<String> {
@@ -479,4 +479,40 @@ fn a_zone_that_is_not_beside_the_start_date_is_a_warning() {
         let (told, is_read) = warnings(&own(&dag), &default(&defaults));
         assert!(told.contains(says) && !is_read, "{told}");
     }
+}
+
+#[test]
+fn expand_kwargs_that_is_no_list_of_mappings_says_what_was_found() {
+    let expected = |place: &str, found: &str| {
+        format!(
+            "dags.yml:{place}: d.tasks.t.expand_kwargs{}: expected `expand_kwargs` as a list of mappings, one for each copy, \
+             or as `task.output`, found {found}",
+            if found.starts_with("a list with") { "[1]" } else { "" }
+        )
+    };
+    for (kwargs, column, found) in [
+        ("5", 38, "the number 5"),
+        ("{a: 1}", 38, "a mapping"),
+        ("rows", 38, "the text `rows`"),
+        ("[{a: 1}, b]", 47, "a list with the text `b` at place 2"),
+        ("[{a: 1}, [b]]", 47, "a list with a list at place 2"),
+    ] {
+        assert_one(&of_task(&format!("expand_kwargs: {kwargs}")), &expected(&format!("3:{column}"), found));
+    }
+}
+
+#[test]
+fn a_sensor_that_looks_without_a_pause_is_refused_and_one_that_looks_very_often_warned_of() {
+    let file = |interval: &str| {
+        format!("d:\n  tasks:\n    t: {{operator: file_sensor, filepath: a, poke_interval: {interval}}}\n")
+    };
+    let refused = errors(&file("0"));
+    assert!(
+        refused[0].starts_with("dags.yml:3:") && refused[0].contains("must be longer than 0"),
+        "{refused:?}"
+    );
+    let warnings = |interval: &str| messages(&read(&file(interval)).dags[0].warnings);
+    let often = warnings("0.5");
+    assert!(often[0].starts_with("dags.yml:3:") && often[0].contains("more than once a second"), "{often:?}");
+    assert_eq!(warnings("1"), [""; 0]);
 }

@@ -37,6 +37,11 @@ const WIDEST: usize = 24;
 const TASKS: Columns =
     &[("TASK", "/task"), ("STATE", "/state"), ("TRIES", "/tries"), ("SECONDS", "/took"), ("WHY", "/reason")];
 
+/// Says something, if there is still somebody to hear it: a run whose terminal is gone has tasks to end.
+fn say(line: &str) {
+    let _ = writeln!(stderr(), "{line}");
+}
+
 /// Who follows a run.
 pub struct Following<'a> {
     trial: &'a Trial,
@@ -140,7 +145,7 @@ impl<'a> Following<'a> {
                 (at_end, from) = (page.at_end || page.next == from, page.next);
             }
             if let Some(error) = &listing.last_error {
-                eprintln!("{prefix} {}: {error}", callback.on.key());
+                say(&format!("{prefix} {}: {error}", callback.on.key()));
             }
         }
         Ok(true)
@@ -217,7 +222,7 @@ impl<'a> Following<'a> {
             _ => Style::new().for_stderr().dim(),
         };
         let at = self.began.elapsed().as_secs_f64();
-        eprintln!("{} {at:6.1} s  {}", self.prefix(ti), styled.apply_to(said));
+        say(&format!("{} {at:6.1} s  {}", self.prefix(ti), styled.apply_to(said)));
     }
 
     /// Shows what became of all tasks, and whom a server would have told.
@@ -227,7 +232,7 @@ impl<'a> Following<'a> {
         let rows: Vec<Value> = seen.tis.iter().map(row).collect();
         match format {
             Format::Table => {
-                eprintln!();
+                say("");
                 format.list(&rows, TASKS)?;
             }
             Format::Json | Format::Yaml => {
@@ -248,7 +253,7 @@ impl<'a> Following<'a> {
                 // A test has no ticks.
                 AlertOn::Missed => "was missed",
             };
-            eprintln!("not sent, as this is a test: {way} that {what} {became}");
+            say(&format!("not sent, as this is a test: {way} that {what} {became}"));
         }
         Ok(())
     }

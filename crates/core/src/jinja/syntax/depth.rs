@@ -6,7 +6,7 @@ use minijinja::{
 };
 
 use super::line;
-use crate::template::fault::{Result, at, fault};
+use crate::jinja::fault::{Result, at, fault};
 
 /// How deep operators may be within each other in one expression. minijinja bounds its brackets and blocks
 /// itself, but not chains of operators, which take a stack frame each like brackets do.
@@ -16,7 +16,7 @@ const DEEPEST: usize = 100;
 const MOST_ELIF: usize = 100;
 
 /// Refuses what would fill the stack while it is read, carried out or forgotten.
-pub(in crate::template) fn check_depth(source: &str) -> Result<()> {
+pub(in crate::jinja) fn check_depth(source: &str) -> Result<()> {
     // How many operators stand before the next comma, for each bracket that is open; the innermost apart.
     let (mut around, mut here) = (Vec::<usize>::new(), 0usize);
     let mut elif = 0;

@@ -14,37 +14,50 @@ use super::{
 
 /// A value of a template.
 #[derive(Clone, Default)]
-pub(super) enum Value {
+pub enum Value {
     /// A name or an attribute that there is not.
     Undefined(Rc<Undefined>),
     #[default]
+    /// `None`.
     None,
+    /// `bool`.
     Bool(bool),
+    /// `int`.
     Int(i128),
+    /// `float`.
     Float(f64),
+    /// `str`.
     Str(Rc<str>),
     /// Text that is escaped already (`markupsafe.Markup`).
     Markup(Rc<str>),
+    /// `list`.
     List(Rc<RefCell<Vec<Value>>>),
+    /// `tuple`.
     Tuple(Rc<[Value]>),
+    /// `dict`.
     Dict(Rc<RefCell<Dict>>),
     /// What can be gone through once: Python's generators.
     Generator(Rc<RefCell<Vec<Value>>>),
     /// What can be gone through and has a length: `range` and the views of a dict.
     View(View, Rc<[Value]>),
+    /// `datetime`.
     DateTime(Rc<DateTime>),
+    /// `date`.
     Date(civil::Date),
+    /// `time`.
     Time(civil::Time),
+    /// `timedelta`.
     Delta(Delta),
-    /// Something of Airflow's or Jinja's own.
+    /// Something of Jinja's own, or of the world's.
     Object(Object),
+    /// A macro of a template.
     Macro(Rc<Macro>),
     /// A method, not called yet.
     Method(Rc<(Value, Rc<str>)>),
 }
 
 /// What was looked for and not found, and what may be done with it.
-pub(super) struct Undefined {
+pub struct Undefined {
     /// What the error says, if it comes to one.
     pub(super) why: Rc<str>,
     pub(super) mode: Mode,
@@ -52,7 +65,7 @@ pub(super) struct Undefined {
 
 /// What an undefined name is good for, as Jinja2's classes have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub enum Mode {
     /// `StrictUndefined`, Airflow's default: for nothing but `is defined` and `| default`.
     Strict,
     /// `Undefined`: it is empty.
@@ -63,10 +76,14 @@ pub(super) enum Mode {
 
 /// What a [`Value::View`] is.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum View {
+pub enum View {
+    /// `range`.
     Range,
+    /// `dict.keys()`.
     Keys,
+    /// `dict.values()`.
     Values,
+    /// `dict.items()`.
     Items,
     /// A pair that `groupby` makes: its parts have names besides.
     Group,
@@ -76,7 +93,7 @@ pub(super) enum View {
 
 /// A dict: pairs in the order in which they came. Those of templates are small, or only gone through.
 #[derive(Clone, Default)]
-pub(super) struct Dict(pub(super) Vec<(Value, Value)>);
+pub struct Dict(pub Vec<(Value, Value)>);
 
 impl Dict {
     pub(super) fn get(&self, key: &Value) -> Option<&Value> {
@@ -100,23 +117,28 @@ impl Dict {
 }
 
 impl Value {
-    pub(super) fn str(text: impl Into<Rc<str>>) -> Self {
+    /// A text.
+    pub fn str(text: impl Into<Rc<str>>) -> Self {
         Self::Str(text.into())
     }
 
-    pub(super) fn list(items: Vec<Value>) -> Self {
+    /// A list of these.
+    pub fn list(items: Vec<Value>) -> Self {
         Self::List(Rc::new(RefCell::new(items)))
     }
 
-    pub(super) fn tuple(items: Vec<Value>) -> Self {
+    /// A tuple of these.
+    pub fn tuple(items: Vec<Value>) -> Self {
         Self::Tuple(items.into())
     }
 
-    pub(super) fn dict(pairs: Vec<(Value, Value)>) -> Self {
+    /// A dict of these, of which no two have the same key.
+    pub fn dict(pairs: Vec<(Value, Value)>) -> Self {
         Self::Dict(Rc::new(RefCell::new(Dict(pairs))))
     }
 
-    pub(super) fn generator(items: Vec<Value>) -> Self {
+    /// These, to be gone through once.
+    pub fn generator(items: Vec<Value>) -> Self {
         Self::Generator(Rc::new(RefCell::new(items)))
     }
 
@@ -125,11 +147,12 @@ impl Value {
     }
 
     /// A text or nothing.
-    pub(super) fn optional(text: Option<impl Into<Rc<str>>>) -> Self {
+    pub fn optional(text: Option<impl Into<Rc<str>>>) -> Self {
         text.map_or(Self::None, |text| Self::Str(text.into()))
     }
 
-    pub(super) fn as_str(&self) -> Option<&str> {
+    /// Its text, where it is one.
+    pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::Str(text) | Self::Markup(text) => Some(text),
             _ => None,
@@ -137,7 +160,7 @@ impl Value {
     }
 
     /// A number without a fraction; true is 1.
-    pub(super) fn as_int(&self) -> Option<i128> {
+    pub fn as_int(&self) -> Option<i128> {
         match self {
             Self::Int(number) => Some(*number),
             Self::Bool(value) => Some(i128::from(*value)),
@@ -153,7 +176,7 @@ impl Value {
     }
 
     /// Python's name of its type.
-    pub(super) fn type_name(&self) -> &'static str {
+    pub fn type_name(&self) -> &'static str {
         match self {
             Self::Undefined(_) => "Undefined",
             Self::None => "NoneType",
@@ -183,7 +206,7 @@ impl Value {
     }
 
     /// Whether it counts as true.
-    pub(super) fn truth(&self) -> Result<bool> {
+    pub fn truth(&self) -> Result<bool> {
         match self {
             Self::Undefined(undefined) if undefined.mode == Mode::Strict => fault(&*undefined.why),
             _ => Ok(self.is_true()),
@@ -201,7 +224,7 @@ impl Value {
             Self::Tuple(items) | Self::View(_, items) => !items.is_empty(),
             Self::Dict(dict) => !dict.borrow().0.is_empty(),
             Self::Delta(delta) => delta.micros != 0,
-            Self::Object(Object::AssetEvents(events)) => events.len() > 0,
+            Self::Object(Object::Thing(thing)) => thing.items().is_none_or(|items| !items.is_empty()),
             Self::Object(Object::Relative(of)) => of.is_something(),
             Self::Generator(_)
             | Self::DateTime(_)
@@ -214,14 +237,14 @@ impl Value {
     }
 
     /// Whether both are equal, as Python's `==` has it.
-    pub(super) fn equals(&self, other: &Self) -> bool {
+    pub fn equals(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Undefined(_), Self::Undefined(_)) | (Self::None, Self::None) => true,
             (Self::Int(_) | Self::Bool(_), Self::Int(_) | Self::Bool(_)) => self.as_int() == other.as_int(),
             (
                 Self::Int(_) | Self::Bool(_) | Self::Float(_),
                 Self::Int(_) | Self::Bool(_) | Self::Float(_),
-            ) => self.as_float() == other.as_float(),
+            ) => self.order_of_numbers(other) == Some(Ordering::Equal),
             (Self::Str(a) | Self::Markup(a), Self::Str(b) | Self::Markup(b)) => a == b,
             (Self::List(a), Self::List(b)) => Rc::ptr_eq(a, b) || all_equal(&a.borrow(), &b.borrow()),
             (Self::Tuple(a) | Self::View(View::Group, a), Self::Tuple(b) | Self::View(View::Group, b)) => {
@@ -238,8 +261,9 @@ impl Value {
             (Self::Time(a), Self::Time(b)) => a == b,
             (Self::Delta(a), Self::Delta(b)) => a.micros == b.micros,
             (Self::Object(a), Self::Object(b)) => a.same(b),
-            (Self::Object(Object::Member(_, value)), other)
-            | (other, Self::Object(Object::Member(_, value))) => other.as_str() == Some(value),
+            (Self::Object(Object::Thing(thing)), other) | (other, Self::Object(Object::Thing(thing))) => {
+                thing.text().is_some_and(|text| other.as_str() == Some(text))
+            }
             (Self::Macro(a), Self::Macro(b)) => Rc::ptr_eq(a, b),
             _ => false,
         }
@@ -254,7 +278,7 @@ impl Value {
             (
                 Self::Int(_) | Self::Bool(_) | Self::Float(_),
                 Self::Int(_) | Self::Bool(_) | Self::Float(_),
-            ) => self.as_float().partial_cmp(&other.as_float()),
+            ) => self.order_of_numbers(other),
             (Self::Str(a) | Self::Markup(a), Self::Str(b) | Self::Markup(b)) => Some(a.cmp(b)),
             (Self::List(a), Self::List(b)) => return order_of_all(&a.borrow(), &b.borrow()),
             (Self::Tuple(a), Self::Tuple(b)) => return order_of_all(a, b),
@@ -273,6 +297,15 @@ impl Value {
         )
     }
 
+    /// Which of two numbers is less: exactly, as Python has it, also where no float is the whole one.
+    fn order_of_numbers(&self, other: &Self) -> Option<Ordering> {
+        match (self.as_int(), other.as_int()) {
+            (Some(whole), None) => order_of_whole(whole, other.as_float()?),
+            (None, Some(whole)) => order_of_whole(whole, self.as_float()?).map(Ordering::reverse),
+            _ => self.as_float()?.partial_cmp(&other.as_float()?),
+        }
+    }
+
     /// Its length, where it has one.
     pub(super) fn len(&self) -> Option<usize> {
         match self {
@@ -280,7 +313,7 @@ impl Value {
             Self::List(items) => Some(items.borrow().len()),
             Self::Tuple(items) | Self::View(_, items) => Some(items.len()),
             Self::Dict(dict) => Some(dict.borrow().0.len()),
-            Self::Object(Object::AssetEvents(events)) => Some(events.len()),
+            Self::Object(Object::Thing(thing)) => thing.items().map(|items| items.len()),
             _ => None,
         }
     }
@@ -295,18 +328,23 @@ impl Value {
             Self::List(items) => Some(items.borrow().clone()),
             Self::Tuple(items) | Self::View(_, items) => Some(items.to_vec()),
             Self::Dict(dict) => Some(dict.borrow().0.iter().map(|(key, _)| key.clone()).collect()),
-            Self::Object(Object::AssetEvents(events)) => Some(events.assets()),
+            Self::Object(Object::Thing(thing)) => thing.items(),
             Self::Generator(items) => Some(std::mem::take(&mut *items.borrow_mut())),
             _ => None,
         }
     }
 
     /// The value as JSON, where it has one.
-    pub(super) fn to_json(&self) -> Result<Json> {
+    pub fn to_json(&self) -> Result<Json> {
         self.to_json_within(&mut Within::default())
     }
 
-    pub(super) fn to_json_within(&self, within: &mut Within) -> Result<Json> {
+    /// The value as JSON, within another one.
+    ///
+    /// # Errors
+    ///
+    /// Where it has none, or that goes too far.
+    pub fn to_json_within(&self, within: &mut Within) -> Result<Json> {
         within.enter(|within| {
             Ok(match self {
                 Self::None => Json::Null,
@@ -345,7 +383,7 @@ impl Value {
 }
 
 /// How far one goes into a value: lists and dicts may hold themselves, and many times the same.
-pub(super) struct Within {
+pub struct Within {
     deeper: u32,
     more: u32,
 }
@@ -358,7 +396,7 @@ impl Default for Within {
 
 impl Within {
     /// Goes into one more, a level deeper.
-    pub(super) fn enter<T>(&mut self, go: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    pub fn enter<T>(&mut self, go: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let (Some(deeper), Some(more)) = (self.deeper.checked_sub(1), self.more.checked_sub(1)) else {
             return fault(
                 "a value that holds itself, is a hundred deep, or has a million items can't be passed on",
@@ -381,6 +419,15 @@ fn json_key(key: &Value) -> Result<String> {
         Value::Float(_) => super::show::str(key),
         _ => fault(format!("keys must be str, int, float, bool or None, not {}", key.type_name())),
     }
+}
+
+fn order_of_whole(whole: i128, float: f64) -> Option<Ordering> {
+    // Beyond this no whole number is ours.
+    if float.is_nan() || float.abs() >= 2f64.powi(127) {
+        return 0.0.partial_cmp(&float);
+    }
+    let floor = float.floor();
+    Some(whole.cmp(&(floor as i128)).then(if float > floor { Ordering::Less } else { Ordering::Equal }))
 }
 
 fn all_equal(a: &[Value], b: &[Value]) -> bool {

@@ -56,7 +56,7 @@ impl Machine<'_> {
         let found = match value {
             Value::Undefined(_) => return self.of_undefined(value),
             Value::Dict(dict) => dict.borrow().get(key).cloned(),
-            Value::Object(Object::AssetEvents(events)) => events.of(key),
+            Value::Object(Object::Thing(thing)) => thing.item(key),
             Value::List(items) => at(items.borrow().len()).and_then(|at| items.borrow().get(at).cloned()),
             Value::Tuple(items) | Value::View(View::Range | View::Group, items) => {
                 at(items.len()).and_then(|at| items.get(at).cloned())
@@ -218,7 +218,7 @@ impl Machine<'_> {
 }
 
 /// Whether `value.name` is a method of Python's, supplied here or not.
-pub(super) fn is_method(value: &Value, name: &str) -> bool {
+pub fn is_method(value: &Value, name: &str) -> bool {
     match value {
         Value::Str(_) | Value::Markup(_) => text::METHODS.contains(&name) || text::OTHER.contains(&name),
         Value::List(_) => LIST_METHODS.contains(&name) || OTHER_METHODS.contains(&name) || name == "pop",

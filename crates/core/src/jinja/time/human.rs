@@ -5,12 +5,12 @@ use std::cmp::Ordering;
 use jiff::{Timestamp, civil, tz::TimeZone};
 
 use super::{At, DateTime};
-use crate::template::fault::{Result, fault};
+use crate::jinja::fault::{Result, fault};
 
 impl DateTime {
-    /// `2 days before`, or with nothing to compare with, `2 days ago`.
-    pub(in crate::template) fn human(&self, since: Option<&DateTime>) -> Result<String> {
-        let now = Self::utc(Timestamp::now());
+    /// `2 days before`, or with nothing to compare with but now, `2 days ago`.
+    pub fn human(&self, since: Option<&DateTime>, now: Timestamp) -> Result<String> {
+        let now = Self::utc(now);
         let other = since.unwrap_or(&now);
         let face = |time: &DateTime| match (&time.at, self.zone_name() == other.zone_name()) {
             (At::Aware(time), false) => time.with_time_zone(TimeZone::UTC).datetime(),

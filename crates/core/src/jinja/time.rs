@@ -10,9 +10,10 @@ use std::{cmp::Ordering, rc::Rc};
 
 use jiff::{Span, Timestamp, Zoned, civil, tz::TimeZone};
 
-pub(super) use self::{
+pub(super) use self::pattern::format_spec;
+pub use self::{
     parse::parse,
-    pattern::{format_spec, strftime, strptime},
+    pattern::{strftime, strptime},
     relative::Relative,
 };
 use super::{
@@ -23,24 +24,29 @@ use super::{
 
 /// A date with a time: pendulum's, as in Airflow's context, or plain Python's.
 #[derive(Clone)]
-pub(super) struct DateTime {
-    pub(super) at: At,
-    pub(super) pendulum: bool,
+pub struct DateTime {
+    /// What it says.
+    pub at: At,
+    /// Whether it is pendulum's.
+    pub pendulum: bool,
 }
 
 /// With or without a zone.
 #[derive(Clone)]
-pub(super) enum At {
+pub enum At {
+    /// Without.
     Naive(civil::DateTime),
+    /// With.
     Aware(Zoned),
 }
 
 /// A duration, to the microsecond.
 #[derive(Clone, Copy)]
-pub(super) struct Delta {
-    pub(super) micros: i128,
+pub struct Delta {
+    /// How long.
+    pub micros: i128,
     /// pendulum's `Interval`, the difference of two of its times.
-    pub(super) interval: bool,
+    pub interval: bool,
 }
 
 const SECOND: i128 = 1_000_000;
@@ -58,7 +64,7 @@ impl From<DateTime> for Value {
 
 impl DateTime {
     /// A time of Airflow's context: pendulum's, in UTC.
-    pub(super) fn utc(time: Timestamp) -> Self {
+    pub fn utc(time: Timestamp) -> Self {
         Self { at: At::Aware(time.to_zoned(TimeZone::UTC)), pendulum: true }
     }
 
@@ -96,7 +102,12 @@ impl DateTime {
         Ok(Delta { micros: nanos / 1000, interval: self.pendulum || other.pendulum })
     }
 
-    pub(super) fn plus(&self, delta: Delta) -> Result<Self> {
+    /// So much later.
+    ///
+    /// # Errors
+    ///
+    /// Where no year has it.
+    pub fn plus(&self, delta: Delta) -> Result<Self> {
         if delta.interval {
             return fault("a difference of two times can't be added: give macros.timedelta(...)");
         }
@@ -117,7 +128,7 @@ impl DateTime {
     }
 
     /// `isoformat(separator)`.
-    pub(super) fn isoformat(&self, separator: char) -> String {
+    pub fn isoformat(&self, separator: char) -> String {
         let civil = self.civil();
         let offset = self.offset().map(|seconds| {
             let (sign, seconds) = (if seconds < 0 { '-' } else { '+' }, seconds.abs());
@@ -153,7 +164,9 @@ impl Delta {
         Self { micros: -self.micros, ..self }
     }
 
-    pub(super) fn plus(self, other: Self) -> Self {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
         Self { micros: self.micros.saturating_add(other.micros), interval: self.interval || other.interval }
     }
 
@@ -185,7 +198,7 @@ impl Delta {
     }
 
     /// `timedelta(days=…, …)`.
-    pub(super) fn new(args: Args) -> Result<Self> {
+    pub fn new(args: Args) -> Result<Self> {
         const UNITS: [i128; 7] = [DAY, SECOND, 1, 1000, 60 * SECOND, 3600 * SECOND, 7 * DAY];
         let names = ["days", "seconds", "microseconds", "milliseconds", "minutes", "hours", "weeks"];
         let mut micros = 0i128;
@@ -216,7 +229,7 @@ pub(super) fn date_plus(date: civil::Date, delta: Delta) -> Result<Value> {
 }
 
 /// `macros.datetime(year, month, day, …)`.
-pub(super) fn new_datetime(args: Args) -> Result<Value> {
+pub fn new_datetime(args: Args) -> Result<Value> {
     let names = ["year", "month", "day", "hour", "minute", "second", "microsecond"];
     let parts = args.take("datetime", names)?;
     let zero = civil::DateTime::constant(1, 1, 1, 0, 0, 0, 0);
@@ -250,7 +263,7 @@ fn replace(time: civil::DateTime, parts: [Option<Value>; 7]) -> Result<civil::Da
 }
 
 /// An attribute; `None` where there is none.
-pub(super) fn attr(of: &Value, name: &str) -> Result<Option<Value>> {
+pub fn attr(of: &Value, name: &str) -> Result<Option<Value>> {
     let number = |number: i128| Ok(Some(Value::Int(number)));
     let (date, time) = match of {
         Value::DateTime(time) => (Some(time.civil().date()), Some(time.civil().time())),
@@ -346,7 +359,7 @@ const DELTA_METHODS: &[&str] =
     &["total_seconds", "in_weeks", "in_days", "in_hours", "in_minutes", "in_seconds"];
 
 /// Whether `value.name` is a method that is supplied.
-pub(super) fn is_method(of: &Value, name: &str) -> bool {
+pub fn is_method(of: &Value, name: &str) -> bool {
     match of {
         Value::DateTime(time) => {
             DATE_METHODS.contains(&name)

@@ -3,14 +3,14 @@
 use std::{cmp::Ordering, rc::Rc};
 
 use crate::{
-    nearest::did_you_mean,
-    template::{
+    jinja::{
         eval::Machine,
         fault::{Result, fault},
         macros::{Args, needed, size, text},
         text::cased,
         value::{Value, View},
     },
+    nearest::did_you_mean,
 };
 
 /// All tests: those of Jinja2 3.1.
@@ -57,7 +57,7 @@ const TESTS: &[&str] = &[
 ];
 
 /// Fails where there is no test of this name, as Jinja2 does when it reads a template.
-pub(in crate::template) fn check_test(name: &str) -> Result<()> {
+pub(in crate::jinja) fn check_test(name: &str) -> Result<()> {
     if TESTS.contains(&name) {
         return Ok(());
     }
@@ -139,7 +139,7 @@ impl Machine<'_> {
             if matches!(item, Value::Str(_) | Value::Markup(_)) {
                 return fault("`sum` of texts is not possible; use `join`");
             }
-            sum = self.binary(crate::template::syntax::Op::Add, &sum, &item)?;
+            sum = self.binary(crate::jinja::syntax::Op::Add, &sum, &item)?;
         }
         Ok(sum)
     }
@@ -353,8 +353,8 @@ impl Machine<'_> {
     }
 
     /// `value is name(args)`.
-    pub(in crate::template) fn check(&self, name: &str, value: &Value, args: Args) -> Result<bool> {
-        use crate::template::syntax::Comparison;
+    pub(in crate::jinja) fn check(&self, name: &str, value: &Value, args: Args) -> Result<bool> {
+        use crate::jinja::syntax::Comparison;
         let comparison = match name {
             "eq" | "equalto" | "==" => Some(Comparison::Eq),
             "ne" | "!=" => Some(Comparison::Ne),
@@ -371,7 +371,7 @@ impl Machine<'_> {
         }
         if name == "divisibleby" {
             let [by] = args.take(name, ["num"])?;
-            let rest = self.binary(crate::template::syntax::Op::Rem, value, &needed("the divisor", by)?)?;
+            let rest = self.binary(crate::jinja::syntax::Op::Rem, value, &needed("the divisor", by)?)?;
             return Ok(rest.equals(&Value::Int(0)));
         }
         if name == "sameas" {
@@ -407,7 +407,7 @@ impl Machine<'_> {
             "filter" => value.as_str().is_some_and(|name| super::check_filter(name).is_ok()),
             "test" => value.as_str().is_some_and(|name| TESTS.contains(&name)),
             "odd" | "even" => {
-                let rest = self.binary(crate::template::syntax::Op::Rem, value, &Value::Int(2))?;
+                let rest = self.binary(crate::jinja::syntax::Op::Rem, value, &Value::Int(2))?;
                 rest.equals(&Value::Int(i128::from(name == "odd")))
             }
             "lower" | "upper" => {

@@ -169,10 +169,10 @@ impl Machine<'_> {
     /// What a text comes to that is read as a template by itself, as Airflow does with the value of a variable that is an
     /// operator's argument when the file is read: it sees the context, and nothing of the template around it.
     fn as_template(&self, source: &str) -> Result<Value> {
-        if !crate::template::is_template(source) {
-            return Ok(Value::str(crate::template::without_last_line_end(source)));
+        if !super::is_template(source) {
+            return Ok(Value::str(super::without_last_line_end(source)));
         }
-        let body = crate::template::syntax::read(source).map_err(|mut error| {
+        let body = super::syntax::read(source).map_err(|mut error| {
             error.reason = format!("in a template that is a value here: {}", error.reason);
             error
         })?;
@@ -331,7 +331,7 @@ impl Machine<'_> {
 }
 
 /// `urllib.parse.quote`.
-pub(super) fn quote(text: &str, safe: &str) -> String {
+pub fn quote(text: &str, safe: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         let c = char::from(byte);

@@ -50,7 +50,7 @@ pub(super) const METHODS: &[&str] = &[
 ];
 
 /// Those that are not: to call one is an error that says so.
-pub(super) const OTHER: &[&str] = &[
+pub const OTHER: &[&str] = &[
     "casefold",
     "encode",
     "expandtabs",

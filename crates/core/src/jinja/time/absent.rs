@@ -1,6 +1,6 @@
 //! What pendulum's datetimes have and these have not.
 
-use crate::template::{
+use crate::jinja::{
     fault::{Result, fault},
     value::Value,
 };

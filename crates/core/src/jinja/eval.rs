@@ -9,18 +9,14 @@ use std::{
 use serde_json::{Map, Value as Json};
 
 use super::{
-    airflow::World,
     fault::{Result, at, fault},
     macros::{Args, Macro, int, no_else},
-    object::{Loop, Object},
+    object::{Loop, Object, World},
     ops::slice,
     syntax::{Arg, Body, Expr, ForLoop, Node, Stmt, Target},
     value::{Mode, Value},
 };
 use crate::nearest::did_you_mean;
-
-/// How much one argument's templates may do: each expression counts one, and so does each byte or item made.
-const FUEL: u64 = 5_000_000;
 
 /// What other tasks left may be gone through so many times besides, however large it is.
 const FUEL_OF_RESULTS: u64 = 16;
@@ -28,9 +24,11 @@ const FUEL_OF_RESULTS: u64 = 16;
 /// How deep expressions, statements and macros may be within each other: each takes a part of the stack.
 const DEEPEST: u32 = 250;
 
-/// Carries out templates of one order.
-pub(super) struct Machine<'a> {
-    pub(super) world: &'a World<'a>,
+/// Carries out templates and expressions.
+pub struct Machine<'a> {
+    pub(super) world: &'a dyn World,
+    /// How much may be done in all: each expression counts one, and so does each byte or item made.
+    most: u64,
     fuel: Cell<u64>,
     /// The results that it has been given fuel for.
     looked_up: RefCell<BTreeSet<String>>,
@@ -53,7 +51,7 @@ impl Drop for Machine<'_> {
 
 /// The names set in one block; those of the blocks around it are seen through it.
 #[derive(Default)]
-pub(super) struct Scope {
+pub struct Scope {
     names: RefCell<Vec<(Rc<str>, Value)>>,
     outer: Option<Rc<Scope>>,
 }
@@ -92,10 +90,13 @@ impl Scope {
 }
 
 impl<'a> Machine<'a> {
-    pub(super) fn new(world: &'a World<'a>) -> Self {
+    /// One that does at most so much: each expression counts one, and so does each byte or item made.
+    #[must_use]
+    pub fn new(world: &'a dyn World, fuel: u64) -> Self {
         Self {
             world,
-            fuel: Cell::new(FUEL),
+            most: fuel,
+            fuel: Cell::new(fuel),
             looked_up: RefCell::default(),
             depth: Cell::new(0),
             in_value: Cell::new(false),
@@ -104,20 +105,21 @@ impl<'a> Machine<'a> {
     }
 
     /// Takes so much fuel.
-    pub(super) fn charge(&self, amount: usize) -> Result<()> {
+    pub fn charge(&self, amount: usize) -> Result<()> {
         match self.fuel.get().checked_sub(amount as u64 + 1) {
             Some(left) => {
                 self.fuel.set(left);
                 Ok(())
             }
             None => fault(format!(
-                "takes too long, or makes too much: it was stopped after {FUEL} steps and letters. Let the task itself do it"
+                "takes too long, or makes too much: it was stopped after {} steps and letters. Let the task itself do it",
+                self.most
             )),
         }
     }
 
     /// What has this name was looked up, so many bytes, to be worked with. Looked up again it gives no more.
-    pub(super) fn refuel(&self, name: String, bytes: usize) {
+    pub fn refuel(&self, name: String, bytes: usize) {
         if self.looked_up.borrow_mut().insert(name) {
             self.fuel.set(self.fuel.get().saturating_add(FUEL_OF_RESULTS * bytes as u64));
         }
@@ -132,8 +134,12 @@ impl<'a> Machine<'a> {
     }
 
     /// Renders a template that sees these names.
-    pub(super) fn render(&self, body: &Body, names: &Map<String, Json>) -> Result<Value> {
-        self.block(body, &Scope::of(names))
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be read or rendered, takes too long, or makes too much.
+    pub fn render(&self, source: &str, names: &Map<String, Json>) -> Result<Value> {
+        self.block(&super::syntax::read(source)?, &Scope::of(names))
     }
 
     /// Renders a template that is a value of another one, and sees none of its names.
@@ -141,14 +147,19 @@ impl<'a> Machine<'a> {
         if self.in_value.replace(true) {
             return fault("a template that is a value can't have another one in it");
         }
-        let rendered = self.render(body, &Map::new());
+        let rendered = self.block(body, &Rc::default());
         self.in_value.set(false);
         rendered
     }
 
-    /// The value of an expression that sees these names: what can only be gone through as a list.
-    pub(super) fn value(&self, expression: &Expr, names: &Map<String, Json>) -> Result<Value> {
-        match self.eval(expression, &Scope::of(names))? {
+    /// The value of an expression, as it stands within `{{ }}`, that sees these names: what can only be gone through as a
+    /// list.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be read or told, takes too long, or makes too much.
+    pub fn value(&self, expression: &str, names: &Map<String, Json>) -> Result<Value> {
+        match self.eval(&super::syntax::read_expression(expression)?, &Scope::of(names))? {
             all @ (Value::Generator(_) | Value::View(..)) => self.iterate(&all).map(Value::list),
             value => Ok(value),
         }
@@ -350,7 +361,7 @@ impl<'a> Machine<'a> {
     }
 
     /// The items of what can be gone through.
-    pub(super) fn iterate(&self, value: &Value) -> Result<Vec<Value>> {
+    pub fn iterate(&self, value: &Value) -> Result<Vec<Value>> {
         match value.items() {
             Some(items) => {
                 self.charge(items.len())?;
@@ -483,14 +494,10 @@ impl<'a> Machine<'a> {
         if let Some(value) = self.world.variable(name)? {
             return Ok(value);
         }
-        if self.world.needs_date(name) {
-            let why = format!(
-                "'{name}' is undefined, since this run has no logical date: `updraft dags trigger --logical-date` \
-                 (`logical_date` in the REST API) gives it one"
-            );
+        if let Some(why) = self.world.why_missing(name) {
             return Ok(Value::undefined(why, self.world.mode()));
         }
-        let mut names: Vec<Rc<str>> = self.world.names().map(Rc::from).collect();
+        let mut names: Vec<Rc<str>> = self.world.names().into_iter().map(Rc::from).collect();
         scope.all(&mut names);
         let why = format!("'{name}' is undefined{}", did_you_mean(name, names.iter().map(|name| &**name)));
         Ok(Value::undefined(why, self.world.mode()))
@@ -528,16 +535,16 @@ impl<'a> Machine<'a> {
     }
 
     /// `str(value)`.
-    pub(super) fn text(&self, value: &Value) -> Result<String> {
+    pub fn text(&self, value: &Value) -> Result<String> {
         match value {
-            Value::Object(Object::Airflow(of)) => self.world.show(*of),
+            Value::Object(Object::Thing(thing)) => self.world.show(&**thing),
             _ => super::show::str(value),
         }
     }
 
     /// What a name that there is not comes to.
     pub(super) fn missing(&self, why: String) -> Value {
-        Value::undefined(why, self.world.mode())
+        Value::undefined(why + self.world.mend(), self.world.mode())
     }
 
     /// An attribute or an item of what is not there.

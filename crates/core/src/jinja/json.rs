@@ -9,14 +9,21 @@ use super::{
 };
 
 /// How it is written.
-pub(super) struct Style {
-    pub(super) indent: Option<usize>,
-    pub(super) sort_keys: bool,
-    pub(super) ascii: bool,
+pub struct Style {
+    /// How far what is within is set in; without it, all is one line.
+    pub indent: Option<usize>,
+    /// Whether the keys are sorted.
+    pub sort_keys: bool,
+    /// Whether other letters are escaped.
+    pub ascii: bool,
 }
 
 /// The value as JSON.
-pub(super) fn dumps(value: &Value, style: &Style) -> Result<String> {
+///
+/// # Errors
+///
+/// Where it is none.
+pub fn dumps(value: &Value, style: &Style) -> Result<String> {
     let mut out = String::new();
     write(value, style, 0, &mut out)?;
     Ok(out)

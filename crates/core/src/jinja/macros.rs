@@ -12,19 +12,21 @@ use crate::nearest::did_you_mean;
 
 /// The arguments of a call.
 #[derive(Clone, Default)]
-pub(super) struct Args {
-    pub(super) list: Vec<Value>,
-    pub(super) named: Vec<(Rc<str>, Value)>,
+pub struct Args {
+    /// By their places.
+    pub list: Vec<Value>,
+    /// By their names.
+    pub named: Vec<(Rc<str>, Value)>,
 }
 
 impl Args {
     /// Only positional ones.
-    pub(super) fn of(list: Vec<Value>) -> Self {
+    pub fn of(list: Vec<Value>) -> Self {
         Self { list, named: Vec::new() }
     }
 
     /// Puts each argument where its place or its name says; `None` where none is given.
-    pub(super) fn take<const N: usize>(self, what: &str, names: [&str; N]) -> Result<[Option<Value>; N]> {
+    pub fn take<const N: usize>(self, what: &str, names: [&str; N]) -> Result<[Option<Value>; N]> {
         let mut taken = [const { None }; N];
         if self.list.len() > N {
             return fault(format!("{what}() takes at most {N} arguments, {} given", self.list.len()));
@@ -46,13 +48,13 @@ impl Args {
     }
 
     /// No arguments are taken.
-    pub(super) fn none(self, what: &str) -> Result<()> {
+    pub fn none(self, what: &str) -> Result<()> {
         self.take::<0>(what, []).map(drop)
     }
 }
 
 /// A text argument.
-pub(super) fn text(what: &str, value: &Value) -> Result<Rc<str>> {
+pub fn text(what: &str, value: &Value) -> Result<Rc<str>> {
     match value {
         Value::Str(text) => Ok(Rc::clone(text)),
         other => fault(format!("{what} must be a str, not {}", other.type_name())),
@@ -60,7 +62,7 @@ pub(super) fn text(what: &str, value: &Value) -> Result<Rc<str>> {
 }
 
 /// A whole number.
-pub(super) fn int(what: &str, value: &Value) -> Result<i128> {
+pub fn int(what: &str, value: &Value) -> Result<i128> {
     match value.as_int() {
         Some(number) => Ok(number),
         None => fault(format!("{what} must be an int, not {}", value.type_name())),
@@ -68,17 +70,17 @@ pub(super) fn int(what: &str, value: &Value) -> Result<i128> {
 }
 
 /// A number of characters, items or the like; below 0 is 0.
-pub(super) fn size(what: &str, value: &Value) -> Result<usize> {
+pub fn size(what: &str, value: &Value) -> Result<usize> {
     Ok(usize::try_from(int(what, value)?.max(0)).unwrap_or(usize::MAX))
 }
 
 /// An argument that must be given.
-pub(super) fn needed(what: &str, value: Option<Value>) -> Result<Value> {
+pub fn needed(what: &str, value: Option<Value>) -> Result<Value> {
     value.map_or_else(|| fault(format!("{what} is missing")), Ok)
 }
 
 /// A macro that a template defines, with the names it sees.
-pub(super) struct Macro {
+pub struct Macro {
     pub(super) def: Rc<MacroDef>,
     pub(super) scope: Rc<Scope>,
 }

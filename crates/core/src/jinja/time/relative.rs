@@ -4,7 +4,7 @@
 use jiff::civil;
 
 use super::{At, DateTime, Delta, out_of_range, replace};
-use crate::template::{
+use crate::jinja::{
     fault::{Result, fault},
     macros::{Args, int},
     value::Value,
@@ -21,14 +21,14 @@ const EACH: [(usize, i128); 5] = [(6, 1_000_000), (5, 60), (4, 60), (3, 24), (1,
 
 /// A `relativedelta`.
 #[derive(Clone, PartialEq)]
-pub(in crate::template) struct Relative {
+pub struct Relative {
     units: [i128; 7],
     parts: [Option<i128>; 7],
 }
 
 impl Relative {
     /// `relativedelta(months=1, day=31, …)`.
-    pub(in crate::template) fn new(mut args: Args) -> Result<Self> {
+    pub fn new(mut args: Args) -> Result<Self> {
         let weeks = args.named.iter().position(|(name, _)| &**name == "weeks");
         let weeks = weeks.map(|at| int("weeks", &args.named.swap_remove(at).1)).transpose()?.unwrap_or(0);
         if !args.list.is_empty() {
@@ -58,16 +58,16 @@ impl Relative {
     }
 
     /// Whether it changes anything.
-    pub(in crate::template) fn is_something(&self) -> bool {
+    pub(in crate::jinja) fn is_something(&self) -> bool {
         self.units.iter().any(|unit| *unit != 0) || self.parts.iter().any(Option::is_some)
     }
 
     /// The same back. What is put in a part's place stays.
-    pub(in crate::template) fn negated(&self) -> Self {
+    pub(in crate::jinja) fn negated(&self) -> Self {
         Self { units: self.units.map(|unit| -unit), ..self.clone() }
     }
 
-    pub(in crate::template) fn attr(&self, name: &str) -> Option<Value> {
+    pub(in crate::jinja) fn attr(&self, name: &str) -> Option<Value> {
         if let Some(at) = UNITS.iter().position(|unit| *unit == name) {
             return Some(Value::Int(self.units[at]));
         }
@@ -79,7 +79,7 @@ impl Relative {
     }
 
     /// A time so much later: first its parts, then months, of which the last day is taken where there is none, then the rest.
-    pub(in crate::template) fn after(&self, time: &DateTime) -> Result<Value> {
+    pub(in crate::jinja) fn after(&self, time: &DateTime) -> Result<Value> {
         let civil = time.civil();
         let [year, month, day, ..] = self.parts;
         let months = (year.unwrap_or(civil.year().into()) + self.units[0]) * 12
@@ -103,7 +103,7 @@ impl Relative {
     }
 
     /// The same for a date, which has a time behind it only where that is asked for.
-    pub(in crate::template) fn after_date(&self, date: civil::Date) -> Result<Value> {
+    pub(in crate::jinja) fn after_date(&self, date: civil::Date) -> Result<Value> {
         let midnight = DateTime { at: At::Naive(date.to_datetime(civil::Time::midnight())), pendulum: false };
         let has_time =
             self.units[3..].iter().any(|unit| *unit != 0) || self.parts[3..].iter().any(Option::is_some);

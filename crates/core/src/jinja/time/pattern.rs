@@ -3,13 +3,13 @@
 use jiff::{civil, fmt::strtime};
 
 use super::{At, DateTime};
-use crate::template::{
+use crate::jinja::{
     fault::{Result, fault, wrong},
     value::Value,
 };
 
 /// `value.strftime(format)`, in the C locale.
-pub(in crate::template) fn strftime(of: &Value, format: &str) -> Result<String> {
+pub fn strftime(of: &Value, format: &str) -> Result<String> {
     let (civil, aware) = match of {
         Value::DateTime(time) => match &time.at {
             At::Aware(aware) => (time.civil(), Some(aware)),
@@ -71,7 +71,7 @@ fn offset(seconds: i32, separator: &str) -> String {
 }
 
 /// `datetime.strptime(text, format)`, for the directives that both Python and jiff read alike.
-pub(in crate::template) fn strptime(text: &str, format: &str) -> Result<DateTime> {
+pub fn strptime(text: &str, format: &str) -> Result<DateTime> {
     let mut directives = format.chars();
     while let Some(c) = directives.next() {
         if c == '%' {
@@ -116,7 +116,7 @@ pub(in crate::template) fn strptime(text: &str, format: &str) -> Result<DateTime
 }
 
 /// `format(value, spec)` and `'{:spec}'.format(value)`.
-pub(in crate::template) fn format_spec(of: &Value, spec: &str) -> Result<String> {
+pub(in crate::jinja) fn format_spec(of: &Value, spec: &str) -> Result<String> {
     match of {
         Value::DateTime(time) if time.pendulum && !spec.contains('%') => pendulum(time, spec),
         _ => strftime(of, spec),

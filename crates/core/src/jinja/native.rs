@@ -11,7 +11,7 @@ use super::{
 
 /// Jinja2's `native_concat`: one value as it is, and all else as text, which is read as a Python literal if
 /// it can be.
-pub(super) fn concat(mut values: Vec<Value>) -> Result<Value> {
+pub fn concat(mut values: Vec<Value>) -> Result<Value> {
     let text = match values.len() {
         0 => return Ok(Value::None),
         1 => match values.remove(0) {

@@ -16,10 +16,10 @@ use minijinja::{
     value::ValueKind,
 };
 
-use self::chain::{chain, check_pull};
+pub use self::chain::{Called, Certain, Chain, Named, Step};
+use self::chain::{called, chain};
 pub(super) use self::depth::check_depth;
 use super::{
-    airflow::{Chain, check_chain},
     fault::{Fault, Result, at, fault},
     filters::{check_filter, check_test},
     value::Value,
@@ -130,35 +130,21 @@ pub(super) struct MacroDef {
 }
 
 /// Reads a template.
+///
+/// # Errors
+///
+/// Where it can't be read: what is wrong, and on which line.
 pub(super) fn read(source: &str) -> Result<Body> {
     lowered(source).map(|(body, _)| body)
 }
 
-/// Reads a template, and refuses attributes of Airflow's context that there are not, where it is certain that it comes to
-/// them.
-pub(super) fn check(source: &str) -> Result<()> {
-    let (_, Certain { asked, .. }) = lowered(source)?;
-    asked.iter().try_for_each(|chain| at(chain.line, check_chain(chain)))
-}
-
-/// The names that a template is certain to come to, where it fails if they are not there: those of the context.
-pub(super) fn names(source: &str) -> Result<Vec<Named>> {
-    lowered(source).map(|(_, certain)| certain.named)
-}
-
-/// A name of the context.
-pub(super) struct Named {
-    pub(super) line: u32,
-    pub(super) name: Rc<str>,
-    /// It is called, as a function is.
-    pub(super) called: bool,
-}
-
-/// What a template is certain to ask the context for.
-#[derive(Default)]
-struct Certain {
-    asked: Vec<Chain>,
-    named: Vec<Named>,
+/// Reads a template, and says what it is certain to ask the context for.
+///
+/// # Errors
+///
+/// Where it can't be read.
+pub fn certain(source: &str) -> Result<Certain> {
+    lowered(source).map(|(_, certain)| certain)
 }
 
 fn lowered(source: &str) -> Result<(Body, Certain)> {
@@ -180,7 +166,7 @@ fn lowered(source: &str) -> Result<(Body, Certain)> {
             Some(detail) => detail.to_owned(),
             None => error.kind().to_string(),
         };
-        Box::new(Fault { line, reason, host: None })
+        Box::new(Fault { line, reason, cause: None })
     })?;
     let lower = Lower { source: &source, ..Lower::default() };
     let body = match root {
@@ -196,14 +182,27 @@ fn lowered(source: &str) -> Result<(Body, Certain)> {
 
 /// Reads an expression, as it stands within `{{ }}`.
 pub(super) fn read_expression(text: &str) -> Result<Expr> {
+    expression(text).map(|(expression, _)| expression)
+}
+
+/// The names that an expression looks at, some of them more than once.
+///
+/// # Errors
+///
+/// Where it can't be read, or is more than one.
+pub fn names_of_expression(text: &str) -> Result<Vec<Rc<str>>> {
+    expression(text).map(|(_, names)| names)
+}
+
+fn expression(text: &str) -> Result<(Expr, Vec<Rc<str>>)> {
     if super::is_template(text) {
         return fault(
             "it is read as an expression already: leave out what stands around it, as in `{{ … }}`",
         );
     }
-    let mut body = read(&format!("{{{{ {text} }}}}"))?;
+    let (mut body, Certain { names, .. }) = lowered(&format!("{{{{ {text} }}}}"))?;
     match (body.pop(), body.pop()) {
-        (Some(Stmt::Emit(expression)), None) => Ok(expression),
+        (Some(Stmt::Emit(expression)), None) => Ok((expression, names)),
         _ => fault("it must be one expression"),
     }
 }
@@ -255,6 +254,7 @@ impl Lower<'_> {
 
     /// Notes a name where it has to be there.
     fn needs(&self, line: u32, name: &str, called: bool) {
+        self.certain.borrow_mut().names.push(name.into());
         let certain = self.branches.get() == self.conditions.get();
         if certain && self.uncertain.get() + self.harmless.get() == 0 {
             self.certain.borrow_mut().named.push(Named { line, name: name.into(), called });
@@ -449,7 +449,7 @@ impl Lower<'_> {
             }
             ast::Expr::Call(call) => {
                 if self.branches.get() + self.uncertain.get() == 0 {
-                    at(line, check_pull(call))?;
+                    self.certain.borrow_mut().called.extend(called(line, call));
                 }
                 Node::Call(Box::new(self.callee(&call.expr)?), self.args_of(call)?)
             }

@@ -6,7 +6,7 @@ use jiff::{
 };
 
 use super::{At, DateTime, out_of_range};
-use crate::template::fault::{Result, fault};
+use crate::jinja::fault::{Result, fault};
 
 const MONTHS: [&str; 12] = [
     "january",
@@ -25,7 +25,7 @@ const MONTHS: [&str; 12] = [
 const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
 /// Reads a time as dateutil does: `2026-01-31T06:00:00Z`, `01/31/2026`, `31 January 2026 10:00`.
-pub(in crate::template) fn parse(text: &str) -> Result<DateTime> {
+pub fn parse(text: &str) -> Result<DateTime> {
     match read(text) {
         Some((date, time, offset)) => {
             let time = date.to_datetime(time);

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, cmp::Ordering, rc::Rc};
 
-use crate::template::{
+use crate::jinja::{
     eval::Machine,
     fault::{Result, fault},
     macros::{Args, size, text},
@@ -49,7 +49,7 @@ impl Machine<'_> {
         if width == 0 {
             return fault("wordwrap needs a width above 0");
         }
-        let lines = crate::template::text::method(self, own, "splitlines", Args::default())?;
+        let lines = crate::jinja::text::method(self, own, "splitlines", Args::default())?;
         let mut wrapped = Vec::new();
         for line in lines.and_then(|lines| lines.items()).unwrap_or_default() {
             let line: Vec<char> = line.as_str().unwrap_or_default().chars().collect();
