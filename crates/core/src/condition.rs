@@ -7,9 +7,10 @@ use crate::{TiStateName, jinja};
 
 /// A condition on an edge, as written: `result | int > 5`, `state == 'failed'`, `exit_code == 3`.
 ///
-/// It is an expression in the Jinja of templates, with Python's values and their methods. It sees `result` (the upstream task's result, JSON), `text` (the same as text),
-/// `state` and `exit_code` (null where there was none). What a script prints is text; where that reads as JSON
-/// (`5`, `true`, `{"rows": 0}`), `result` is what it says, so that `result > 3` compares numbers.
+/// It is an expression in the Jinja of templates, with Python's values and their methods. It sees `result` (the upstream
+/// task's result, JSON), `text` (the same as text), `state` and `exit_code` (null where there was none). What a script prints
+/// is text; where that reads as JSON (`5`, `true`, `{"rows": 0}`), `result` is what it says, so that `result > 3` compares
+/// numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition(String);
 
