@@ -18,6 +18,7 @@ mod logs;
 mod macros;
 mod remarks;
 mod runs;
+mod shortage;
 mod templates;
 mod wanted;
 

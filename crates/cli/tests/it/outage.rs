@@ -1,11 +1,16 @@
-//! The database is gone for a while, or its disk is full, while tasks run.
+//! The database is gone for a while, its disk is full, or a worker is short of something, while tasks run.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use updraft_core::RunState;
 use updraft_store::test_postgres::TestPostgres;
 
-use crate::system::System;
+use crate::system::{Done, System};
 
 const COPIES: usize = 60;
 
@@ -105,4 +110,60 @@ async fn a_full_disk_stops_the_work_until_there_is_room() {
     assert_eq!(notes().matches("begin").count(), begun, "{}", system.said());
     std::fs::remove_file(ballast).unwrap();
     all_ends_well(&system).await;
+}
+
+/// Lets a process have no more than this many further open files; what its limit was. `None` where this user does not see
+/// which it has.
+fn leave_files(pid: u32, free: usize) -> Option<Rlimit> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+    let taken: BTreeSet<usize> =
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    // The lowest numbers that are free are taken first.
+    let most = (0..).filter(|number| !taken.contains(number)).nth(free).unwrap();
+    let before = limit_files(pid, |before| Rlimit { current: Some(most as u64), ..before });
+    assert!(before.current.is_none_or(|before| before > most as u64));
+    Some(before)
+}
+
+/// Sets a process's limit of open files; what it was.
+fn limit_files(pid: u32, new: impl FnOnce(Rlimit) -> Rlimit) -> Rlimit {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
+    let text = std::fs::read_to_string(format!("/proc/{}/limits", pid.unwrap().as_raw_nonzero())).unwrap();
+    let line = text.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let mut words = line.split_whitespace().skip(3).map(|word| word.parse().ok());
+    let before = Rlimit { current: words.next().unwrap(), maximum: words.next().unwrap() };
+    prlimit(pid, Resource::Nofile, new(before)).unwrap()
+}
+
+const ECHOES: &str = r#"
+echoes:
+  schedule: null
+  default_args: {retries: 0, max_lost: 0}
+  tasks:
+    work: {operator: bash, bash_command: "echo done"}
+"#;
+
+#[tokio::test]
+async fn an_attempt_waits_for_what_its_worker_is_short_of() {
+    let mut system = System::new(&[("echoes.yaml", ECHOES)]);
+    system.start(1);
+    let trigger = async |run: &str| {
+        system.until(&["dags", "trigger", "echoes", "--run-id", run], |done| done.code == 0).await
+    };
+    trigger("before").await;
+    system.runs_over(1, Duration::from_secs(60)).await;
+    let [keeper] = system.processes("keeper")[..] else { panic!("there is one keeper") };
+    // Enough to write a line of a log, and too few to start a process.
+    let Some(before) = leave_files(keeper, 1) else {
+        eprintln!("skipped: only root sees the open files of who protects itself");
+        return;
+    };
+    trigger("short").await;
+    let told = |done: &Done| done.out.matches("trying again in").count() >= 2;
+    let log = system.until(&["tasks", "logs", "echoes", "short", "work"], told).await.out;
+    assert!(log.contains("is short of open files"), "{log}");
+    limit_files(keeper, |_| before);
+    let runs = system.runs_over(2, Duration::from_secs(60)).await;
+    assert!(runs.iter().all(|run| run.state == RunState::Success), "{runs:?}\n{}", system.said());
+    assert!(system.tis().await.iter().all(|ti| ti.row.try_number == 1));
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+
 use super::guard::GuardError;
 use super::mask::MaskError;
 use super::spec::MAX_HANDED_SECRETS;
@@ -130,6 +132,12 @@ pub enum SpawnError {
         "the arguments and environment are too large for the system: pass the data on standard input or in a file"
     )]
     TooLong,
+    /// It was started and can't be watched; it has been killed.
+    #[error("the process just started can't be watched, and has been killed: {source}")]
+    Unwatched {
+        /// What the system said.
+        source: io::Error,
+    },
     /// The system refused for a reason of its own (out of processes, memory or descriptors).
     #[error("the system refused to {doing}: {source}")]
     System {
@@ -138,4 +146,52 @@ pub enum SpawnError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl SpawnError {
+    /// What of the machine there was too little of, where nothing else is why. That says nothing about what was to be
+    /// started, and may be otherwise in a moment.
+    pub fn short_of(&self) -> Option<&'static str> {
+        if matches!(self, Self::Unwatched { .. }) {
+            return None;
+        }
+        let mut cause: Option<&dyn std::error::Error> = Some(self);
+        loop {
+            match cause?.downcast_ref::<io::Error>() {
+                Some(error) => return shortage(error),
+                None => cause = cause?.source(),
+            }
+        }
+    }
+}
+
+/// What of the machine there was too little of, where that is what the system said.
+pub(super) fn shortage(error: &io::Error) -> Option<&'static str> {
+    Some(match Errno::from_io_error(error)? {
+        Errno::MFILE => "open files: its own limit of them is reached (`ulimit -n`)",
+        Errno::NFILE => "open files: the machine's limit of them is reached",
+        Errno::NOMEM => "memory",
+        Errno::AGAIN => "processes: a limit of them is reached (`ulimit -u`, or pids.max of its cgroup)",
+        Errno::NOSPC | Errno::DQUOT => "room on the disk",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_machine_has_too_little_of_is_a_shortage() {
+        let scratch = |code| {
+            let source = io::Error::from_raw_os_error(code);
+            SpawnError::Scratch { path: "/s".into(), source }.short_of()
+        };
+        assert_eq!(scratch(libc::ENOSPC), Some("room on the disk"));
+        assert_eq!(scratch(libc::EACCES), None);
+        let source = io::Error::from_raw_os_error(libc::ENFILE);
+        let of_guard = SpawnError::Guard(GuardError::Path { path: "/s".into(), source });
+        assert!(of_guard.short_of().is_some_and(|what| what.contains("machine")));
+        assert_eq!(SpawnError::NoProgram.short_of(), None);
+    }
 }

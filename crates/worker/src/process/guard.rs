@@ -35,6 +35,7 @@ use landlock::{
 };
 use rustix::fs::{Mode, OFlags};
 
+use super::error::shortage;
 use super::folder::Folder;
 use super::sys;
 
@@ -242,29 +243,32 @@ impl Guard {
             rules.depends_on.push((folder.clone(), state_of(folder)));
             let entries = match std::fs::read_dir(folder) {
                 Ok(entries) => entries,
+                Err(source) if shortage(&source).is_some() => {
+                    return Err(GuardError::Path { path: folder.clone(), source });
+                }
                 // A folder that we cannot list, or that is not there yet, has no neighbours to allow.
                 Err(_) => continue,
             };
             for entry in entries.flatten() {
                 let path = entry.path();
                 if !self.policy.denied.contains(&path) && folders.binary_search(&path).is_err() {
-                    rules.allow(&path, full);
+                    rules.allow(&path, full)?;
                 }
             }
         }
         if folders.is_empty() {
-            rules.allow(Path::new("/"), full);
+            rules.allow(Path::new("/"), full)?;
         }
         // Names, not contents: it can't be allowed for a folder and not for those below, and without it `ls ~`
         // and `ls /` would fail.
-        rules.allow(Path::new("/"), AccessFs::ReadDir.into());
+        rules.allow(Path::new("/"), AccessFs::ReadDir.into())?;
         let readable = self.policy.readable.iter().map(|path| (path, AccessFs::from_read(NEWEST)));
         for (path, access) in readable.chain(self.policy.writable.iter().map(|path| (path, full))) {
             // One that comes to be later is to be found then.
             if state_of(path).is_none() {
                 rules.depends_on.push((path.clone(), None));
             }
-            rules.allow(path, access);
+            rules.allow(path, access)?;
         }
         Ok(rules)
     }
@@ -272,17 +276,20 @@ impl Guard {
 
 impl Rules {
     /// Links need no rule, since it is what they lead to that is checked; what vanishes meanwhile needs none
-    /// either.
-    fn allow(&mut self, path: &Path, access: BitFlags<AccessFs>) {
+    /// either. What can't be opened only now does: without it tasks would miss what is there.
+    fn allow(&mut self, path: &Path, access: BitFlags<AccessFs>) -> Result<(), GuardError> {
         let is_link = |file: &OwnedFd| {
             rustix::fs::fstat(file)
                 .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_symlink())
         };
-        if let Ok(file) = open(path)
-            && !is_link(&file)
-        {
-            self.allowed.push((file, access));
+        match open(path) {
+            Ok(file) if !is_link(&file) => self.allowed.push((file, access)),
+            Err(source) if shortage(&source).is_some() => {
+                return Err(GuardError::Path { path: path.to_owned(), source });
+            }
+            Ok(_) | Err(_) => {}
         }
+        Ok(())
     }
 }
 

@@ -178,7 +178,7 @@ fn start(
     let (output, ended) = watch().map_err(|source| {
         let _ = kill_process_group(pid, Signal::KILL);
         let _ = waitpid(Some(pid), WaitOptions::empty());
-        SpawnError::System { doing: "watch the process just started, which has been killed", source }
+        SpawnError::Unwatched { source }
     })?;
     let guard = spec.guard.as_deref().map_or(GuardStatus::NotAsked, |guard: &Guard| guard.status().clone());
     let watched = Watched {

@@ -1,6 +1,7 @@
 //! One attempt, from its order to its end.
 
 use std::{
+    fmt::Display,
     panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     sync::Arc,
@@ -35,6 +36,7 @@ use super::{
     logs::{self, Shipping},
     macros::Caller,
     remarks,
+    shortage::{self, NotBegun, Patience, Unbegun},
     wanted::{Running, Wanted, steer},
 };
 use crate::process::{
@@ -391,27 +393,37 @@ async fn run_process(
         None => None,
     };
     let name = order.attempt.to_string();
-    let (mut spec, _granted) = match process_spec(order, tools, &name, &plan, masks.clone(), log.clone()) {
-        Ok(made) => made,
-        Err(message) => return Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Failed) },
+    let made = || -> Result<_, Unbegun> {
+        let (mut spec, granted) = process_spec(order, tools, &name, &plan, masks.clone(), log.clone())?;
+        if let Some((environment, _held)) = &environment {
+            bundles::use_environment(&mut spec, environment, plan.inherit_env);
+        }
+        if tools.remote && order.task.callbacks.is_empty() {
+            spec.unwritten_log_bytes = LOG_END_BYTES;
+        }
+        Ok((spec, granted))
     };
-    if let Some((environment, _held)) = &environment {
-        bundles::use_environment(&mut spec, environment, plan.inherit_env);
-    }
-    if tools.remote && order.task.callbacks.is_empty() {
-        spec.unwritten_log_bytes = LOG_END_BYTES;
-    }
     if matches!(*wanted.borrow(), Wanted::End(_)) {
         return Outcome::new(AttemptEnd::Cancelled);
     }
     remarks::secret_arguments(&plan.command, masks, &log);
-    let began = Timestamp::now();
-    let running = match tools.spawner.spawn(spec).await {
-        Ok(running) => running,
-        Err(error) => {
-            let message = hidden(&error.to_string(), masks);
-            TaskLogFile::new(log).line(&message);
-            return Outcome { message: Some(message), ..Outcome::new(AttemptEnd::Failed) };
+    let tell = |line: &dyn Display| {
+        TaskLogFile::masked(log.clone(), masks.clone()).line(&line.to_string());
+    };
+    let begin = || {
+        let (made, began) = (made(), Timestamp::now());
+        async move {
+            let (spec, granted) = made?;
+            Ok::<_, Unbegun>((tools.spawner.spawn(spec).await?, granted, began))
+        }
+    };
+    let (running, _granted, began) = match shortage::begun(Patience::USUAL, begin, wanted.clone(), tell).await
+    {
+        Ok(begun) => begun,
+        Err(NotBegun { end, message }) => {
+            let message = message.map(|message| hidden(&message, masks));
+            message.iter().for_each(|message| tell(message));
+            return Outcome { message, ..Outcome::new(end) };
         }
     };
     started(order, tools, began);
