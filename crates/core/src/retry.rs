@@ -1,4 +1,4 @@
-//! When a failed attempt is followed by another.
+//! When an attempt that failed or was lost is followed by another.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -18,6 +18,17 @@ pub(crate) fn is_tried_again(
 ) -> bool {
     let covered = on_exit_codes.is_empty() || exit_code.is_some_and(|code| on_exit_codes.contains(&code));
     *end != AttemptEnd::FailedForGood && try_number <= max_tries && covered
+}
+
+/// How long after so many losses in a row the next attempt may begin. The first is bad luck more often than not: it costs
+/// no time. What takes its worker down each time is not to take down one after the other as fast as they come.
+pub(crate) fn pause_after_losses(in_row: u32) -> SignedDuration {
+    SignedDuration::from_secs(match in_row {
+        0 | 1 => 0,
+        2 => 1,
+        3 => 5,
+        _ => 30,
+    })
 }
 
 impl RetryPolicy {

@@ -174,7 +174,7 @@ pub enum TiEvent {
     Paused,
     /// A person lets it go on.
     Continued,
-    /// Its attempt failed and another follows at this time.
+    /// Its attempt failed, or was lost and not the first in a row, and another follows at this time.
     Retry(Timestamp),
     /// Its sensor looks again at this time.
     Reschedule(Timestamp),

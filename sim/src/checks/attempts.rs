@@ -27,6 +27,8 @@ pub(super) struct Attempts {
     /// Failures since the task instance last began anew, and losses in a row.
     failures: BTreeMap<TiKey, u32>,
     losses: BTreeMap<TiKey, u32>,
+    /// Those of whose losses some may not count.
+    unsure: BTreeSet<TiKey>,
     /// Those whose attempt has ended with a wait for a time.
     deferred: BTreeSet<TiKey>,
 }
@@ -60,7 +62,9 @@ impl Attempts {
             waited(stored, change)?;
         }
         let held = replay.attempt(key);
-        let given_up = with_worker(change.from) && matches!(change.to, S::Scheduled | S::None);
+        let lost_again = change.to == S::UpForRetry && is_lost(change);
+        let given_up =
+            with_worker(change.from) && (lost_again || matches!(change.to, S::Scheduled | S::None));
         let lost_for_good = change.reason.as_deref().is_some_and(|why| why.starts_with("lost "));
         if given_up || lost_for_good {
             let runs = |worker: &&Worker| held.is_some_and(|attempt| worker.runs(attempt, now));
@@ -69,32 +73,24 @@ impl Attempts {
             }
         }
         match change.to {
-            S::Scheduled if with_worker(change.from) => {
-                let lost = self.losses.entry(key).or_default();
-                *lost += 1;
-                let most = task_of(replay, shapes, key, |task| task.max_lost).unwrap_or(u32::MAX);
-                if *lost > most {
-                    return Err(format!(
-                        "{key:?} was lost {lost} times in a row and goes on: {most} are allowed"
-                    ));
-                }
-            }
+            S::Scheduled if with_worker(change.from) => self.on_loss(replay, shapes, change)?,
+            S::UpForRetry if lost_again => self.on_loss(replay, shapes, change)?,
             S::None => {
                 self.failures.remove(&key);
-                self.losses.remove(&key);
+                self.has_ended(key);
             }
             S::UpForRetry => {
                 self.accept(held, change, &failed)?;
                 self.on_retry(replay, shapes, change)?;
             }
             S::UpForReschedule => {
-                self.losses.remove(&key);
+                self.has_ended(key);
                 let rescheduled = |report: &Report| matches!(report, Report::Ended(o) if matches!(o.end, AttemptEnd::Rescheduled(_)));
                 self.accept(held, change, &rescheduled)?;
             }
             S::Success | S::Failed | S::Skipped => self.on_end(replay, shapes, change, held)?,
             S::Deferred if change.from != S::Scheduled => {
-                self.losses.remove(&key);
+                self.has_ended(key);
                 self.accept(held, change, &|report| matches!(report, Report::Deferred { .. }))?;
                 self.deferred.insert(key);
                 return Ok(());
@@ -112,11 +108,47 @@ impl Attempts {
         Ok(())
     }
 
+    /// An attempt has ended by itself, or all begins anew: how many were lost in a row before.
+    fn has_ended(&mut self, key: TiKey) -> u32 {
+        self.unsure.remove(&key);
+        self.losses.remove(&key).unwrap_or_default()
+    }
+
+    /// An attempt was lost, and another follows: after the pause that is due after so many in a row.
+    fn on_loss(&mut self, replay: &Replay<'_>, shapes: &Shapes, change: &TransitionRow) -> Check {
+        let key = change.ti;
+        let lost = self.losses.entry(key).or_default();
+        *lost += 1;
+        let most = task_of(replay, shapes, key, |task| task.max_lost).unwrap_or(u32::MAX);
+        if *lost > most {
+            return Err(format!("{key:?} was lost {lost} times in a row and goes on: {most} are allowed"));
+        }
+        // Where somebody stopped the worker in order, it is not counted. Nobody here knows that.
+        if change.reason.as_deref().is_some_and(|why| why.contains(": its worker ended it")) {
+            self.unsure.insert(key);
+        }
+        if self.unsure.contains(&key) {
+            return Ok(());
+        }
+        let due = [0, 0, 1, 5, 30][usize::try_from(*lost).unwrap_or(usize::MAX).min(4)];
+        let waits = match next_of(replay, change) {
+            _ if change.to == S::Scheduled => 0,
+            Next::At(at) | Next::Waits(at) => at.duration_since(change.at).as_secs(),
+            Next::Other => return Ok(()),
+        };
+        match waits == due {
+            true => Ok(()),
+            false => Err(format!(
+                "{key:?} was lost {lost} times in a row and is begun again after {waits} s: {due} are due"
+            )),
+        }
+    }
+
     fn on_retry(&mut self, replay: &Replay<'_>, shapes: &Shapes, change: &TransitionRow) -> Check {
         let key = change.ti;
+        self.has_ended(key);
         let failures = self.failures.entry(key).or_default();
         *failures += 1;
-        self.losses.remove(&key);
         let Some(policy) = policy(replay, shapes, key) else { return Ok(()) };
         if *failures > policy.retries {
             return Err(format!(
@@ -124,13 +156,10 @@ impl Attempts {
                 policy.retries
             ));
         }
-        // The row says when it is tried again, where it has not been yet.
-        let changes = replay.batch.transitions.iter();
-        let next = changes.skip_while(|other| !std::ptr::eq(*other, change)).skip(1).find(|c| c.ti == key);
-        let (at, done) = match (next, replay.batch.tis.get(&key).map(|ti| &ti.state)) {
-            (Some(next), _) if next.to == S::Scheduled => (next.at, true),
-            (None, Some(TiState::UpForRetry(at))) => (*at, false),
-            _ => return Ok(()),
+        let (at, done) = match next_of(replay, change) {
+            Next::At(at) => (at, true),
+            Next::Waits(at) => (at, false),
+            Next::Other => return Ok(()),
         };
         let least = policy.delay.as_secs_f64()
             * if policy.backoff > 1.0 { policy.backoff.powi(*failures as i32 - 1) } else { 1.0 };
@@ -158,7 +187,7 @@ impl Attempts {
     ) -> Check {
         let key = change.ti;
         let reason = change.reason.as_deref().unwrap_or_default();
-        let lost = self.losses.remove(&key).unwrap_or_default();
+        let lost = self.has_ended(key);
         let failures = self.failures.get(&key).copied().unwrap_or_default();
         if reason.starts_with("lost ") {
             let most = task_of(replay, shapes, key, |task| task.max_lost).unwrap_or_default();
@@ -242,6 +271,34 @@ impl Attempts {
             false => Err(format!("two ends of attempt {attempt} count")),
         }
     }
+}
+
+/// What follows on a wait for the next try.
+enum Next {
+    /// It came at this time.
+    At(Timestamp),
+    /// It is to come at this one.
+    Waits(Timestamp),
+    /// Something else came.
+    Other,
+}
+
+/// The row says when it is tried again, where it has not been yet.
+fn next_of(replay: &Replay<'_>, change: &TransitionRow) -> Next {
+    let key = change.ti;
+    let changes = replay.batch.transitions.iter();
+    let next = changes.skip_while(|other| !std::ptr::eq(*other, change)).skip(1).find(|c| c.ti == key);
+    match (next, replay.batch.tis.get(&key).map(|ti| &ti.state)) {
+        (Some(next), _) if next.to == S::Scheduled => Next::At(next.at),
+        (None, Some(TiState::UpForRetry(at))) => Next::Waits(*at),
+        _ => Next::Other,
+    }
+}
+
+/// Whether an attempt was lost, and did not end by itself.
+pub(super) fn is_lost(change: &TransitionRow) -> bool {
+    let why = change.reason.as_deref().and_then(|why| why.strip_prefix("attempt "));
+    why.is_some_and(|why| why.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with(" was lost: "))
 }
 
 /// What waits for a time moves on by itself only then.

@@ -5,7 +5,7 @@ use updraft_core::{
     record::{Batch, DeliveryRow, RunType, TickOutcome, TransitionRow},
 };
 
-use super::{Check, order::Replay, shapes::Shapes};
+use super::{Check, attempts::is_lost, order::Replay, shapes::Shapes};
 use crate::disk::Disk;
 
 /// Every try before the present one stands in the history.
@@ -85,7 +85,7 @@ pub(super) fn missed(disk: &Disk, batch: &Batch) -> Check {
 fn alert_of(change: &TransitionRow) -> Option<AlertOn> {
     match change.to {
         S::Failed if change.reason.as_deref() == Some("it failed") => Some(AlertOn::Failure),
-        S::UpForRetry => Some(AlertOn::Retry),
+        S::UpForRetry if !is_lost(change) => Some(AlertOn::Retry),
         _ => None,
     }
 }

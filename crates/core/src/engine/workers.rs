@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    fmt::Write as _,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     AttemptId, Incarnation, Namespace, Owner, TiEvent, TiKey, TiState, Wait, WorkerId,
     input::{Effect, Offer, ToWorker, WorkerEvent},
+    retry::pause_after_losses,
 };
 
 /// A worker, in one of its lives.
@@ -401,7 +402,8 @@ impl Engine {
         self.workers.get(id).is_some_and(|worker| worker.draining)
     }
 
-    /// The attempt is gone with its worker: another follows, unless too many that count were lost in a row.
+    /// The attempt is gone with its worker: another follows, after a pause where those before were lost, too; unless too
+    /// many that count were lost in a row.
     pub(super) fn lose(
         &mut self,
         now: Timestamp,
@@ -428,9 +430,22 @@ impl Engine {
             };
             self.fail_for_good(now, key, None, reason.into());
         } else {
-            let reason: Arc<str> = format!("attempt {} was lost: {why}", ti.try_number).into();
-            self.archive(now, key, Some(reason.clone()));
-            self.transition(now, key, TiEvent::Lost, Some(reason));
+            let (attempt, lost) = (ti.try_number, ti.lost);
+            let pause = if counts { pause_after_losses(lost) } else { SignedDuration::ZERO };
+            let mut reason = format!("attempt {attempt} was lost: {why}");
+            self.archive(now, key, Some(reason.as_str().into()));
+            if pause.is_zero() {
+                self.transition(now, key, TiEvent::Lost, Some(reason.into()));
+                return;
+            }
+            let _ =
+                write!(reason, "; {lost} were lost in a row, and the next waits for {} s", pause.as_secs());
+            let next = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
+            self.transition(now, key, TiEvent::Retry(next), Some(reason.into()));
+            // It is in the history when this attempt ended.
+            if let Some(ti) = self.runs.get_mut(&key.run).and_then(|run| run.ti_mut(key)) {
+                ti.ended_at = None;
+            }
         }
     }
 

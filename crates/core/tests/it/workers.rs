@@ -11,13 +11,10 @@ use crate::world::{World, clear, dag};
 #[test]
 fn an_order_is_for_one_life_of_a_worker() {
     let mut world = World::new(1);
-    world.put(dag("d", &["a"], &[]));
+    world.put(dag("d", &["a", "b"], &[]));
     world.trigger("d");
-    world.join(2, 1, Vec::new());
-    let second = world.assigned().pop().unwrap();
-    assert_eq!(second.try_number, 2);
-    // Two steps, and then what is to be done about both.
-    for life in [3, 4] {
+    // Two steps, and then what is to be done about both. What is lost for the second time waits, and lets the other in.
+    for life in [2, 3] {
         let (queues, namespace, held) = (vec!["default".into()], None, Vec::new());
         let event = WorkerEvent::Joined {
             join: 1,
@@ -30,11 +27,58 @@ fn an_order_is_for_one_life_of_a_worker() {
     }
     let sends = world.engine.take_output().effects.into_iter().filter_map(|effect| match effect {
         Effect::Send { incarnation, message: ToWorker::Assign(attempt), .. } => {
-            Some((incarnation, attempt.try_number))
+            Some((incarnation, attempt.ti.task, attempt.try_number))
         }
         _ => None,
     });
-    assert_eq!(sends.collect::<Vec<_>>(), [(Incarnation(3), 3), (Incarnation(4), 4)]);
+    assert_eq!(sends.collect::<Vec<_>>(), [(Incarnation(2), TaskIx(0), 2), (Incarnation(3), TaskIx(1), 1)]);
+}
+
+#[test]
+fn what_is_lost_again_and_again_begins_after_longer_and_longer_pauses() {
+    let mut world = World::new(1);
+    world.beats = false;
+    let mut spec = dag("d", &["a"], &[]);
+    spec.tasks[0].max_lost = 9;
+    world.put(spec);
+    let run = world.trigger("d");
+    let first = world.assigned()[0];
+    let mut pauses = Vec::new();
+    for life in 2..8 {
+        world.join(life, 1, Vec::new());
+        if pauses.len() == 3 {
+            // The next server knows it, too.
+            world.restart();
+            world.join(life, 1, Vec::new());
+        }
+        let mut seconds = 0;
+        while world.state(run, "a") != S::Queued {
+            assert_eq!(world.state(run, "a"), S::UpForRetry);
+            let why = world.engine.explain(first.ti).unwrap();
+            let said = format!("{} were lost in a row", pauses.len() + 1);
+            assert!(why.reasons[0].contains(&said) && why.until.is_some(), "{why:?}");
+            world.worker(life, WorkerEvent::Heartbeat);
+            world.now += SignedDuration::from_secs(1);
+            world.step(Input::Clock);
+            seconds += 1;
+        }
+        pauses.push(seconds);
+    }
+    assert_eq!(pauses, [0, 1, 5, 30, 30, 30]);
+    let last = world.assigned().pop().unwrap();
+    assert_eq!(last.try_number, 7);
+    world.worker(
+        7,
+        WorkerEvent::Report {
+            attempt: last,
+            at: world.now,
+            report: Report::Ended(Box::new(Outcome::new(AttemptEnd::Success))),
+        },
+    );
+    assert_eq!(world.state(run, "a"), S::Success);
+    // Each is in the history once.
+    let lost = world.batches.iter().flat_map(|batch| &batch.history).map(|row| row.try_number);
+    assert_eq!(lost.collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
 }
 
 #[test]
@@ -92,6 +136,7 @@ fn attempts_lost_too_often_in_a_row_fail() {
     for life in 2..6 {
         assert_eq!(world.assigned().len(), 1);
         world.join(life, 8, Vec::new());
+        world.pass(SignedDuration::from_secs(5));
     }
     assert_eq!(world.state(run, "a"), S::Failed);
 }
