@@ -144,6 +144,8 @@ pub(super) struct Capture {
     folder: Folder,
     out: Channel,
     err: Channel,
+    /// What is hidden in remarks, too.
+    masks: Masks,
     unshown_since: Option<Instant>,
 }
 
@@ -164,7 +166,8 @@ impl Capture {
             is_fresh: false,
             begun_at: None,
         };
-        Self { log, result, folder, out: channel(masks.clone()), err: channel(masks), unshown_since: None }
+        let (out, err) = (channel(masks.clone()), channel(masks.clone()));
+        Self { log, result, folder, out, err, masks, unshown_since: None }
     }
 
     fn push(&mut self, stream: Stream, bytes: &[u8]) {
@@ -204,7 +207,7 @@ impl Capture {
 
     fn remark(&mut self, text: &str) {
         self.unshown_since.get_or_insert_with(Instant::now);
-        self.log.entry(&Stamp::now(), Stream::Sys, false, text.as_bytes());
+        self.log.entry(&Stamp::now(), Stream::Sys, false, &self.masks.hide(text.as_bytes()));
     }
 
     fn finish(mut self, uid: u32) -> (LogReport, Result<Option<ResultValue>, ResultError>, Folder) {

@@ -21,6 +21,9 @@ use super::env::MARKER_VARIABLE;
 use super::mark::Mark;
 use super::sys;
 
+/// So much of a command is shown.
+const COMMAND_CHARS: usize = 80;
+
 /// A living process. Its id cannot come to mean another one while this exists.
 pub(super) struct Member {
     pub(super) pid: Pid,
@@ -39,6 +42,23 @@ impl Member {
             && error != rustix::io::Errno::SRCH
         {
             tracing::warn!(pid = self.pid.as_raw_nonzero().get(), %error, "a task's process could not be signalled");
+        }
+    }
+
+    /// What it runs, as far as it shows that: cut where it is long.
+    pub(super) fn command(&self) -> String {
+        let read = |what: &str| {
+            let path = format!("/proc/{}/{what}", self.pid.as_raw_nonzero());
+            let bytes = std::fs::read(path).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).trim_matches(['\0', '\n']).replace(['\0', '\n'], " ")
+        };
+        let mut line = read("cmdline");
+        if line.is_empty() {
+            line = read("comm");
+        }
+        match line.char_indices().nth(COMMAND_CHARS) {
+            Some((end, _)) => format!("{}…", &line[..end]),
+            None => line,
         }
     }
 

@@ -13,6 +13,9 @@ use super::{Command, Phase, Supervisor, after, at};
 /// of a shell's `exec > >(...)` still has the last of the output in hand.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// So many of them are named in the log.
+const MOST_NAMED: usize = 5;
+
 /// How what was left behind is ended.
 #[derive(Debug, Clone, Copy)]
 enum Stage {
@@ -60,6 +63,9 @@ impl Supervisor {
                     Stage::Kill => begun + KILL_PATIENCE,
                 };
                 if let Some(signal) = stage.signal() {
+                    if left_behind.ended == 0 {
+                        self.name(&left);
+                    }
                     left.iter().for_each(|member| send(member, signal));
                     left_behind.ended = left_behind.ended.max(left.len());
                 }
@@ -71,6 +77,25 @@ impl Supervisor {
             }
         }
         left_behind
+    }
+
+    /// Says in the log what was left behind and is to be ended. Of a task that is being ended all goes together.
+    fn name(&mut self, left: &[tree::Member]) {
+        if matches!(self.phase, Phase::Ending { .. }) {
+            return;
+        }
+        let named = left.iter().take(MOST_NAMED);
+        let named: Vec<String> =
+            named.map(|member| format!("{} ({})", member.pid.as_raw_nonzero(), member.command())).collect();
+        let more = match left.len().saturating_sub(MOST_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let what = match left.len() {
+            1 => "a process running, which is".to_owned(),
+            count => format!("{count} processes running, which are"),
+        };
+        self.output.remark(&format!("It has left {what} ended with it: {}{more}.", named.join(", ")));
     }
 
     fn left(&self) -> Vec<tree::Member> {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use updraft_core::log::Stream;
-use updraft_worker::process::{Exit, NotRunning, Outcome};
+use updraft_worker::process::{Exit, Masks, NotRunning, Outcome, Secret};
 
 use super::{Lab, alone, entries, eventually, inline, is_alive, lines, state};
 
@@ -104,6 +104,30 @@ async fn what_a_normal_end_leaves_in_the_group_is_ended() {
     assert!(!is_alive(inline(&ended).parse().unwrap()));
     assert_eq!((ended.left_behind.ended, ended.left_behind.surviving.len()), (1, 0));
     assert!(ended.active < Duration::from_millis(900), "{:?} is the first process's own time", ended.active);
+}
+
+#[tokio::test]
+async fn the_log_names_what_was_left_behind_and_hides_what_may_not_show() {
+    let lab = Lab::new();
+    let mut spec = lab.sh("sleep 1003 >/dev/null 2>&1 & sleep 1002 >/dev/null 2>&1 & echo done");
+    spec.masked = Masks::new([Secret::new("1003")]).unwrap();
+    let log = spec.log.clone();
+    let ended = lab.run(spec).await;
+    assert_eq!(ended.left_behind.ended, 2);
+    let text = std::fs::read_to_string(log).unwrap();
+    let said = text.lines().find(|line| line.contains("It has left 2 processes running")).expect(&text);
+    assert!(said.contains("\tsys\t") && said.contains(" (sleep 1002)"), "{said}");
+    assert!(said.contains(" (sleep ***)"), "{said}");
+    // What is ended with the task as somebody asks was not left by it.
+    let bell = lab.bell("begun");
+    let spec = lab.sh(&format!("sleep 1004 & echo > {}; wait", bell.path()));
+    let log = spec.log.clone();
+    let running = lab.spawn(spec).await;
+    bell.rung().await;
+    running.control().kill(Duration::from_secs(5));
+    running.wait().await.unwrap();
+    let text = std::fs::read_to_string(log).unwrap();
+    assert!(!text.contains("It has left"), "{text}");
 }
 
 #[tokio::test]
