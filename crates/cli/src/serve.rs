@@ -1,5 +1,7 @@
 //! A server at work, with a keeper or without: what `standalone` and `server` start.
 
+mod database;
+
 use std::{
     convert::Infallible,
     io::IsTerminal as _,
@@ -40,7 +42,7 @@ use updraft_server::{
     secrets::{Environment, Keys, Secrets},
     workers::Workers,
 };
-use updraft_store::{Burst, SqlStore, Store, Upkeep};
+use updraft_store::{Burst, Store, Upkeep};
 
 use crate::{
     client::Published,
@@ -224,7 +226,7 @@ async fn open(url: &str, home: &Home, config: &Config, alone: bool) -> Result<Ar
              say that there are none (--alone)"
         );
     }
-    let store = SqlStore::open(url).await.context("can't open the database")?;
+    let store = database::reach(url).await.context("can't open the database")?;
     store.migrate().await.context("can't bring the database up to date")?;
     let store: Arc<dyn Store> = Arc::new(store);
     expect_key(&config.key_file(home), &*store).await?;

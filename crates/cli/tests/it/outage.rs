@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -82,6 +82,30 @@ async fn a_postgres_that_is_gone_for_a_while_under_load_costs_no_attempt() {
 #[tokio::test]
 async fn a_postgres_that_is_gone_for_longer_than_any_lease_costs_no_attempt() {
     without_postgres_for(Duration::from_secs(20), Duration::from_secs(15)).await;
+}
+
+#[tokio::test]
+async fn a_start_waits_for_a_postgres_that_is_not_there_yet_and_for_no_other_reason() {
+    let mut postgres = TestPostgres::start();
+    let mut system = System::new(&[]);
+    system.set("UPDRAFT__DATABASE__URL", postgres.database());
+    postgres.crash();
+    system.start(1);
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    while !system.said().contains("waiting for the database") {
+        tick.tick().await;
+    }
+    postgres.restart();
+    system.until(&["health"], |done| done.code == 0).await;
+
+    let mut system = System::new(&[]);
+    system.set("UPDRAFT__DATABASE__URL", postgres.database().replace("/test_", "/no_test_"));
+    let since = Instant::now();
+    system.start(1);
+    assert_eq!(system.server_ended().await, Some(1));
+    assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
+    let said = system.said();
+    assert!(said.contains("no_test_") && !said.contains("waiting for the database"), "{said}");
 }
 
 #[tokio::test]
