@@ -1,5 +1,6 @@
 //! The keeper: a worker on this machine, in a process of its own, so that tasks outlive the server.
 
+mod hung;
 mod place;
 mod supervisor;
 

@@ -157,10 +157,11 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
     let in_place = leading.in_place.clone();
     let mut leading = tokio::spawn(leading.run(inbox));
 
+    let watched = state.workers.clone();
     let routes = http::router(state).context("can't prepare to ask other servers")?;
     answer(routes, socket, listener, tls);
     let supervising = match with_keeper {
-        true => Some(tokio::spawn(supervisor(&home, &config, readable)?.run())),
+        true => Some(tokio::spawn(supervisor(&home, &config, readable, watched)?.run())),
         false => None,
     };
     let serving = async {
@@ -284,9 +285,16 @@ fn workers_with_keeper(config: &Config) -> Workers {
 }
 
 /// Who sees to it that there is a keeper.
-fn supervisor(home: &Home, config: &Config, readable: Vec<PathBuf>) -> Result<Supervisor> {
+fn supervisor(
+    home: &Home,
+    config: &Config,
+    readable: Vec<PathBuf>,
+    workers: Arc<Workers>,
+) -> Result<Supervisor> {
     Ok(Supervisor {
         home: home.clone(),
+        workers,
+        lease: Duration::from_secs(config.server.lease_s),
         readable,
         logs: logs_in(&config.blob.folder().unwrap_or_else(|| home.0.clone())),
         denied: config.kept_elsewhere(),

@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 mod ends;
+mod hung;
 mod runs;
 mod socket;
 
@@ -23,6 +24,7 @@ use updraft_core::{
 
 use crate::accounts::JoinToken;
 
+pub use self::hung::Silence;
 pub(crate) use self::socket::serve;
 
 /// The workers that are connected now.
@@ -36,6 +38,10 @@ pub struct Workers {
     /// The number of the next connection.
     number: AtomicU64,
     keeper: Option<Offer>,
+    /// Since when this server takes workers.
+    opened_at: Mutex<Option<Instant>>,
+    /// The keepers that are there and do nothing, as who watches over them has found.
+    hung: Mutex<Vec<String>>,
     /// Told when one that calls functions has come.
     came: Notify,
 }
@@ -46,6 +52,8 @@ struct Connection {
     number: u64,
     sender: mpsc::UnboundedSender<FromServer>,
     about: About,
+    /// When it was last heard of; `None` while what it has said is being passed on, and nobody listens.
+    heard: Option<Instant>,
     /// The token that it joined with, where that can be revoked.
     token: Option<JoinToken>,
     /// Who waits for what becomes of the calls that it was given. They hear of it when the connection is gone.
@@ -140,6 +148,7 @@ impl Workers {
     pub fn open(&self, certain_until: watch::Receiver<Instant>) {
         let _connections = self.lock();
         *self.certain_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(certain_until);
+        *self.opened_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.closed.store(false, Ordering::Relaxed);
     }
 
@@ -148,6 +157,7 @@ impl Workers {
     pub fn close(&self) {
         let mut connections = self.lock();
         self.closed.store(true, Ordering::Relaxed);
+        *self.opened_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
         connections.clear();
     }
 
@@ -243,7 +253,8 @@ impl Workers {
             self.came.notify_one();
         }
         let calls = HashMap::new();
-        connections.insert(worker, Connection { incarnation, number, sender, about, token, calls });
+        let heard = Some(Instant::now());
+        connections.insert(worker, Connection { incarnation, number, sender, about, heard, token, calls });
         Ok((number, receiver))
     }
 

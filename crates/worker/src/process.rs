@@ -59,6 +59,11 @@ pub fn ask_to_finish(pid: i32) -> std::io::Result<()> {
     signal(pid, rustix::process::Signal::USR1)
 }
 
+/// Kills a keeper that does nothing any more (SIGKILL). The next one ends what it has left.
+pub fn kill(pid: i32) -> std::io::Result<()> {
+    signal(pid, rustix::process::Signal::KILL)
+}
+
 fn signal(pid: i32, signal: rustix::process::Signal) -> std::io::Result<()> {
     let Some(pid) = rustix::process::Pid::from_raw(pid) else { return Ok(()) };
     match rustix::process::kill_process(pid, signal) {

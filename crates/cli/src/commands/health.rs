@@ -21,6 +21,7 @@ const HEALTH: Columns = &[
     ("Database", "/metadatabase/status"),
     ("Scheduler", "/scheduler/status"),
     ("Its last sign of life", "/scheduler/latest_scheduler_heartbeat"),
+    ("Keeper", "/keeper/status"),
     ("Repository of DAG files", "/dag_processor/status"),
     ("Its last good answer", "/dag_processor/latest_dag_processor_heartbeat"),
 ];
@@ -31,7 +32,8 @@ impl Ask for Health {
     async fn ask(self, session: &Session) -> Result<()> {
         let health = session.client.get_openly(&["v2", "monitor", "health"]).await?;
         session.format.show(&health, HEALTH)?;
-        match [&health["metadatabase"], &health["scheduler"]].iter().all(|part| part["status"] == "healthy") {
+        let parts = [&health["metadatabase"], &health["scheduler"]].into_iter().chain(health.get("keeper"));
+        match parts.into_iter().all(|part| part["status"] == "healthy") {
             true => Ok(()),
             false => {
                 Err(Failure::new(Exit::Failed, format!("{} is not well", session.client.server())).into())

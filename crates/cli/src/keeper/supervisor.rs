@@ -7,15 +7,20 @@ use std::{
     os::unix::{ffi::OsStrExt, fs::MetadataExt, process::CommandExt},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
+use updraft_server::workers::Workers;
 use updraft_worker::{process, worker::Guarding};
 
-use super::place::{Found, places};
+use super::{
+    hung::{Hung, Verdict},
+    place::{Found, places},
+};
 use crate::config::Home;
 
 /// How often the server looks whether its keeper is there.
@@ -30,6 +35,10 @@ const GOES_WITHIN: Duration = Duration::from_millis(500);
 pub struct Supervisor {
     /// The home folder.
     pub home: Home,
+    /// The connections of keepers.
+    pub workers: Arc<Workers>,
+    /// For how long a keeper that says nothing is believed to be there.
+    pub lease: Duration,
     /// The folders of DAG files, which tasks may read.
     pub readable: Vec<PathBuf>,
     /// The folder for logs.
@@ -51,13 +60,17 @@ pub struct Supervisor {
 }
 
 /// What this server knows of keepers.
-#[derive(Default)]
 struct Known {
     /// Those that it has started, by name.
     children: BTreeMap<String, Started>,
     /// Those that it has asked to go, and since when they could have.
     asked: BTreeSet<i32>,
     asked_at: Option<Instant>,
+    /// Those that do nothing.
+    hung: Hung,
+    told: Vec<String>,
+    /// Whether it was said that all places are taken.
+    told_full: bool,
 }
 
 /// A keeper that this server has started.
@@ -71,7 +84,14 @@ impl Supervisor {
     /// Starts a keeper whenever none is there.
     pub async fn run(self) {
         let made_for = self.made_for();
-        let mut known = Known::default();
+        let mut known = Known {
+            children: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            asked_at: None,
+            hung: Hung::new(self.lease, Instant::now()),
+            told: Vec::new(),
+            told_full: false,
+        };
         loop {
             if let Err(error) = self.look(&made_for, &mut known) {
                 warn!(error = format!("{error:#}"), "can't see to the keeper; trying again");
@@ -91,6 +111,7 @@ impl Supervisor {
             Ok(None) | Err(_) => true,
         });
         let places = places(&self.home)?;
+        self.end_hung(&places, known)?;
         // One that has its place and has not said yet what it was made for says it in a moment.
         let is_right = |found: &Found| match found {
             Found::Held { made_for: of, .. } => of.as_deref().is_none_or(|of| of == made_for),
@@ -119,14 +140,56 @@ impl Supervisor {
         if let Some((name, _)) = free.filter(|_| !there && !is_going) {
             known.children.insert(name.clone(), self.start(name, made_for, false)?);
         }
+        let full = free.is_none() && !there;
+        if full && !known.told_full {
+            let count = places.len();
+            warn!(
+                count,
+                "no keeper takes tasks here: so many are there that end what they have, and no other is started before one of them has gone"
+            );
+        }
+        known.told_full = full;
+        Ok(())
+    }
+
+    /// Says which keepers do nothing, and kills those for which that lasts. What they have left, the next one ends.
+    fn end_hung(&self, places: &[(String, Found)], known: &mut Known) -> Result<()> {
+        let held = |(name, found): &(String, Found)| match found {
+            Found::Held { pid: Some(pid), made_for: Some(_) } => Some((name.clone(), *pid)),
+            Found::Held { .. } | Found::Free | Found::Deserted => None,
+        };
+        let held: Vec<(String, i32)> = places.iter().filter_map(held).collect();
+        known.hung.look(&held.iter().map(|(_, pid)| *pid).collect::<Vec<_>>(), Instant::now());
+        let mut hung = Vec::new();
+        for (name, pid) in held {
+            match known.hung.judge(pid, self.workers.silence(&name)) {
+                Verdict::Well => {}
+                Verdict::Hung => hung.push(name),
+                Verdict::Lost => {
+                    error!(
+                        name,
+                        pid,
+                        "this keeper is there and does nothing: killing it; another ends what it has left"
+                    );
+                    process::kill(pid).context("can't kill the keeper that does nothing")?;
+                    hung.push(name);
+                }
+            }
+        }
+        for name in hung.iter().filter(|name| !known.told.contains(*name)) {
+            warn!(name, "this keeper is there and says nothing; it is killed if that lasts");
+        }
+        known.told.clone_from(&hung);
+        self.workers.note_hung(hung);
         Ok(())
     }
 
     fn ask_to_go(&self, name: &str, pid: i32, known: &mut Known) -> Result<()> {
-        if known.asked.insert(pid) {
-            info!(name, pid, "this keeper was started otherwise: it goes when its tasks are over");
-            known.asked_at = Some(Instant::now());
+        if !known.asked.contains(&pid) {
             process::ask_to_finish(pid).context("can't ask the keeper to go")?;
+            info!(name, pid, "this keeper was started otherwise: it goes when its tasks are over");
+            known.asked.insert(pid);
+            known.asked_at = Some(Instant::now());
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::{
 use updraft_core::{RunState, TiStateName, XcomValue};
 use updraft_store::Queries;
 
-use crate::system::{System, count};
+use crate::system::{Done, System, count, signal};
 
 /// So many task instances a round, each noting that it began and that it ended. Each looks up what another has
 /// left, and leaves something large: both need the server, which may just be gone.
@@ -140,4 +140,40 @@ async fn every_task_ends_and_none_is_lost_when_the_keeper_is_killed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_task_ends_and_none_is_lost_when_both_are_killed() {
     rounds(Victim::Both, 6).await;
+}
+
+#[tokio::test]
+async fn a_keeper_that_hangs_is_told_of_and_replaced_and_what_it_had_is_ended() {
+    let mut system = System::new(&[]);
+    let (pids, gate) = (system.shared().join("pids"), system.shared().join("gate"));
+    let dag = format!(
+        "hangs: {{schedule: '@once', default_args: {{start_date: 2024-01-01, retries: 0}}, tasks: \
+         {{t: {{operator: bash, bash_command: 'echo $$ >> {}; [ -e {} ] || sleep 600'}}}}}}",
+        pids.display(),
+        gate.display()
+    );
+    std::fs::write(system.home().join("dags/hangs.yaml"), dag).unwrap();
+    system.set("UPDRAFT__SERVER__LEASE_S", "15");
+    system.start(1);
+    let well = |done: &Done| done.code == 0 && done.out.contains("healthy");
+    system.until(&["health"], well).await;
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    let begun = || std::fs::read_to_string(&pids).unwrap_or_default();
+    while !begun().ends_with('\n') {
+        tick.tick().await;
+    }
+    let first = begun().trim().to_owned();
+    let [keeper] = system.processes("keeper")[..] else { panic!("there is one keeper") };
+    std::fs::write(&gate, "").unwrap();
+    signal(keeper, "-STOP");
+    let hung = |done: &Done| done.code != 0 && done.out.contains("unhealthy");
+    let told = system.until(&["health", "-o", "json"], hung).await;
+    assert!(told.out.contains("\"hung\""), "{told:?}");
+    let runs = system.runs_over(1, Duration::from_secs(60)).await;
+    assert_eq!(runs[0].state, RunState::Success, "{}", system.said());
+    let tis = system.tis().await;
+    assert_eq!((tis[0].row.try_number, tis[0].row.max_tries), (2, 1), "{}", system.said());
+    assert!(!std::path::Path::new("/proc").join(&first).exists(), "{first} lives on");
+    assert!(!system.processes("keeper").contains(&keeper));
+    system.until(&["health"], well).await;
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::extract::ws::{Message, WebSocket};
@@ -193,8 +193,11 @@ impl Conversation<'_> {
             }
         }
         let beats = events.contains(&WorkerEvent::Heartbeat) && self.shared.workers.is_certain();
+        // While the leader waits for the database, nobody listens here: that is no silence of the worker's.
+        self.shared.workers.heard(&self.worker, self.number, None);
         let passed_on =
             self.shared.leader.worker(self.worker.clone(), self.incarnation, events).await.is_ok();
+        self.shared.workers.heard(&self.worker, self.number, Some(Instant::now()));
         passed_on && (!beats || send(&mut self.socket, &FromServer::Heartbeat).await)
     }
 

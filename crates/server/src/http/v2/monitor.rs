@@ -24,6 +24,18 @@ struct HealthInfoResponse {
     scheduler: SchedulerInfoResponse,
     triggerer: TriggererInfoResponse,
     dag_processor: DagProcessorInfoResponse,
+    /// Where this server has a keeper: how that is. Airflow knows of none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keeper: Option<KeeperInfoResponse>,
+}
+
+/// How the keeper is, which holds this machine's tasks.
+#[derive(Serialize, ToSchema)]
+struct KeeperInfoResponse {
+    /// `unhealthy` when its process is there and does nothing. It is killed and replaced, if that lasts.
+    status: Option<&'static str>,
+    /// Which do nothing; one that ends what it has can be there beside the one that takes tasks.
+    hung: Vec<String>,
 }
 
 /// How the database is.
@@ -98,6 +110,7 @@ async fn get_health(State(shared): State<Arc<Shared>>) -> Json<HealthInfoRespons
             Some(git) => DagProcessorInfoResponse::of(&git.status()),
             None => DagProcessorInfoResponse { status: None, latest_dag_processor_heartbeat: None },
         },
+        keeper: shared.workers.hung().map(|hung| KeeperInfoResponse { status: word(hung.is_empty()), hung }),
     })
 }
 
