@@ -159,7 +159,7 @@ fn limit_files(pid: u32, new: impl FnOnce(Rlimit) -> Rlimit) -> Rlimit {
     let line = text.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let mut words = line.split_whitespace().skip(3).map(|word| word.parse().ok());
     let before = Rlimit { current: words.next().unwrap(), maximum: words.next().unwrap() };
-    prlimit(pid, Resource::Nofile, new(before.clone())).unwrap()
+    prlimit(pid, Resource::Nofile, new(before)).unwrap()
 }
 
 const ECHOES: &str = r#"
