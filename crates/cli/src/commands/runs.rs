@@ -49,7 +49,8 @@ pub enum Command {
         #[arg(short, long)]
         yes: bool,
     },
-    /// Declare a run over; what still runs of it is ended. `queued` starts what is not finished.
+    /// Declare a run over: what still runs of it is ended, and its teardowns do their work. `queued` starts what is not
+    /// finished.
     #[command(after_help = "Example:\n  updraft runs mark etl nightly --state success")]
     Mark {
         #[command(flatten)]
@@ -98,6 +99,7 @@ pub const SHOWN: Columns = &[
     ("DAG", "/dag_id"),
     ("Run", "/dag_run_id"),
     ("State", "/state"),
+    ("Why", "/reason"),
     ("Done", "/done"),
     ("Time left", "/time_left"),
     ("Type", "/run_type"),
@@ -129,10 +131,12 @@ impl Ask for Command {
             }
             Self::Show { run } => {
                 let mut shown = client.get(&run.path()).await?;
-                let over = matches!(shown["state"].as_str(), Some("success" | "failed"));
-                if *format == Format::Table && !over {
+                if *format == Format::Table {
                     let progress = client.get(&[&run.path_v1()[..], &["progress"]].concat()).await?;
-                    tell_progress(&mut shown, &progress);
+                    if !matches!(shown["state"].as_str(), Some("success" | "failed")) {
+                        tell_progress(&mut shown, &progress);
+                    }
+                    shown["reason"] = progress["reason"].clone();
                 }
                 format.show(&shown, SHOWN)
             }
@@ -150,12 +154,16 @@ impl Ask for Command {
                 session.echo(&cleared)
             }
             Self::Mark { run, state } => {
+                let before = client.get(&run.path()).await?;
+                let goes_on = matches!(before["state"].as_str(), Some("queued" | "running"));
                 let marked = client.patch(&run.path(), json!({ "state": state })).await?;
-                let open = state != "queued" && marked["state"] != *state;
-                eprintln!(
-                    "{run} is marked as {state}{}",
-                    if open { "; its teardowns are still to run" } else { "" }
-                );
+                match (state.as_str(), goes_on) {
+                    ("queued", true) => eprintln!("{run} is not over: it goes on as it is"),
+                    ("success" | "failed", _) if marked["state"] != *state => {
+                        eprintln!("{run} is marked as {state}; its teardowns are still to run");
+                    }
+                    _ => eprintln!("{run} is marked as {state}"),
+                }
                 session.echo(&marked)
             }
             Self::Diff(args) => diff::diff(session, args).await,

@@ -8,7 +8,7 @@ use std::{
 use updraft_core::{RunState, TiStateName, XcomValue};
 use updraft_store::Queries;
 
-use crate::system::{Done, System, count, signal};
+use crate::system::{Done, System, count, lives, signal};
 
 /// So many task instances a round, each noting that it began and that it ended. Each looks up what another has
 /// left, and leaves something large: both need the server, which may just be gone.
@@ -173,7 +173,7 @@ async fn a_keeper_that_hangs_is_told_of_and_replaced_and_what_it_had_is_ended() 
     assert_eq!(runs[0].state, RunState::Success, "{}", system.said());
     let tis = system.tis().await;
     assert_eq!((tis[0].row.try_number, tis[0].row.max_tries), (2, 1), "{}", system.said());
-    assert!(!std::path::Path::new("/proc").join(&first).exists(), "{first} lives on");
+    assert!(!lives(&first), "{first} lives on");
     assert!(!system.processes("keeper").contains(&keeper));
     system.until(&["health"], well).await;
 }

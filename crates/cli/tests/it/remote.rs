@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use updraft_core::{RunState, TiStateName};
 
-use crate::system::{Done, System, count, signal};
+use crate::system::{Done, System, count, lives, signal};
 
 /// A worker that is not on the server's machine, as far as it can tell.
 pub struct Remote {
@@ -129,10 +129,6 @@ async fn begun(pids: &Path, count: usize) -> String {
         }
     }
     panic!("not begun {count} times");
-}
-
-fn lives(pid: &str) -> bool {
-    Path::new("/proc").join(pid.trim()).exists()
 }
 
 #[tokio::test]

@@ -352,6 +352,13 @@ pub fn tasks_of(home: &Path) -> Vec<u32> {
     found
 }
 
+/// Whether there is such a process, and more of it than its exit code, which nobody has asked for yet.
+pub fn lives(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.trim()).join("stat")).unwrap_or_default();
+    // The state is the first word behind the name, which is in parentheses.
+    stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
+}
+
 /// Sends a signal to a process.
 pub fn signal(pid: u32, which: &str) {
     // One that has gone needs no signal.

@@ -86,6 +86,9 @@ pub(super) enum Limit {
     Pool(Namespace, PoolName),
     /// An earlier attempt of this task instance, which was marked or cleared while it ran and has not ended yet.
     Former(TiKey),
+    /// Attempts of tasks before this teardown that were ended with what they belong to, and have not ended yet: what is torn
+    /// down must not be in use.
+    Ending(RunKey, TaskIx),
 }
 
 impl Engine {
@@ -180,6 +183,9 @@ impl Engine {
         if by_worker && self.ti(key).is_some_and(|ti| ti.try_number > 0) {
             limits.push(Limit::Former(key));
         }
+        if by_worker && run.dag.is_teardown(key.task) {
+            limits.push(Limit::Ending(key.run, key.task));
+        }
         limits
     }
 
@@ -216,6 +222,17 @@ impl Engine {
                 Some((id, _)) => Err(format!("its attempt before has not ended yet on worker `{id}`")),
                 None => Ok(1),
             },
+            Limit::Ending(of, teardown) => {
+                let before = run.dag.relatives(&[*teardown], true);
+                let ending = |worker: &Worker| worker.of_run(*of).find(|ti| before.contains(&ti.task));
+                match self.workers.iter().find_map(|(id, worker)| Some((id, ending(worker)?))) {
+                    Some((id, ti)) => {
+                        let task = &run.dag.task(ti.task).task_id;
+                        Err(format!("an attempt of `{task}` has not ended yet on worker `{id}`"))
+                    }
+                    None => Ok(u32::MAX),
+                }
+            }
         }
     }
 
@@ -240,6 +257,15 @@ impl Engine {
         }
         if !still.is_empty() {
             self.parked.insert(limit.clone(), still);
+        }
+    }
+
+    /// An attempt of this run is over: teardowns may wait for that.
+    pub(super) fn unpark_teardowns(&mut self, run: RunKey) {
+        let teardowns = Limit::Ending(run, TaskIx(0))..=Limit::Ending(run, TaskIx(u32::MAX));
+        let waiting: Vec<Limit> = self.parked.range(teardowns).map(|(limit, _)| limit.clone()).collect();
+        for limit in waiting {
+            self.unpark(&limit);
         }
     }
 

@@ -137,12 +137,16 @@ impl Engine {
             let stuck: Vec<&TiRow> = run.all().filter(|ti| ti.state == TiState::None).collect();
             if stuck.iter().all(|ti| !self.waits_for_past(run, ti.key)) {
                 let first = stuck.first().map(|ti| ti.task_id.clone());
-                let reason = format!(
+                let mut reason = format!(
                     "{NOTHING_CAN_RUN}: {} task instances wait for what will not happen, the first is `{}`",
                     stuck.len(),
                     first.as_deref().unwrap_or_default()
                 );
-                self.finish_run(now, key, RunState::Failed, Some(reason));
+                let state = run.row.marked.unwrap_or(RunState::Failed);
+                if run.row.marked.is_some() {
+                    reason = format!("it was marked as {state}; {reason}");
+                }
+                self.finish_run(now, key, state, Some(reason));
             }
         }
     }

@@ -114,6 +114,13 @@ impl Worker {
         self.held.range(first..).next().is_some_and(|(attempt, _)| attempt.ti == ti)
     }
 
+    /// The task instances of this run of which it has an attempt.
+    pub fn of_run(&self, run: RunKey) -> impl Iterator<Item = TiKey> {
+        let ti = TiKey { run, task: TaskIx(0), map_index: MapIndex(i32::MIN) };
+        let first = AttemptId { ti, try_number: 0, lease: 0 };
+        self.held.range(first..).map(|(attempt, _)| attempt.ti).take_while(move |ti| ti.run == run)
+    }
+
     /// What it has.
     pub fn held(&self) -> impl Iterator<Item = (&AttemptId, u32, &Owner)> {
         self.held.iter().map(|(attempt, (slots, owner))| (attempt, *slots, owner))
@@ -395,6 +402,7 @@ impl Engine {
             }
         }
         self.unpark(&Limit::Former(attempt.ti));
+        self.unpark_teardowns(attempt.ti.run);
     }
 
     /// Whether this worker takes nothing new.

@@ -146,24 +146,30 @@ impl Engine {
     }
 
     /// As Airflow has it: what runs becomes what the run becomes, the rest is skipped, and what is over stays as it is.
-    /// Teardowns do their work before the run is over, unless it is marked again.
+    /// Teardowns do their work before the run is over, however often it is marked.
     fn decide_run(&mut self, now: Timestamp, key: RunKey, state: RunState) {
         let Some(run) = self.runs.get(&key) else { return };
-        let spared = if run.row.state == RunState::Running && run.row.marked.is_none() {
-            Spared::Teardowns
-        } else {
-            Spared::Nothing
-        };
+        let begun = run.row.state == RunState::Running;
+        let spared = if begun { Spared::Teardowns } else { Spared::Nothing };
         let running = if state == RunState::Failed { End::Failed } else { End::Success };
         self.stop_run(now, key, running, spared, &format!("the run was marked as {state}"));
         let Some(run) = self.runs.get_mut(&key) else { return };
         // With `fail_fast` the first that fails may have decided it.
         if run.unfinished > 0 {
             run.row.marked = Some(state);
+            run.row.reason = Some(format!("it was marked as {state}; its teardowns are still to run"));
             self.changed.runs.insert(key);
         } else if run.row.state != state {
             self.finish_run(now, key, state, Some(format!("it was marked as {state}")));
         }
+    }
+
+    /// A run that was marked, and tears down, is to do more: what it becomes is decided anew.
+    pub(super) fn undecide_run(&mut self, key: RunKey) {
+        let Some(run) = self.runs.get_mut(&key).filter(|run| run.row.marked.is_some()) else { return };
+        run.row.marked = None;
+        run.row.reason = None;
+        self.changed.runs.insert(key);
     }
 
     /// The version of its DAG that a run is to go on with, where that is a later one.

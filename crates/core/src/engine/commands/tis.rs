@@ -25,6 +25,8 @@ impl Engine {
         self.begin_anew(now, &keys);
         if over && clear.reset_run && !keys.is_empty() {
             self.requeue_run(now, clear.run);
+        } else if !over && !keys.is_empty() {
+            self.undecide_run(clear.run);
         }
         Ok(Reply::Tis(keys))
     }

@@ -34,6 +34,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
 struct ProgressResponse {
     #[schema(value_type = String)]
     state: RunState,
+    /// Why it is as it is, where its tasks alone don't say: it was marked, nothing could run any more, its time was up.
+    reason: Option<String>,
     /// `null` while nothing is known about how long any of its tasks takes.
     percent: Option<f64>,
     /// Seconds, along the longest way through what is left; tasks that nothing is known about count as
@@ -107,7 +109,7 @@ async fn get_progress(
         true => (Some(100.0), Some(0.0)),
         false => (percent_of(&tasks), longest_way(&version.dag, &rows, &tasks)),
     };
-    Ok(Json(ProgressResponse { state: run.row.state, percent, seconds_left, tasks }))
+    Ok(Json(ProgressResponse { state: run.row.state, reason: run.row.reason, percent, seconds_left, tasks }))
 }
 
 /// Says of those that wait for a worker why they do: their rows don't know, but the leader does. Where nobody
