@@ -186,6 +186,16 @@ mod tests {
     }
 
     #[test]
+    fn a_condition_as_deep_as_may_be_fits_the_stack_and_a_deeper_one_is_refused() {
+        let deepest = |depth: usize| format!("{}result", "not ".repeat(depth));
+        let condition = Condition::parse(deepest(100)).unwrap();
+        assert!(condition.holds(Some(&json!(true)), TiStateName::Success, None).unwrap());
+        let error = Condition::parse(deepest(101)).unwrap_err();
+        assert!(error.reason.contains("too many operators"), "{error}");
+        assert!(Condition::parse("(".repeat(100_000)).is_err());
+    }
+
+    #[test]
     fn a_condition_that_does_not_end_is_stopped() {
         let condition = Condition::parse("range(99999) | map('string') | join | length > 1").unwrap();
         let _ = condition.holds(None, TiStateName::Success, None);

@@ -31,7 +31,7 @@ pub use self::{
     macros::{Args, Macro, int, needed, size, text},
     native::concat,
     object::{GLOBALS, Loop, Object, Thing, World, global},
-    syntax::{Called, Certain, Chain, Named, Step, certain, names_of_expression},
+    syntax::{Called, Certain, Chain, Named, Step, certain},
     text::OTHER,
     value::{Dict, Mode, Undefined, Value, View, Within},
 };

@@ -14,8 +14,8 @@ use serde_json::{Map, Value as Json};
 pub(crate) use updraft_core::jinja::is_template;
 use updraft_core::{
     jinja::{
-        Fault, Machine, Named, Result as Rendered, Value, certain, concat, fault, names_of_expression,
-        time::DateTime, without_last_line_end,
+        self, Fault, Machine, Named, Result as Rendered, Value, certain, concat, fault, time::DateTime,
+        without_last_line_end,
     },
     nearest::did_you_mean,
     protocol::Order,
@@ -247,10 +247,8 @@ fn each(field: &str, value: &Json, does: &mut impl FnMut(&str, &str)) {
 
 /// Checks that an expression can be read: its syntax, not its names. The error goes on after the argument's name.
 pub(crate) fn read_expression(text: &str) -> Result<(), String> {
-    match names_of_expression(text) {
-        Ok(_) => Ok(()),
-        Err(fault) => Err(format!("is no expression: {}", fault.reason)),
-    }
+    // Its names, only a run has.
+    jinja::read_expression(text, &[]).map(drop).map_err(|reason| format!("is no expression: {reason}"))
 }
 
 /// A time as Python's `isoformat` writes it in UTC: `2026-01-01T00:00:00+00:00`.

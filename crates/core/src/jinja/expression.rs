@@ -62,9 +62,9 @@ pub fn holds(text: &str, names: &Map<String, Json>, fuel: u64) -> std::result::R
     evaluate(text, names, fuel)?.truth().map_err(|fault| without_line(*fault))
 }
 
-/// What is wrong; an expression is mostly one line.
+/// What is wrong. An expression is mostly one line, and stands in no block.
 fn without_line(fault: Fault) -> String {
-    fault.reason
+    fault.reason.replace("end of variable block", "end of the expression")
 }
 
 /// About how many bytes a value is.

@@ -186,11 +186,7 @@ pub(super) fn read_expression(text: &str) -> Result<Expr> {
 }
 
 /// The names that an expression looks at, some of them more than once.
-///
-/// # Errors
-///
-/// Where it can't be read, or is more than one.
-pub fn names_of_expression(text: &str) -> Result<Vec<Rc<str>>> {
+pub(super) fn names_of_expression(text: &str) -> Result<Vec<Rc<str>>> {
     expression(text).map(|(_, names)| names)
 }
 

@@ -169,9 +169,10 @@ async fn run(
             Err(failed(Exit::Failed, format!("the run of {dag_id} was interrupted")))
         }
     };
-    following.show(session.format).await?;
+    // Who reads it may be gone, with the terminal; what became of the run counts all the same.
+    let shown = following.show(session.format).await;
     match over? {
-        true => Ok(()),
+        true => shown,
         false => Err(failed(Exit::Failed, format!("the run of {dag_id} failed"))),
     }
 }

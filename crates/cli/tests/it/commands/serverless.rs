@@ -301,11 +301,11 @@ fn who_is_interrupted_ends_its_tasks_and_who_is_killed_is_cleaned_up_after() {
 
 #[test]
 fn a_run_whose_terminal_is_gone_ends_its_tasks_and_one_with_nohup_goes_on() {
-    let dag = "slow: {tasks: {sleeps: {operator: bash, bash_command: \"echo asleep; read line < FIFO; echo $line\"}}}\n";
+    let dag = "slow: {tasks: {sleeps: {operator: bash, \
+               bash_command: \"echo asleep; until [ -e GO ]; do sleep 0.05; done; echo awake\"}}}\n";
     let system = System::new(&[]);
-    let fifo = system.shared().join("fifo");
-    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    let dag = dag.replace("FIFO", fifo.to_str().unwrap());
+    let go = system.shared().join("go");
+    let dag = dag.replace("GO", go.to_str().unwrap());
     std::fs::write(system.home().join("dags/slow.yaml"), dag).unwrap();
     let asleep = |program: &str| -> (Child, BufReader<ChildStdout>) {
         let updraft = system.command(&["dags", "test", "slow"]);
@@ -330,7 +330,7 @@ fn a_run_whose_terminal_is_gone_ends_its_tasks_and_one_with_nohup_goes_on() {
     let (mut child, mut out) = asleep("nohup");
     let _said = child.stderr.take();
     signal(child.id(), "-HUP");
-    std::fs::write(&fifo, "awake\n").unwrap();
+    std::fs::write(&go, "").unwrap();
     let mut line = String::new();
     out.read_line(&mut line).unwrap();
     assert_eq!(line, "sleeps | awake\n");

@@ -1,6 +1,6 @@
 //! Each kind of error: what it says, and where.
 
-use super::{dag, errors, messages, read};
+use super::{dag, errors};
 
 /// The errors of a DAG with this one task.
 fn of_task(fields: &str) -> Vec<String> {
@@ -491,11 +491,11 @@ fn expand_kwargs_that_is_no_list_of_mappings_says_what_was_found() {
         )
     };
     for (kwargs, column, found) in [
-        ("5", 38, "the number 5"),
-        ("{a: 1}", 38, "a mapping"),
-        ("rows", 38, "the text `rows`"),
-        ("[{a: 1}, b]", 47, "a list with the text `b` at place 2"),
-        ("[{a: 1}, [b]]", 47, "a list with a list at place 2"),
+        ("5", 41, "the number 5"),
+        ("{a: 1}", 41, "a mapping"),
+        ("rows", 41, "the text `rows`"),
+        ("[{a: 1}, b]", 50, "a list with the text `b` at place 2"),
+        ("[{a: 1}, [b]]", 50, "a list with a list at place 2"),
     ] {
         assert_one(&of_task(&format!("expand_kwargs: {kwargs}")), &expected(&format!("3:{column}"), found));
     }
@@ -511,7 +511,7 @@ fn a_sensor_that_looks_without_a_pause_is_refused_and_one_that_looks_very_often_
         refused[0].starts_with("dags.yml:3:") && refused[0].contains("must be longer than 0"),
         "{refused:?}"
     );
-    let warnings = |interval: &str| messages(&read(&file(interval)).dags[0].warnings);
+    let warnings = |interval: &str| super::messages(&super::read(&file(interval)).dags[0].warnings);
     let often = warnings("0.5");
     assert!(often[0].starts_with("dags.yml:3:") && often[0].contains("more than once a second"), "{often:?}");
     assert_eq!(warnings("1"), [""; 0]);
