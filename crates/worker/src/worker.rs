@@ -162,7 +162,9 @@ pub async fn run(config: Config, mut asked: watch::Receiver<Asked>) -> Result<()
     worker.take_over_survivors().await?;
     let served = worker.serve(&mut asked).await;
     if let Err(error) = &served {
-        warn!(%error, "ending what runs, and going");
+        if worker.held.any_runs() {
+            warn!(%error, "ending what runs, and going");
+        }
         worker.abandon_all().await;
     }
     worker.end_orphans().await;
