@@ -75,6 +75,10 @@ impl Attempts {
         match change.to {
             S::Scheduled if with_worker(change.from) => self.on_loss(replay, shapes, change)?,
             S::UpForRetry if lost_again => self.on_loss(replay, shapes, change)?,
+            S::UpForRetry if lost_for_good => {
+                self.on_end(replay, shapes, change, held)?;
+                self.on_retry(replay, shapes, change)?;
+            }
             S::None => {
                 self.failures.remove(&key);
                 self.has_ended(key);
@@ -191,11 +195,19 @@ impl Attempts {
         let failures = self.failures.get(&key).copied().unwrap_or_default();
         if reason.starts_with("lost ") {
             let most = task_of(replay, shapes, key, |task| task.max_lost).unwrap_or_default();
-            return match lost < most {
-                true => {
-                    Err(format!("{key:?} fails as lost too often, after {lost} times: {most} are allowed"))
+            if lost < most {
+                return Err(format!(
+                    "{key:?} fails as lost too often, after {lost} times: {most} are allowed"
+                ));
+            }
+            let policy = policy(replay, shapes, key);
+            let has_retries = policy.is_some_and(|policy| failures < policy.retries && covers(&policy, None));
+            return match (change.to, most) {
+                (S::Failed, 1..) if has_retries => {
+                    Err(format!("{key:?} was lost too often, and fails after {failures} retries"))
                 }
-                false => Ok(()),
+                (S::UpForRetry, 0) => Err(format!("{key:?} is tried again, and may have done its work")),
+                _ => Ok(()),
             };
         }
         let ways_out = [" chose another way", " let nothing after it run", " did not hold"];

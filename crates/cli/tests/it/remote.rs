@@ -132,6 +132,27 @@ async fn begun(pids: &Path, count: usize) -> String {
 }
 
 #[tokio::test]
+async fn a_worker_that_slept_longer_than_its_lease_ends_what_was_given_away_meanwhile() {
+    let mut system = System::new(&[]);
+    system.set("UPDRAFT__SERVER__LEASE_S", "15");
+    system.start(4);
+    system.until(&["health"], |done| done.code == 0).await;
+    let pids = endless(&system, "", "");
+    let worker = Remote::start(&system, &token(&system));
+    let first = begun(&pids, 1).await;
+    let states = ["runs", "list", "long", "-o", "json"];
+    let runs = system.run(&states).json();
+    let run = runs[0]["dag_run_id"].as_str().unwrap();
+    signal(worker.process.id(), "-STOP");
+    system.until(&["tasks", "states", "long", run], |done| done.out.contains("scheduled")).await;
+    signal(worker.process.id(), "-CONT");
+    // It is given it anew, when it has joined again.
+    begun(&pids, 2).await;
+    assert!(!lives(&first), "{} lives on", first.trim());
+    assert!(worker.said().contains("did not act for longer than its lease"), "{}", worker.said());
+}
+
+#[tokio::test]
 async fn of_two_workers_of_one_name_the_first_ends_with_what_it_runs() {
     let mut system = System::new(&[]);
     system.start(4);

@@ -221,29 +221,6 @@ async fn a_keeper_that_was_told_to_stop_while_no_server_was_there_takes_nothing_
     assert_ne!(system.processes("keeper"), keepers, "{}", system.said());
 }
 
-#[tokio::test]
-async fn a_keeper_that_slept_longer_than_its_lease_ends_what_was_given_away_meanwhile() {
-    let mut system = System::new(&[]);
-    system.set("UPDRAFT__SERVER__LEASE_S", "15");
-    stubborn(&mut system).await;
-    let keepers = system.processes("keeper");
-    keepers.iter().for_each(|keeper| signal(*keeper, "-STOP"));
-    let mut tick = tokio::time::interval(Duration::from_millis(50));
-    while !system.run(&["tasks", "states", "stubborn", &only_run(&system)]).good().contains("scheduled") {
-        tick.tick().await;
-    }
-    keepers.iter().for_each(|keeper| signal(*keeper, "-CONT"));
-    let runs = system.runs_over(1, Duration::from_secs(40)).await;
-    assert_eq!(runs[0].state, RunState::Success, "{}", system.said());
-    assert!(system.said().contains("did not act for longer than its lease"), "{}", system.said());
-    assert_eq!(system.processes("keeper"), keepers);
-}
-
-fn only_run(system: &System) -> String {
-    let runs = system.run(&["runs", "list", "stubborn", "-o", "json"]).json();
-    runs[0]["dag_run_id"].as_str().unwrap().to_owned()
-}
-
 /// What a service manager is told.
 struct Told(UnixDatagram);
 

@@ -150,7 +150,7 @@ impl Engine {
         self.finish(now, key, End::Success, None, None);
     }
 
-    fn on_failed(
+    pub(super) fn on_failed(
         &mut self,
         now: Timestamp,
         key: TiKey,

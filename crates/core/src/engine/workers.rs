@@ -12,8 +12,9 @@ use super::{
     dispatch::{Limit, Needs, slots_of},
 };
 use crate::{
-    AttemptId, Incarnation, Namespace, Owner, TiEvent, TiKey, TiState, Wait, WorkerId,
-    input::{Effect, Offer, ToWorker, WorkerEvent},
+    AttemptId, Incarnation, MapIndex, Namespace, Owner, RunKey, TaskIx, TiEvent, TiKey, TiState, Wait,
+    WorkerId,
+    input::{AttemptEnd, Effect, Offer, Outcome, ToWorker, WorkerEvent},
     retry::pause_after_losses,
 };
 
@@ -410,8 +411,8 @@ impl Engine {
         self.workers.get(id).is_some_and(|worker| worker.draining)
     }
 
-    /// The attempt is gone with its worker: another follows, after a pause where those before were lost, too; unless too
-    /// many that count were lost in a row.
+    /// The attempt is gone with its worker: another follows, after a pause where those before were lost, too. Where too many
+    /// that count were lost in a row, that is a failure as any other.
     pub(super) fn lose(
         &mut self,
         now: Timestamp,
@@ -430,14 +431,16 @@ impl Engine {
             return;
         }
         ti.lost += u32::from(counts);
-        ti.max_tries += 1;
         if ti.lost > most {
             let reason = match most {
                 0 => format!("lost when it may have done its work: {why}"),
                 _ => format!("lost {} times in a row, the last time because {why}", ti.lost),
             };
-            self.fail_for_good(now, key, None, reason.into());
+            // What takes its worker down may take others with it: those have their retries.
+            let end = if most == 0 { AttemptEnd::FailedForGood } else { AttemptEnd::Failed };
+            self.on_failed(now, key, now, &Outcome::new(end), Some(reason.into()));
         } else {
+            ti.max_tries += 1;
             let (attempt, lost) = (ti.try_number, ti.lost);
             let pause = if counts { pause_after_losses(lost) } else { SignedDuration::ZERO };
             let mut reason = format!("attempt {attempt} was lost: {why}");

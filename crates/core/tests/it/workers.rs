@@ -142,6 +142,26 @@ fn attempts_lost_too_often_in_a_row_fail() {
 }
 
 #[test]
+fn what_is_lost_too_often_in_a_row_has_its_retries_unless_it_may_have_done_its_work() {
+    for (max_lost, lives, expected) in [(1, 2, S::UpForRetry), (1, 4, S::Failed), (0, 1, S::Failed)] {
+        let mut world = World::new(8);
+        let mut spec = dag("d", &["a"], &[]);
+        spec.tasks[0].max_lost = max_lost;
+        spec.tasks[0].retry.retries = 1;
+        world.put(spec);
+        let run = world.trigger("d");
+        for life in 0..lives {
+            world.pass(SignedDuration::from_mins(10));
+            assert_eq!(world.assigned().len(), 1, "{max_lost} {life}");
+            world.join(life + 2, 8, Vec::new());
+        }
+        assert_eq!(world.state(run, "a"), expected, "{max_lost}");
+        let ti = world.engine.ti(TiKey { run, task: TaskIx(0), map_index: MapIndex::NONE }).unwrap();
+        assert!(ti.reason.as_deref().is_some_and(|why| why.starts_with("lost ")), "{:?}", ti.reason);
+    }
+}
+
+#[test]
 fn attempts_that_end_as_their_worker_is_stopped_in_order_are_not_counted() {
     let mut world = World::new(8);
     world.put(dag("d", &["a"], &[]));

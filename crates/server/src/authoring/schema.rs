@@ -146,7 +146,7 @@ const TASK: &[Key] = &[
     (
         "max_lost",
         Count,
-        "It fails when its worker was lost more often in a row. 3, by default; with 0, one that may have done its work is not tried again.",
+        "Where its worker was lost more often in a row, that counts as a failure, and `retries` follow. 3, by default; with 0, one that may have done its work is not tried again.",
     ),
     ("max_retry_delay", Duration, "No wait for another try is longer."),
     (

@@ -109,8 +109,8 @@ async fn what_a_normal_end_leaves_in_the_group_is_ended() {
 #[tokio::test]
 async fn the_log_names_what_was_left_behind_and_hides_what_may_not_show() {
     let lab = Lab::new();
-    let mut spec = lab.sh("sleep 1003 >/dev/null 2>&1 & sleep 1002 >/dev/null 2>&1 & echo done");
-    spec.masked = Masks::new([Secret::new("1003")]).unwrap();
+    let mut spec = lab.sh("sleep 10030 >/dev/null 2>&1 & sleep 1002 >/dev/null 2>&1 & echo done");
+    spec.masked = Masks::new([Secret::new("10030")]).unwrap();
     let log = spec.log.clone();
     let ended = lab.run(spec).await;
     assert_eq!(ended.left_behind.ended, 2);
