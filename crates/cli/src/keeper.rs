@@ -7,12 +7,13 @@ mod supervisor;
 use std::{
     fs::File,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use tokio::{signal::unix::SignalKind, sync::watch};
-use tracing::info;
+use tracing::{info, warn};
 use updraft_core::input::Offer;
 use updraft_server::workers::Workers;
 use updraft_worker::{
@@ -85,6 +86,7 @@ pub fn main(home: &Path, args: Args) -> Result<()> {
     let Some(place) = Place::take(&home.keeper_lock(&args.name), &args.made_for)? else {
         bail!("a keeper is at work for {} already", home.0.display())
     };
+    let place = Arc::new(place);
     updraft_worker::process::harden_self().context("can't protect the keeper from its tasks")?;
     let token = std::fs::read_to_string(home.worker_token())
         .with_context(|| format!("can't read {}", home.worker_token().display()))?;
@@ -121,6 +123,10 @@ pub fn main(home: &Path, args: Args) -> Result<()> {
         let (ask, asked) = watch::channel(if args.finish { Asked::ToFinish } else { Asked::ToWork });
         let mut term = tokio::signal::unix::signal(SignalKind::terminate())?;
         let mut finish = tokio::signal::unix::signal(SignalKind::user_defined1())?;
+        if args.finish {
+            place.finish()?;
+        }
+        let place = place.clone();
         tokio::spawn(async move {
             loop {
                 let what = tokio::select! {
@@ -129,6 +135,12 @@ pub fn main(home: &Path, args: Args) -> Result<()> {
                 };
                 info!(?what, "asked to go");
                 ask.send_modify(|asked| *asked = (*asked).max(what));
+                // Another server may be started as the one was that this keeper was made for.
+                if what == Asked::ToFinish
+                    && let Err(error) = place.finish()
+                {
+                    warn!(error = format!("{error:#}"), "nobody may see that this keeper takes nothing new");
+                }
             }
         });
         tokio::spawn(run(config, asked)).await?.context("the keeper could not go on")

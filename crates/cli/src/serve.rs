@@ -162,13 +162,16 @@ async fn serve(home: Home, config: Config, with_keeper: bool) -> Result<()> {
     let in_place = leading.in_place.clone();
     let mut leading = tokio::spawn(leading.run(inbox));
 
-    let watched = state.workers.clone();
-    let routes = http::router(state).context("can't prepare to ask other servers")?;
-    answer(routes, socket, listener, tls);
-    let supervising = match with_keeper {
-        true => Some(tokio::spawn(supervisor(&home, &config, readable, watched)?.run())),
+    let supervisor = match with_keeper {
+        true => Some(supervisor(&home, &config, readable, state.workers.clone())?),
         false => None,
     };
+    if let Some(supervisor) = &supervisor {
+        supervisor.ask_others().await;
+    }
+    let routes = http::router(state).context("can't prepare to ask other servers")?;
+    answer(routes, socket, listener, tls);
+    let supervising = supervisor.map(|supervisor| tokio::spawn(supervisor.run()));
     let serving = async {
         standing(who_leads, &in_place).await;
         let _published = Published::at(&home, address)?;

@@ -26,6 +26,10 @@ pub async fn with_hint(error: anyhow::Error, session: &Session) -> anyhow::Error
     let Ok(dags) = session.client.list(&["v2", "dags"], &query, "dags", None).await else { return error };
     let names = dags.iter().filter_map(|dag| dag["dag_id"].as_str());
     match nearest(wrong, names) {
+        // Its file is being read just now.
+        Some(near) if near == wrong => {
+            Failure::new(Exit::NotFound, format!("{message} yet, but in a moment: try again")).into()
+        }
         Some(near) => Failure::new(Exit::NotFound, format!("{message}; did you mean `{near}`?")).into(),
         None => error,
     }

@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    io::Write,
+    io::{self, Seek, Write},
     path::Path,
     time::Duration,
 };
@@ -16,6 +16,9 @@ use crate::config::Home;
 
 /// Keepers that end the tasks that they have, and the one that takes their place, are never more.
 const MOST: u32 = 9;
+
+/// What stands in the place of what a keeper was started with, once it only ends what it has.
+const FINISHES: &str = "finishes";
 
 /// A place that is taken.
 pub struct Place(File);
@@ -36,19 +39,41 @@ pub enum Found {
     },
 }
 
+/// Says who has a place. Who reads meanwhile sees the beginning, and perhaps more lines behind it.
+fn say(mut file: &File, made_for: &str) -> io::Result<()> {
+    let text = format!("{}\n{made_for}\n", std::process::id());
+    file.rewind()?;
+    file.write_all(text.as_bytes())?;
+    file.set_len(text.len() as u64)
+}
+
+impl Found {
+    /// The process of a keeper that takes tasks, and what it was started with.
+    pub fn takes_tasks(&self) -> Option<(i32, &str)> {
+        match self {
+            Self::Held { pid: Some(pid), made_for: Some(of) } if of != FINISHES => Some((*pid, of)),
+            Self::Held { .. } | Self::Free | Self::Deserted => None,
+        }
+    }
+}
+
 impl Place {
     /// Takes a place for as long as this lives; `None` where another has it. Who only looks has it for a moment.
     pub fn take(path: &Path, made_for: &str) -> Result<Option<Self>> {
-        let Some(mut file) = lock_soon(path, || std::thread::sleep(Duration::from_millis(5)))? else {
+        let Some(file) = lock_soon(path, || std::thread::sleep(Duration::from_millis(5)))? else {
             return Ok(None);
         };
-        let written = file.set_len(0).and_then(|()| write!(file, "{}\n{made_for}\n", std::process::id()));
-        written.with_context(|| format!("can't write {}", path.display()))?;
+        say(&file, made_for).with_context(|| format!("can't write {}", path.display()))?;
         Ok(Some(Self(file)))
     }
 
+    /// Says that nothing new is taken here: whatever a server would start a keeper with, this is not the one.
+    pub fn finish(&self) -> Result<()> {
+        say(&self.0, FINISHES).context("can't say that the keeper finishes")
+    }
+
     /// Leaves it, and nothing behind.
-    pub fn leave(self) -> Result<()> {
+    pub fn leave(&self) -> Result<()> {
         self.0.set_len(0).context("can't leave the keeper's place")
     }
 }
@@ -99,6 +124,8 @@ mod tests {
         assert!(Place::take(&path, "that").unwrap().is_none());
         let pid = i32::try_from(std::process::id()).ok();
         assert_eq!(places(&home).unwrap(), two(Found::Held { pid, made_for: Some("this".into()) }));
+        place.finish().unwrap();
+        assert_eq!(places(&home).unwrap(), two(Found::Held { pid, made_for: Some(FINISHES.into()) }));
         drop(place);
         assert_eq!(places(&home).unwrap(), two(Found::Deserted));
         Place::take(&path, "that").unwrap().unwrap().leave().unwrap();

@@ -23,6 +23,9 @@ use super::{
 };
 use crate::config::Home;
 
+/// A keeper that is asked to finish says within this that it does.
+const FINISHES_WITHIN: Duration = Duration::from_secs(2);
+
 /// How often the server looks whether its keeper is there.
 pub const WATCH_EVERY: Duration = Duration::from_millis(100);
 
@@ -98,6 +101,32 @@ impl Supervisor {
             }
             tokio::time::sleep(WATCH_EVERY).await;
         }
+    }
+
+    /// Asks keepers that were started otherwise to finish, and waits until they say that they do: so they are given nothing
+    /// of what waited for this server.
+    pub async fn ask_others(&self) {
+        let made_for = self.made_for();
+        let mut asked = BTreeSet::new();
+        let until = Instant::now() + FINISHES_WITHIN;
+        while Instant::now() < until {
+            let others = places(&self.home).unwrap_or_default().into_iter().filter_map(|(_, found)| {
+                found.takes_tasks().filter(|(_, of)| *of != made_for).map(|(pid, _)| pid)
+            });
+            let others: Vec<i32> = others.collect();
+            if others.is_empty() {
+                return;
+            }
+            for pid in others {
+                if asked.insert(pid)
+                    && let Err(error) = process::ask_to_finish(pid)
+                {
+                    warn!(%error, pid, "can't ask a keeper that was started otherwise to finish");
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        warn!("a keeper that was started otherwise does not answer, and may still take tasks");
     }
 
     fn look(&self, made_for: &str, known: &mut Known) -> Result<()> {

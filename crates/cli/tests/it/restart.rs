@@ -99,9 +99,6 @@ long:
         tick.tick().await;
     }
     let first = system.processes("keeper");
-    system.kill_server();
-    let files = shared.join("files");
-    system.set("UPDRAFT__WORKER__FILES", files.display().to_string());
     let other = "
 other:
   schedule: '@once'
@@ -109,7 +106,12 @@ other:
   tasks: {work: {operator: bash, bash_command: 'echo $UPDRAFT_FILES'}}
 ";
     std::fs::write(dags.join("other.yaml"), other).unwrap();
-    system.start(1);
+    // It waits for a slot, of which the next server has more.
+    system.until(&["runs", "list", "other"], |done| done.out.contains("running")).await;
+    system.kill_server();
+    let files = shared.join("files");
+    system.set("UPDRAFT__WORKER__FILES", files.display().to_string());
+    system.start(4);
     let runs = system.runs_over(1, Duration::from_secs(30)).await;
     assert_eq!((&*runs[0].dag.dag_id, runs[0].state), ("other", RunState::Success), "{}", system.said());
     let run_id = runs[0].run_id.to_string();
@@ -125,6 +127,24 @@ async fn a_keeper_with_tasks_ends_them_as_they_began_while_another_takes_its_pla
     let (system, first) = one_after_another().await;
     std::fs::write(system.shared().join("go"), "").unwrap();
     let runs = system.runs_over(2, Duration::from_secs(30)).await;
+    assert!(runs.iter().all(|run| run.state == RunState::Success), "{}", system.said());
+    assert_eq!(std::fs::read_to_string(system.shared().join("began")).unwrap().lines().count(), 1);
+    keepers_other_than(&system, &[first], 1).await;
+}
+
+#[tokio::test]
+async fn who_is_set_up_as_at_first_again_has_a_keeper_that_takes_tasks_while_the_first_ends_its_own() {
+    let (mut system, first) = one_after_another().await;
+    system.kill_server();
+    system.unset("UPDRAFT__WORKER__FILES");
+    let last = "last: {schedule: '@once', start_date: 2024-01-01, tasks: {work: {operator: bash, bash_command: 'true'}}}";
+    std::fs::write(system.home().join("dags/last.yaml"), last).unwrap();
+    system.start(1);
+    let runs = system.runs_over(2, Duration::from_secs(30)).await;
+    assert!(runs.iter().any(|run| &*run.dag.dag_id == "last" && run.state == RunState::Success), "{runs:?}");
+    assert!(system.processes("keeper").contains(&first));
+    std::fs::write(system.shared().join("go"), "").unwrap();
+    let runs = system.runs_over(3, Duration::from_secs(30)).await;
     assert!(runs.iter().all(|run| run.state == RunState::Success), "{}", system.said());
     assert_eq!(std::fs::read_to_string(system.shared().join("began")).unwrap().lines().count(), 1);
     keepers_other_than(&system, &[first], 1).await;

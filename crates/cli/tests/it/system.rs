@@ -70,6 +70,11 @@ impl System {
         self.environment.push((name.into(), value.into()));
     }
 
+    /// What was set counts no more, from the next start on.
+    pub fn unset(&mut self, name: &str) {
+        self.environment.retain(|(set, _)| set != name);
+    }
+
     /// The log of an attempt, as it is kept.
     pub fn log(&self, ti: &TiListing) -> String {
         let names = (&ti.dag.namespace, &ti.dag.dag_id, &ti.run_id);

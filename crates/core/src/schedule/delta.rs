@@ -67,7 +67,11 @@ impl Delta {
         } else {
             return Ok(Self { months, exact });
         };
-        Err(BadDelta { text: format!("{months} months and {exact}"), fault })
+        let text = match months {
+            0 => format!("{exact:#}"),
+            months => format!("{months} months and {exact:#}"),
+        };
+        Err(BadDelta { text, fault })
     }
 
     /// The instant this long after the given one; `None` beyond the end of the calendar.
