@@ -24,7 +24,7 @@ use updraft_core::{
 
 use crate::accounts::JoinToken;
 
-pub use self::hung::Silence;
+pub use self::hung::{Keepers, Silence};
 pub(crate) use self::socket::serve;
 
 /// The workers that are connected now.
@@ -40,8 +40,8 @@ pub struct Workers {
     keeper: Option<Offer>,
     /// Since when this server takes workers.
     opened_at: Mutex<Option<Instant>>,
-    /// The keepers that are there and do nothing, as who watches over them has found.
-    hung: Mutex<Vec<String>>,
+    /// How the keepers are, as who watches over them has found.
+    keepers: Mutex<Keepers>,
     /// Told when one that calls functions has come.
     came: Notify,
 }

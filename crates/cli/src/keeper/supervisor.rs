@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use tracing::{error, info, warn};
-use updraft_server::workers::Workers;
+use updraft_server::workers::{Keepers, Workers};
 use updraft_worker::{process, worker::Guarding};
 
 use super::{
@@ -140,7 +140,7 @@ impl Supervisor {
             Ok(None) | Err(_) => true,
         });
         let places = places(&self.home)?;
-        self.end_hung(&places, known)?;
+        let hung = self.end_hung(&places, known)?;
         // One that has its place and has not said yet what it was made for says it in a moment.
         let is_right = |found: &Found| match found {
             Found::Held { made_for: of, .. } => of.as_deref().is_none_or(|of| of == made_for),
@@ -178,11 +178,12 @@ impl Supervisor {
             );
         }
         known.told_full = full;
+        self.workers.note_keepers(Keepers { hung, full });
         Ok(())
     }
 
     /// Says which keepers do nothing, and kills those for which that lasts. What they have left, the next one ends.
-    fn end_hung(&self, places: &[(String, Found)], known: &mut Known) -> Result<()> {
+    fn end_hung(&self, places: &[(String, Found)], known: &mut Known) -> Result<Vec<String>> {
         let held = |(name, found): &(String, Found)| match found {
             Found::Held { pid: Some(pid), made_for: Some(_) } => Some((name.clone(), *pid)),
             Found::Held { .. } | Found::Free | Found::Deserted => None,
@@ -209,8 +210,7 @@ impl Supervisor {
             warn!(name, "this keeper is there and says nothing; it is killed if that lasts");
         }
         known.told.clone_from(&hung);
-        self.workers.note_hung(hung);
-        Ok(())
+        Ok(hung)
     }
 
     fn ask_to_go(&self, name: &str, pid: i32, known: &mut Known) -> Result<()> {

@@ -19,6 +19,15 @@ pub enum Silence {
     Unconnected(Duration),
 }
 
+/// How the keepers of a server are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keepers {
+    /// Those that are there and do nothing, by their names.
+    pub hung: Vec<String>,
+    /// All that there may be end what they have, and none takes tasks.
+    pub full: bool,
+}
+
 impl Workers {
     /// For how long this worker has said nothing; `None` where this server takes no workers, and so can't know.
     pub fn silence(&self, worker: &str) -> Option<Silence> {
@@ -32,14 +41,14 @@ impl Workers {
         })
     }
 
-    /// These keepers, by their names, are there and do nothing.
-    pub fn note_hung(&self, keepers: Vec<String>) {
-        *self.hung.lock().unwrap_or_else(PoisonError::into_inner) = keepers;
+    /// How the keepers are, as who watches over them has found.
+    pub fn note_keepers(&self, keepers: Keepers) {
+        *self.keepers.lock().unwrap_or_else(PoisonError::into_inner) = keepers;
     }
 
-    /// The keepers that are there and do nothing; `None` where this server has none.
-    pub(crate) fn hung(&self) -> Option<Vec<String>> {
-        self.keeper.as_ref().map(|_| self.hung.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    /// How the keepers are; `None` where this server has none.
+    pub(crate) fn keepers(&self) -> Option<Keepers> {
+        self.keeper.as_ref().map(|_| self.keepers.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// A worker was heard of: now, or what it has said is passed on first, which may take long.

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::super::{Shared, time::Time};
-use crate::{git::Status, leader::now};
+use crate::{git::Status, leader::now, workers::Keepers};
 
 /// A part that does not answer within this time is unhealthy.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -32,10 +32,13 @@ struct HealthInfoResponse {
 /// How the keeper is, which holds this machine's tasks.
 #[derive(Serialize, ToSchema)]
 struct KeeperInfoResponse {
-    /// `unhealthy` when its process is there and does nothing. It is killed and replaced, if that lasts.
+    /// `unhealthy` when its process is there and does nothing, or when none takes tasks.
     status: Option<&'static str>,
-    /// Which do nothing; one that ends what it has can be there beside the one that takes tasks.
+    /// Which do nothing; one that ends what it has can be there beside the one that takes tasks. It is killed and replaced,
+    /// if that lasts.
     hung: Vec<String>,
+    /// So many end what they have that no other is started before one of them has gone.
+    full: bool,
 }
 
 /// How the database is.
@@ -111,7 +114,11 @@ async fn get_health(State(shared): State<Arc<Shared>>) -> Json<HealthInfoRespons
             Some(git) => DagProcessorInfoResponse::of(&git.status()),
             None => DagProcessorInfoResponse { status: None, latest_dag_processor_heartbeat: None },
         },
-        keeper: shared.workers.hung().map(|hung| KeeperInfoResponse { status: word(hung.is_empty()), hung }),
+        keeper: shared.workers.keepers().map(|Keepers { hung, full }| KeeperInfoResponse {
+            status: word(hung.is_empty() && !full),
+            hung,
+            full,
+        }),
     })
 }
 
