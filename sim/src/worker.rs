@@ -125,7 +125,7 @@ impl Worker {
     pub fn announcement(&self, at: impl Fn(Micros) -> jiff::Timestamp) -> Vec<WorkerEvent> {
         let joined = WorkerEvent::Joined {
             join: self.joins,
-            offer: self.offer.clone(),
+            offer: Offer { draining: self.draining, ..self.offer.clone() },
             namespace: self.namespace.clone(),
             held: self.held.keys().copied().collect(),
         };

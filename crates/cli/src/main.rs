@@ -21,7 +21,7 @@ mod tls;
 mod trial;
 mod worker;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -192,7 +192,8 @@ fn main() -> ExitCode {
         // Whoever read has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("updraft: {error:#}");
+            // Where nobody reads that, the exit code says it all the same.
+            let _ = writeln!(std::io::stderr(), "updraft: {error:#}");
             error.downcast_ref::<Failure>().map_or(ExitCode::FAILURE, |failure| failure.exit.into())
         }
     }

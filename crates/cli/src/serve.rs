@@ -289,7 +289,7 @@ fn workers_with_keeper(config: &Config) -> Workers {
         warn!("worker.slots is 0: on this machine no task runs");
     }
     let queues = config.worker.queues.iter().map(|queue| queue.as_str().into()).collect();
-    Workers::with_keeper(Offer { slots, queues, labels: config.worker.labels.clone() })
+    Workers::with_keeper(Offer { slots, queues, labels: config.worker.labels.clone(), draining: false })
 }
 
 /// Who sees to it that there is a keeper.

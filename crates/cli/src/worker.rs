@@ -102,6 +102,7 @@ pub fn main(home: PathBuf, args: Args) -> Result<()> {
             slots: args.slots.unwrap_or(config.worker.slots),
             queues: queues.into_iter().map(Into::into).collect(),
             labels,
+            draining: false,
         },
         endpoint: Endpoint::Network(args.server),
         token: token.trim().to_owned(),

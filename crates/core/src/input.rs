@@ -131,6 +131,9 @@ pub struct Offer {
     /// What else it is known by, for tasks that name it: `gpu: a100`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: Labels,
+    /// It takes nothing of it: it only ends what it has, and goes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
 }
 
 /// What a worker says about an attempt.

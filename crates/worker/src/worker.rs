@@ -29,7 +29,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{info, warn};
 use updraft_core::{
     AttemptId, Incarnation,
-    input::{AttemptEnd, Outcome, Report, WorkerEvent},
+    input::{AttemptEnd, Offer, Outcome, Report, WorkerEvent},
     protocol::{FromServer, FromWorker, LogEnd, VERSION},
 };
 use updraft_operators::{Files, work::Shared};
@@ -439,15 +439,17 @@ impl Worker {
         self.mind_lease();
         self.joins += 1;
         self.lease.joins();
+        let finishes = self.heard > Asked::ToWork;
         let joined = WorkerEvent::Joined {
             join: self.joins,
-            offer: self.config.offer.clone(),
+            offer: Offer { draining: finishes, ..self.config.offer.clone() },
             namespace: None,
             held: self.held.ids(),
         };
         let mut events = vec![joined.into()];
         events.extend(self.held.happened().map(Told::from));
-        if self.heard > Asked::ToWork {
+        if finishes {
+            // For a server that does not know offers of those that take nothing.
             events.push(WorkerEvent::Draining.into());
         }
         events

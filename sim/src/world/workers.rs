@@ -31,7 +31,11 @@ impl World {
             let slots = self.rng.log_between(1, 24) as u32 - u32::from(self.rng.chance(0.05));
             let queues = queues.iter().map(|queue| (*queue).into()).collect();
             let labels = if self.rng.chance(0.5) { label() } else { Labels::new() };
-            self.workers.push(Worker::new(format!("w{w}"), Offer { slots, queues, labels }, namespace));
+            self.workers.push(Worker::new(
+                format!("w{w}"),
+                Offer { slots, queues, labels, draining: false },
+                namespace,
+            ));
             let soon = self.rng.between(0, 5 * SECOND);
             self.plan_beat(w, soon);
         }

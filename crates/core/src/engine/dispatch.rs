@@ -224,10 +224,14 @@ impl Engine {
             },
             Limit::Ending(of, teardown) => {
                 let before = run.dag.relatives(&[*teardown], true);
-                let ending = |worker: &Worker| worker.of_run(*of).find(|ti| before.contains(&ti.task));
-                match self.workers.iter().find_map(|(id, worker)| Some((id, ending(worker)?))) {
-                    Some((id, ti)) => {
-                        let task = &run.dag.task(ti.task).task_id;
+                let ending = |(id, worker): (&WorkerId, &Worker)| {
+                    let mut of_run = worker.of_run(*of);
+                    let ends = |it: &AttemptId| before.contains(&it.ti.task) && !self.is_current(id, *it);
+                    of_run.find(ends).map(|attempt| (id.clone(), attempt.ti.task))
+                };
+                match self.workers.iter().find_map(ending) {
+                    Some((id, task)) => {
+                        let task = &run.dag.task(task).task_id;
                         Err(format!("an attempt of `{task}` has not ended yet on worker `{id}`"))
                     }
                     None => Ok(u32::MAX),

@@ -99,6 +99,17 @@ impl Run {
         made
     }
 
+    /// The same run with a later version of its DAG, which continues its own; and the task instances that are new in it.
+    pub fn moved_to(&self, version: u32, dag: Arc<Dag>) -> (Self, Vec<TiKey>) {
+        let row = RunRow { version, ..self.row.clone() };
+        let mut moved = Self::new(row, dag, self.asset_events.clone());
+        moved.past = if moved.dag.looks_at_past() { self.past } else { Past::None };
+        moved.successors = self.successors.clone();
+        self.tasks.iter().flat_map(|task| &task.instances).for_each(|ti| moved.insert(ti.clone()));
+        let new = moved.populate_from(self.tasks.len());
+        (moved, new)
+    }
+
     /// A task instance before anything has happened to it.
     pub fn fresh(&self, task: TaskIx, map_index: MapIndex) -> TiRow {
         let spec = self.dag.task(task);

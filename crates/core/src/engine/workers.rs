@@ -115,11 +115,11 @@ impl Worker {
         self.held.range(first..).next().is_some_and(|(attempt, _)| attempt.ti == ti)
     }
 
-    /// The task instances of this run of which it has an attempt.
-    pub fn of_run(&self, run: RunKey) -> impl Iterator<Item = TiKey> {
+    /// The attempts of this run that it has.
+    pub fn of_run(&self, run: RunKey) -> impl Iterator<Item = AttemptId> {
         let ti = TiKey { run, task: TaskIx(0), map_index: MapIndex(i32::MIN) };
         let first = AttemptId { ti, try_number: 0, lease: 0 };
-        self.held.range(first..).map(|(attempt, _)| attempt.ti).take_while(move |ti| ti.run == run)
+        self.held.range(first..).map(|(attempt, _)| *attempt).take_while(move |it| it.ti.run == run)
     }
 
     /// What it has.
@@ -250,10 +250,10 @@ impl Engine {
         let known = self.workers.get(&id).map(|w| w.incarnation);
         let worker = self.workers.entry(id.clone()).or_insert_with(|| Worker::new(incarnation, lease_until));
         worker.incarnation = incarnation;
+        worker.draining = offer.draining;
         worker.offer = offer;
         worker.namespace = namespace;
         worker.joined = true;
-        worker.draining = false;
         worker.lease_until = lease_until;
         self.timers.insert((lease_until, Timer::Lease(id.clone())));
         self.tell(&id, ToWorker::Joined(join));

@@ -5,7 +5,7 @@ use serde_json::json;
 use updraft_core::{
     GroupSpec, MapIndex, MapSource, Mapping, Role, RunKey, RunState, TaskIx, TiKey, TiStateName as S,
     TriggerRule,
-    input::{AttemptEnd, Branch, Clear, Command, Outcome, Report},
+    input::{AttemptEnd, Branch, Clear, Command, Outcome, Reply, Report},
 };
 
 use crate::world::{World, clear as clearing, dag};
@@ -152,4 +152,28 @@ fn what_runs_stays_on_its_version() {
     let latest = Clear { latest: true, ..clearing(run, &["a"]) };
     let refused = world.command(Command::Clear(latest)).unwrap_err().to_string();
     assert!(refused.contains("goes on with version 1"), "{refused}");
+}
+
+#[test]
+fn what_follows_what_is_cleared_is_as_in_the_version_that_the_run_goes_on_with() {
+    let mut world = World::new(8);
+    world.put(dag("d", &["a", "b", "c"], &[("a", "b"), ("a", "c")]));
+    let run = world.trigger("d");
+    for _ in 0..2 {
+        world.assigned().into_iter().for_each(|attempt| world.end(attempt, AttemptEnd::Success));
+    }
+    world.put(dag("d", &["a", "b", "c", "n"], &[("a", "b"), ("a", "c"), ("b", "c"), ("c", "n")]));
+    let begins_anew = |world: &mut World, clear: Clear| {
+        let Reply::Tis(keys) = world.command(Command::Clear(clear)).unwrap() else { panic!("no keys") };
+        keys.iter().map(|key| key.task.0).collect::<Vec<_>>()
+    };
+    let from_b = Clear { latest: true, downstream: true, dry_run: true, ..clearing(run, &["b"]) };
+    assert_eq!(begins_anew(&mut world, from_b), [1, 2, 3]);
+    // Also what is new can be named.
+    let new = Clear { latest: true, ..clearing(run, &["n"]) };
+    assert_eq!(begins_anew(&mut world, new), [3]);
+    let n = world.assigned().pop().unwrap();
+    world.end(n, AttemptEnd::Success);
+    assert_eq!(["a", "b", "c", "n"].map(|task| world.state(run, task)), [S::Success; 4]);
+    assert_eq!(world.run_state(run), RunState::Success);
 }

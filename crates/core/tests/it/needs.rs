@@ -107,7 +107,7 @@ fn a_task_goes_to_a_worker_that_has_all_its_labels() {
         (3, labels(&[("gpu", "a100"), ("zone", "east")])),
         (4, labels(&[("gpu", "a100"), ("zone", "west"), ("rack", "7")])),
     ] {
-        let offer = Offer { slots: 2, queues: vec!["default".into()], labels: of };
+        let offer = Offer { slots: 2, queues: vec!["default".into()], labels: of, draining: false };
         world.worker(1, WorkerEvent::Joined { join, offer, namespace: None, held: Vec::new() });
         assert_eq!(world.assigned().len(), usize::from(join == 4), "{join}");
     }

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use updraft_core::{
-    AttemptId, DagKey, End, Incarnation, MapIndex, RunKey, TaskIx, TiKey, TiStateName as S,
+    AttemptId, DagKey, End, Incarnation, MapIndex, RetryPolicy, RunKey, TaskIx, TiKey, TiStateName as S,
     input::{AttemptEnd, Command, Effect, Input, Offer, Outcome, Report, ToWorker, WorkerEvent},
 };
 
@@ -143,21 +143,28 @@ fn attempts_lost_too_often_in_a_row_fail() {
 
 #[test]
 fn what_is_lost_too_often_in_a_row_has_its_retries_unless_it_may_have_done_its_work() {
-    for (max_lost, lives, expected) in [(1, 2, S::UpForRetry), (1, 4, S::Failed), (0, 1, S::Failed)] {
+    for (max_lost, losses, expected) in [(1, 2, S::UpForRetry), (1, 4, S::Failed), (0, 1, S::Failed)] {
         let mut world = World::new(8);
         let mut spec = dag("d", &["a"], &[]);
         spec.tasks[0].max_lost = max_lost;
-        spec.tasks[0].retry.retries = 1;
+        spec.tasks[0].retry =
+            RetryPolicy { retries: 1, delay: SignedDuration::from_mins(5), ..RetryPolicy::default() };
         world.put(spec);
         let run = world.trigger("d");
-        for life in 0..lives {
-            world.pass(SignedDuration::from_mins(10));
-            assert_eq!(world.assigned().len(), 1, "{max_lost} {life}");
-            world.join(life + 2, 8, Vec::new());
+        let mut life = 1;
+        for _ in 0..losses {
+            if world.state(run, "a") == S::UpForRetry {
+                world.pass(SignedDuration::from_mins(6));
+                life += 1;
+                world.join(life, 8, Vec::new());
+            }
+            assert_eq!(world.state(run, "a"), S::Queued, "{max_lost}");
+            life += 1;
+            world.join(life, 8, Vec::new());
         }
         assert_eq!(world.state(run, "a"), expected, "{max_lost}");
-        let ti = world.engine.ti(TiKey { run, task: TaskIx(0), map_index: MapIndex::NONE }).unwrap();
-        assert!(ti.reason.as_deref().is_some_and(|why| why.starts_with("lost ")), "{:?}", ti.reason);
+        let reason = world.stored(run).1.tis[0].reason.clone();
+        assert!(reason.as_deref().is_some_and(|why| why.starts_with("lost ")), "{reason:?}");
     }
 }
 
@@ -181,6 +188,21 @@ fn attempts_that_end_as_their_worker_is_stopped_in_order_are_not_counted() {
         world.join(life + 1, 8, Vec::new());
     }
     assert_eq!(world.state(run, "a"), S::Queued);
+}
+
+#[test]
+fn who_joins_to_end_what_it_has_is_given_nothing_else() {
+    let mut world = World::new(1);
+    world.put(dag("d", &["a", "b"], &[]));
+    world.trigger("d");
+    let first = world.assigned()[0];
+    let offer = Offer { slots: 8, queues: vec!["default".into()], draining: true, ..Offer::default() };
+    world.worker(1, WorkerEvent::Joined { join: 1, offer, namespace: None, held: vec![first] });
+    assert_eq!(world.assigned(), []);
+    world.end(first, AttemptEnd::Success);
+    assert_eq!(world.assigned(), []);
+    world.join(2, 8, Vec::new());
+    assert_eq!(world.assigned().len(), 1);
 }
 
 #[test]

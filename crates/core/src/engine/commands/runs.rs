@@ -4,13 +4,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::super::{
-    Engine,
-    run::{Past, Run},
-    runs::Spared,
-};
+use super::super::{Engine, run::Past, runs::Spared};
 use crate::{
-    Dag, DagKey, End, RunId, RunKey, RunState, TaskIx, TiKey,
+    Dag, DagKey, End, RunId, RunKey, RunState, TaskIx,
     input::{CommandError, Reply, Trigger},
     record::{RunRow, RunType},
     schedule::Tick,
@@ -192,20 +188,6 @@ impl Engine {
                  trigger a new one"
             ))),
         }
-    }
-
-    /// Has a run that is over go on with a later version of its DAG, which continues its own.
-    pub(super) fn move_run(&mut self, key: RunKey, version: u32, dag: Arc<Dag>) {
-        let Some(run) = self.runs.get_mut(&key) else { return };
-        let row = RunRow { version, ..run.row.clone() };
-        let former = std::mem::replace(run, Run::new(row, dag, run.asset_events.clone()));
-        run.past = if run.dag.looks_at_past() { former.past } else { Past::None };
-        run.successors = former.successors;
-        let known = former.tasks.len();
-        former.tasks.into_iter().flat_map(|task| task.instances).for_each(|ti| run.insert(ti));
-        let new: Vec<TiKey> = run.populate_from(known);
-        self.changed.tis.extend(new);
-        self.changed.runs.insert(key);
     }
 
     /// A run that is over begins anew with what is not finished.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::super::Engine;
+use super::super::{Engine, run::Run};
 use crate::{
     Dag, End, MapIndex, RunKey, RunState, TaskIx, TiEvent, TiKey, TiState, TiStateName, XcomValue,
     input::{Clear, CommandError, Reply, ToWorker},
@@ -13,14 +13,19 @@ use crate::{
 
 impl Engine {
     pub(super) fn clear(&mut self, now: Timestamp, clear: &Clear) -> Result<Reply, CommandError> {
-        let keys = self.to_clear(clear)?;
+        let run = self.runs.get(&clear.run).ok_or_else(|| Self::no_run(clear.run))?;
         let latest = if clear.latest { self.latest_for(clear.run)? } else { None };
+        // What follows what is as in the version that it goes on with.
+        let moved = latest.map(|(version, dag)| run.moved_to(version, dag));
+        let keys = to_clear(moved.as_ref().map_or(run, |(moved, _)| moved), clear)?;
         if clear.dry_run {
             return Ok(Reply::Tis(keys));
         }
-        let over = self.runs.get(&clear.run).is_some_and(|run| run.row.state.is_finished());
-        if let Some((version, dag)) = latest.filter(|_| !keys.is_empty()) {
-            self.move_run(clear.run, version, dag);
+        let over = run.row.state.is_finished();
+        if let Some((moved, new)) = moved.filter(|_| !keys.is_empty()) {
+            self.runs.insert(clear.run, moved);
+            self.changed.tis.extend(new);
+            self.changed.runs.insert(clear.run);
         }
         self.begin_anew(now, &keys);
         if over && clear.reset_run && !keys.is_empty() {
@@ -29,55 +34,6 @@ impl Engine {
             self.undecide_run(clear.run);
         }
         Ok(Reply::Tis(keys))
-    }
-
-    fn to_clear(&self, clear: &Clear) -> Result<Vec<TiKey>, CommandError> {
-        let run = self.runs.get(&clear.run).ok_or_else(|| Self::no_run(clear.run))?;
-        let mut chosen: BTreeSet<(TaskIx, Option<MapIndex>)> = BTreeSet::new();
-        for (task, map_index) in &clear.tasks {
-            let ix = run.dag.find(task).ok_or_else(|| {
-                CommandError::NotFound(format!("the DAG `{}` has no task `{task}`", run.row.dag))
-            })?;
-            chosen.insert((ix, *map_index));
-        }
-        if clear.tasks.is_empty() {
-            chosen.extend(run.dag.tasks().map(|ix| (ix, None)));
-        }
-        let whole: Vec<TaskIx> =
-            chosen.iter().filter(|(_, copy)| copy.is_none()).map(|(ix, _)| *ix).collect();
-        let copies: Vec<_> = chosen.iter().copied().filter(|(_, copy)| copy.is_some()).collect();
-        let directions = [(clear.upstream, true), (clear.downstream, false)];
-        for (_, upstream) in directions.into_iter().filter(|(wanted, _)| *wanted) {
-            chosen.extend(run.dag.relatives(&whole, upstream).into_iter().map(|to| (to, None)));
-            for (ix, copy) in &copies {
-                let relatives = run.dag.relatives(&[*ix], upstream).into_iter();
-                chosen.extend(relatives.map(|to| (to, copy_beside(&run.dag, *ix, *copy, to))));
-            }
-        }
-        if run.dag.has_setups() {
-            for (ix, copy) in chosen.clone() {
-                let around = run.dag.setups_around(ix);
-                chosen.extend(around.into_iter().map(|to| (to, copy_beside(&run.dag, ix, copy, to))));
-            }
-        }
-        let wanted = |ti: &&crate::record::TiRow| {
-            let failed = matches!(ti.state, TiState::Failed | TiState::UpstreamFailed);
-            let runs = matches!(ti.state.name(), TiStateName::Running | TiStateName::Paused);
-            match (clear.only_failed, clear.only_running) {
-                (true, true) => failed || runs,
-                (true, false) => failed,
-                (false, true) => runs,
-                (false, false) => true,
-            }
-        };
-        let mut keys: BTreeSet<TiKey> = BTreeSet::new();
-        for (ix, map_index) in chosen {
-            let instances = run.tasks[ix.usize()].instances.iter().filter(wanted);
-            keys.extend(
-                instances.map(|ti| ti.key).filter(|key| map_index.is_none_or(|m| m == key.map_index)),
-            );
-        }
-        Ok(keys.into_iter().collect())
     }
 
     fn begin_anew(&mut self, now: Timestamp, tis: &[TiKey]) {
@@ -124,7 +80,8 @@ impl Engine {
 
     /// What failed after task instances that were marked begins anew, as Airflow has it.
     fn resume_after(&mut self, now: Timestamp, key: RunKey, marked: &[TiKey]) {
-        let Some(run) = self.runs.get(&key) else { return };
+        // One that is marked itself takes on nothing new.
+        let Some(run) = self.runs.get(&key).filter(|run| run.row.marked.is_none()) else { return };
         let tasks: Vec<TaskIx> = marked.iter().map(|ti| ti.task).collect();
         let after: Vec<TiKey> = run
             .dag
@@ -201,6 +158,52 @@ impl Engine {
         let message = format!("only what is {state} can be {what}; this is {}", ti.state.name());
         Err(CommandError::Conflict(message))
     }
+}
+
+/// The task instances of a run that a clear is about.
+fn to_clear(run: &Run, clear: &Clear) -> Result<Vec<TiKey>, CommandError> {
+    let mut chosen: BTreeSet<(TaskIx, Option<MapIndex>)> = BTreeSet::new();
+    for (task, map_index) in &clear.tasks {
+        let ix = run.dag.find(task).ok_or_else(|| {
+            CommandError::NotFound(format!("the DAG `{}` has no task `{task}`", run.row.dag))
+        })?;
+        chosen.insert((ix, *map_index));
+    }
+    if clear.tasks.is_empty() {
+        chosen.extend(run.dag.tasks().map(|ix| (ix, None)));
+    }
+    let whole: Vec<TaskIx> = chosen.iter().filter(|(_, copy)| copy.is_none()).map(|(ix, _)| *ix).collect();
+    let copies: Vec<_> = chosen.iter().copied().filter(|(_, copy)| copy.is_some()).collect();
+    let directions = [(clear.upstream, true), (clear.downstream, false)];
+    for (_, upstream) in directions.into_iter().filter(|(wanted, _)| *wanted) {
+        chosen.extend(run.dag.relatives(&whole, upstream).into_iter().map(|to| (to, None)));
+        for (ix, copy) in &copies {
+            let relatives = run.dag.relatives(&[*ix], upstream).into_iter();
+            chosen.extend(relatives.map(|to| (to, copy_beside(&run.dag, *ix, *copy, to))));
+        }
+    }
+    if run.dag.has_setups() {
+        for (ix, copy) in chosen.clone() {
+            let around = run.dag.setups_around(ix);
+            chosen.extend(around.into_iter().map(|to| (to, copy_beside(&run.dag, ix, copy, to))));
+        }
+    }
+    let wanted = |ti: &&crate::record::TiRow| {
+        let failed = matches!(ti.state, TiState::Failed | TiState::UpstreamFailed);
+        let runs = matches!(ti.state.name(), TiStateName::Running | TiStateName::Paused);
+        match (clear.only_failed, clear.only_running) {
+            (true, true) => failed || runs,
+            (true, false) => failed,
+            (false, true) => runs,
+            (false, false) => true,
+        }
+    };
+    let mut keys: BTreeSet<TiKey> = BTreeSet::new();
+    for (ix, map_index) in chosen {
+        let instances = run.tasks[ix.usize()].instances.iter().filter(wanted);
+        keys.extend(instances.map(|ti| ti.key).filter(|key| map_index.is_none_or(|m| m == key.map_index)));
+    }
+    Ok(keys.into_iter().collect())
 }
 
 /// Which copy of another task goes with a copy of this one: that of its index in a mapped group, else all.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 use updraft_core::{
     AttemptId, Config, DagKey, Engine, MapIndex, RunKey, RunState, TiKey, TiState, TiStateName, XcomValue,
-    input::{AttemptEnd, Branch, Clear, Command, Outcome, Reply, Report, Trigger},
+    input::{AttemptEnd, Branch, Clear, Command, Outcome, Reply, Report, ToWorker, Trigger},
     record::{Batch, RunSnapshot, RunType, Snapshot},
 };
 
@@ -168,7 +168,27 @@ impl<'a> Replay<'a> {
     /// Lets time go by, and all that it brings.
     fn pass(&mut self, time: SignedDuration) {
         self.world.pass(time);
+        // What is ended with the run ends as it is told; what is cleared, when the case says so.
+        while let Some(cancelled) = self.cancelled() {
+            self.world.report(cancelled, Report::Ended(Box::new(Outcome::new(AttemptEnd::Cancelled))));
+        }
         self.attempts.extend(self.world.assigned().into_iter().map(|attempt| (attempt.ti, attempt)));
+    }
+
+    /// An attempt that is to end, and is over for the engine.
+    fn cancelled(&mut self) -> Option<AttemptId> {
+        let is_over = |attempt: &AttemptId| {
+            self.world.engine.ti(attempt.ti).is_some_and(|ti| ti.state.name().is_finished())
+        };
+        let place = self
+            .world
+            .told
+            .iter()
+            .position(|message| matches!(message, ToWorker::Cancel(attempt) if is_over(attempt)))?;
+        match self.world.told.remove(place) {
+            ToWorker::Cancel(attempt) => Some(attempt),
+            _ => None,
+        }
     }
 
     fn happen(&mut self, event: &str) -> Result<(), String> {

@@ -119,6 +119,7 @@ async fn the_log_names_what_was_left_behind_and_hides_what_may_not_show() {
     assert!(said.contains("\tsys\t") && said.contains(" (sleep 1002)"), "{said}");
     assert!(said.contains(" (sleep ***)"), "{said}");
     // What is ended with the task as somebody asks was not left by it.
+    let lab = Lab::new();
     let bell = lab.bell("begun");
     let spec = lab.sh(&format!("sleep 1004 & echo > {}; wait", bell.path()));
     let log = spec.log.clone();
