@@ -180,11 +180,15 @@ async fn an_attempt_waits_for_what_its_worker_is_short_of() {
     trigger("before").await;
     system.runs_over(1, Duration::from_secs(60)).await;
     let [keeper] = system.processes("keeper")[..] else { panic!("there is one keeper") };
-    // What the attempt before has had open is closed when its folder is gone.
-    let scratch = || std::fs::read_dir(system.home().join("run/scratch")).unwrap().flatten();
+    // What the attempt before has had open is closed a moment after its end.
+    let open = || std::fs::read_dir(format!("/proc/{keeper}/fd")).map_or(0, Iterator::count);
     let mut tick = tokio::time::interval(Duration::from_millis(20));
-    while scratch().any(|entry| entry.path().is_dir() && entry.file_name() != "api") {
+    let (mut before, mut equal) = (open(), 0);
+    while equal < 20 {
         tick.tick().await;
+        let now = open();
+        equal = if now == before { equal + 1 } else { 0 };
+        before = now;
     }
     // Enough to write a line of a log, and too few to start a process.
     let Some(before) = leave_files(keeper, 3) else {
