@@ -191,7 +191,7 @@ async fn an_attempt_waits_for_what_its_worker_is_short_of() {
         before = now;
     }
     // Enough to write a line of a log, and too few to start a process.
-    let Some(before) = leave_files(keeper, 3) else {
+    let Some(before) = leave_files(keeper, 2) else {
         eprintln!("skipped: only root sees the open files of who protects itself");
         return;
     };

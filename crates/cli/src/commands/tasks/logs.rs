@@ -62,6 +62,11 @@ async fn tell_why_empty(session: &Session, args: &Logs, try_number: &str) -> Res
     let path = [&args.ti.path()[..], &["tries", try_number]].concat();
     let attempt = session.client.call(Method::GET, &path, &args.ti.query(), None).await?;
     match attempt["end_date"].is_null() {
+        true if attempt["start_date"].is_null() => {
+            eprintln!(
+                "nothing is written yet: try {try_number} has not begun; why, `updraft tasks explain` says"
+            );
+        }
         true => {
             eprintln!("nothing is written yet: try {try_number} runs; with --follow you see what it writes")
         }
@@ -110,7 +115,7 @@ async fn whole(session: &Session, path: &[&str], args: &Logs) -> Result<()> {
     session.format.value(&entries)
 }
 
-/// The last attempt that began; where one is followed that has not begun yet, it is waited for.
+/// The last attempt that began, or is with a worker; where one is followed that has not begun yet, it is waited for.
 async fn last_try(session: &Session, args: &Logs) -> Result<u32> {
     let path = [&args.ti.path()[..], &["tries"]].concat();
     let mut told = false;
@@ -118,7 +123,8 @@ async fn last_try(session: &Session, args: &Logs) -> Result<u32> {
         let ask = async || session.client.call(Method::GET, &path, &args.ti.query(), None).await;
         let tries = if told { patiently(ask).await? } else { ask().await? };
         let tries = tries["task_instances"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let begun = |row: &&Value| !row["start_date"].is_null();
+        // Who has it may say why it is not begun yet.
+        let begun = |row: &&Value| !row["start_date"].is_null() || row["state"] == "queued";
         if let Some(number) = tries.iter().rev().find(begun).and_then(|row| row["try_number"].as_u64()) {
             return u32::try_from(number).context("the server's answer has no number of an attempt");
         }

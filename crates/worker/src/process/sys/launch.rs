@@ -133,7 +133,9 @@ pub(in crate::process) fn launch(
     let pid = unsafe { libc::clone(child, stack.top(), flags, (&raw mut plan).cast(), &raw mut pidfd) };
     let clone_error = io::Error::last_os_error();
     drop(signals);
-    let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else { return Err((Step::Clone, clone_error)) };
+    let Some(pid) = Some(pid).filter(|pid| *pid > 0).and_then(Pid::from_raw) else {
+        return Err((Step::Clone, clone_error));
+    };
     // SAFETY: the kernel has stored a new descriptor here, since `clone` succeeded with CLONE_PIDFD.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     // SAFETY: `plan` is alive; the read is volatile since the child, not this function, wrote the field.
