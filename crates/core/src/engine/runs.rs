@@ -135,7 +135,8 @@ impl Engine {
         let paused = self.is_paused(&run.row.dag);
         if run.moving == 0 && !paused {
             let stuck: Vec<&TiRow> = run.all().filter(|ti| ti.state == TiState::None).collect();
-            if stuck.iter().all(|ti| !self.waits_for_past(run, ti.key)) {
+            // A teardown of one that was marked does not wait for another run, which may never come to what it waits for.
+            if run.row.marked.is_some() || stuck.iter().all(|ti| !self.waits_for_past(run, ti.key)) {
                 let first = stuck.first().map(|ti| ti.task_id.clone());
                 let mut reason = format!(
                     "{NOTHING_CAN_RUN}: {} task instances wait for what will not happen, the first is `{}`",

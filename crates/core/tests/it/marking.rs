@@ -69,6 +69,27 @@ fn a_run_that_is_marked_again_tears_down_all_the_same_and_becomes_what_it_was_ma
 }
 
 #[test]
+fn a_run_that_is_marked_does_not_wait_for_a_teardown_that_waits_for_another_run() {
+    let mut world = World::new(8);
+    let mut spec = dag("d", &["a", "t"], &[("a", "t")]);
+    spec.tasks[1].role = Role::Teardown { on_failure_fail_dagrun: false };
+    spec.tasks[1].depends_on_past = true;
+    world.put(spec);
+    let first = world.trigger("d");
+    world.pass(SignedDuration::from_secs(1));
+    let second = world.trigger("d");
+    for attempt in world.assigned() {
+        world.end(attempt, AttemptEnd::Success);
+    }
+    let teardown = world.assigned().pop().unwrap();
+    world.end(teardown, AttemptEnd::Failed);
+    assert_eq!((world.state(first, "t"), world.state(second, "t")), (S::Failed, S::None));
+    assert_eq!(world.run_state(second), RunState::Running);
+    world.command(Command::MarkRun { run: second, state: RunState::Success }).unwrap();
+    assert_eq!(world.run_state(second), RunState::Success);
+}
+
+#[test]
 fn a_teardown_waits_until_what_was_ended_before_it_has_ended() {
     let mut world = World::new(8);
     let run = at_work(&mut world);

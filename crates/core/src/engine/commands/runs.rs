@@ -153,6 +153,7 @@ impl Engine {
         // With `fail_fast` the first that fails may have decided it.
         if run.unfinished > 0 {
             run.row.marked = Some(state);
+            self.touched.insert(key);
             run.row.reason = Some(format!("it was marked as {state}; its teardowns are still to run"));
             self.changed.runs.insert(key);
         } else if run.row.state != state {
